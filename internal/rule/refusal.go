@@ -1,0 +1,106 @@
+package rule
+
+import "fmt"
+
+// Reason says why a rule said no. Reasons are part of the contract: none is ever removed or renamed.
+type Reason string
+
+// What can be wrong with a command's shape.
+const (
+	MissingField        Reason = "MISSING_FIELD"
+	BadField            Reason = "BAD_FIELD"
+	FieldTooLong        Reason = "FIELD_TOO_LONG"
+	TooMany             Reason = "TOO_MANY"
+	UnknownValue        Reason = "UNKNOWN_VALUE"
+	InvalidUTF8         Reason = "INVALID_UTF8"
+	InvalidName         Reason = "INVALID_NAME"
+	InvalidRequestID    Reason = "INVALID_REQUEST_ID"
+	InvalidETag         Reason = "INVALID_ETAG"
+	TimeOutOfRange      Reason = "TIME_OUT_OF_RANGE"
+	OccurredInFuture    Reason = "OCCURRED_IN_FUTURE"
+	OccurredTooLongAgo  Reason = "OCCURRED_TOO_LONG_AGO"
+	OccurredBeforeCause Reason = "OCCURRED_BEFORE_CAUSE"
+	MalformedMessage    Reason = "MALFORMED_MESSAGE"
+)
+
+// Who may not.
+const (
+	RoleNotAllowed     Reason = "ROLE_NOT_ALLOWED"
+	OutOfScope         Reason = "OUT_OF_SCOPE"
+	SeparationOfDuties Reason = "SEPARATION_OF_DUTIES"
+	SecondPersonNeeded Reason = "SECOND_PERSON_NEEDED"
+)
+
+// What the state or the reference data does not allow.
+const (
+	NotFound           Reason = "NOT_FOUND"
+	AlreadyExists      Reason = "ALREADY_EXISTS"
+	WrongState         Reason = "WRONG_STATE"
+	RequestIDReused    Reason = "REQUEST_ID_REUSED"
+	UnknownArea        Reason = "UNKNOWN_AREA"
+	UnknownUnit        Reason = "UNKNOWN_UNIT"
+	UnknownCategory    Reason = "UNKNOWN_CATEGORY"
+	UnitNotActive      Reason = "UNIT_NOT_ACTIVE"
+	LeadComplainedOf   Reason = "LEAD_COMPLAINED_OF"
+	FiveElementsNeeded Reason = "FIVE_ELEMENTS_NEEDED"
+	ContactNeeded      Reason = "CONTACT_NEEDED"
+	WhistleOpen        Reason = "WHISTLE_OPEN"
+	CallbackNeeded     Reason = "CALLBACK_NEEDED"
+	LimitLengthened    Reason = "LIMIT_LENGTHENED"
+	AppealLapsed       Reason = "APPEAL_LAPSED"
+	NothingProposed    Reason = "NOTHING_PROPOSED"
+	AlreadyProposed    Reason = "ALREADY_PROPOSED"
+	TooManyRounds      Reason = "TOO_MANY_ROUNDS"
+	NotParticipant     Reason = "NOT_PARTICIPANT"
+	AlreadyDone        Reason = "ALREADY_DONE"
+	TasksOpen          Reason = "TASKS_OPEN"
+	RatingsMissing     Reason = "RATINGS_MISSING"
+	TicketNotInHand    Reason = "TICKET_NOT_IN_HAND"
+	RecordChanged      Reason = "RECORD_CHANGED"
+	RegistryNotLoaded  Reason = "REGISTRY_NOT_LOADED"
+	RegistryInvalid    Reason = "REGISTRY_INVALID"
+	SubjectErased      Reason = "SUBJECT_ERASED"
+	DeadlineOutOfRange Reason = "DEADLINE_OUT_OF_RANGE"
+)
+
+// Reasons are all of them, for tests and catalogues that must cover each.
+var Reasons = []Reason{
+	MissingField, BadField, FieldTooLong, TooMany, UnknownValue, InvalidUTF8, InvalidName, InvalidRequestID, InvalidETag, TimeOutOfRange,
+	OccurredInFuture, OccurredTooLongAgo, OccurredBeforeCause, MalformedMessage,
+	RoleNotAllowed, OutOfScope, SeparationOfDuties, SecondPersonNeeded,
+	NotFound, AlreadyExists, WrongState, RequestIDReused, UnknownArea, UnknownUnit, UnknownCategory, UnitNotActive,
+	LeadComplainedOf, FiveElementsNeeded, ContactNeeded, WhistleOpen, CallbackNeeded, LimitLengthened, AppealLapsed,
+	NothingProposed, AlreadyProposed, TooManyRounds, NotParticipant, AlreadyDone, TasksOpen, RatingsMissing, TicketNotInHand,
+	RecordChanged, RegistryNotLoaded, RegistryInvalid, SubjectErased, DeadlineOutOfRange,
+}
+
+// Refusal is a rule's no. It holds no personal data.
+type Refusal struct {
+	Reason  Reason
+	Field   string // the request's field that is at fault, as a path; empty if it is none in particular
+	Message string // one English sentence without a full stop, starting in lower case
+	// DecidedBy is the event that made it impossible, "TicketDispatched@7 by unit 320200100", where there is one.
+	DecidedBy string
+}
+
+func (r *Refusal) Error() string {
+	s := string(r.Reason)
+	if r.Field != "" {
+		s += ": " + r.Field
+	}
+	s += ": " + r.Message
+	if r.DecidedBy != "" {
+		s += " (" + r.DecidedBy + ")"
+	}
+	return s
+}
+
+// Bad is a refusal for a field's sake.
+func Bad(field string, reason Reason, format string, args ...any) error {
+	return &Refusal{Reason: reason, Field: field, Message: fmt.Sprintf(format, args...)}
+}
+
+// No is a refusal for the state's sake.
+func No(reason Reason, format string, args ...any) error {
+	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}
+}

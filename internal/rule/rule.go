@@ -1,0 +1,121 @@
+// Package rule is what the rules of all streams share: what they are told besides the command (Asked), and how they
+// say no (Refusal). It is pure: no I/O, no clock.
+package rule
+
+import (
+	"slices"
+	"time"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
+)
+
+// Actor is who gives a command, as the credentials say.
+type Actor struct {
+	Person string    // staff reference or system name; never a petitioner's name
+	Roles  []pb.Role // the roles the principal holds in Unit
+	Unit   string    // the code of the unit the roles are held in
+}
+
+// Asked is what a rule knows besides the stream's state and the command: who asks, when, and the reference data in force.
+type Asked struct {
+	Actor      Actor
+	At         time.Time // when the command is recorded; whole microseconds, UTC
+	OccurredAt time.Time // when it happened; At unless the caller said otherwise
+	Backdated  bool      // the caller gave OccurredAt
+	Imported   bool      // another system's record: OccurredAt is the record's, however old
+
+	Registry Registry
+	Calendar *calendar.Calendar
+	Profile  calendar.Profile
+
+	Sealed *pb.Sealed            // the command's particulars, sealed; nil if it had none
+	No     string                // the public number of a stream that comes to life
+	Linked map[string]*pb.Ticket // the tickets a whistle names, by stream id
+
+	// Acting is the role the command was allowed for. Require sets it.
+	Acting pb.Role
+}
+
+// Registry is the reference data in force: an immutable value behind lookups. A code that is unknown, or not valid at the
+// instant, is not found.
+type Registry interface {
+	Version() string
+	// Path is the area's whole path at the instant, root first.
+	Path(area string, at time.Time) ([]*pb.AreaNode, bool)
+	// Unlocated is the path of matters whose place is unknown: the root and the node UNLOCATED below it.
+	Unlocated() []*pb.AreaNode
+	Unit(code string, at time.Time) (*pb.Unit, bool)
+	// UnitPath is the unit's path through the unit tree, root first, itself included; nil if it is unknown.
+	UnitPath(code string) []string
+	// Level is the level of the area the unit is anchored at, and its rank; 0 if unknown.
+	Level(unit string) (name string, rank uint32)
+	Category(code string, at time.Time) (*pb.Category, bool)
+	// Responsible is the territorial unit that holds tickets of the area: its own, or the nearest above it that has one.
+	Responsible(area string, at time.Time) (*pb.Unit, bool)
+}
+
+// Within says whether a unit is the ancestor or lies below it in the unit tree.
+func Within(r Registry, unit, ancestor string) bool {
+	return ancestor != "" && slices.Contains(r.UnitPath(unit), ancestor)
+}
+
+// CommonUnit is the lowest unit that all the units are or lie below: the lowest that commands them all. Empty if there is none.
+func CommonUnit(r Registry, units ...string) string {
+	var common []string
+	for i, u := range units {
+		path := r.UnitPath(u)
+		if i == 0 {
+			common = path
+			continue
+		}
+		n := 0
+		for n < len(common) && n < len(path) && common[n] == path[n] {
+			n++
+		}
+		common = common[:n]
+	}
+	if len(common) == 0 {
+		return ""
+	}
+	return common[len(common)-1]
+}
+
+// Require refuses unless the actor holds one of the roles, and notes the first that fits as the role that acts.
+func (a *Asked) Require(roles ...pb.Role) error {
+	for _, r := range roles {
+		if slices.Contains(a.Actor.Roles, r) {
+			a.Acting = r
+			return nil
+		}
+	}
+	return &Refusal{Reason: RoleNotAllowed, Message: "none of your roles may do this"}
+}
+
+// MaxBackdate is how old a fact may be when it is recorded: phones of grid workers are offline for a while.
+const MaxBackdate = 72 * time.Hour
+
+// CheckTime refuses an instant the command cannot have happened at: after it is recorded, before what it follows, or longer
+// ago than MaxBackdate.
+func (a *Asked) CheckTime(notBefore time.Time) error {
+	switch {
+	case a.Imported:
+		return nil
+	case a.OccurredAt.After(a.At):
+		return Bad("occurred_at", OccurredInFuture, "lies in the future")
+	case a.Backdated && a.At.Sub(a.OccurredAt) > MaxBackdate:
+		return Bad("occurred_at", OccurredTooLongAgo, "lies more than 72 hours back")
+	case a.Backdated && a.OccurredAt.Before(notBefore):
+		return Bad("occurred_at", OccurredBeforeCause, "lies before what it follows")
+	}
+	return nil
+}
+
+// Due is the instant a timer of the profile that starts at start is due, and whether a calendar year was missing. A zero instant: the profile sets no limit.
+func (a *Asked) Due(t calendar.Timer, grade string, start time.Time) (due time.Time, provisional bool, err error) {
+	limit, err := a.Profile.Limit(t, grade)
+	if err != nil || limit.None() {
+		return time.Time{}, false, err
+	}
+	return a.Calendar.Due(start, limit)
+}
