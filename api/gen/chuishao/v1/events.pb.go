@@ -257,14 +257,16 @@ type TicketReported struct {
 	Category       string `protobuf:"bytes,8,opt,name=category,proto3" json:"category,omitempty"`
 	Anonymous      bool   `protobuf:"varint,9,opt,name=anonymous,proto3" json:"anonymous,omitempty"`
 	CallbackWanted bool   `protobuf:"varint,10,opt,name=callback_wanted,json=callbackWanted,proto3" json:"callback_wanted,omitempty"`
-	// Name, time, place, cause and course were all given (受理五要素).
-	FiveElements    bool                   `protobuf:"varint,11,opt,name=five_elements,json=fiveElements,proto3" json:"five_elements,omitempty"`
+	// Which of the five elements were given (受理五要素).
+	Elements        []Element              `protobuf:"varint,11,rep,packed,name=elements,proto3,enum=chuishao.v1.Element" json:"elements,omitempty"`
 	Confidentiality Confidentiality        `protobuf:"varint,12,opt,name=confidentiality,proto3,enum=chuishao.v1.Confidentiality" json:"confidentiality,omitempty"`
 	AcceptBy        *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=accept_by,json=acceptBy,proto3" json:"accept_by,omitempty"`
 	Sealed          *Sealed                `protobuf:"bytes,14,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	Attachments     []*Attachment          `protobuf:"bytes,15,rep,name=attachments,proto3" json:"attachments,omitempty"`
 	// Areas that are affected too; they see the ticket, it is not counted there.
-	AlsoAffects   []string `protobuf:"bytes,16,rep,name=also_affects,json=alsoAffects,proto3" json:"also_affects,omitempty"`
+	AlsoAffects []string `protobuf:"bytes,16,rep,name=also_affects,json=alsoAffects,proto3" json:"also_affects,omitempty"`
+	// The unit that has the ticket until it is dispatched: the territorial unit of the area, or the nearest above it.
+	Holder        string `protobuf:"bytes,17,opt,name=holder,proto3" json:"holder,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -369,11 +371,11 @@ func (x *TicketReported) GetCallbackWanted() bool {
 	return false
 }
 
-func (x *TicketReported) GetFiveElements() bool {
+func (x *TicketReported) GetElements() []Element {
 	if x != nil {
-		return x.FiveElements
+		return x.Elements
 	}
-	return false
+	return nil
 }
 
 func (x *TicketReported) GetConfidentiality() Confidentiality {
@@ -411,13 +413,23 @@ func (x *TicketReported) GetAlsoAffects() []string {
 	return nil
 }
 
+func (x *TicketReported) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
 // TicketAccepted: the matter is within remit (受理). occurred_at of this event is T0, which never changes.
 type TicketAccepted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The whole area path at acceptance, city first.
-	Path          []*AreaNode            `protobuf:"bytes,1,rep,name=path,proto3" json:"path,omitempty"`
-	DispatchBy    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=dispatch_by,json=dispatchBy,proto3" json:"dispatch_by,omitempty"`
-	Sealed        *Sealed                `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Path       []*AreaNode            `protobuf:"bytes,1,rep,name=path,proto3" json:"path,omitempty"`
+	DispatchBy *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=dispatch_by,json=dispatchBy,proto3" json:"dispatch_by,omitempty"`
+	Sealed     *Sealed                `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Elements that were added since the report.
+	Elements      []Element `protobuf:"varint,4,rep,packed,name=elements,proto3,enum=chuishao.v1.Element" json:"elements,omitempty"`
+	Holder        string    `protobuf:"bytes,5,opt,name=holder,proto3" json:"holder,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -471,6 +483,20 @@ func (x *TicketAccepted) GetSealed() *Sealed {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *TicketAccepted) GetElements() []Element {
+	if x != nil {
+		return x.Elements
+	}
+	return nil
+}
+
+func (x *TicketAccepted) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
 }
 
 // DeclineProposed: an agent holds that the matter is not to be admitted; a shift leader must confirm.
@@ -693,6 +719,7 @@ type TicketTriaged struct {
 	ComplainedOf  string                 `protobuf:"bytes,8,opt,name=complained_of,json=complainedOf,proto3" json:"complained_of,omitempty"`
 	DispatchBy    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=dispatch_by,json=dispatchBy,proto3" json:"dispatch_by,omitempty"`
 	Sealed        *Sealed                `protobuf:"bytes,10,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Holder        string                 `protobuf:"bytes,11,opt,name=holder,proto3" json:"holder,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -797,6 +824,13 @@ func (x *TicketTriaged) GetSealed() *Sealed {
 	return nil
 }
 
+func (x *TicketTriaged) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
 // TriageCorrected: triage was wrong in something. Fields that are not set did not change.
 type TriageCorrected struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -806,10 +840,11 @@ type TriageCorrected struct {
 	ComplainedOf    string                 `protobuf:"bytes,4,opt,name=complained_of,json=complainedOf,proto3" json:"complained_of,omitempty"`
 	Confidentiality Confidentiality        `protobuf:"varint,5,opt,name=confidentiality,proto3,enum=chuishao.v1.Confidentiality" json:"confidentiality,omitempty"`
 	// Limits that a changed grade shortened.
-	HandleBy      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=handle_by,json=handleBy,proto3" json:"handle_by,omitempty"`
-	CloseBy       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=close_by,json=closeBy,proto3" json:"close_by,omitempty"`
-	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
-	Sealed        *Sealed                `protobuf:"bytes,9,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	HandleBy *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=handle_by,json=handleBy,proto3" json:"handle_by,omitempty"`
+	CloseBy  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=close_by,json=closeBy,proto3" json:"close_by,omitempty"`
+	// The holder, where the ticket is not dispatched yet and the path changed.
+	Holder        string  `protobuf:"bytes,8,opt,name=holder,proto3" json:"holder,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,9,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -893,9 +928,9 @@ func (x *TriageCorrected) GetCloseBy() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *TriageCorrected) GetReason() string {
+func (x *TriageCorrected) GetHolder() string {
 	if x != nil {
-		return x.Reason
+		return x.Holder
 	}
 	return ""
 }
@@ -4017,7 +4052,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	" \x01(\tR\x0fregistryVersion\x12)\n" +
 	"\x10calendar_version\x18\v \x01(\tR\x0fcalendarVersion\x12'\n" +
 	"\x0fprofile_version\x18\f \x01(\tR\x0eprofileVersion\x12\x12\n" +
-	"\x04hash\x18\x0f \x01(\fR\x04hash\"\xa4\x05\n" +
+	"\x04hash\x18\x0f \x01(\fR\x04hash\"\xc9\x05\n" +
 	"\x0eTicketReported\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\tR\x02no\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1d\n" +
@@ -4030,18 +4065,21 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\bcategory\x18\b \x01(\tR\bcategory\x12\x1c\n" +
 	"\tanonymous\x18\t \x01(\bR\tanonymous\x12'\n" +
 	"\x0fcallback_wanted\x18\n" +
-	" \x01(\bR\x0ecallbackWanted\x12#\n" +
-	"\rfive_elements\x18\v \x01(\bR\ffiveElements\x12F\n" +
+	" \x01(\bR\x0ecallbackWanted\x120\n" +
+	"\belements\x18\v \x03(\x0e2\x14.chuishao.v1.ElementR\belements\x12F\n" +
 	"\x0fconfidentiality\x18\f \x01(\x0e2\x1c.chuishao.v1.ConfidentialityR\x0fconfidentiality\x127\n" +
 	"\taccept_by\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\bacceptBy\x12+\n" +
 	"\x06sealed\x18\x0e \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x129\n" +
 	"\vattachments\x18\x0f \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12!\n" +
-	"\falso_affects\x18\x10 \x03(\tR\valsoAffects\"\xa5\x01\n" +
+	"\falso_affects\x18\x10 \x03(\tR\valsoAffects\x12\x16\n" +
+	"\x06holder\x18\x11 \x01(\tR\x06holder\"\xef\x01\n" +
 	"\x0eTicketAccepted\x12)\n" +
 	"\x04path\x18\x01 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12;\n" +
 	"\vdispatch_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"dispatchBy\x12+\n" +
-	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"r\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x120\n" +
+	"\belements\x18\x04 \x03(\x0e2\x14.chuishao.v1.ElementR\belements\x12\x16\n" +
+	"\x06holder\x18\x05 \x01(\tR\x06holder\"r\n" +
 	"\x0fDeclineProposed\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.chuishao.v1.DeclineReasonR\x06reason\x12+\n" +
 	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"=\n" +
@@ -4053,7 +4091,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"proposedBy\x12+\n" +
 	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"E\n" +
 	"\x16TicketAnsweredDirectly\x12+\n" +
-	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x97\x03\n" +
+	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xaf\x03\n" +
 	"\rTicketTriaged\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12(\n" +
 	"\x05grade\x18\x02 \x01(\x0e2\x12.chuishao.v1.GradeR\x05grade\x12)\n" +
@@ -4066,7 +4104,8 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\vdispatch_by\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"dispatchBy\x12+\n" +
 	"\x06sealed\x18\n" +
-	" \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xa4\x03\n" +
+	" \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x16\n" +
+	"\x06holder\x18\v \x01(\tR\x06holder\"\xa4\x03\n" +
 	"\x0fTriageCorrected\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12(\n" +
 	"\x05grade\x18\x02 \x01(\x0e2\x12.chuishao.v1.GradeR\x05grade\x12)\n" +
@@ -4075,7 +4114,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x0fconfidentiality\x18\x05 \x01(\x0e2\x1c.chuishao.v1.ConfidentialityR\x0fconfidentiality\x127\n" +
 	"\thandle_by\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bhandleBy\x125\n" +
 	"\bclose_by\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\acloseBy\x12\x16\n" +
-	"\x06reason\x18\b \x01(\tR\x06reason\x12+\n" +
+	"\x06holder\x18\b \x01(\tR\x06holder\x12+\n" +
 	"\x06sealed\x18\t \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xea\x04\n" +
 	"\x10TicketDispatched\x12\x12\n" +
 	"\x04lead\x18\x01 \x01(\tR\x04lead\x12\x1b\n" +
@@ -4414,20 +4453,21 @@ var file_chuishao_v1_events_proto_goTypes = []any{
 	(MatterKind)(0),                  // 57: chuishao.v1.MatterKind
 	(*AreaNode)(nil),                 // 58: chuishao.v1.AreaNode
 	(*LonLat)(nil),                   // 59: chuishao.v1.LonLat
-	(Confidentiality)(0),             // 60: chuishao.v1.Confidentiality
-	(*Sealed)(nil),                   // 61: chuishao.v1.Sealed
-	(*Attachment)(nil),               // 62: chuishao.v1.Attachment
-	(DeclineReason)(0),               // 63: chuishao.v1.DeclineReason
-	(Grade)(0),                       // 64: chuishao.v1.Grade
-	(Requirement)(0),                 // 65: chuishao.v1.Requirement
-	(ResultCode)(0),                  // 66: chuishao.v1.ResultCode
-	(Solved)(0),                      // 67: chuishao.v1.Solved
-	(CloseKind)(0),                   // 68: chuishao.v1.CloseKind
-	(ReopenReason)(0),                // 69: chuishao.v1.ReopenReason
-	(WhistleState)(0),                // 70: chuishao.v1.WhistleState
-	(*Dimension)(nil),                // 71: chuishao.v1.Dimension
-	(WhistleKind)(0),                 // 72: chuishao.v1.WhistleKind
-	(RevealPurpose)(0),               // 73: chuishao.v1.RevealPurpose
+	(Element)(0),                     // 60: chuishao.v1.Element
+	(Confidentiality)(0),             // 61: chuishao.v1.Confidentiality
+	(*Sealed)(nil),                   // 62: chuishao.v1.Sealed
+	(*Attachment)(nil),               // 63: chuishao.v1.Attachment
+	(DeclineReason)(0),               // 64: chuishao.v1.DeclineReason
+	(Grade)(0),                       // 65: chuishao.v1.Grade
+	(Requirement)(0),                 // 66: chuishao.v1.Requirement
+	(ResultCode)(0),                  // 67: chuishao.v1.ResultCode
+	(Solved)(0),                      // 68: chuishao.v1.Solved
+	(CloseKind)(0),                   // 69: chuishao.v1.CloseKind
+	(ReopenReason)(0),                // 70: chuishao.v1.ReopenReason
+	(WhistleState)(0),                // 71: chuishao.v1.WhistleState
+	(*Dimension)(nil),                // 72: chuishao.v1.Dimension
+	(WhistleKind)(0),                 // 73: chuishao.v1.WhistleKind
+	(RevealPurpose)(0),               // 74: chuishao.v1.RevealPurpose
 }
 var file_chuishao_v1_events_proto_depIdxs = []int32{
 	54,  // 0: chuishao.v1.EventMeta.occurred_at:type_name -> google.protobuf.Timestamp
@@ -4437,121 +4477,123 @@ var file_chuishao_v1_events_proto_depIdxs = []int32{
 	57,  // 4: chuishao.v1.TicketReported.kind:type_name -> chuishao.v1.MatterKind
 	58,  // 5: chuishao.v1.TicketReported.path:type_name -> chuishao.v1.AreaNode
 	59,  // 6: chuishao.v1.TicketReported.position:type_name -> chuishao.v1.LonLat
-	60,  // 7: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
-	54,  // 8: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
-	61,  // 9: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 10: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
-	58,  // 11: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
-	54,  // 12: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
-	61,  // 13: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 14: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
-	61,  // 15: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
-	61,  // 16: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 17: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
-	55,  // 18: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
-	61,  // 19: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
-	61,  // 20: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
-	64,  // 21: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
-	58,  // 22: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
-	60,  // 23: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
-	54,  // 24: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
-	61,  // 25: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
-	64,  // 26: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
-	58,  // 27: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
-	60,  // 28: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
-	54,  // 29: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
-	54,  // 30: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
-	61,  // 31: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
-	54,  // 32: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
-	54,  // 33: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
-	54,  // 34: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
-	54,  // 35: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
-	54,  // 36: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
-	54,  // 37: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
-	61,  // 38: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
-	61,  // 39: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
-	61,  // 40: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 41: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
-	61,  // 42: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
-	65,  // 43: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
-	61,  // 44: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
-	66,  // 45: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
-	62,  // 46: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	54,  // 47: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
-	61,  // 48: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 49: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
-	54,  // 50: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
-	61,  // 51: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 52: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
-	61,  // 53: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
-	67,  // 54: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
-	61,  // 55: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
-	68,  // 56: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
-	69,  // 57: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
-	54,  // 58: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
-	54,  // 59: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
-	54,  // 60: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
-	54,  // 61: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
-	61,  // 62: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
-	61,  // 63: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
-	61,  // 64: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
-	55,  // 65: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
-	61,  // 66: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
-	70,  // 67: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
-	56,  // 68: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
-	58,  // 69: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
-	71,  // 70: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
-	54,  // 71: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
-	59,  // 72: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
-	61,  // 73: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
-	61,  // 74: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
-	54,  // 75: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
-	54,  // 76: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
-	54,  // 77: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
-	72,  // 78: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
-	58,  // 79: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
-	31,  // 80: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
-	54,  // 81: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
-	59,  // 82: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
-	61,  // 83: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
-	72,  // 84: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
-	58,  // 85: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
-	31,  // 86: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
-	54,  // 87: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
-	59,  // 88: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
-	55,  // 89: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
-	61,  // 90: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
-	31,  // 91: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
-	54,  // 92: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
-	61,  // 93: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
-	61,  // 94: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
-	61,  // 95: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
-	59,  // 96: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
-	61,  // 97: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 98: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
-	61,  // 99: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
-	61,  // 100: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
-	61,  // 101: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
-	46,  // 102: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
-	54,  // 103: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
-	47,  // 104: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
-	48,  // 105: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
-	49,  // 106: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
-	50,  // 107: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
-	54,  // 108: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
-	54,  // 109: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
-	0,   // 110: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
-	54,  // 111: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
-	54,  // 112: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
-	64,  // 113: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
-	54,  // 114: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
-	54,  // 115: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
-	73,  // 116: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
-	117, // [117:117] is the sub-list for method output_type
-	117, // [117:117] is the sub-list for method input_type
-	117, // [117:117] is the sub-list for extension type_name
-	117, // [117:117] is the sub-list for extension extendee
-	0,   // [0:117] is the sub-list for field type_name
+	60,  // 7: chuishao.v1.TicketReported.elements:type_name -> chuishao.v1.Element
+	61,  // 8: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
+	54,  // 9: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
+	62,  // 10: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 11: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
+	58,  // 12: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
+	54,  // 13: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
+	62,  // 14: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
+	60,  // 15: chuishao.v1.TicketAccepted.elements:type_name -> chuishao.v1.Element
+	64,  // 16: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
+	62,  // 17: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	62,  // 18: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	64,  // 19: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
+	55,  // 20: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
+	62,  // 21: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
+	62,  // 22: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
+	65,  // 23: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
+	58,  // 24: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
+	61,  // 25: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
+	54,  // 26: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
+	62,  // 27: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
+	65,  // 28: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
+	58,  // 29: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
+	61,  // 30: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
+	54,  // 31: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
+	54,  // 32: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
+	62,  // 33: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
+	54,  // 34: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
+	54,  // 35: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
+	54,  // 36: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
+	54,  // 37: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
+	54,  // 38: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
+	54,  // 39: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
+	62,  // 40: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
+	62,  // 41: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
+	62,  // 42: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 43: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
+	62,  // 44: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
+	66,  // 45: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
+	62,  // 46: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
+	67,  // 47: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
+	63,  // 48: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	54,  // 49: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
+	62,  // 50: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 51: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
+	54,  // 52: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
+	62,  // 53: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 54: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
+	62,  // 55: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
+	68,  // 56: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
+	62,  // 57: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
+	69,  // 58: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
+	70,  // 59: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
+	54,  // 60: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
+	54,  // 61: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
+	54,  // 62: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
+	54,  // 63: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
+	62,  // 64: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
+	62,  // 65: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
+	62,  // 66: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
+	55,  // 67: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
+	62,  // 68: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
+	71,  // 69: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
+	56,  // 70: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
+	58,  // 71: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
+	72,  // 72: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
+	54,  // 73: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
+	59,  // 74: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
+	62,  // 75: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
+	62,  // 76: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
+	54,  // 77: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
+	54,  // 78: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
+	54,  // 79: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
+	73,  // 80: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
+	58,  // 81: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
+	31,  // 82: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
+	54,  // 83: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
+	59,  // 84: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
+	62,  // 85: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
+	73,  // 86: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
+	58,  // 87: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
+	31,  // 88: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
+	54,  // 89: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
+	59,  // 90: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
+	55,  // 91: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
+	62,  // 92: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
+	31,  // 93: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
+	54,  // 94: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
+	62,  // 95: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
+	62,  // 96: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
+	62,  // 97: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
+	59,  // 98: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
+	62,  // 99: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 100: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
+	62,  // 101: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
+	62,  // 102: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
+	62,  // 103: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
+	46,  // 104: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
+	54,  // 105: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
+	47,  // 106: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
+	48,  // 107: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
+	49,  // 108: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
+	50,  // 109: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
+	54,  // 110: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
+	54,  // 111: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
+	0,   // 112: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
+	54,  // 113: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
+	54,  // 114: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
+	65,  // 115: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
+	54,  // 116: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
+	54,  // 117: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
+	74,  // 118: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
+	119, // [119:119] is the sub-list for method output_type
+	119, // [119:119] is the sub-list for method input_type
+	119, // [119:119] is the sub-list for extension type_name
+	119, // [119:119] is the sub-list for extension extendee
+	0,   // [0:119] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_events_proto_init() }

@@ -364,6 +364,65 @@ func (Grade) EnumDescriptor() ([]byte, []int) {
 	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{3}
 }
 
+// Element is one of the five elements of an intake (受理五要素).
+type Element int32
+
+const (
+	Element_ELEMENT_UNSPECIFIED Element = 0
+	Element_ELEMENT_NAME        Element = 1
+	Element_ELEMENT_TIME        Element = 2
+	Element_ELEMENT_PLACE       Element = 3
+	Element_ELEMENT_CAUSE       Element = 4
+	Element_ELEMENT_COURSE      Element = 5
+)
+
+// Enum value maps for Element.
+var (
+	Element_name = map[int32]string{
+		0: "ELEMENT_UNSPECIFIED",
+		1: "ELEMENT_NAME",
+		2: "ELEMENT_TIME",
+		3: "ELEMENT_PLACE",
+		4: "ELEMENT_CAUSE",
+		5: "ELEMENT_COURSE",
+	}
+	Element_value = map[string]int32{
+		"ELEMENT_UNSPECIFIED": 0,
+		"ELEMENT_NAME":        1,
+		"ELEMENT_TIME":        2,
+		"ELEMENT_PLACE":       3,
+		"ELEMENT_CAUSE":       4,
+		"ELEMENT_COURSE":      5,
+	}
+)
+
+func (x Element) Enum() *Element {
+	p := new(Element)
+	*p = x
+	return p
+}
+
+func (x Element) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Element) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[4].Descriptor()
+}
+
+func (Element) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[4]
+}
+
+func (x Element) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Element.Descriptor instead.
+func (Element) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{4}
+}
+
 // TicketState is the main state of a ticket.
 type TicketState int32
 
@@ -456,11 +515,11 @@ func (x TicketState) String() string {
 }
 
 func (TicketState) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[4].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[5].Descriptor()
 }
 
 func (TicketState) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[4]
+	return &file_chuishao_v1_terms_proto_enumTypes[5]
 }
 
 func (x TicketState) Number() protoreflect.EnumNumber {
@@ -469,7 +528,7 @@ func (x TicketState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TicketState.Descriptor instead.
 func (TicketState) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{4}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{5}
 }
 
 // Stage is one of the five stages of the loop (五阶段闭环). SUPERVISE runs beside the others and is no
@@ -521,11 +580,11 @@ func (x Stage) String() string {
 }
 
 func (Stage) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[5].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[6].Descriptor()
 }
 
 func (Stage) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[5]
+	return &file_chuishao_v1_terms_proto_enumTypes[6]
 }
 
 func (x Stage) Number() protoreflect.EnumNumber {
@@ -534,7 +593,7 @@ func (x Stage) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Stage.Descriptor instead.
 func (Stage) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{5}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{6}
 }
 
 // Confidentiality is who may see that a ticket is there.
@@ -572,11 +631,11 @@ func (x Confidentiality) String() string {
 }
 
 func (Confidentiality) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[6].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[7].Descriptor()
 }
 
 func (Confidentiality) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[6]
+	return &file_chuishao_v1_terms_proto_enumTypes[7]
 }
 
 func (x Confidentiality) Number() protoreflect.EnumNumber {
@@ -585,7 +644,7 @@ func (x Confidentiality) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Confidentiality.Descriptor instead.
 func (Confidentiality) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{6}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{7}
 }
 
 // Datum is what a position refers to.
@@ -625,11 +684,11 @@ func (x Datum) String() string {
 }
 
 func (Datum) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[7].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[8].Descriptor()
 }
 
 func (Datum) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[7]
+	return &file_chuishao_v1_terms_proto_enumTypes[8]
 }
 
 func (x Datum) Number() protoreflect.EnumNumber {
@@ -638,7 +697,7 @@ func (x Datum) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Datum.Descriptor instead.
 func (Datum) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{7}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{8}
 }
 
 type AttachmentKind int32
@@ -691,11 +750,11 @@ func (x AttachmentKind) String() string {
 }
 
 func (AttachmentKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[8].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[9].Descriptor()
 }
 
 func (AttachmentKind) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[8]
+	return &file_chuishao_v1_terms_proto_enumTypes[9]
 }
 
 func (x AttachmentKind) Number() protoreflect.EnumNumber {
@@ -704,7 +763,7 @@ func (x AttachmentKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AttachmentKind.Descriptor instead.
 func (AttachmentKind) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{8}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{9}
 }
 
 // DeclineReason is why a matter is not admitted (不予受理情形).
@@ -765,11 +824,11 @@ func (x DeclineReason) String() string {
 }
 
 func (DeclineReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[9].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[10].Descriptor()
 }
 
 func (DeclineReason) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[9]
+	return &file_chuishao_v1_terms_proto_enumTypes[10]
 }
 
 func (x DeclineReason) Number() protoreflect.EnumNumber {
@@ -778,7 +837,7 @@ func (x DeclineReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DeclineReason.Descriptor instead.
 func (DeclineReason) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{9}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{10}
 }
 
 // ResultCode is what a unit says it achieved (处置结果); the numbers less one are Shanghai's codes 0 to 3.
@@ -821,11 +880,11 @@ func (x ResultCode) String() string {
 }
 
 func (ResultCode) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[10].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[11].Descriptor()
 }
 
 func (ResultCode) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[10]
+	return &file_chuishao_v1_terms_proto_enumTypes[11]
 }
 
 func (x ResultCode) Number() protoreflect.EnumNumber {
@@ -834,7 +893,7 @@ func (x ResultCode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ResultCode.Descriptor instead.
 func (ResultCode) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{10}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{11}
 }
 
 // Solved is what the petitioner says.
@@ -874,11 +933,11 @@ func (x Solved) String() string {
 }
 
 func (Solved) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[11].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[12].Descriptor()
 }
 
 func (Solved) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[11]
+	return &file_chuishao_v1_terms_proto_enumTypes[12]
 }
 
 func (x Solved) Number() protoreflect.EnumNumber {
@@ -887,7 +946,7 @@ func (x Solved) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Solved.Descriptor instead.
 func (Solved) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{11}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{12}
 }
 
 // CloseKind is how a round ended.
@@ -939,11 +998,11 @@ func (x CloseKind) String() string {
 }
 
 func (CloseKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[12].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[13].Descriptor()
 }
 
 func (CloseKind) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[12]
+	return &file_chuishao_v1_terms_proto_enumTypes[13]
 }
 
 func (x CloseKind) Number() protoreflect.EnumNumber {
@@ -952,7 +1011,7 @@ func (x CloseKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CloseKind.Descriptor instead.
 func (CloseKind) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{12}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{13}
 }
 
 // ReopenReason is why a round is added (重办).
@@ -998,11 +1057,11 @@ func (x ReopenReason) String() string {
 }
 
 func (ReopenReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[13].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[14].Descriptor()
 }
 
 func (ReopenReason) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[13]
+	return &file_chuishao_v1_terms_proto_enumTypes[14]
 }
 
 func (x ReopenReason) Number() protoreflect.EnumNumber {
@@ -1011,7 +1070,7 @@ func (x ReopenReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReopenReason.Descriptor instead.
 func (ReopenReason) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{13}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{14}
 }
 
 // Requirement is something a supervisor can waive (Waive).
@@ -1054,11 +1113,11 @@ func (x Requirement) String() string {
 }
 
 func (Requirement) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[14].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[15].Descriptor()
 }
 
 func (Requirement) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[14]
+	return &file_chuishao_v1_terms_proto_enumTypes[15]
 }
 
 func (x Requirement) Number() protoreflect.EnumNumber {
@@ -1067,7 +1126,7 @@ func (x Requirement) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Requirement.Descriptor instead.
 func (Requirement) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{14}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{15}
 }
 
 // RevealPurpose is what an identity is needed for.
@@ -1113,11 +1172,11 @@ func (x RevealPurpose) String() string {
 }
 
 func (RevealPurpose) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[15].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[16].Descriptor()
 }
 
 func (RevealPurpose) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[15]
+	return &file_chuishao_v1_terms_proto_enumTypes[16]
 }
 
 func (x RevealPurpose) Number() protoreflect.EnumNumber {
@@ -1126,7 +1185,7 @@ func (x RevealPurpose) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RevealPurpose.Descriptor instead.
 func (RevealPurpose) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{15}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{16}
 }
 
 // WhistleKind is the kind of a whistle (哨型).
@@ -1173,11 +1232,11 @@ func (x WhistleKind) String() string {
 }
 
 func (WhistleKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[16].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[17].Descriptor()
 }
 
 func (WhistleKind) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[16]
+	return &file_chuishao_v1_terms_proto_enumTypes[17]
 }
 
 func (x WhistleKind) Number() protoreflect.EnumNumber {
@@ -1186,7 +1245,7 @@ func (x WhistleKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WhistleKind.Descriptor instead.
 func (WhistleKind) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{16}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{17}
 }
 
 // WhistleState is the main state of a whistle.
@@ -1253,11 +1312,11 @@ func (x WhistleState) String() string {
 }
 
 func (WhistleState) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[17].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[18].Descriptor()
 }
 
 func (WhistleState) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[17]
+	return &file_chuishao_v1_terms_proto_enumTypes[18]
 }
 
 func (x WhistleState) Number() protoreflect.EnumNumber {
@@ -1266,7 +1325,7 @@ func (x WhistleState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WhistleState.Descriptor instead.
 func (WhistleState) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{17}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{18}
 }
 
 // ParticipantState is where a summoned unit stands.
@@ -1327,11 +1386,11 @@ func (x ParticipantState) String() string {
 }
 
 func (ParticipantState) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_terms_proto_enumTypes[18].Descriptor()
+	return file_chuishao_v1_terms_proto_enumTypes[19].Descriptor()
 }
 
 func (ParticipantState) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_terms_proto_enumTypes[18]
+	return &file_chuishao_v1_terms_proto_enumTypes[19]
 }
 
 func (x ParticipantState) Number() protoreflect.EnumNumber {
@@ -1340,7 +1399,7 @@ func (x ParticipantState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ParticipantState.Descriptor instead.
 func (ParticipantState) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{18}
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{19}
 }
 
 // Actor is who acts. It comes from the call's credentials, never from a request's body.
@@ -2037,7 +2096,14 @@ const file_chuishao_v1_terms_proto_rawDesc = "" +
 	"\bGRADE_G1\x10\x02\x12\f\n" +
 	"\bGRADE_G2\x10\x03\x12\f\n" +
 	"\bGRADE_G3\x10\x04\x12\x11\n" +
-	"\rGRADE_CONSULT\x10\x05*\xe9\x03\n" +
+	"\rGRADE_CONSULT\x10\x05*\x80\x01\n" +
+	"\aElement\x12\x17\n" +
+	"\x13ELEMENT_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fELEMENT_NAME\x10\x01\x12\x10\n" +
+	"\fELEMENT_TIME\x10\x02\x12\x11\n" +
+	"\rELEMENT_PLACE\x10\x03\x12\x11\n" +
+	"\rELEMENT_CAUSE\x10\x04\x12\x12\n" +
+	"\x0eELEMENT_COURSE\x10\x05*\xe9\x03\n" +
 	"\vTicketState\x12\x1c\n" +
 	"\x18TICKET_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15TICKET_STATE_REPORTED\x10\x01\x12\x19\n" +
@@ -2174,45 +2240,46 @@ func file_chuishao_v1_terms_proto_rawDescGZIP() []byte {
 	return file_chuishao_v1_terms_proto_rawDescData
 }
 
-var file_chuishao_v1_terms_proto_enumTypes = make([]protoimpl.EnumInfo, 19)
+var file_chuishao_v1_terms_proto_enumTypes = make([]protoimpl.EnumInfo, 20)
 var file_chuishao_v1_terms_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_chuishao_v1_terms_proto_goTypes = []any{
 	(Role)(0),                     // 0: chuishao.v1.Role
 	(MatterKind)(0),               // 1: chuishao.v1.MatterKind
 	(Channel)(0),                  // 2: chuishao.v1.Channel
 	(Grade)(0),                    // 3: chuishao.v1.Grade
-	(TicketState)(0),              // 4: chuishao.v1.TicketState
-	(Stage)(0),                    // 5: chuishao.v1.Stage
-	(Confidentiality)(0),          // 6: chuishao.v1.Confidentiality
-	(Datum)(0),                    // 7: chuishao.v1.Datum
-	(AttachmentKind)(0),           // 8: chuishao.v1.AttachmentKind
-	(DeclineReason)(0),            // 9: chuishao.v1.DeclineReason
-	(ResultCode)(0),               // 10: chuishao.v1.ResultCode
-	(Solved)(0),                   // 11: chuishao.v1.Solved
-	(CloseKind)(0),                // 12: chuishao.v1.CloseKind
-	(ReopenReason)(0),             // 13: chuishao.v1.ReopenReason
-	(Requirement)(0),              // 14: chuishao.v1.Requirement
-	(RevealPurpose)(0),            // 15: chuishao.v1.RevealPurpose
-	(WhistleKind)(0),              // 16: chuishao.v1.WhistleKind
-	(WhistleState)(0),             // 17: chuishao.v1.WhistleState
-	(ParticipantState)(0),         // 18: chuishao.v1.ParticipantState
-	(*Actor)(nil),                 // 19: chuishao.v1.Actor
-	(*Petitioner)(nil),            // 20: chuishao.v1.Petitioner
-	(*Particulars)(nil),           // 21: chuishao.v1.Particulars
-	(*Sealed)(nil),                // 22: chuishao.v1.Sealed
-	(*LonLat)(nil),                // 23: chuishao.v1.LonLat
-	(*Attachment)(nil),            // 24: chuishao.v1.Attachment
-	(*AreaNode)(nil),              // 25: chuishao.v1.AreaNode
-	(*Dimension)(nil),             // 26: chuishao.v1.Dimension
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(Element)(0),                  // 4: chuishao.v1.Element
+	(TicketState)(0),              // 5: chuishao.v1.TicketState
+	(Stage)(0),                    // 6: chuishao.v1.Stage
+	(Confidentiality)(0),          // 7: chuishao.v1.Confidentiality
+	(Datum)(0),                    // 8: chuishao.v1.Datum
+	(AttachmentKind)(0),           // 9: chuishao.v1.AttachmentKind
+	(DeclineReason)(0),            // 10: chuishao.v1.DeclineReason
+	(ResultCode)(0),               // 11: chuishao.v1.ResultCode
+	(Solved)(0),                   // 12: chuishao.v1.Solved
+	(CloseKind)(0),                // 13: chuishao.v1.CloseKind
+	(ReopenReason)(0),             // 14: chuishao.v1.ReopenReason
+	(Requirement)(0),              // 15: chuishao.v1.Requirement
+	(RevealPurpose)(0),            // 16: chuishao.v1.RevealPurpose
+	(WhistleKind)(0),              // 17: chuishao.v1.WhistleKind
+	(WhistleState)(0),             // 18: chuishao.v1.WhistleState
+	(ParticipantState)(0),         // 19: chuishao.v1.ParticipantState
+	(*Actor)(nil),                 // 20: chuishao.v1.Actor
+	(*Petitioner)(nil),            // 21: chuishao.v1.Petitioner
+	(*Particulars)(nil),           // 22: chuishao.v1.Particulars
+	(*Sealed)(nil),                // 23: chuishao.v1.Sealed
+	(*LonLat)(nil),                // 24: chuishao.v1.LonLat
+	(*Attachment)(nil),            // 25: chuishao.v1.Attachment
+	(*AreaNode)(nil),              // 26: chuishao.v1.AreaNode
+	(*Dimension)(nil),             // 27: chuishao.v1.Dimension
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
 }
 var file_chuishao_v1_terms_proto_depIdxs = []int32{
 	0,  // 0: chuishao.v1.Actor.role:type_name -> chuishao.v1.Role
-	20, // 1: chuishao.v1.Particulars.petitioner:type_name -> chuishao.v1.Petitioner
-	7,  // 2: chuishao.v1.LonLat.datum:type_name -> chuishao.v1.Datum
-	8,  // 3: chuishao.v1.Attachment.kind:type_name -> chuishao.v1.AttachmentKind
-	23, // 4: chuishao.v1.Attachment.position:type_name -> chuishao.v1.LonLat
-	27, // 5: chuishao.v1.Attachment.shot_at:type_name -> google.protobuf.Timestamp
+	21, // 1: chuishao.v1.Particulars.petitioner:type_name -> chuishao.v1.Petitioner
+	8,  // 2: chuishao.v1.LonLat.datum:type_name -> chuishao.v1.Datum
+	9,  // 3: chuishao.v1.Attachment.kind:type_name -> chuishao.v1.AttachmentKind
+	24, // 4: chuishao.v1.Attachment.position:type_name -> chuishao.v1.LonLat
+	28, // 5: chuishao.v1.Attachment.shot_at:type_name -> google.protobuf.Timestamp
 	6,  // [6:6] is the sub-list for method output_type
 	6,  // [6:6] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
@@ -2230,7 +2297,7 @@ func file_chuishao_v1_terms_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_terms_proto_rawDesc), len(file_chuishao_v1_terms_proto_rawDesc)),
-			NumEnums:      19,
+			NumEnums:      20,
 			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
