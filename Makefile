@@ -54,3 +54,61 @@ $(tools)/.built: tools/go.mod tools/go.sum tools/buf/go.mod tools/buf/go.sum
 	cd tools && $(GO) build -o ../$(tools)/ tool
 	cd tools/buf && $(GO) build -o ../../$(tools)/ tool
 	touch $@
+
+.PHONY: check
+check: gofmt vet staticcheck generated lint breaking arch vulnerabilities ## all that a change must pass before its tests count
+	@echo "check: all passed"
+
+.PHONY: gofmt
+gofmt:
+	@files=$$(find . -name '*.go' -not -path './bin/*' -exec gofmt -l {} +) || exit 1; \
+	if [ -n "$$files" ]; then echo "gofmt: not formatted:"; echo "$$files"; exit 1; fi
+
+.PHONY: vet
+vet:
+	$(GO) vet ./...
+	cd tools && $(GO) vet ./...
+
+.PHONY: staticcheck
+staticcheck: tools
+	staticcheck ./...
+
+.PHONY: generated
+generated: bin/generated ## that api/gen is what api/proto makes
+	@diff -r bin/generated/api/gen api/gen || { echo "generated: api/gen is not what api/proto makes; run make generate"; exit 1; }
+	@rm -rf bin/generated
+
+.PHONY: lint
+lint: tools
+	buf lint
+
+# A contract only grows. It is compared with the last commit if the work tree has changed it, otherwise with what it was
+# before the last commit that changed it. A commit that must break it says why in a trailer: "Breaking: the reason".
+.PHONY: breaking
+breaking: tools ## that clients and recorded events of the contract before still fit
+	@rm -rf bin/before; mkdir -p bin/before; \
+	changed=$$(git log --format=%H -2 -- api/proto) || exit 1; \
+	last=$$(echo "$$changed" | sed -n 1p); before=$$(echo "$$changed" | sed -n 2p); \
+	if [ -z "$$last" ]; then echo "breaking: no contract committed yet"; exit 0; fi; \
+	if [ -n "$$(git status --porcelain -- api/proto)" ]; then before=$$last; \
+	else \
+		why=$$(git log -1 --format='%(trailers:key=Breaking,valueonly)' "$$last"); \
+		if [ -n "$$why" ]; then echo "breaking: declared by $$last: $$why"; exit 0; fi; \
+	fi; \
+	if [ -z "$$before" ]; then echo "breaking: no contract before this one"; exit 0; fi; \
+	echo "buf breaking against $$before"; \
+	git archive "$$before" api/proto | tar -x -C bin/before && \
+	buf breaking api/proto --against bin/before/api/proto
+	@rm -rf bin/before
+
+.PHONY: arch
+arch: ## that packages import what they may, links live and names are documented
+	$(GO) test -count=1 ./internal/arch
+
+# Not to reach the database is no fault of the code; everything else that govulncheck says is.
+.PHONY: vulnerabilities
+vulnerabilities: tools
+	@govulncheck ./... >bin/govulncheck.txt 2>&1; code=$$?; \
+	if [ $$code -ne 0 ] && grep -q 'fetching vulnerabilities' bin/govulncheck.txt; then \
+		echo "govulncheck: not run: its database cannot be reached"; \
+	else cat bin/govulncheck.txt; exit $$code; fi
