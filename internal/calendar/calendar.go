@@ -49,6 +49,8 @@ type Table struct {
 // Year is the State Council's notice (国务院办公厅节假日安排通知) for one year, as the days by which it differs from
 // Monday to Friday. Its dates, such as "2025-01-28", lie in that year or in the December before, which a notice
 // may reach into.
+//
+// A loaded year counts as known, although the next year's notice may still change its December.
 type Year struct {
 	Year int `json:"year"`
 	// Off are the days from Monday to Friday on which offices are closed.
@@ -245,7 +247,7 @@ func loadZone(name string) (*time.Location, error) {
 	}
 	if name == defaultZone {
 		// Right for every instant since 1991-09-15, so a machine without zone files counts the same.
-		return time.FixedZone("CST", 8*60*60), nil
+		return time.FixedZone(defaultZone, 8*60*60), nil
 	}
 	return nil, &FieldError{"zone", name, "not a known time zone"}
 }
