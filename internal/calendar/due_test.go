@@ -487,3 +487,25 @@ func BenchmarkDue(b *testing.B) {
 		})
 	}
 }
+
+func TestBetweenIsProvisionalOnlyIfAnUnknownDayMattered(t *testing.T) {
+	t.Parallel()
+	for _, v := range []struct {
+		start, end string
+		unit       calendar.Unit
+		want       bool
+	}{
+		{"2026-12-31 10:00", "2027-01-01 09:00", calendar.WorkingHour, false},
+		{"2026-12-31 10:00", "2027-01-01 09:01", calendar.WorkingHour, true},
+		{"2023-12-31 17:30", "2024-01-02 10:00", calendar.WorkingHour, false},
+		{"2026-12-30 10:00", "2027-01-01 23:59:58", calendar.WorkingDay, false},
+		{"2026-12-30 10:00", "2027-01-01 23:59:59", calendar.WorkingDay, true},
+		{"2026-12-30 10:00", "2027-03-01 10:00", calendar.NaturalDay, false},
+		{"2026-12-30 10:00", "2027-03-01 10:00", calendar.NaturalHour, false},
+	} {
+		_, got, err := calendar.Default().Between(at(t, v.start), at(t, v.end), v.unit)
+		if err != nil || got != v.want {
+			t.Errorf("Between(%s, %s, %s): provisional %t, %v, want %t", v.start, v.end, v.unit, got, err, v.want)
+		}
+	}
+}
