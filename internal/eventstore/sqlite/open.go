@@ -134,6 +134,10 @@ func peekIfPresent(path string) error {
 // peek reports whether the file is a history that this release can use, and writes nothing, not even locks. It reads
 // through the engine: closing a plain file descriptor would drop the locks of other connections of this process.
 func peek(path string) error {
+	if info, err := os.Stat(path); err == nil && info.Size() < 512 {
+		// The engine would take it for an empty database.
+		return openError(path, "the file is not an SQLite database; give the path of a history, or move the file away", nil)
+	}
 	uri := url.URL{Scheme: "file", Path: path, RawQuery: "immutable=1"}
 	conn, err := sqlite.OpenConn(uri.String(), sqlite.OpenReadOnly, sqlite.OpenURI)
 	if err != nil {

@@ -98,7 +98,8 @@ func Open(path string, opts Options) (*Store, error) {
 		err = s.openReadWrite()
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.release())
+		s.release() // what it says is less than why
+		return nil, err
 	}
 	if s.writer != nil {
 		s.running.Go(s.writer.run)
