@@ -83,19 +83,18 @@ lint: tools
 	buf lint
 
 # A contract only grows. It is compared with the last commit if the work tree has changed it, otherwise with what it was
-# before the last commit that changed it. A commit that must break it says why in a trailer: "Breaking: the reason".
+# before the last commit that changed it. If it must break, that commit or a later one says why in a trailer,
+# "Breaking: the reason".
 .PHONY: breaking
 breaking: tools ## that clients and recorded events of the contract before still fit
 	@rm -rf bin/before; mkdir -p bin/before; \
 	changed=$$(git log --format=%H -2 -- api/proto) || exit 1; \
 	last=$$(echo "$$changed" | sed -n 1p); before=$$(echo "$$changed" | sed -n 2p); \
 	if [ -z "$$last" ]; then echo "breaking: no contract committed yet"; exit 0; fi; \
-	if [ -n "$$(git status --porcelain -- api/proto)" ]; then before=$$last; \
-	else \
-		why=$$(git log -1 --format='%(trailers:key=Breaking,valueonly)' "$$last"); \
-		if [ -n "$$why" ]; then echo "breaking: declared by $$last: $$why"; exit 0; fi; \
-	fi; \
+	if [ -n "$$(git status --porcelain -- api/proto)" ]; then before=$$last; fi; \
 	if [ -z "$$before" ]; then echo "breaking: no contract before this one"; exit 0; fi; \
+	why=$$(git log --format='%(trailers:key=Breaking,valueonly)' "$$before..HEAD" | grep .); \
+	if [ -n "$$why" ]; then echo "breaking: declared: $$why"; exit 0; fi; \
 	echo "buf breaking against $$before"; \
 	git archive "$$before" api/proto | tar -x -C bin/before && \
 	buf breaking api/proto --against bin/before/api/proto
