@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/calendar"
 )
@@ -119,3 +121,12 @@ func (a *Asked) Due(t calendar.Timer, grade string, start time.Time) (due time.T
 	}
 	return a.Calendar.Due(start, limit)
 }
+
+// Later is an event that occurred at another instant than its command.
+type Later struct {
+	proto.Message
+	OccurredAt time.Time
+}
+
+// Then makes an event that occurred at the instant rather than when its command did.
+func Then(event proto.Message, at time.Time) proto.Message { return Later{event, at} }

@@ -1,0 +1,73 @@
+package ticket
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// accept: the matter is within remit (受理). Its instant is T0, which never changes.
+func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message, error) {
+	if err := a.Require(pb.Role_ROLE_AGENT, pb.Role_ROLE_DISPATCHER); err != nil {
+		return nil, err
+	}
+	if err := s.scope(a); err != nil {
+		return nil, err
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_REPORTED); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.ReportedAt); err != nil {
+		return nil, err
+	}
+	e := &pb.TicketAccepted{Path: s.Path, Holder: s.Holder, Sealed: a.Sealed}
+	for _, added := range elements(c.GetParticulars(), false) {
+		if !slices.Contains(s.Elements, added) {
+			e.Elements = append(e.Elements, added)
+		}
+	}
+	if have := append(slices.Clone(s.Elements), e.Elements...); !s.Anonymous && len(have) < 5 {
+		return nil, rule.No(rule.FiveElementsNeeded, "name, time, place, cause and course are needed unless the petitioner is anonymous; missing: %s", missing(have))
+	}
+	if c.Area != "" {
+		var err error
+		if e.Path, e.Holder, err = place(a, "area", c.Area, a.OccurredAt); err != nil {
+			return nil, err
+		}
+	}
+	d := due{asked: a, grade: Column(s.Grade)}
+	if category, ok := a.Registry.Category(s.Category, a.At); ok && s.Grade == pb.Grade_GRADE_UNSPECIFIED {
+		d.grade = Column(category.Grade)
+	}
+	e.DispatchBy = d.by(calendar.Dispatch, a.OccurredAt)
+	if d.err != nil {
+		return nil, d.err
+	}
+	return one(e)
+}
+
+func (s *State) accepted(at time.Time, e *pb.TicketAccepted) {
+	s.AcceptedAt, s.Path, s.Holder = at, e.Path, e.Holder
+	s.Elements = append(slices.Clip(s.Elements), e.Elements...)
+	s.Limits.AcceptBy, s.Limits.DispatchBy = time.Time{}, instant(e.DispatchBy)
+	s.sealed(e.Sealed)
+}
+
+func missing(have []pb.Element) string {
+	var names []string
+	for e := pb.Element_ELEMENT_NAME; e <= pb.Element_ELEMENT_COURSE; e++ {
+		if !slices.Contains(have, e) {
+			names = append(names, strings.ToLower(strings.TrimPrefix(e.String(), "ELEMENT_")))
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func index(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }

@@ -1,0 +1,81 @@
+package ticket
+
+import (
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// A petitioner counts as unreachable after this many failed attempts on this many days.
+const (
+	unreachableAttempts = 3
+	unreachableDays     = 2
+)
+
+// callback: the petitioner is asked whether the unit got in touch, whether it is solved, and how satisfied they are (回访).
+func callback(s State, a *rule.Asked, c *pb.RecordCallbackRequest) ([]proto.Message, error) {
+	if err := a.Require(pb.Role_ROLE_CALLER, pb.Role_ROLE_CITIZEN); err != nil {
+		return nil, err
+	}
+	if a.Acting == pb.Role_ROLE_CALLER {
+		if err := s.scope(a); err != nil {
+			return nil, err
+		}
+		if rule.Within(a.Registry, a.Actor.Unit, s.Lead) {
+			return nil, rule.No(rule.SeparationOfDuties, "whoever calls back must not belong to the handling unit %q", s.Lead)
+		}
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_CALLBACK); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.VerifiedAt); err != nil {
+		return nil, err
+	}
+	if s.CallbackSettled {
+		return nil, rule.No(rule.AlreadyDone, "the callback of this round is settled")
+	}
+	if c.Satisfaction > 5 {
+		return nil, rule.Bad("satisfaction", rule.BadField, "want 0 to 5")
+	}
+	if c.Answered {
+		if c.Solved == pb.Solved_SOLVED_UNSPECIFIED {
+			return nil, rule.Bad("solved", rule.MissingField, "is required when the petitioner answered")
+		}
+		return one(&pb.CallbackRecorded{Contacted: c.Contacted, Solved: c.Solved, Satisfaction: c.Satisfaction, Sealed: a.Sealed})
+	}
+	if c.Solved != pb.Solved_SOLVED_UNSPECIFIED || c.Satisfaction != 0 || c.Contacted {
+		return nil, rule.Bad("answered", rule.BadField, "a failed attempt has no answers")
+	}
+	attempts := append(slices.Clone(s.FailedCallbacks), a.OccurredAt)
+	events := []proto.Message{&pb.CallbackAttemptFailed{Attempt: uint32(len(attempts))}}
+	if len(attempts) >= unreachableAttempts && days(attempts, a.Calendar.Zone()) >= unreachableDays {
+		events = append(events, &pb.CallbackUnreachable{Attempts: uint32(len(attempts))})
+	}
+	return events, nil
+}
+
+func days(times []time.Time, zone *time.Location) int {
+	seen := map[string]bool{}
+	for _, t := range times {
+		seen[t.In(zone).Format(time.DateOnly)] = true
+	}
+	return len(seen)
+}
+
+func (s *State) callbackRecorded(e *pb.CallbackRecorded) {
+	s.CallbackSettled, s.Solved, s.Satisfaction = true, e.Solved, e.Satisfaction
+	s.Limits.CallbackBy = time.Time{}
+	s.sealed(e.Sealed)
+}
+
+func (s *State) callbackAttemptFailed(at time.Time, _ *pb.CallbackAttemptFailed) {
+	s.FailedCallbacks = append(slices.Clip(s.FailedCallbacks), at)
+}
+
+func (s *State) callbackUnreachable() {
+	s.CallbackSettled, s.Unreachable, s.Limits.CallbackBy = true, true, time.Time{}
+}

@@ -1,0 +1,109 @@
+package ticket
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// closeRound: the round ends (结案), once it is verified and the petitioner was asked.
+func closeRound(s State, a *rule.Asked, _ *pb.CloseTicketRequest) ([]proto.Message, error) {
+	if err := a.Require(pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_SYSTEM); err != nil {
+		return nil, err
+	}
+	if a.Acting != pb.Role_ROLE_SYSTEM {
+		if err := s.scope(a); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_CALLBACK); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.LastAt); err != nil {
+		return nil, err
+	}
+	asked := s.CallbackSettled || s.Anonymous || !s.CallbackWanted || s.waived(pb.Requirement_REQUIREMENT_CALLBACK)
+	if !asked {
+		return nil, rule.No(rule.CallbackNeeded, "the petitioner wants a callback and was neither asked nor found unreachable")
+	}
+	if w := s.openWhistle(); w != "" && !s.waived(pb.Requirement_REQUIREMENT_WHISTLES_CLOSED) {
+		return nil, rule.No(rule.WhistleOpen, "whistle %s is open", w)
+	}
+	return one(&pb.TicketClosed{Kind: s.closeKind()})
+}
+
+func (s *State) closeKind() pb.CloseKind {
+	switch {
+	case s.Unreachable:
+		return pb.CloseKind_CLOSE_KIND_UNREACHABLE
+	case s.Solved == pb.Solved_SOLVED_YES:
+		return pb.CloseKind_CLOSE_KIND_SOLVED
+	case s.Solved == pb.Solved_SOLVED_PARTLY:
+		return pb.CloseKind_CLOSE_KIND_PARTLY_SOLVED
+	case s.Solved == pb.Solved_SOLVED_NO:
+		return pb.CloseKind_CLOSE_KIND_NOT_SOLVED
+	}
+	return pb.CloseKind_CLOSE_KIND_NO_CALLBACK
+}
+
+func (s *State) closed(at time.Time, e *pb.TicketClosed) {
+	s.ClosedAt, s.CloseKind = at, e.Kind
+	s.Limits = Limits{HandleBy: s.Limits.HandleBy, CloseBy: s.Limits.CloseBy, SegmentBy: s.Limits.SegmentBy, Provisional: s.Limits.Provisional}
+}
+
+// reopen: a new round with the same lead (重办). The earlier closing becomes ineffective.
+func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message, error) {
+	if err := a.Require(pb.Role_ROLE_SUPERVISOR, pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_CITIZEN); err != nil {
+		return nil, err
+	}
+	if a.Acting != pb.Role_ROLE_CITIZEN {
+		if err := s.scope(a); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_CALLBACK, pb.TicketState_TICKET_STATE_CLOSED); err != nil {
+		return nil, err
+	}
+	if s.Lead == "" {
+		return nil, rule.No(rule.WrongState, "the ticket was never dispatched, so there is no lead to do it again; report the matter anew")
+	}
+	if err := a.CheckTime(s.LastAt); err != nil {
+		return nil, err
+	}
+	if c.Reason == pb.ReopenReason_REOPEN_REASON_UNSPECIFIED {
+		return nil, rule.Bad("reason", rule.MissingField, "is required")
+	}
+	if err := said("note", c.GetParticulars().GetNote()); err != nil {
+		return nil, err
+	}
+	if a.Acting == pb.Role_ROLE_CITIZEN && c.Reason != pb.ReopenReason_REOPEN_REASON_APPEAL {
+		return nil, rule.Bad("reason", rule.RoleNotAllowed, "a petitioner can only appeal")
+	}
+	d := s.due(a)
+	if c.Reason == pb.ReopenReason_REOPEN_REASON_APPEAL && !s.ClosedAt.IsZero() {
+		if by := d.by(calendar.Appeal, s.ClosedAt); by != nil && a.OccurredAt.After(by.AsTime()) {
+			return nil, rule.No(rule.AppealLapsed, "the right to appeal lapsed at %s", by.AsTime().In(a.Calendar.Zone()).Format(time.RFC3339))
+		}
+	}
+	e := &pb.TicketReopened{
+		Reason: c.Reason, Round: s.Round + 1, Lead: s.Lead, SignBy: d.by(calendar.Sign, a.OccurredAt),
+		ContactBy: d.by(calendar.Contact, a.OccurredAt), RedoBy: d.by(calendar.Redo, a.OccurredAt), Sealed: a.Sealed,
+	}
+	e.CloseBy = d.by(calendar.Close, instant(e.RedoBy))
+	if d.err != nil {
+		return nil, d.err
+	}
+	return one(e)
+}
+
+func (s *State) reopened(at time.Time, e *pb.TicketReopened) {
+	s.newRound(e.Round)
+	s.Hop, s.Holder = 1, e.Lead
+	s.DispatchedAt, s.HandleStart = at, at
+	s.Limits = Limits{SignBy: instant(e.SignBy), ContactBy: instant(e.ContactBy), HandleBy: instant(e.RedoBy), CloseBy: instant(e.CloseBy), SegmentBy: instant(e.RedoBy)}
+	s.sealed(e.Sealed)
+}

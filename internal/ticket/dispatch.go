@@ -1,0 +1,85 @@
+package ticket
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// dispatch: one unit is made accountable (派单), and its limits begin to run.
+func dispatch(s State, a *rule.Asked, c *pb.DispatchTicketRequest) ([]proto.Message, error) {
+	if err := a.Require(pb.Role_ROLE_DISPATCHER); err != nil {
+		return nil, err
+	}
+	if err := s.scope(a); err != nil {
+		return nil, err
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_TRIAGED, pb.TicketState_TICKET_STATE_ADJUDICATION); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.AcceptedAt); err != nil {
+		return nil, err
+	}
+	lead, co := c.Lead, c.Co
+	if lead == "" {
+		lead = s.ProposedLead
+	}
+	if len(co) == 0 {
+		co = s.ProposedCo
+	}
+	if lead == "" {
+		return nil, rule.Bad("lead", rule.MissingField, "is required; triage proposed none")
+	}
+	if err := activeUnit(a, "lead", lead); err != nil {
+		return nil, err
+	}
+	for i, unit := range co {
+		if err := activeUnit(a, index("co", i), unit); err != nil {
+			return nil, err
+		}
+	}
+	if rule.Within(a.Registry, lead, s.ComplainedOf) {
+		return nil, rule.Bad("lead", rule.LeadComplainedOf, "unit %q, or one above it, is complained of", lead)
+	}
+	if !rule.Within(a.Registry, lead, authority(a.Registry, a.Actor.Unit)) {
+		return nil, rule.Bad("lead", rule.OutOfScope, "unit %q is not below yours; blow a whistle for it", lead)
+	}
+	if c.BasisRule > 8 {
+		return nil, rule.Bad("basis_rule", rule.BadField, "want 0 to 8")
+	}
+	at := a.OccurredAt
+	d := s.due(a)
+	e := &pb.TicketDispatched{
+		Lead: lead, LeadPath: a.Registry.UnitPath(lead), Co: co, Round: max(s.Round, 1), Hop: s.Hop + 1,
+		SignBy: d.by(calendar.Sign, at), ContactBy: d.by(calendar.Contact, at), ReturnBy: d.by(calendar.ReturnWindow, at),
+		HandleBy: stamp(s.Limits.HandleBy), CloseBy: stamp(s.Limits.CloseBy),
+		BasisRule: c.BasisRule, CatalogueVersion: a.Registry.Version(), Sealed: a.Sealed,
+	}
+	if e.HandleBy == nil { // the first hop: dispatching again never restarts the petitioner's clock
+		e.HandleBy = d.by(calendar.Handle, at)
+		e.CloseBy = d.by(calendar.Close, instant(e.HandleBy))
+	}
+	e.SegmentBy = e.HandleBy
+	e.Provisional = d.provisional
+	if d.err != nil {
+		return nil, d.err
+	}
+	return one(e)
+}
+
+func (s *State) dispatched(at time.Time, e *pb.TicketDispatched) {
+	s.Lead, s.LeadPath, s.Co, s.Holder, s.Round, s.Hop = e.Lead, e.LeadPath, e.Co, e.Lead, e.Round, e.Hop
+	s.DispatchedAt = at
+	if e.Hop == 1 {
+		s.HandleStart = at
+	}
+	s.Limits = Limits{
+		SignBy: instant(e.SignBy), ContactBy: instant(e.ContactBy), ReturnBy: instant(e.ReturnBy),
+		HandleBy: instant(e.HandleBy), CloseBy: instant(e.CloseBy), SegmentBy: instant(e.SegmentBy), Provisional: e.Provisional,
+	}
+	s.sealed(e.Sealed)
+}

@@ -1,0 +1,147 @@
+package ticket
+
+import (
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// sign: the lead acknowledges (签收). No clock starts here: it has been running since the dispatch.
+func sign(s State, a *rule.Asked, _ *pb.SignTicketRequest) ([]proto.Message, error) {
+	if err := s.byLead(a); err != nil {
+		return nil, err
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_DISPATCHED); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.DispatchedAt); err != nil {
+		return nil, err
+	}
+	return one(&pb.TicketSigned{})
+}
+
+func (s *State) signed() { s.Limits.SignBy = time.Time{} }
+
+// contact: the lead reached the petitioner, or tried to (先行联系).
+func contact(s State, a *rule.Asked, c *pb.RecordContactRequest) ([]proto.Message, error) {
+	if err := s.byLead(a); err != nil {
+		return nil, err
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_DISPATCHED, pb.TicketState_TICKET_STATE_HANDLING); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.DispatchedAt); err != nil {
+		return nil, err
+	}
+	if c.Channel == "" {
+		return nil, rule.Bad("channel", rule.MissingField, "is required")
+	}
+	if c.Reached {
+		return one(&pb.PetitionerContacted{Channel: c.Channel, RecordingRef: c.RecordingRef, Sealed: a.Sealed})
+	}
+	return one(&pb.ContactFailed{Channel: c.Channel, RecordingRef: c.RecordingRef, Sealed: a.Sealed})
+}
+
+func (s *State) petitionerContacted() { s.Contacted, s.Limits.ContactBy = true, time.Time{} }
+
+func (s *State) contactFailed() { s.FailedContacts++ }
+
+// progress: something was done.
+func progress(s State, a *rule.Asked, c *pb.RecordProgressRequest) ([]proto.Message, error) {
+	if err := a.Require(clerks...); err != nil {
+		return nil, err
+	}
+	handling := func(unit string) bool { return rule.Within(a.Registry, a.Actor.Unit, unit) }
+	if !handling(s.Lead) && !slices.ContainsFunc(s.Co, handling) {
+		return nil, rule.No(rule.OutOfScope, "your unit is neither lead nor co-handler")
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_HANDLING); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.DispatchedAt); err != nil {
+		return nil, err
+	}
+	if c.GetParticulars().GetText() == "" && len(c.Attachments) == 0 {
+		return nil, rule.Bad("particulars.text", rule.MissingField, "a text or an attachment is required")
+	}
+	return one(&pb.ProgressRecorded{Attachments: c.Attachments, Sealed: a.Sealed})
+}
+
+// waive: a supervisor lets a requirement go, with a reason.
+func waive(s State, a *rule.Asked, c *pb.WaiveRequirementRequest) ([]proto.Message, error) {
+	if err := a.Require(pb.Role_ROLE_SUPERVISOR); err != nil {
+		return nil, err
+	}
+	if err := s.scope(a); err != nil {
+		return nil, err
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_DISPATCHED, pb.TicketState_TICKET_STATE_HANDLING,
+		pb.TicketState_TICKET_STATE_RESULT_SUBMITTED, pb.TicketState_TICKET_STATE_CALLBACK); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.DispatchedAt); err != nil {
+		return nil, err
+	}
+	if c.What == pb.Requirement_REQUIREMENT_UNSPECIFIED {
+		return nil, rule.Bad("what", rule.MissingField, "is required")
+	}
+	if err := said("note", c.GetParticulars().GetNote()); err != nil {
+		return nil, err
+	}
+	if s.waived(c.What) {
+		return nil, rule.Bad("what", rule.AlreadyDone, "is waived already in this round")
+	}
+	return one(&pb.RequirementWaived{What: c.What, Sealed: a.Sealed})
+}
+
+func (s *State) requirementWaived(e *pb.RequirementWaived) {
+	s.Waived = append(slices.Clip(s.Waived), e.What)
+	s.sealed(e.Sealed)
+}
+
+// failedContactsEnough is how many failed attempts stand for a contact.
+const failedContactsEnough = 3
+
+// submitResult: the lead says what it achieved (处置反馈).
+func submitResult(s State, a *rule.Asked, c *pb.SubmitResultRequest) ([]proto.Message, error) {
+	if err := s.byLead(a); err != nil {
+		return nil, err
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_HANDLING); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.DispatchedAt); err != nil {
+		return nil, err
+	}
+	if c.Result == pb.ResultCode_RESULT_CODE_UNSPECIFIED {
+		return nil, rule.Bad("result", rule.MissingField, "is required")
+	}
+	if err := said("reply", c.GetParticulars().GetReply()); err != nil {
+		return nil, err
+	}
+	if !s.Contacted && !s.Anonymous && s.FailedContacts < failedContactsEnough && !s.waived(pb.Requirement_REQUIREMENT_CONTACT) {
+		return nil, rule.No(rule.ContactNeeded, "the petitioner was not contacted; %d of %d attempts are recorded", s.FailedContacts, failedContactsEnough)
+	}
+	if w := s.openWhistle(); w != "" && !s.waived(pb.Requirement_REQUIREMENT_WHISTLES_CLOSED) {
+		return nil, rule.No(rule.WhistleOpen, "whistle %s is open", w)
+	}
+	d := s.due(a)
+	e := &pb.ResultSubmitted{Result: c.Result, Attachments: c.Attachments, VerifyBy: d.by(calendar.Verify, a.OccurredAt), Sealed: a.Sealed}
+	if d.err != nil {
+		return nil, d.err
+	}
+	return one(e)
+}
+
+func (s *State) resultSubmitted(at time.Time, e *pb.ResultSubmitted) {
+	s.Result, s.SubmittedAt, s.Limits.VerifyBy = e.Result, at, instant(e.VerifyBy)
+	if e.Sealed != nil {
+		s.Replied = e.Sealed
+	}
+	s.sealed(e.Sealed)
+}

@@ -1,0 +1,30 @@
+package ticket
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// reveal: somebody is to be shown the petitioner's identity. The event stands in the ticket's audit stream and is recorded
+// before anything is shown.
+func reveal(s State, a *rule.Asked, c *pb.RevealIdentityRequest) ([]proto.Message, error) {
+	if err := a.Require(append([]pb.Role{pb.Role_ROLE_AGENT, pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_SUPERVISOR, pb.Role_ROLE_CALLER, pb.Role_ROLE_AUDITOR}, clerks...)...); err != nil {
+		return nil, err
+	}
+	if c.Purpose == pb.RevealPurpose_REVEAL_PURPOSE_UNSPECIFIED {
+		return nil, rule.Bad("purpose", rule.MissingField, "is required")
+	}
+	if a.Acting == pb.Role_ROLE_AUDITOR {
+		return one(&pb.IdentityRevealed{Purpose: c.Purpose, Fields: []string{"petitioner"}})
+	}
+	if err := s.scope(a); err != nil {
+		return nil, err
+	}
+	if s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL &&
+		(a.Acting == pb.Role_ROLE_AGENT || a.Acting == pb.Role_ROLE_DISPATCHER || s.Lead != "" && rule.Within(a.Registry, a.Actor.Unit, s.Lead)) {
+		return nil, rule.No(rule.RoleNotAllowed, "the petitioner of a confidential ticket is not shown to intake or to the handling unit")
+	}
+	return one(&pb.IdentityRevealed{Purpose: c.Purpose, Fields: []string{"petitioner"}})
+}

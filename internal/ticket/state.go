@@ -1,0 +1,162 @@
+package ticket
+
+import (
+	"slices"
+	"time"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+)
+
+// State is a ticket, folded from its events. It is a value: copies may be changed apart, but what its slices and pointers
+// lead to is shared and never changed.
+type State struct {
+	State  pb.TicketState // UNSPECIFIED: nobody reported it yet
+	Events uint64         // how many events were folded: the stream's version
+
+	No              string
+	Source          string
+	SourceRef       string
+	Channel         pb.Channel
+	Kind            pb.MatterKind
+	Category        string
+	Grade           pb.Grade
+	Confidentiality pb.Confidentiality
+	Path            []*pb.AreaNode
+	AlsoAffects     []string
+	Position        *pb.LonLat
+	Elements        []pb.Element
+	Anonymous       bool
+	CallbackWanted  bool
+	Subject         string     // the data subject whose key seals the particulars; empty while nothing was sealed
+	Reported        *pb.Sealed // the particulars of the report
+	Replied         *pb.Sealed // the particulars of the latest answer, result or decline
+
+	Holder       string // who has it: the lead, or before dispatch the unit of its area
+	Lead         string
+	LeadPath     []string
+	Co           []string
+	Fallback     string
+	ProposedLead string
+	ProposedCo   []string
+	ComplainedOf string
+
+	Round  uint32
+	Hop    uint32 // dispatches in this round
+	Rework uint32 // failed verifications in this round
+
+	Limits Limits
+
+	ReportedAt   time.Time
+	AcceptedAt   time.Time // T0
+	DispatchedAt time.Time // of the current hop, or the reopening
+	HandleStart  time.Time // where the round's handle limit runs from
+	SubmittedAt  time.Time
+	VerifiedAt   time.Time
+	ClosedAt     time.Time
+
+	Contacted       bool // in this round
+	FailedContacts  int
+	Waived          []pb.Requirement
+	Result          pb.ResultCode
+	Verified        bool
+	CallbackSettled bool
+	Unreachable     bool
+	FailedCallbacks []time.Time
+	Solved          pb.Solved
+	Satisfaction    uint32
+	CloseKind       pb.CloseKind
+	DeclineReason   pb.DeclineReason
+	DeclineProposal *pb.Actor // who proposed; nil if nothing is proposed
+	ProposedReason  pb.DeclineReason
+	VoidProposal    *pb.Actor
+	Whistles        []Whistle
+
+	Imported  *pb.RecordImported // for a record of another system
+	LastEvent string
+	LastUnit  string
+	LastAt    time.Time
+}
+
+// Limits are the instants by which something is to be done; zero where nothing is due.
+type Limits struct {
+	AcceptBy, DispatchBy, SignBy, ContactBy, ReturnBy, HandleBy, VerifyBy, CallbackBy, CloseBy, SegmentBy time.Time
+	Provisional                                                                                           bool
+}
+
+// Whistle is a whistle that was blown for the ticket.
+type Whistle struct {
+	ID      string
+	Outcome pb.WhistleState // UNSPECIFIED while it is open
+}
+
+// Exists says whether the ticket was reported.
+func (s *State) Exists() bool { return s.State != pb.TicketState_TICKET_STATE_UNSPECIFIED }
+
+// Open says whether the ticket still needs something done.
+func (s *State) Open() bool {
+	switch s.State {
+	case pb.TicketState_TICKET_STATE_UNSPECIFIED, pb.TicketState_TICKET_STATE_CLOSED, pb.TicketState_TICKET_STATE_DECLINED,
+		pb.TicketState_TICKET_STATE_MERGED, pb.TicketState_TICKET_STATE_WITHDRAWN, pb.TicketState_TICKET_STATE_VOIDED,
+		pb.TicketState_TICKET_STATE_ARCHIVED:
+		return false
+	}
+	return true
+}
+
+func (s *State) waived(what pb.Requirement) bool { return slices.Contains(s.Waived, what) }
+
+// openWhistle is a whistle of the ticket that has not ended; empty if there is none.
+func (s *State) openWhistle() string {
+	for _, w := range s.Whistles {
+		if w.Outcome == pb.WhistleState_WHISTLE_STATE_UNSPECIFIED {
+			return w.ID
+		}
+	}
+	return ""
+}
+
+// sealed notes whose key seals the ticket's particulars.
+func (s *State) sealed(box *pb.Sealed) {
+	if box != nil {
+		s.Subject = box.Subject
+	}
+}
+
+// newRound forgets what belongs to one round only.
+func (s *State) newRound(round uint32) {
+	s.Round, s.Hop, s.Rework = round, 0, 0
+	s.Contacted, s.FailedContacts, s.Waived = false, 0, nil
+	s.Result, s.Verified, s.CallbackSettled, s.Unreachable, s.FailedCallbacks = 0, false, false, false, nil
+	s.Solved, s.Satisfaction, s.CloseKind = 0, 0, 0
+	s.SubmittedAt, s.VerifiedAt, s.ClosedAt = time.Time{}, time.Time{}, time.Time{}
+	s.Limits = Limits{}
+}
+
+// Message is the ticket as the contract shows it, without particulars.
+func (s *State) Message(id string) *pb.Ticket {
+	m := &pb.Ticket{
+		Name: "tickets/" + id, No: s.No, State: s.State, Stage: StageOf(s.State),
+		Source: s.Source, SourceRef: s.SourceRef, Channel: s.Channel, Kind: s.Kind, Category: s.Category, Grade: s.Grade,
+		Confidentiality: s.Confidentiality, Path: s.Path, Position: s.Position, Holder: s.Holder, Lead: s.Lead, Co: s.Co,
+		Fallback: s.Fallback, Round: s.Round, Hop: s.Hop, Rework: s.Rework, Limits: s.Limits.Message(),
+		ReportedAt: stamp(s.ReportedAt), AcceptedAt: stamp(s.AcceptedAt), DispatchedAt: stamp(s.DispatchedAt), ClosedAt: stamp(s.ClosedAt),
+		Result: s.Result, CloseKind: s.CloseKind, Solved: s.Solved, Satisfaction: s.Satisfaction,
+		DeclineReason: s.DeclineReason, AlsoAffects: s.AlsoAffects,
+	}
+	for _, w := range s.Whistles {
+		m.Whistles = append(m.Whistles, &pb.LinkedWhistle{Name: "whistles/" + w.ID, Outcome: w.Outcome})
+	}
+	if s.Imported != nil {
+		m.Dimensions, m.Agency, m.Status = s.Imported.Dimensions, s.Imported.Agency, s.Imported.Status
+	}
+	return m
+}
+
+// Message is the limits as the contract shows them.
+func (l *Limits) Message() *pb.Limits {
+	return &pb.Limits{
+		AcceptBy: stamp(l.AcceptBy), DispatchBy: stamp(l.DispatchBy), SignBy: stamp(l.SignBy), ContactBy: stamp(l.ContactBy),
+		ReturnBy: stamp(l.ReturnBy), HandleBy: stamp(l.HandleBy), VerifyBy: stamp(l.VerifyBy), CallbackBy: stamp(l.CallbackBy),
+		CloseBy: stamp(l.CloseBy), SegmentBy: stamp(l.SegmentBy), Provisional: l.Provisional,
+	}
+}

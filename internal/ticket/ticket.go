@@ -1,0 +1,375 @@
+// Package ticket holds the rules of a ticket (工单): what each command needs, what it refuses, the events it gives, and
+// what those change. One action, one file. The package is pure: who acts, when, and the reference data come in as values.
+package ticket
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// Decide says what a command makes happen to a ticket, or why not: a *rule.Refusal. No events and no error: it had been done
+// before. Neither s nor what it points to is changed.
+func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, error) {
+	switch c := command.(type) {
+	case *pb.ReportTicketRequest:
+		return report(s, a, c)
+	case *pb.ImportRecordRequest:
+		return importRecord(s, a, c)
+	}
+	if !s.Exists() {
+		return nil, rule.Bad("name", rule.NotFound, "no such ticket")
+	}
+	if err := s.second(command); err != nil {
+		return nil, err
+	}
+	switch c := command.(type) {
+	case *pb.AcceptTicketRequest:
+		return accept(s, a, c)
+	case *pb.DeclineTicketRequest:
+		return decline(s, a, c)
+	case *pb.AnswerTicketDirectlyRequest:
+		return answerDirectly(s, a, c)
+	case *pb.TriageTicketRequest:
+		return triage(s, a, c)
+	case *pb.CorrectTriageRequest:
+		return correctTriage(s, a, c)
+	case *pb.DispatchTicketRequest:
+		return dispatch(s, a, c)
+	case *pb.SignTicketRequest:
+		return sign(s, a, c)
+	case *pb.RecordContactRequest:
+		return contact(s, a, c)
+	case *pb.RecordProgressRequest:
+		return progress(s, a, c)
+	case *pb.WaiveRequirementRequest:
+		return waive(s, a, c)
+	case *pb.SubmitResultRequest:
+		return submitResult(s, a, c)
+	case *pb.VerifyResultRequest:
+		return verify(s, a, c)
+	case *pb.RecordCallbackRequest:
+		return callback(s, a, c)
+	case *pb.CloseTicketRequest:
+		return closeRound(s, a, c)
+	case *pb.ReopenTicketRequest:
+		return reopen(s, a, c)
+	case *pb.VoidTicketRequest:
+		return void(s, a, c)
+	case *pb.RevealIdentityRequest:
+		return reveal(s, a, c)
+	case *pb.WhistleLinked:
+		return linkWhistle(s, a, c)
+	case *pb.WhistleSettled:
+		return settleWhistle(s, a, c)
+	}
+	return nil, fmt.Errorf("no rule for command %T", command)
+}
+
+// Evolve is the state after an event. An event that is not a ticket's is an error. s is not changed.
+func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
+	at := meta.GetOccurredAt().AsTime()
+	switch e := event.(type) {
+	case *pb.TicketReported:
+		s.reported(at, e)
+	case *pb.RecordImported:
+		s.recordImported(at, e)
+	case *pb.ImportedRecordClosed:
+		s.importedRecordClosed(at, e)
+	case *pb.TicketAccepted:
+		s.accepted(at, e)
+	case *pb.DeclineProposed:
+		s.declineProposed(meta.GetActor(), e)
+	case *pb.DeclineDropped:
+		s.declineDropped(e)
+	case *pb.TicketDeclined:
+		s.declined(at, e)
+	case *pb.TicketAnsweredDirectly:
+		s.answeredDirectly(at, e)
+	case *pb.TicketTriaged:
+		s.triaged(e)
+	case *pb.TriageCorrected:
+		s.triageCorrected(e)
+	case *pb.TicketDispatched:
+		s.dispatched(at, e)
+	case *pb.TicketSigned:
+		s.signed()
+	case *pb.PetitionerContacted:
+		s.petitionerContacted()
+	case *pb.ContactFailed:
+		s.contactFailed()
+	case *pb.ProgressRecorded:
+		// Nothing depends on it.
+	case *pb.RequirementWaived:
+		s.requirementWaived(e)
+	case *pb.ResultSubmitted:
+		s.resultSubmitted(at, e)
+	case *pb.VerificationPassed:
+		s.verificationPassed(at, e)
+	case *pb.VerificationFailed:
+		s.verificationFailed(e)
+	case *pb.CallbackRecorded:
+		s.callbackRecorded(e)
+	case *pb.CallbackAttemptFailed:
+		s.callbackAttemptFailed(at, e)
+	case *pb.CallbackUnreachable:
+		s.callbackUnreachable()
+	case *pb.TicketClosed:
+		s.closed(at, e)
+	case *pb.TicketReopened:
+		s.reopened(at, e)
+	case *pb.VoidProposed:
+		s.voidProposed(meta.GetActor())
+	case *pb.VoidDropped:
+		s.voidDropped()
+	case *pb.TicketVoided:
+		s.voided()
+	case *pb.WhistleLinked:
+		s.whistleLinked(e)
+	case *pb.WhistleSettled:
+		s.whistleSettled(e)
+	default:
+		return s, fmt.Errorf("%T is no event of a ticket", event)
+	}
+	if after := StateAfter(event); after != pb.TicketState_TICKET_STATE_UNSPECIFIED {
+		s.State = after
+	}
+	s.Events++
+	s.LastEvent, s.LastUnit, s.LastAt = string(event.ProtoReflect().Descriptor().Name()), meta.GetActor().GetUnit(), at
+	return s, nil
+}
+
+// StateAfter is the main state an event leads to; UNSPECIFIED for an event that changes no main state.
+func StateAfter(event proto.Message) pb.TicketState {
+	switch event.(type) {
+	case *pb.TicketReported, *pb.RecordImported:
+		return pb.TicketState_TICKET_STATE_REPORTED
+	case *pb.TicketAccepted:
+		return pb.TicketState_TICKET_STATE_ACCEPTED
+	case *pb.TicketDeclined:
+		return pb.TicketState_TICKET_STATE_DECLINED
+	case *pb.TicketTriaged:
+		return pb.TicketState_TICKET_STATE_TRIAGED
+	case *pb.TicketDispatched, *pb.TicketReopened:
+		return pb.TicketState_TICKET_STATE_DISPATCHED
+	case *pb.TicketSigned, *pb.VerificationFailed:
+		return pb.TicketState_TICKET_STATE_HANDLING
+	case *pb.ResultSubmitted:
+		return pb.TicketState_TICKET_STATE_RESULT_SUBMITTED
+	case *pb.VerificationPassed:
+		return pb.TicketState_TICKET_STATE_CALLBACK
+	case *pb.TicketAnsweredDirectly, *pb.TicketClosed, *pb.ImportedRecordClosed:
+		return pb.TicketState_TICKET_STATE_CLOSED
+	case *pb.TicketVoided:
+		return pb.TicketState_TICKET_STATE_VOIDED
+	}
+	return pb.TicketState_TICKET_STATE_UNSPECIFIED
+}
+
+// StageOf is the stage of the five-stage loop a state belongs to; UNSPECIFIED for the states that end a ticket otherwise.
+func StageOf(s pb.TicketState) pb.Stage {
+	switch s {
+	case pb.TicketState_TICKET_STATE_REPORTED:
+		return pb.Stage_STAGE_RECEIVE
+	case pb.TicketState_TICKET_STATE_ACCEPTED, pb.TicketState_TICKET_STATE_TRIAGED,
+		pb.TicketState_TICKET_STATE_ADJUDICATION, pb.TicketState_TICKET_STATE_RETURN_REVIEW:
+		return pb.Stage_STAGE_ANALYSE
+	case pb.TicketState_TICKET_STATE_DISPATCHED, pb.TicketState_TICKET_STATE_HANDLING, pb.TicketState_TICKET_STATE_SUSPENDED:
+		return pb.Stage_STAGE_ROUTE
+	case pb.TicketState_TICKET_STATE_RESULT_SUBMITTED, pb.TicketState_TICKET_STATE_CALLBACK, pb.TicketState_TICKET_STATE_CLOSED:
+		return pb.Stage_STAGE_EVALUATE
+	}
+	return pb.Stage_STAGE_UNSPECIFIED
+}
+
+// in refuses unless the ticket is in one of the states, and says which event put it where it is.
+func (s *State) in(states ...pb.TicketState) error {
+	if slices.Contains(states, s.State) {
+		return nil
+	}
+	want := make([]string, len(states))
+	for i, w := range states {
+		want[i] = name(w)
+	}
+	return &rule.Refusal{
+		Reason: rule.WrongState, Message: fmt.Sprintf("the ticket is %s; this needs %v", name(s.State), want),
+		DecidedBy: fmt.Sprintf("%s@%d by unit %s", s.LastEvent, s.Events, s.LastUnit),
+	}
+}
+
+func name(s pb.TicketState) string { return s.String()[len("TICKET_STATE_"):] }
+
+// second refuses everything but the deciding word while a proposal waits for its second person.
+func (s *State) second(command proto.Message) error {
+	switch command.(type) {
+	case *pb.RevealIdentityRequest, *pb.WhistleLinked, *pb.WhistleSettled:
+		return nil
+	case *pb.DeclineTicketRequest:
+		if s.VoidProposal == nil {
+			return nil
+		}
+	case *pb.VoidTicketRequest:
+		if s.DeclineProposal == nil {
+			return nil
+		}
+	default:
+		if s.DeclineProposal == nil && s.VoidProposal == nil {
+			return nil
+		}
+	}
+	return rule.No(rule.SecondPersonNeeded, "a proposal to decline or void waits for a second person; confirm or drop it first")
+}
+
+// scope refuses unless the ticket's holder lies in the subtree of the actor's unit, or that unit is or lies below its lead or
+// a co-handler.
+func (s *State) scope(a *rule.Asked) error {
+	if s.InScope(a.Registry, a.Actor.Unit) {
+		return nil
+	}
+	return rule.No(rule.OutOfScope, "the ticket is held by unit %q, which is not below yours", s.Holder)
+}
+
+// InScope says whether an actor of the unit may see and command the ticket.
+func (s *State) InScope(r rule.Registry, unit string) bool {
+	authority := authority(r, unit)
+	if s.Holder == "" || len(r.UnitPath(s.Holder)) == 0 {
+		return len(r.UnitPath(authority)) == 1 // nobody holds it: the root's matter
+	}
+	if rule.Within(r, s.Holder, authority) || s.Lead != "" && rule.Within(r, unit, s.Lead) {
+		return true
+	}
+	return slices.ContainsFunc(s.Co, func(co string) bool { return rule.Within(r, unit, co) })
+}
+
+// authority is the unit in whose name a unit acts: a command centre or an office acts for the government it belongs to.
+func authority(r rule.Registry, unit string) string {
+	path := r.UnitPath(unit)
+	if len(path) < 2 {
+		return unit
+	}
+	u, ok := r.Unit(unit, time.Time{})
+	if ok && (u.Kind == pb.UnitKind_UNIT_KIND_COMMAND_CENTRE || u.Kind == pb.UnitKind_UNIT_KIND_OFFICE) {
+		return path[len(path)-2]
+	}
+	return unit
+}
+
+// clerks are the roles that act for a unit that leads, co-handles or was summoned.
+var clerks = []pb.Role{
+	pb.Role_ROLE_DEPARTMENT_CLERK, pb.Role_ROLE_DEPARTMENT_HEAD, pb.Role_ROLE_STREET_CLERK, pb.Role_ROLE_STREET_LEADER,
+	pb.Role_ROLE_STREET_SECRETARY, pb.Role_ROLE_STREET_DIRECTOR, pb.Role_ROLE_COMMUNITY_CLERK,
+	pb.Role_ROLE_COMMUNITY_SECRETARY, pb.Role_ROLE_GRID_WORKER,
+}
+
+// byLead refuses unless the actor is a clerk of the lead or of a unit below it.
+func (s *State) byLead(a *rule.Asked) error {
+	if err := a.Require(clerks...); err != nil {
+		return err
+	}
+	if !rule.Within(a.Registry, a.Actor.Unit, s.Lead) {
+		return rule.No(rule.OutOfScope, "the lead is unit %q, not yours", s.Lead)
+	}
+	return nil
+}
+
+// place resolves an area to its path and the unit that holds tickets there. An empty area is unlocated.
+func place(a *rule.Asked, field, area string, at time.Time) ([]*pb.AreaNode, string, error) {
+	if area == "" {
+		path := a.Registry.Unlocated()
+		holder := ""
+		if len(path) > 0 {
+			if u, ok := a.Registry.Responsible(path[0].Code, at); ok {
+				holder = u.Code
+			}
+		}
+		return path, holder, nil
+	}
+	path, ok := a.Registry.Path(area, at)
+	if !ok {
+		return nil, "", rule.Bad(field, rule.UnknownArea, "no area %q is valid at that time", area)
+	}
+	holder := ""
+	if u, ok := a.Registry.Responsible(area, at); ok {
+		holder = u.Code
+	}
+	return path, holder, nil
+}
+
+// activeUnit refuses a unit that is not in the registry or not valid now.
+func activeUnit(a *rule.Asked, field, unit string) error {
+	if _, ok := a.Registry.Unit(unit, a.At); !ok {
+		return rule.Bad(field, rule.UnknownUnit, "no unit %q is active today", unit)
+	}
+	return nil
+}
+
+// due computes limits and remembers whether one of them is provisional.
+type due struct {
+	asked       *rule.Asked
+	grade       string
+	provisional bool
+	err         error
+}
+
+func (s *State) due(a *rule.Asked) *due { return &due{asked: a, grade: Column(s.Grade)} }
+
+func (d *due) by(t calendar.Timer, start time.Time) *timestamppb.Timestamp {
+	if d.err != nil {
+		return nil
+	}
+	by, provisional, err := d.asked.Due(t, d.grade, start)
+	if err != nil {
+		d.err = rule.No(rule.DeadlineOutOfRange, "the limit %q cannot be computed from that time", t)
+		return nil
+	}
+	d.provisional = d.provisional || provisional
+	return stamp(by)
+}
+
+// Column is a grade's column in a deadline profile. A matter that is not graded yet counts as G2.
+func Column(g pb.Grade) string {
+	switch g {
+	case pb.Grade_GRADE_G0:
+		return calendar.G0
+	case pb.Grade_GRADE_G1:
+		return calendar.G1
+	case pb.Grade_GRADE_G3:
+		return calendar.G3
+	case pb.Grade_GRADE_CONSULT:
+		return calendar.Consult
+	}
+	return calendar.G2
+}
+
+// stamp is a time on the wire; the zero time is unset.
+func stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// instant is the time of a stamp; unset is the zero time.
+func instant(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+// said says whether a command brought the text, and refuses if it did not.
+func said(field, text string) error {
+	if text == "" {
+		return rule.Bad("particulars."+field, rule.MissingField, "is required")
+	}
+	return nil
+}
+
+func one(e proto.Message) ([]proto.Message, error) { return []proto.Message{e}, nil }

@@ -1,0 +1,182 @@
+package ticket
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// triage: the matter is classified, located and graded (研判), and a lead is proposed.
+func triage(s State, a *rule.Asked, c *pb.TriageTicketRequest) ([]proto.Message, error) {
+	if err := a.Require(pb.Role_ROLE_DISPATCHER); err != nil {
+		return nil, err
+	}
+	if err := s.scope(a); err != nil {
+		return nil, err
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_ACCEPTED); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.AcceptedAt); err != nil {
+		return nil, err
+	}
+	if c.Category == "" {
+		return nil, rule.Bad("category", rule.MissingField, "is required")
+	}
+	category, ok := a.Registry.Category(c.Category, a.At)
+	if !ok {
+		return nil, rule.Bad("category", rule.UnknownCategory, "no category %q is valid today", c.Category)
+	}
+	grade := c.Grade
+	if grade == pb.Grade_GRADE_UNSPECIFIED {
+		grade = category.Grade
+	}
+	if grade == pb.Grade_GRADE_UNSPECIFIED {
+		return nil, rule.Bad("grade", rule.MissingField, "is required; the category brings none")
+	}
+	e := &pb.TicketTriaged{
+		Category: c.Category, Grade: grade, Path: s.Path, Holder: s.Holder, Lead: c.Lead, Co: c.Co, Fallback: c.Fallback,
+		Confidentiality: c.Confidentiality, ComplainedOf: c.ComplainedOf, Sealed: a.Sealed,
+	}
+	if e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED {
+		e.Confidentiality = s.Confidentiality
+	}
+	if c.Area != "" {
+		var err error
+		// The path is that of the acceptance: a ticket is counted where its place belonged at T0.
+		if e.Path, e.Holder, err = place(a, "area", c.Area, s.AcceptedAt); err != nil {
+			return nil, err
+		}
+	}
+	for i, co := range c.Co {
+		if err := activeUnit(a, index("co", i), co); err != nil {
+			return nil, err
+		}
+	}
+	for _, u := range []struct{ field, unit string }{{"lead", c.Lead}, {"fallback", c.Fallback}, {"complained_of", c.ComplainedOf}} {
+		if u.unit == "" {
+			continue
+		}
+		if err := activeUnit(a, u.field, u.unit); err != nil {
+			return nil, err
+		}
+	}
+	if rule.Within(a.Registry, c.Lead, c.ComplainedOf) {
+		return nil, rule.Bad("lead", rule.LeadComplainedOf, "unit %q, or one above it, is complained of", c.Lead)
+	}
+	d := due{asked: a, grade: Column(grade)}
+	e.DispatchBy = d.by(calendar.Dispatch, s.AcceptedAt)
+	if d.err != nil {
+		return nil, d.err
+	}
+	return one(e)
+}
+
+func (s *State) triaged(e *pb.TicketTriaged) {
+	s.Category, s.Grade, s.Path, s.Holder, s.Confidentiality = e.Category, e.Grade, e.Path, e.Holder, e.Confidentiality
+	s.ProposedLead, s.ProposedCo, s.Fallback, s.ComplainedOf = e.Lead, e.Co, e.Fallback, e.ComplainedOf
+	s.Limits.DispatchBy = instant(e.DispatchBy)
+	s.sealed(e.Sealed)
+}
+
+// correctTriage: triage was wrong in something. A grade can shorten limits; to lengthen them is an extension, not a correction.
+func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.Message, error) {
+	if err := a.Require(pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_SUPERVISOR); err != nil {
+		return nil, err
+	}
+	if err := s.scope(a); err != nil {
+		return nil, err
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_TRIAGED, pb.TicketState_TICKET_STATE_DISPATCHED, pb.TicketState_TICKET_STATE_HANDLING,
+		pb.TicketState_TICKET_STATE_RETURN_REVIEW, pb.TicketState_TICKET_STATE_ADJUDICATION, pb.TicketState_TICKET_STATE_SUSPENDED,
+		pb.TicketState_TICKET_STATE_RESULT_SUBMITTED, pb.TicketState_TICKET_STATE_CALLBACK); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.AcceptedAt); err != nil {
+		return nil, err
+	}
+	if err := said("note", c.GetParticulars().GetNote()); err != nil {
+		return nil, err
+	}
+	e := &pb.TriageCorrected{Sealed: a.Sealed}
+	if c.Category != "" && c.Category != s.Category {
+		if _, ok := a.Registry.Category(c.Category, a.At); !ok {
+			return nil, rule.Bad("category", rule.UnknownCategory, "no category %q is valid today", c.Category)
+		}
+		e.Category = c.Category
+	}
+	if c.Area != "" {
+		path, holder, err := place(a, "area", c.Area, s.AcceptedAt)
+		if err != nil {
+			return nil, err
+		}
+		e.Path = path
+		if s.State == pb.TicketState_TICKET_STATE_TRIAGED {
+			e.Holder = holder
+		}
+	}
+	if c.ComplainedOf != "" {
+		if err := activeUnit(a, "complained_of", c.ComplainedOf); err != nil {
+			return nil, err
+		}
+		if s.Lead != "" && rule.Within(a.Registry, s.Lead, c.ComplainedOf) {
+			return nil, rule.Bad("complained_of", rule.LeadComplainedOf, "the lead %q is that unit or lies below it; another must lead first", s.Lead)
+		}
+		e.ComplainedOf = c.ComplainedOf
+	}
+	if c.Confidentiality != s.Confidentiality {
+		e.Confidentiality = c.Confidentiality
+	}
+	if c.Grade != pb.Grade_GRADE_UNSPECIFIED && c.Grade != s.Grade {
+		e.Grade = c.Grade
+		if !s.Limits.HandleBy.IsZero() {
+			timer := calendar.Handle
+			if s.Round > 1 {
+				timer = calendar.Redo
+			}
+			d := due{asked: a, grade: Column(c.Grade)}
+			e.HandleBy = d.by(timer, s.HandleStart)
+			e.CloseBy = d.by(calendar.Close, instant(e.HandleBy))
+			if d.err != nil {
+				return nil, d.err
+			}
+			if instant(e.HandleBy).After(s.Limits.HandleBy) || instant(e.CloseBy).After(s.Limits.CloseBy) {
+				return nil, rule.Bad("grade", rule.LimitLengthened, "that grade would lengthen the limit; ask for an extension instead")
+			}
+		}
+	}
+	if e.Category == "" && e.Grade == 0 && e.Path == nil && e.ComplainedOf == "" && e.Confidentiality == 0 {
+		return nil, rule.No(rule.MissingField, "nothing would change")
+	}
+	return one(e)
+}
+
+func (s *State) triageCorrected(e *pb.TriageCorrected) {
+	if e.Category != "" {
+		s.Category = e.Category
+	}
+	if e.Path != nil {
+		s.Path = e.Path
+	}
+	if e.Holder != "" {
+		s.Holder = e.Holder
+	}
+	if e.ComplainedOf != "" {
+		s.ComplainedOf = e.ComplainedOf
+	}
+	if e.Confidentiality != 0 {
+		s.Confidentiality = e.Confidentiality
+	}
+	if e.Grade != 0 {
+		s.Grade = e.Grade
+	}
+	if e.HandleBy != nil {
+		s.Limits.HandleBy, s.Limits.CloseBy = instant(e.HandleBy), instant(e.CloseBy)
+		if s.Limits.SegmentBy.After(s.Limits.HandleBy) {
+			s.Limits.SegmentBy = s.Limits.HandleBy
+		}
+	}
+	s.sealed(e.Sealed)
+}

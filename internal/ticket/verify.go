@@ -1,0 +1,67 @@
+package ticket
+
+import (
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// verify: somebody outside the handling unit looks whether the result is as told (核查). A failed verification sends the
+// ticket back in the same round; handle_by stays.
+func verify(s State, a *rule.Asked, c *pb.VerifyResultRequest) ([]proto.Message, error) {
+	if err := a.Require(pb.Role_ROLE_GRID_WORKER, pb.Role_ROLE_SUPERVISOR); err != nil {
+		return nil, err
+	}
+	if err := s.scope(a); err != nil && !(a.Acting == pb.Role_ROLE_GRID_WORKER && s.nearby(a)) {
+		return nil, err
+	}
+	if rule.Within(a.Registry, a.Actor.Unit, s.Lead) {
+		return nil, rule.No(rule.SeparationOfDuties, "whoever verifies must not belong to the handling unit %q", s.Lead)
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_RESULT_SUBMITTED); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.SubmittedAt); err != nil {
+		return nil, err
+	}
+	if !c.Passed {
+		return one(&pb.VerificationFailed{OnSite: c.OnSite, Attachments: c.Attachments, Rework: s.Rework + 1, Sealed: a.Sealed})
+	}
+	d := s.due(a)
+	e := &pb.VerificationPassed{OnSite: c.OnSite, Attachments: c.Attachments, CallbackBy: d.by(calendar.Callback, a.OccurredAt), Sealed: a.Sealed}
+	if d.err != nil {
+		return nil, d.err
+	}
+	return one(e)
+}
+
+// nearby says whether the matter lies where the actor patrols: the actor's area is on the ticket's path, or below its place.
+func (s *State) nearby(a *rule.Asked) bool {
+	unit, ok := a.Registry.Unit(a.Actor.Unit, a.At)
+	if !ok || len(s.Path) == 0 {
+		return false
+	}
+	leaf := s.Path[len(s.Path)-1].Code
+	if slices.ContainsFunc(s.Path, func(n *pb.AreaNode) bool { return n.Code == unit.Area }) {
+		return true
+	}
+	path, _ := a.Registry.Path(unit.Area, a.At)
+	return slices.ContainsFunc(path, func(n *pb.AreaNode) bool { return n.Code == leaf })
+}
+
+func (s *State) verificationPassed(at time.Time, e *pb.VerificationPassed) {
+	s.Verified, s.VerifiedAt = true, at
+	s.Limits.VerifyBy, s.Limits.CallbackBy = time.Time{}, instant(e.CallbackBy)
+	s.sealed(e.Sealed)
+}
+
+func (s *State) verificationFailed(e *pb.VerificationFailed) {
+	s.Rework, s.Result, s.SubmittedAt = e.Rework, 0, time.Time{}
+	s.Limits.VerifyBy = time.Time{}
+	s.sealed(e.Sealed)
+}

@@ -1,0 +1,50 @@
+package ticket
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// linkWhistle: a whistle was blown for this ticket. The whistle's own stream decided that it may be; this only notes it, in
+// whatever state the ticket is by now.
+func linkWhistle(s State, a *rule.Asked, c *pb.WhistleLinked) ([]proto.Message, error) {
+	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(s.Whistles, func(w Whistle) bool { return w.ID == c.Whistle }) {
+		return nil, nil
+	}
+	return one(&pb.WhistleLinked{Whistle: c.Whistle})
+}
+
+func (s *State) whistleLinked(e *pb.WhistleLinked) {
+	s.Whistles = append(slices.Clip(s.Whistles), Whistle{ID: e.Whistle})
+}
+
+// settleWhistle: a linked whistle ended.
+func settleWhistle(s State, a *rule.Asked, c *pb.WhistleSettled) ([]proto.Message, error) {
+	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(s.Whistles, func(w Whistle) bool { return w.ID == c.Whistle })
+	if i < 0 {
+		return nil, rule.Bad("whistle", rule.NotFound, "the whistle is not linked to this ticket")
+	}
+	if s.Whistles[i].Outcome != pb.WhistleState_WHISTLE_STATE_UNSPECIFIED {
+		return nil, nil
+	}
+	return one(&pb.WhistleSettled{Whistle: c.Whistle, Outcome: c.Outcome})
+}
+
+func (s *State) whistleSettled(e *pb.WhistleSettled) {
+	s.Whistles = slices.Clone(s.Whistles)
+	for i := range s.Whistles {
+		if s.Whistles[i].ID == e.Whistle {
+			s.Whistles[i].Outcome = e.Outcome
+		}
+	}
+}

@@ -1,0 +1,317 @@
+// Package whistle holds the rules of a whistle (哨): a street summons units it has no authority over (吹哨), they
+// report in (报到), do their task, and are rated. One step, one file. The package is pure.
+package whistle
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// State is a whistle, folded from its events. It is a value: copies may be changed apart, but what its slices and pointers
+// lead to is shared and never changed.
+type State struct {
+	State  pb.WhistleState // UNSPECIFIED: nobody blew it yet
+	Events uint64          // how many events were folded: the stream's version
+
+	No         string
+	Kind       pb.WhistleKind
+	Tickets    []string // ids of the linked tickets
+	Street     string   // the unit that blows
+	Path       []*pb.AreaNode
+	CallItem   string
+	GatherAt   time.Time
+	Position   *pb.LonLat
+	ScreenedBy string
+	DraftedBy  *pb.Actor
+	Subject    string
+	Blown      *pb.Sealed
+
+	Participants []Participant
+
+	DraftedAt time.Time
+	BlownAt   time.Time
+	IssuedAt  time.Time
+	ClosedAt  time.Time
+	ReviewBy  time.Time
+	Resolved  bool
+
+	LastEvent string
+	LastUnit  string
+	LastAt    time.Time
+}
+
+// Participant is a summoned unit and how far it has come.
+type Participant struct {
+	*pb.Participant
+	State        pb.ParticipantState
+	SignedAt     time.Time
+	ContactedAt  time.Time
+	ReportedInAt time.Time
+	InTime       bool
+	TaskDoneAt   time.Time
+	ReleasedAt   time.Time
+	Rated        *pb.UnitRated
+}
+
+// Decide says what a command makes happen to a whistle, or why not: a *rule.Refusal. No events and no error: it had been
+// done before. Neither s nor what it points to is changed.
+func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, error) {
+	if c, ok := command.(*pb.BlowWhistleRequest); ok {
+		return blow(s, a, c)
+	}
+	if !s.Exists() {
+		return nil, rule.Bad("name", rule.NotFound, "no such whistle")
+	}
+	switch c := command.(type) {
+	case *pb.ScreenWhistleRequest:
+		return screen(s, a, c)
+	case *pb.SignWhistleRequest:
+		return sign(s, a, c)
+	case *pb.ContactStreetRequest:
+		return contact(s, a, c)
+	case *pb.ReportInRequest:
+		return reportIn(s, a, c)
+	case *pb.CompleteTaskRequest:
+		return completeTask(s, a, c)
+	case *pb.ReleaseParticipantRequest:
+		return release(s, a, c)
+	case *pb.ConfirmWhistleRequest:
+		return confirm(s, a, c)
+	case *pb.RateUnitRequest:
+		return rate(s, a, c)
+	case *pb.CloseWhistleRequest:
+		return closeWhistle(s, a, c)
+	}
+	return nil, fmt.Errorf("no rule for command %T", command)
+}
+
+// Evolve is the state after an event. An event that is not a whistle's is an error. s is not changed.
+func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
+	at := meta.GetOccurredAt().AsTime()
+	switch e := event.(type) {
+	case *pb.WhistleDrafted:
+		s.drafted(at, meta.GetActor(), e)
+	case *pb.WhistleBlown:
+		s.blown(at, e)
+	case *pb.WhistleIssued:
+		s.issued(at, e)
+	case *pb.WhistleRefused:
+		s.ClosedAt = at
+	case *pb.WhistleSigned:
+		s.participant(e.Unit, func(p *Participant) {
+			p.State, p.SignedAt = max(p.State, pb.ParticipantState_PARTICIPANT_STATE_SIGNED), at
+		})
+	case *pb.WhistleContacted:
+		s.participant(e.Unit, func(p *Participant) {
+			p.State, p.ContactedAt = max(p.State, pb.ParticipantState_PARTICIPANT_STATE_CONTACTED), at
+		})
+	case *pb.ReportedIn:
+		s.participant(e.Unit, func(p *Participant) {
+			p.State, p.ReportedInAt, p.InTime = pb.ParticipantState_PARTICIPANT_STATE_REPORTED_IN, at, e.InTime
+		})
+	case *pb.TaskDone:
+		s.participant(e.Unit, func(p *Participant) { p.State, p.TaskDoneAt = pb.ParticipantState_PARTICIPANT_STATE_TASK_DONE, at })
+	case *pb.Released:
+		s.participant(e.Unit, func(p *Participant) { p.State, p.ReleasedAt = pb.ParticipantState_PARTICIPANT_STATE_RELEASED, at })
+	case *pb.WhistleConfirmed:
+		s.Resolved = e.Resolved
+	case *pb.UnitRated:
+		s.participant(e.Unit, func(p *Participant) { p.Rated = e })
+	case *pb.WhistleClosed:
+		s.ClosedAt = at
+	default:
+		return s, fmt.Errorf("%T is no event of a whistle", event)
+	}
+	if after := StateAfter(event); after != pb.WhistleState_WHISTLE_STATE_UNSPECIFIED {
+		// Somebody coming late to a convened whistle does not undo that.
+		if after != pb.WhistleState_WHISTLE_STATE_WORKING || s.State != pb.WhistleState_WHISTLE_STATE_CONVENED {
+			s.State = after
+		}
+	}
+	s.Events++
+	s.LastEvent, s.LastUnit, s.LastAt = string(event.ProtoReflect().Descriptor().Name()), meta.GetActor().GetUnit(), at
+	return s, nil
+}
+
+// StateAfter is the main state an event leads to; UNSPECIFIED for an event that changes no main state. WORKING does not
+// undo CONVENED.
+func StateAfter(event proto.Message) pb.WhistleState {
+	switch e := event.(type) {
+	case *pb.WhistleDrafted:
+		return pb.WhistleState_WHISTLE_STATE_DRAFT
+	case *pb.WhistleBlown:
+		return pb.WhistleState_WHISTLE_STATE_BLOWN
+	case *pb.WhistleIssued:
+		return pb.WhistleState_WHISTLE_STATE_ISSUED
+	case *pb.WhistleRefused:
+		return pb.WhistleState_WHISTLE_STATE_REFUSED
+	case *pb.ReportedIn:
+		if e.Convened {
+			return pb.WhistleState_WHISTLE_STATE_CONVENED
+		}
+		return pb.WhistleState_WHISTLE_STATE_WORKING
+	case *pb.WhistleConfirmed:
+		return pb.WhistleState_WHISTLE_STATE_CONFIRMED
+	case *pb.UnitRated:
+		if e.AllRated {
+			return pb.WhistleState_WHISTLE_STATE_RATED
+		}
+	case *pb.WhistleClosed:
+		return pb.WhistleState_WHISTLE_STATE_CLOSED
+	}
+	return pb.WhistleState_WHISTLE_STATE_UNSPECIFIED
+}
+
+// Ended says whether nothing more can happen to the whistle.
+func Ended(s pb.WhistleState) bool {
+	switch s {
+	case pb.WhistleState_WHISTLE_STATE_CLOSED, pb.WhistleState_WHISTLE_STATE_REFUSED,
+		pb.WhistleState_WHISTLE_STATE_CANCELLED, pb.WhistleState_WHISTLE_STATE_RAISED:
+		return true
+	}
+	return false
+}
+
+// Exists says whether anybody drafted or blew the whistle.
+func (s *State) Exists() bool { return s.State != pb.WhistleState_WHISTLE_STATE_UNSPECIFIED }
+
+// in refuses unless the whistle is in one of the states, and says which event put it where it is.
+func (s *State) in(states ...pb.WhistleState) error {
+	if slices.Contains(states, s.State) {
+		return nil
+	}
+	want := make([]string, len(states))
+	for i, w := range states {
+		want[i] = name(w)
+	}
+	return &rule.Refusal{
+		Reason: rule.WrongState, Message: fmt.Sprintf("the whistle is %s; this needs %v", name(s.State), want),
+		DecidedBy: fmt.Sprintf("%s@%d by unit %s", s.LastEvent, s.Events, s.LastUnit),
+	}
+}
+
+func name(s pb.WhistleState) string { return s.String()[len("WHISTLE_STATE_"):] }
+
+// under are the states in which participants come, work and go.
+var under = []pb.WhistleState{pb.WhistleState_WHISTLE_STATE_ISSUED, pb.WhistleState_WHISTLE_STATE_WORKING, pb.WhistleState_WHISTLE_STATE_CONVENED}
+
+// participant changes one participant, in a copy of the list.
+func (s *State) participant(unit string, change func(*Participant)) {
+	s.Participants = slices.Clone(s.Participants)
+	for i := range s.Participants {
+		if s.Participants[i].Unit == unit {
+			change(&s.Participants[i])
+		}
+	}
+}
+
+// find is the participant of a unit; nil if it was not summoned.
+func (s *State) find(unit string) *Participant {
+	for i := range s.Participants {
+		if s.Participants[i].Unit == unit {
+			return &s.Participants[i]
+		}
+	}
+	return nil
+}
+
+// InScope says whether an actor of the unit may see the whistle: the street, the participants, and those above them.
+func (s *State) InScope(r rule.Registry, unit string) bool {
+	if rule.Within(r, unit, s.Street) || rule.Within(r, s.Street, unit) || rule.Within(r, s.ScreenedBy, unit) {
+		return true
+	}
+	return slices.ContainsFunc(s.Participants, func(p Participant) bool {
+		return rule.Within(r, unit, p.Unit) || rule.Within(r, p.Unit, unit)
+	})
+}
+
+// clerks are the roles that act for a participant.
+var clerks = []pb.Role{
+	pb.Role_ROLE_DEPARTMENT_CLERK, pb.Role_ROLE_DEPARTMENT_HEAD, pb.Role_ROLE_STREET_CLERK, pb.Role_ROLE_STREET_LEADER,
+	pb.Role_ROLE_STREET_SECRETARY, pb.Role_ROLE_STREET_DIRECTOR, pb.Role_ROLE_COMMUNITY_CLERK,
+	pb.Role_ROLE_COMMUNITY_SECRETARY, pb.Role_ROLE_GRID_WORKER,
+}
+
+// streetOfficers are the roles that act for the street that blew.
+var streetOfficers = []pb.Role{
+	pb.Role_ROLE_STREET_CLERK, pb.Role_ROLE_STREET_LEADER, pb.Role_ROLE_STREET_SECRETARY, pb.Role_ROLE_STREET_DIRECTOR,
+	pb.Role_ROLE_DEPARTMENT_HEAD,
+}
+
+// byParticipant is the participant the actor acts for: the named unit, or the actor's own.
+func (s *State) byParticipant(a *rule.Asked, unit string) (*Participant, error) {
+	if err := a.Require(clerks...); err != nil {
+		return nil, err
+	}
+	if unit == "" {
+		unit = a.Actor.Unit
+	}
+	p := s.find(unit)
+	if p == nil {
+		return nil, rule.Bad("unit", rule.NotParticipant, "unit %q was not summoned", unit)
+	}
+	if !rule.Within(a.Registry, a.Actor.Unit, unit) {
+		return nil, rule.Bad("unit", rule.OutOfScope, "unit %q is not yours", unit)
+	}
+	if err := s.in(under...); err != nil {
+		return nil, err
+	}
+	return p, a.CheckTime(s.IssuedAt)
+}
+
+// byStreet refuses unless the actor is an officer of the street that blew, in one of the roles.
+func (s *State) byStreet(a *rule.Asked, roles ...pb.Role) error {
+	if err := a.Require(roles...); err != nil {
+		return err
+	}
+	if !rule.Within(a.Registry, a.Actor.Unit, s.Street) {
+		return rule.No(rule.OutOfScope, "the whistle was blown by unit %q, not by yours", s.Street)
+	}
+	return nil
+}
+
+// stamp is a time on the wire; the zero time is unset.
+func stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+func instant(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+func index(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
+
+func one(e proto.Message) ([]proto.Message, error) { return []proto.Message{e}, nil }
+
+// Message is the whistle as the contract shows it.
+func (s *State) Message(id string) *pb.Whistle {
+	m := &pb.Whistle{
+		Name: "whistles/" + id, No: s.No, State: s.State, Kind: s.Kind, Street: s.Street, Path: s.Path, CallItem: s.CallItem,
+		BlownAt: stamp(s.BlownAt), IssuedAt: stamp(s.IssuedAt), ClosedAt: stamp(s.ClosedAt), GatherAt: stamp(s.GatherAt),
+		Position: s.Position, ScreenedBy: s.ScreenedBy, Resolved: s.Resolved, ReviewBy: stamp(s.ReviewBy),
+	}
+	for _, t := range s.Tickets {
+		m.Tickets = append(m.Tickets, "tickets/"+t)
+	}
+	for _, p := range s.Participants {
+		m.Participants = append(m.Participants, &pb.ParticipantStatus{
+			Participant: p.Participant, State: p.State, SignedAt: stamp(p.SignedAt), ContactedAt: stamp(p.ContactedAt),
+			ReportedInAt: stamp(p.ReportedInAt), InTime: p.InTime, TaskDoneAt: stamp(p.TaskDoneAt), ReleasedAt: stamp(p.ReleasedAt),
+			Response: p.Rated.GetResponse(), Cooperation: p.Rated.GetCooperation(), Result: p.Rated.GetResult(),
+		})
+	}
+	return m
+}
