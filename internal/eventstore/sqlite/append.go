@@ -68,16 +68,23 @@ func (s *Store) look(ctx context.Context, stream string) (head, error) {
 	if ok {
 		return at, nil
 	}
+	return s.lookInFile(ctx, stream, epoch)
+}
+
+// lookInFile reads where a stream stands and adds it to the heads if they came to epoch, and no further.
+func (s *Store) lookInFile(ctx context.Context, stream string, epoch uint64) (head, error) {
 	r, err := s.readers.take(ctx, s)
 	if err != nil {
 		return head{}, s.explain("look up the stream", err)
 	}
 	defer s.readers.put(r)
-	at, err = r.lookup.head(stream)
+	at, err := r.lookup.head(stream)
 	if err != nil {
 		return head{}, s.explain("look up the stream", err)
 	}
-	s.heads.offer(stream, at, epoch)
+	if !s.opts.ReadOnly {
+		s.heads.offer(stream, at, epoch)
+	}
 	return at, nil
 }
 

@@ -34,8 +34,9 @@ func (s *Store) Backup(ctx context.Context, destPath string) error {
 	if err == nil {
 		return nil
 	}
-	os.Remove(partial)
-	os.Remove(partial + "-journal")
+	for _, suffix := range []string{"", "-journal", "-wal", "-shm"} {
+		os.Remove(partial + suffix)
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -55,7 +56,7 @@ func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	}
 	defer s.readers.put(r)
 	src := r.conn
-	dst, err := sqlite.OpenConn(path, sqlite.OpenReadWrite, sqlite.OpenCreate)
+	dst, err := createFile(path)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -18,6 +19,9 @@ const (
 	applicationID = 0x63736576
 	// schemaVersion grows with every change of the schema.
 	schemaVersion = 1
+
+	// busyTimeout is how long to wait for somebody who opened the file with another tool and locked it.
+	busyTimeout = 5 * time.Second
 )
 
 // A stream is known by the position of its first event, so that its name stands once in an index and the index of
@@ -144,12 +148,18 @@ func peek(path string) error {
 		return explainOpen(path, err)
 	}
 	defer conn.Close()
-	application, err := pragma(conn, "PRAGMA application_id")
+	err = identify(path, conn)
 	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultCorrupt && hasWAL(path) {
 		// A crash while pages moved from the log into the file leaves it like that. The engine puts it right from
 		// the log.
 		return nil
 	}
+	return err
+}
+
+// identify reports whether an open file is a history of this release's schema.
+func identify(path string, conn *sqlite.Conn) error {
+	application, err := pragma(conn, "PRAGMA application_id")
 	if err != nil {
 		return explainOpen(path, err)
 	}
@@ -188,7 +198,7 @@ func createIfMissing(path string) error {
 			return openError(path, "what an unfinished start left beside it cannot be removed; check that the service may write the directory", err)
 		}
 	}
-	conn, err := sqlite.OpenConn(fresh, sqlite.OpenReadWrite, sqlite.OpenCreate)
+	conn, err := createFile(fresh)
 	if err != nil {
 		return explainOpen(path, err)
 	}
@@ -200,6 +210,19 @@ func createIfMissing(path string) error {
 		return openError(path, "the new file cannot be moved into place; check that the service may write the directory", err)
 	}
 	return nil
+}
+
+// createFile opens a new database that others than the service's group cannot read. The engine gives its log the
+// same permissions.
+func createFile(path string) (*sqlite.Conn, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	return sqlite.OpenConn(path, sqlite.OpenReadWrite)
 }
 
 // moveDurably renames a finished file; both its content and its name survive a power cut.
@@ -226,6 +249,7 @@ func openWriter(path string) (*sqlite.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	conn.SetBusyTimeout(busyTimeout)
 	for _, query := range []string{
 		"PRAGMA journal_mode = WAL",
 		"PRAGMA synchronous = FULL",
@@ -245,6 +269,7 @@ func openReader(path string) (*sqlite.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	conn.SetBusyTimeout(busyTimeout)
 	if err := sqlitex.ExecuteTransient(conn, "PRAGMA cell_size_check = ON", nil); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}

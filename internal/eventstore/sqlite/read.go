@@ -32,14 +32,11 @@ func (s *Store) ReadStream(ctx context.Context, stream string, after eventstore.
 			yield(eventstore.Recorded{}, err)
 			return
 		}
-		at, err := s.look(ctx, stream)
-		if err != nil {
-			yield(eventstore.Recorded{}, err)
-			return
-		}
-		if at.first == 0 {
-			// The heads may be behind a commit that a reader has seen in the file already.
-			if at, err = s.lookInFile(ctx, stream); err != nil {
+		at, epoch, ok := s.heads.get(stream)
+		if !ok || at.first == 0 {
+			// Known as empty is not enough: the heads may be behind a commit that a reader has seen in the file.
+			var err error
+			if at, err = s.lookInFile(ctx, stream, epoch); err != nil {
 				yield(eventstore.Recorded{}, err)
 				return
 			}
@@ -52,8 +49,8 @@ func (s *Store) ReadStream(ctx context.Context, stream string, after eventstore.
 		}
 		var page []eventstore.Recorded
 		for {
-			page, err = s.page(ctx, page[:0], fetch)
-			if err != nil {
+			var err error
+			if page, err = s.page(ctx, page[:0], fetch); err != nil {
 				yield(eventstore.Recorded{}, err)
 				return
 			}
@@ -63,19 +60,6 @@ func (s *Store) ReadStream(ctx context.Context, stream string, after eventstore.
 			after = page[len(page)-1].Version
 		}
 	}
-}
-
-func (s *Store) lookInFile(ctx context.Context, stream string) (head, error) {
-	r, err := s.readers.take(ctx, s)
-	if err != nil {
-		return head{}, s.explain("look up the stream", err)
-	}
-	defer s.readers.put(r)
-	at, err := r.lookup.head(stream)
-	if err != nil {
-		return head{}, s.explain("look up the stream", err)
-	}
-	return at, nil
 }
 
 // ReadAll implements eventstore.Store. The present end is where the history ends when the sequence is begun.
@@ -128,6 +112,9 @@ func (s *Store) Subscribe(ctx context.Context, after eventstore.Position) iter.S
 				}
 				after = page[len(page)-1].Position
 				continue
+			}
+			if cap(page) > 64 {
+				page = nil // waiting may be long
 			}
 			if err := s.await(ctx, news); err != nil {
 				yield(eventstore.Recorded{}, err)

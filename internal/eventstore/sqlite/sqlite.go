@@ -156,6 +156,10 @@ func (s *Store) probe() error {
 		return explainOpen(s.path, err)
 	}
 	defer s.readers.put(r)
+	// What peek saw may be older than what the log holds.
+	if err := identify(s.path, r.conn); err != nil {
+		return err
+	}
 	head, err := r.head()
 	if err == nil && head > 0 {
 		_, err = r.all(nil, eventstore.Position(head-1), 1)

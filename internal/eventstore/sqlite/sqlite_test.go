@@ -424,6 +424,24 @@ func TestWhatIsNotOursIsRefusedAndLeftAlone(t *testing.T) {
 	}
 }
 
+func TestANewerSchemaStillInTheLogIsRefused(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "history.db")
+	if err := open(t, path, sqlite.Options{}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	newer, err := zombie.OpenConn(path, zombie.OpenReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer newer.Close() // only closing moves the log into the file
+	if err := sqlitex.ExecuteTransient(newer, "PRAGMA user_version = 2", nil); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, path, "a newer release")
+	refusedWith(t, path, sqlite.Options{ReadOnly: true}, "a newer release")
+}
+
 func TestDamageInsideIsFound(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "history.db")
