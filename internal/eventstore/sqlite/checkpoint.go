@@ -25,7 +25,6 @@ type checkpointer struct {
 	since  int // bytes since the last one; the writer's
 	due    chan struct{}
 	finish atomic.Bool
-	stop   chan struct{}
 }
 
 func newCheckpointer(path string) (*checkpointer, error) {
@@ -38,7 +37,7 @@ func newCheckpointer(path string) (*checkpointer, error) {
 		conn.Close()
 		return nil, explainOpen(path, err)
 	}
-	return &checkpointer{conn: conn, move: move, due: make(chan struct{}, 1), stop: make(chan struct{})}, nil
+	return &checkpointer{conn: conn, move: move, due: make(chan struct{}, 1)}, nil
 }
 
 // grown counts what the writer wrote and reports whether the writer shall finish a checkpoint.
@@ -53,13 +52,13 @@ func (c *checkpointer) grown(bytes int) bool {
 	return c.finish.Load()
 }
 
-func (c *checkpointer) run() {
+func (c *checkpointer) run(closing <-chan struct{}) {
 	for {
 		select {
 		case <-c.due:
 			length, moved := checkpoint(c.move)
 			c.finish.Store(length >= finishAbove && length-moved < finishAbove/2)
-		case <-c.stop:
+		case <-closing:
 			return
 		}
 	}

@@ -103,7 +103,7 @@ func Open(path string, opts Options) (*Store, error) {
 	}
 	if s.writer != nil {
 		s.running.Go(s.writer.run)
-		s.running.Go(s.wal.run)
+		s.running.Go(func() { s.wal.run(s.closing) })
 	}
 	return s, nil
 }
@@ -173,9 +173,6 @@ func (s *Store) Close() error {
 	s.once.Do(func() {
 		close(s.closing)
 		s.queue.close()
-		if s.wal != nil {
-			close(s.wal.stop)
-		}
 		s.running.Wait()
 		s.closed = s.release()
 	})

@@ -572,6 +572,41 @@ func TestASlowReaderDoesNotLetTheLogGrow(t *testing.T) {
 	}
 }
 
+func TestPagesJoinWithoutASeam(t *testing.T) {
+	t.Parallel()
+	store := open(t, filepath.Join(t.TempDir(), "history.db"), sqlite.Options{})
+	const small, large = 11 * 500, 9
+	for v := 0; v < small; v += 500 {
+		record(t, store, "registry-1", v, many(500, uint64(v))...)
+	}
+	for n := range large {
+		record(t, store, "registry-1", small+n, heavy(600<<10, n))
+	}
+	for after := range 3 {
+		want := small + large - after
+		ctx, cancel := context.WithCancel(t.Context())
+		for what, events := range map[string]iter.Seq2[eventstore.Recorded, error]{
+			"ReadStream": store.ReadStream(ctx, "registry-1", eventstore.Version(after)),
+			"ReadAll":    store.ReadAll(ctx, eventstore.Position(after)),
+			"Subscribe":  store.Subscribe(ctx, eventstore.Position(after)),
+		} {
+			n := 0
+			for e, err := range events {
+				if n++; err != nil || int(e.Version) != after+n {
+					t.Fatalf("%s after %d: event %d has version %d: %v", what, after, n, e.Version, err)
+				}
+				if what == "Subscribe" && n == want {
+					break
+				}
+			}
+			if n != want {
+				t.Errorf("%s after %d: got %d events, want %d", what, after, n, want)
+			}
+		}
+		cancel()
+	}
+}
+
 func TestCommitsAreReported(t *testing.T) {
 	t.Parallel()
 	var appends, commits atomic.Int64

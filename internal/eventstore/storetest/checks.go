@@ -126,6 +126,9 @@ func positionIsLast(tb TB, h *Harness) {
 		before := read(tb, h, stream, 0)
 		position := add(tb, h, stream, eventstore.Version(len(before)), events(n))
 		got := read(tb, h, stream, 0)
+		if len(got) == 0 {
+			tb.Fatalf("append %d: nothing is recorded", i)
+		}
 		if last := got[len(got)-1].Position; last != position || position == 0 {
 			tb.Errorf("append %d: returned position %d, the last event is at %d", i, position, last)
 		}
