@@ -1,0 +1,86 @@
+package wuxi_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/chuishao/dispatch/examples/wuxi"
+	"github.com/chuishao/dispatch/internal/registry"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+var now = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func load(t *testing.T) *registry.Snapshot {
+	t.Helper()
+	content, faults := registry.ReadDir(wuxi.Files)
+	faults = append(faults, content.Validate(nil, now)...)
+	for _, f := range faults {
+		t.Errorf("%s %s %s: %s", f.Kind, f.Field, f.Code, f.Message)
+	}
+	if len(faults) > 0 {
+		t.FailNow()
+	}
+	return registry.NewSnapshot("wuxi", now, content.Pieces(), nil)
+}
+
+func TestTheRegistryIsWithoutFaultAndHasTheRealCounts(t *testing.T) {
+	t.Parallel()
+	s := load(t)
+	areas := map[string]int{}
+	for _, a := range s.Areas() {
+		areas[a.Level]++
+		if _, ok := s.Path(a.Code, now); !ok {
+			t.Errorf("%s has no path", a.Code)
+		}
+		if u, ok := s.Responsible(a.Code, now); !ok || u.Code != a.Code {
+			t.Errorf("%s: got the responsible unit %v", a.Code, u)
+		}
+	}
+	for level, want := range map[string]int{"city": 1, "district": 7, "street": 88, "community": 1254, "grid": 5861} {
+		if areas[level] != want {
+			t.Errorf("%s: got %d, want %d", level, areas[level], want)
+		}
+	}
+	matters := 0
+	for _, c := range s.Categories() {
+		if c.Parent != "" {
+			matters++
+			if c.Grade == 0 {
+				t.Errorf("%s has no grade", c.Code)
+			}
+		}
+	}
+	if got := len(s.Categories()) - matters; got != 12 || matters != 42 {
+		t.Errorf("got %d classes and %d matters, want 12 and 42", got, matters)
+	}
+	for _, u := range s.Units() {
+		if path := s.UnitPath(u.Code); len(path) == 0 || path[0] != "320200000000-ZH" {
+			t.Errorf("%s: got the path %v", u.Code, path)
+		}
+	}
+}
+
+func TestAGridLiesBelowItsCommunityStreetDistrictAndCity(t *testing.T) {
+	t.Parallel()
+	s := load(t)
+	path, _ := s.Path("320205001009001", now)
+	want := []string{"无锡市", "锡山区", "东亭街道", "东亭社区居委会", "东亭社区第1网格（示例）"}
+	if len(path) != len(want) {
+		t.Fatalf("got %v", path)
+	}
+	for i, n := range path {
+		if n.Name != want[i] {
+			t.Errorf("node %d: got %s, want %s", i, n.Name, want[i])
+		}
+	}
+	if got := rule.CommonUnit(s, "320205001009001", "320205000000-CG"); got != "320205000000" {
+		t.Errorf("grid and district's department: got %s", got)
+	}
+	if got := rule.CommonUnit(s, "320205001000", "320200000000-GS"); got != "320200000000-ZH" {
+		t.Errorf("street and utility: got %s", got)
+	}
+	if !rule.Within(s, "320205001009001", "320205000000-ZH") {
+		t.Error("the district's command centre does not command the grid")
+	}
+}
