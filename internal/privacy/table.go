@@ -1,0 +1,397 @@
+package privacy
+
+import (
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+// What must be erasable without a trace never moves inside the file. SQLite's secure_delete wipes what is deleted, but not
+// the copies that stay behind when a full page is split or pages are merged. So rows of subjects and chains are only ever
+// appended at the end, and changed only by values of the same length, which SQLite writes over the old ones in place. An
+// index over the hashes of identities would move them: people are found through chains instead.
+//
+// A chain links, from the newest to the oldest, the people whose hashes fall into it. seq falls along a chain.
+const schema = `
+CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE subjects (
+	seq   INTEGER PRIMARY KEY,
+	id    BLOB NOT NULL, -- 16 bytes
+	key   BLOB NOT NULL, -- wrapped, bound to the id; zeros when destroyed
+	mac   BLOB NOT NULL, -- keyed hash of the identity; zeros when destroyed, empty when anonymous
+	older BLOB NOT NULL  -- seq of the next in the chain, 8 bytes; empty when anonymous
+);
+CREATE UNIQUE INDEX subjects_id ON subjects (id);
+CREATE TABLE chains (n INTEGER PRIMARY KEY, newest BLOB NOT NULL); -- 500 times the first seq of a chain, 8 bytes each
+CREATE TABLE erased (id BLOB PRIMARY KEY, erased_at INTEGER NOT NULL) WITHOUT ROWID;
+`
+
+const (
+	chainRows = 512
+	perRow    = 500 // a row of 4000 bytes fills a page
+)
+
+// create makes an empty key database, whole or not at all.
+func create(path string, master []byte) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), ".keys-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+	defer temp.Close()
+	if err := fill(temp.Name(), master); err != nil {
+		return fmt.Errorf("make it: %w", err)
+	}
+	return install(temp, path)
+}
+
+func fill(path string, master []byte) (err error) {
+	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	pragmas := fmt.Sprintf(`PRAGMA page_size = 4096; PRAGMA auto_vacuum = NONE; PRAGMA journal_mode = MEMORY;
+		PRAGMA application_id = %d; PRAGMA user_version = %d;`, applicationID, userVersion)
+	if err := sqlitex.ExecuteScript(conn, pragmas+schema, nil); err != nil {
+		return err
+	}
+	defer sqlitex.Save(conn)(&err)
+	insert := conn.Prep("INSERT INTO chains (n, newest) VALUES ($1, $2)")
+	for n := range chainRows {
+		insert.BindInt64(1, int64(n))
+		insert.BindBytes(2, make([]byte, 8*perRow))
+		if err := step(insert); err != nil {
+			return err
+		}
+	}
+
+	secret := make([]byte, rootSize)
+	rand.Read(secret)
+	defer clear(secret)
+	wrap, err := masterAEAD(master)
+	if err != nil {
+		return err
+	}
+	settings := conn.Prep("INSERT INTO settings (name, value) VALUES ($1, $2)")
+	for name, value := range map[string][]byte{
+		"secret":  wrap.Seal(nil, nil, secret, []byte("secret")),
+		"wrapped": {min(1, byte(len(master)))},
+	} {
+		settings.BindText(1, name)
+		settings.BindBytes(2, value)
+		if err := step(settings); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// masterAEAD wraps the secret of a database. Without a master key it protects nothing but finds damage.
+func masterAEAD(master []byte) (cipher.AEAD, error) {
+	derived, err := hkdf.Key(sha256.New, master, nil, "chuishao master key 1", 32)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(derived)
+	return newAEAD(derived)
+}
+
+// unlock derives the keys of a database from its secret.
+func unlock(conn *sqlite.Conn, master []byte) (identity []byte, wrap cipher.AEAD, err error) {
+	settings := map[string][]byte{}
+	err = sqlitex.Execute(conn, "SELECT name, value FROM settings", &sqlitex.ExecOptions{
+		ResultFunc: func(row *sqlite.Stmt) error {
+			settings[row.ColumnText(0)] = columnBytes(row, 1)
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, nil, damaged(err)
+	}
+	for _, query := range []string{selectSeq, selectID, selectChain, selectErased} {
+		if _, err := conn.Prepare(query); err != nil {
+			return nil, nil, damaged(err)
+		}
+	}
+	if len(settings["wrapped"]) != 1 || len(settings["secret"]) != storedSize {
+		return nil, nil, fmt.Errorf("%w: its settings are incomplete", ErrCorrupt)
+	}
+	switch wrapped := settings["wrapped"][0] == 1; {
+	case wrapped && len(master) == 0:
+		return nil, nil, fmt.Errorf("%w: it needs one, none is given", ErrMasterKey)
+	case !wrapped && len(master) > 0:
+		return nil, nil, fmt.Errorf("%w: it was made without one", ErrMasterKey)
+	}
+	outer, err := masterAEAD(master)
+	if err != nil {
+		return nil, nil, err
+	}
+	secret, err := outer.Open(nil, nil, settings["secret"], []byte("secret"))
+	switch {
+	case err != nil && len(master) > 0:
+		return nil, nil, ErrMasterKey
+	case err != nil:
+		return nil, nil, fmt.Errorf("%w: its secret has changed", ErrCorrupt)
+	}
+	defer clear(secret)
+	if identity, err = derive(secret, "chuishao identities 1"); err != nil {
+		return nil, nil, err
+	}
+	wrapping, err := derive(secret, "chuishao wrapped keys 1")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer clear(wrapping)
+	wrap, err = newAEAD(wrapping)
+	return identity, wrap, err
+}
+
+// damaged is explain where a table of ours is read for the first time: if it is not there, the file is damaged.
+func damaged(err error) error {
+	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultError {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return explain(err)
+}
+
+const (
+	selectSeq    = "SELECT seq, id, key, mac, older FROM subjects WHERE seq = $1"
+	selectID     = "SELECT seq, id, key, mac, older FROM subjects WHERE id = $1"
+	selectChain  = "SELECT newest FROM chains WHERE n = $1"
+	selectErased = "SELECT erased_at FROM erased WHERE id = $1"
+)
+
+// row is a row of subjects.
+type row struct {
+	seq   int64
+	id    subjectID
+	key   []byte
+	mac   []byte
+	older []byte
+}
+
+func scanRow(stmt *sqlite.Stmt) (r row, ok bool, err error) {
+	defer stmt.Reset()
+	if ok, err = stmt.Step(); err != nil || !ok {
+		return r, false, err
+	}
+	r = row{seq: stmt.ColumnInt64(0), key: columnBytes(stmt, 2), mac: columnBytes(stmt, 3), older: columnBytes(stmt, 4)}
+	if stmt.ColumnBytes(1, r.id[:]) != len(r.id) || len(r.key) != storedSize ||
+		!(len(r.mac) == 0 && len(r.older) == 0 || len(r.mac) == sha256.Size && len(r.older) == 8) {
+		return r, false, fmt.Errorf("%w: a subject's row is malformed", ErrCorrupt)
+	}
+	return r, true, nil
+}
+
+func columnBytes(stmt *sqlite.Stmt, column int) []byte {
+	b := make([]byte, stmt.ColumnLen(column))
+	stmt.ColumnBytes(column, b)
+	return b
+}
+
+func findID(conn *sqlite.Conn, id subjectID) (row, bool, error) {
+	stmt, err := conn.Prepare(selectID)
+	if err != nil {
+		return row{}, false, err
+	}
+	stmt.BindBytes(1, id[:])
+	return scanRow(stmt)
+}
+
+func isErased(conn *sqlite.Conn, id subjectID) (bool, error) {
+	stmt, err := conn.Prepare(selectErased)
+	if err != nil {
+		return false, err
+	}
+	defer stmt.Reset()
+	stmt.BindBytes(1, id[:])
+	return stmt.Step()
+}
+
+// chain is one chain's place: its first seq stands in row n at an offset.
+type chain struct {
+	n      int64
+	offset int
+}
+
+func chainOf(mac []byte) chain {
+	slot := binary.BigEndian.Uint64(mac) % (chainRows * perRow)
+	return chain{int64(slot / perRow), int(slot%perRow) * 8}
+}
+
+func readChain(conn *sqlite.Conn, n int64) ([]byte, error) {
+	stmt, err := conn.Prepare(selectChain)
+	if err != nil {
+		return nil, err
+	}
+	defer stmt.Reset()
+	stmt.BindInt64(1, n)
+	ok, err := stmt.Step()
+	if err != nil {
+		return nil, err
+	}
+	if !ok || stmt.ColumnLen(0) != 8*perRow {
+		return nil, fmt.Errorf("%w: a chain is missing", ErrCorrupt)
+	}
+	return columnBytes(stmt, 0), nil
+}
+
+// walk calls visit for the rows of a chain until it returns false.
+func walk(conn *sqlite.Conn, newest []byte, visit func(row) bool) error {
+	stmt, err := conn.Prepare(selectSeq)
+	if err != nil {
+		return err
+	}
+	for seq := int64(binary.BigEndian.Uint64(newest)); seq != 0; {
+		stmt.BindInt64(1, seq)
+		r, ok, err := scanRow(stmt)
+		if err != nil {
+			return err
+		}
+		if !ok || len(r.older) != 8 {
+			return fmt.Errorf("%w: a chain leads nowhere", ErrCorrupt)
+		}
+		if !visit(r) {
+			return nil
+		}
+		older := int64(binary.BigEndian.Uint64(r.older))
+		if older < 0 || older >= seq {
+			return fmt.Errorf("%w: a chain does not end", ErrCorrupt)
+		}
+		seq = older
+	}
+	return nil
+}
+
+// findPerson finds a subject by the keyed hash of the identity. It reads several rows, all of the same state.
+func findPerson(conn *sqlite.Conn, mac [sha256.Size]byte) (found row, ok bool, err error) {
+	defer sqlitex.Save(conn)(&err)
+	at := chainOf(mac[:])
+	newest, err := readChain(conn, at.n)
+	if err != nil {
+		return row{}, false, err
+	}
+	err = walk(conn, newest[at.offset:], func(r row) bool {
+		if ok = [sha256.Size]byte(r.mac) == mac; ok {
+			found = r
+		}
+		return !ok
+	})
+	return found, ok, err
+}
+
+func step(stmt *sqlite.Stmt) error {
+	_, err := stmt.Step()
+	return errors.Join(err, stmt.Reset())
+}
+
+// insertSubject appends a subject. mac is nil for an anonymous one.
+func insertSubject(conn *sqlite.Conn, id subjectID, stored, mac []byte) error {
+	stmt, err := conn.Prepare("INSERT INTO subjects (id, key, mac, older) VALUES ($1, $2, $3, $4)")
+	if err != nil {
+		return err
+	}
+	var older, newest []byte
+	var at chain
+	if mac != nil {
+		at = chainOf(mac)
+		if newest, err = readChain(conn, at.n); err != nil {
+			return err
+		}
+		older = newest[at.offset : at.offset+8]
+	}
+	stmt.BindBytes(1, id[:])
+	stmt.BindBytes(2, stored)
+	stmt.BindBytes(3, mac)
+	stmt.BindBytes(4, older)
+	if err := step(stmt); err != nil || mac == nil {
+		return err
+	}
+	binary.BigEndian.PutUint64(newest[at.offset:], uint64(conn.LastInsertRowID()))
+	return updateChain(conn, at.n, newest)
+}
+
+func updateChain(conn *sqlite.Conn, n int64, newest []byte) error {
+	stmt, err := conn.Prepare("UPDATE chains SET newest = $2 WHERE n = $1")
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, n)
+	stmt.BindBytes(2, newest)
+	return step(stmt)
+}
+
+// eraseSubject destroys what a row says of a person and leaves a tombstone.
+func eraseSubject(conn *sqlite.Conn, e *erasure) error {
+	tombstone, err := conn.Prepare("INSERT INTO erased (id, erased_at) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+	if err != nil {
+		return err
+	}
+	tombstone.BindBytes(1, e.id[:])
+	tombstone.BindInt64(2, e.at)
+	if err := step(tombstone); err != nil {
+		return err
+	}
+	r, ok, err := findID(conn, e.id)
+	if err != nil || !ok || allZero(r.key) {
+		return err
+	}
+	if len(r.mac) > 0 {
+		if err := unlink(conn, r); err != nil {
+			return err
+		}
+	}
+	stmt, err := conn.Prepare("UPDATE subjects SET key = $2, mac = $3, older = $4 WHERE seq = $1")
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, r.seq)
+	stmt.BindBytes(2, make([]byte, len(r.key)))
+	stmt.BindBytes(3, make([]byte, len(r.mac)))
+	stmt.BindBytes(4, make([]byte, len(r.older)))
+	return step(stmt)
+}
+
+// unlink takes a row out of its chain.
+func unlink(conn *sqlite.Conn, r row) error {
+	at := chainOf(r.mac)
+	newest, err := readChain(conn, at.n)
+	if err != nil {
+		return err
+	}
+	var before int64
+	found := false
+	err = walk(conn, newest[at.offset:], func(each row) bool {
+		if found = each.seq == r.seq; !found {
+			before = each.seq
+		}
+		return !found
+	})
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("%w: a subject is missing in its chain", ErrCorrupt)
+	}
+	if before == 0 {
+		copy(newest[at.offset:], r.older)
+		return updateChain(conn, at.n, newest)
+	}
+	stmt, err := conn.Prepare("UPDATE subjects SET older = $2 WHERE seq = $1")
+	if err != nil {
+		return err
+	}
+	stmt.BindInt64(1, before)
+	stmt.BindBytes(2, r.older)
+	return step(stmt)
+}
