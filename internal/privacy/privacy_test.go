@@ -399,7 +399,7 @@ func TestErasureAmongReadersAndWriters(t *testing.T) {
 				var readers sync.WaitGroup
 				for range 2 {
 					readers.Go(func() {
-						for {
+						for t.Context().Err() == nil && !t.Failed() {
 							_, err := keys.Unseal(t.Context(), s.ID(), sealed, nil)
 							if errors.Is(err, privacy.ErrErased) {
 								return

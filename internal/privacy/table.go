@@ -290,9 +290,21 @@ func findPerson(conn *sqlite.Conn, mac [sha256.Size]byte) (found row, ok bool, e
 	return found, ok, err
 }
 
+// step carries out a statement that returns no rows. Parameters count in the order in which they stand in it.
 func step(stmt *sqlite.Stmt) error {
 	_, err := stmt.Step()
 	return errors.Join(err, stmt.Reset())
+}
+
+// stepOne is step for an update that must find its row.
+func stepOne(conn *sqlite.Conn, stmt *sqlite.Stmt) error {
+	if err := step(stmt); err != nil {
+		return err
+	}
+	if conn.Changes() != 1 {
+		return fmt.Errorf("%w: a row is missing", ErrCorrupt)
+	}
+	return nil
 }
 
 // insertSubject appends a subject. mac is nil for an anonymous one.
@@ -322,13 +334,13 @@ func insertSubject(conn *sqlite.Conn, id subjectID, stored, mac []byte) error {
 }
 
 func updateChain(conn *sqlite.Conn, n int64, newest []byte) error {
-	stmt, err := conn.Prepare("UPDATE chains SET newest = $2 WHERE n = $1")
+	stmt, err := conn.Prepare("UPDATE chains SET newest = $1 WHERE n = $2")
 	if err != nil {
 		return err
 	}
-	stmt.BindInt64(1, n)
-	stmt.BindBytes(2, newest)
-	return step(stmt)
+	stmt.BindBytes(1, newest)
+	stmt.BindInt64(2, n)
+	return stepOne(conn, stmt)
 }
 
 // eraseSubject destroys what a row says of a person and leaves a tombstone.
@@ -351,15 +363,15 @@ func eraseSubject(conn *sqlite.Conn, e *erasure) error {
 			return err
 		}
 	}
-	stmt, err := conn.Prepare("UPDATE subjects SET key = $2, mac = $3, older = $4 WHERE seq = $1")
+	stmt, err := conn.Prepare("UPDATE subjects SET key = $1, mac = $2, older = $3 WHERE seq = $4")
 	if err != nil {
 		return err
 	}
-	stmt.BindInt64(1, r.seq)
-	stmt.BindBytes(2, make([]byte, len(r.key)))
-	stmt.BindBytes(3, make([]byte, len(r.mac)))
-	stmt.BindBytes(4, make([]byte, len(r.older)))
-	return step(stmt)
+	stmt.BindBytes(1, make([]byte, len(r.key)))
+	stmt.BindBytes(2, make([]byte, len(r.mac)))
+	stmt.BindBytes(3, make([]byte, len(r.older)))
+	stmt.BindInt64(4, r.seq)
+	return stepOne(conn, stmt)
 }
 
 // unlink takes a row out of its chain.
@@ -387,11 +399,11 @@ func unlink(conn *sqlite.Conn, r row) error {
 		copy(newest[at.offset:], r.older)
 		return updateChain(conn, at.n, newest)
 	}
-	stmt, err := conn.Prepare("UPDATE subjects SET older = $2 WHERE seq = $1")
+	stmt, err := conn.Prepare("UPDATE subjects SET older = $1 WHERE seq = $2")
 	if err != nil {
 		return err
 	}
-	stmt.BindInt64(1, before)
-	stmt.BindBytes(2, r.older)
-	return step(stmt)
+	stmt.BindBytes(1, r.older)
+	stmt.BindInt64(2, before)
+	return stepOne(conn, stmt)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 
+	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 )
 
@@ -141,7 +142,15 @@ func (k *Keys) commit(group []*request, refill bool) error {
 	if !erased {
 		return nil
 	}
+	// Without our own readers, who are so many that one is always reading.
+	var readers [readerCount]*sqlite.Conn
+	for i := range readers {
+		readers[i] = <-k.readers
+	}
 	done, err := checkpoint(k.writer)
+	for _, conn := range readers {
+		k.readers <- conn
+	}
 	if err == nil && !done {
 		err = fmt.Errorf("%w: the key is destroyed, but a reader holds up the removal of its last copy", ErrUnavailable)
 	}
