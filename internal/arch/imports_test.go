@@ -17,7 +17,7 @@ const (
 	// contract is the Go of api/proto.
 	contract = "api/gen/chuishao/v1"
 	// rules decide and evolve, one package for each kind of stream, on the ground that pure is.
-	rules = "internal/ticket internal/whistle internal/wall internal/listing internal/admission internal/period"
+	rules = "internal/ticket internal/whistle internal/audit internal/wall internal/listing internal/admission internal/period"
 	// pure is what rules are made of.
 	pure = contract + " internal/calendar internal/rule"
 	// adapters are the stores that histories may lie in.
@@ -46,6 +46,7 @@ var table = []struct{ pkg, may string }{
 	{"internal/rule", contract + " internal/calendar"},
 	{"internal/ticket", pure},
 	{"internal/whistle", pure},
+	{"internal/audit", pure},
 	{"internal/wall", pure},
 	{"internal/listing", pure},
 	{"internal/admission", pure},
@@ -62,6 +63,8 @@ var table = []struct{ pkg, may string }{
 	{"internal/privacy", history + " internal/rule internal/viewdb"},
 	{"internal/principal", contract + " internal/rule internal/registry"},
 	{"internal/dispatch", rules + " " + write},
+	{"internal/dispatch/dispatchtest", rules + " " + write + " internal/eventstore/sqlite examples/wuxi"},
+	{"examples/wuxi", ""},
 
 	{"internal/viewdb", ""},
 	{"internal/projector", "internal/eventstore internal/event internal/viewdb"},

@@ -45,7 +45,7 @@ func dispatch(s State, a *rule.Asked, c *pb.DispatchTicketRequest) ([]proto.Mess
 	if rule.Within(a.Registry, lead, s.ComplainedOf) {
 		return nil, rule.Bad("lead", rule.LeadComplainedOf, "unit %q, or one above it, is complained of", lead)
 	}
-	if !rule.Within(a.Registry, lead, authority(a.Registry, a.Actor.Unit)) {
+	if !rule.Within(a.Registry, lead, a.Actor.Unit) {
 		return nil, rule.Bad("lead", rule.OutOfScope, "unit %q is not below yours; blow a whistle for it", lead)
 	}
 	if c.BasisRule > 8 {

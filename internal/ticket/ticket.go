@@ -238,27 +238,13 @@ func (s *State) scope(a *rule.Asked) error {
 
 // InScope says whether an actor of the unit may see and command the ticket.
 func (s *State) InScope(r rule.Registry, unit string) bool {
-	authority := authority(r, unit)
 	if s.Holder == "" || len(r.UnitPath(s.Holder)) == 0 {
-		return len(r.UnitPath(authority)) == 1 // nobody holds it: the root's matter
+		return len(r.UnitPath(unit)) == 1 // nobody holds it: the root's matter
 	}
-	if rule.Within(r, s.Holder, authority) || s.Lead != "" && rule.Within(r, unit, s.Lead) {
+	if rule.Within(r, s.Holder, unit) || s.Lead != "" && rule.Within(r, unit, s.Lead) {
 		return true
 	}
 	return slices.ContainsFunc(s.Co, func(co string) bool { return rule.Within(r, unit, co) })
-}
-
-// authority is the unit in whose name a unit acts: a command centre or an office acts for the government it belongs to.
-func authority(r rule.Registry, unit string) string {
-	path := r.UnitPath(unit)
-	if len(path) < 2 {
-		return unit
-	}
-	u, ok := r.Unit(unit, time.Time{})
-	if ok && (u.Kind == pb.UnitKind_UNIT_KIND_COMMAND_CENTRE || u.Kind == pb.UnitKind_UNIT_KIND_OFFICE) {
-		return path[len(path)-2]
-	}
-	return unit
 }
 
 // clerks are the roles that act for a unit that leads, co-handles or was summoned.

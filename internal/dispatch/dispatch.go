@@ -1,0 +1,522 @@
+// Package dispatch carries out commands. It is the one write path: read the stream, fold it, decide, append after the version
+// just read. Nothing else records events.
+package dispatch
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/audit"
+	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/privacy"
+	"github.com/chuishao/dispatch/internal/registry"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/ticket"
+	"github.com/chuishao/dispatch/internal/whistle"
+)
+
+// Options say how a Dispatcher works. The zero value is ready for use.
+type Options struct {
+	Clock    func() time.Time   // time.Now if nil
+	Calendar *calendar.Calendar // calendar.Default if nil
+	Profile  *calendar.Profile  // calendar.DefaultProfile if nil
+	Cached   int                // folded streams kept in memory; 20,000 if 0
+}
+
+// Dispatcher carries out commands on a history. Its methods may be called by many goroutines, and many dispatchers may
+// share one history.
+type Dispatcher struct {
+	store    eventstore.Store
+	keys     *privacy.Keys
+	clock    func() time.Time
+	calendar *calendar.Calendar
+	profile  calendar.Profile
+
+	tickets  *streams[ticket.State]
+	whistles *streams[whistle.State]
+	notes    *streams[audit.State]
+	registry registryStream
+}
+
+// New makes a Dispatcher on a history and its keys; both stay the caller's to close. It reads the registry.
+func New(ctx context.Context, store eventstore.Store, keys *privacy.Keys, o Options) (*Dispatcher, error) {
+	d := &Dispatcher{store: store, keys: keys, clock: o.Clock, calendar: o.Calendar}
+	if d.clock == nil {
+		d.clock = time.Now
+	}
+	if d.calendar == nil {
+		d.calendar = calendar.Default()
+	}
+	if o.Profile != nil {
+		d.profile = *o.Profile
+	} else {
+		d.profile = calendar.DefaultProfile()
+	}
+	cached := o.Cached
+	if cached == 0 {
+		cached = 20_000
+	}
+	d.tickets = newStreams(cached, ticket.Decide, ticket.Evolve)
+	d.whistles = newStreams(max(cached/8, 1), whistle.Decide, whistle.Evolve)
+	d.notes = newStreams(max(cached/8, 1), audit.Decide, audit.Evolve)
+	d.registry.streams = newStreams(1, registry.Decide, registry.Evolve)
+	if err := d.RefreshRegistry(ctx); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Now is the dispatcher's clock, in whole microseconds UTC.
+func (d *Dispatcher) Now() time.Time { return d.clock().UTC().Truncate(time.Microsecond) }
+
+// Zone is the city's time zone.
+func (d *Dispatcher) Zone() *time.Location { return d.calendar.Zone() }
+
+// Store is the history, for those who read it.
+func (d *Dispatcher) Store() eventstore.Store { return d.store }
+
+// Request is a command and who gives it.
+type Request struct {
+	Actor    rule.Actor
+	Command  proto.Message // a request of the contract; brings its request_id, etag, occurred_at and particulars along
+	ID       string        // the request id, for a command that brings none
+	CausedBy string        // "<stream>@<version>" of the event it follows from, for a policy
+}
+
+// Result is where a command left its stream.
+type Result struct {
+	Stream   string
+	Version  eventstore.Version
+	Position eventstore.Position
+	Repeated bool // it had been carried out before; nothing was recorded now
+}
+
+// ETag is the result's version as an etag.
+func (r Result) ETag() string { return strconv.Quote(strconv.FormatUint(uint64(r.Version), 10)) }
+
+// streams are the histories of one kind, with what was folded lately.
+type streams[S any] struct {
+	decide func(S, *rule.Asked, proto.Message) ([]proto.Message, error)
+	evolve func(S, *pb.EventMeta, proto.Message) (S, error)
+	cache  *lru.Cache[string, folded[S]]
+}
+
+func newStreams[S any](cached int, decide func(S, *rule.Asked, proto.Message) ([]proto.Message, error), evolve func(S, *pb.EventMeta, proto.Message) (S, error)) *streams[S] {
+	cache, err := lru.New[string, folded[S]](cached)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	return &streams[S]{decide, evolve, cache}
+}
+
+// folded is a stream as far as it was read. It is a value: nothing it leads to is ever changed.
+type folded[S any] struct {
+	state    S
+	version  eventstore.Version
+	position eventstore.Position
+	hash     event.Hash
+	done     []done
+}
+
+// done is a request that was carried out on the stream.
+type done struct {
+	request     string
+	fingerprint [sha256.Size]byte
+	subject     string // whose key the fingerprint was made with; empty for a plain hash
+	version     eventstore.Version
+	position    eventstore.Position
+}
+
+// add folds one more event.
+func (s *streams[S]) add(f folded[S], e *event.Decoded) (folded[S], error) {
+	state, err := s.evolve(f.state, e.Meta, e.Event)
+	if err != nil {
+		return f, fmt.Errorf("fold %s@%d: %w", e.Stream, e.Version, err)
+	}
+	if e.Version != f.version+1 {
+		return f, fmt.Errorf("fold %s: version %d follows %d", e.Stream, e.Version, f.version)
+	}
+	f.state, f.version, f.position, f.hash = state, e.Version, e.Position, e.Hash()
+	d := done{request: e.Meta.RequestId, version: e.Version, position: e.Position}
+	copy(d.fingerprint[:], e.Meta.Fingerprint)
+	if sealed, ok := e.Event.(interface{ GetSealed() *pb.Sealed }); ok {
+		d.subject = sealed.GetSealed().GetSubject()
+	}
+	if n := len(f.done); n > 0 && f.done[n-1].request == d.request {
+		f.done = slices.Clone(f.done)
+		if d.subject == "" {
+			d.subject = f.done[n-1].subject
+		}
+		f.done[n-1] = d
+	} else {
+		f.done = append(slices.Clip(f.done), d)
+	}
+	return f, nil
+}
+
+// read folds what the stream has after f.
+func (s *streams[S]) read(ctx context.Context, store eventstore.Store, stream string, f folded[S]) (folded[S], error) {
+	for r, err := range store.ReadStream(ctx, stream, f.version) {
+		if err != nil {
+			return f, fmt.Errorf("read %s: %w", stream, err)
+		}
+		e, err := event.Decode(r)
+		if err != nil {
+			return f, err
+		}
+		if f, err = s.add(f, &e); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+// load is the stream as it is now, as far as the cache knows; fresh says that it was read just now.
+func (s *streams[S]) load(ctx context.Context, store eventstore.Store, stream string) (f folded[S], fresh bool, err error) {
+	if f, ok := s.cache.Get(stream); ok {
+		return f, false, nil
+	}
+	f, err = s.read(ctx, store, stream, folded[S]{})
+	if err != nil {
+		return f, true, err
+	}
+	if f.version > 0 {
+		s.cache.Add(stream, f)
+	}
+	return f, true, nil
+}
+
+// command is what every request of the contract brings.
+type command interface{ GetRequestId() string }
+
+// do carries out one command on one stream. edit completes what the rule is told.
+func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string, r Request, edit func(S, *rule.Asked) error) (S, Result, error) {
+	var none S
+	id := r.ID
+	if c, ok := r.Command.(command); ok && c.GetRequestId() != "" {
+		id = c.GetRequestId()
+	}
+	if err := checkRequestID(id); err != nil {
+		return none, Result{}, err
+	}
+	var after *eventstore.Version
+	if c, ok := r.Command.(interface{ GetEtag() string }); ok && c.GetEtag() != "" {
+		v, err := ParseETag(c.GetEtag())
+		if err != nil {
+			return none, Result{}, err
+		}
+		after = &v
+	}
+	_, importing := r.Command.(*pb.ImportRecordRequest)
+	for {
+		f, fresh, err := s.load(ctx, d.store, stream)
+		if err != nil {
+			return none, Result{}, err
+		}
+	decide:
+		if i := slices.IndexFunc(f.done, func(d done) bool { return d.request == id }); i >= 0 && !importing {
+			return repeat(ctx, d, s, stream, f, f.done[i], r.Command)
+		}
+		if after != nil && *after != f.version {
+			if !fresh {
+				if f, err = s.refresh(ctx, d.store, stream, f); err != nil {
+					return none, Result{}, err
+				}
+				fresh = true
+				goto decide
+			}
+			return none, Result{}, &eventstore.ConflictError{Stream: stream, After: *after, Actual: f.version}
+		}
+		asked, fingerprint, err := d.asked(ctx, stream, f.version > 0, r, subjectOf(f.state))
+		if err != nil {
+			return none, Result{}, err
+		}
+		if edit != nil {
+			if err := edit(f.state, asked); err != nil {
+				return none, Result{}, err
+			}
+		}
+		events, err := s.decide(f.state, asked, r.Command)
+		if err != nil {
+			// What was cached may be old: another process may have made possible what is refused here.
+			if !fresh {
+				was := f.version
+				if f, err = s.refresh(ctx, d.store, stream, f); err != nil {
+					return none, Result{}, err
+				}
+				fresh = true
+				if f.version != was {
+					goto decide
+				}
+				_, err = s.decide(f.state, asked, r.Command)
+			}
+			return f.state, Result{stream, f.version, f.position, false}, err
+		}
+		if len(events) == 0 {
+			return f.state, Result{stream, f.version, f.position, true}, nil
+		}
+		if asked.Sealed != nil && !slices.ContainsFunc(events, keepsSealed) {
+			return f.state, Result{}, rule.Bad("particulars", rule.BadField, "this command keeps no particulars; leave them out")
+		}
+		eventID := id
+		if importing && f.version > 0 {
+			eventID = fmt.Sprintf("%s@%d", id, f.version)
+		}
+		next, recorded, err := s.encode(stream, f, events, d.meta(eventID, fingerprint, asked, r.CausedBy))
+		if err != nil {
+			return none, Result{}, err
+		}
+		position, err := d.store.Append(ctx, stream, f.version, recorded)
+		if conflict := new(eventstore.ConflictError); errors.As(err, &conflict) {
+			s.cache.Remove(stream)
+			if after != nil {
+				return none, Result{}, &eventstore.ConflictError{Stream: stream, After: *after, Actual: conflict.Actual}
+			}
+			continue // a fresh look may decide otherwise
+		}
+		if err != nil {
+			s.cache.Remove(stream)
+			return none, Result{}, fmt.Errorf("append to %s after version %d: %w", stream, f.version, err)
+		}
+		next.position = position
+		next.done[len(next.done)-1].position = position
+		s.cache.Add(stream, next)
+		return next.state, Result{stream, next.version, position, false}, nil
+	}
+}
+
+// refresh reads on from what was cached.
+func (s *streams[S]) refresh(ctx context.Context, store eventstore.Store, stream string, f folded[S]) (folded[S], error) {
+	f, err := s.read(ctx, store, stream, f)
+	if err != nil {
+		s.cache.Remove(stream)
+		return f, err
+	}
+	if f.version > 0 {
+		s.cache.Add(stream, f)
+	}
+	return f, nil
+}
+
+// encode makes the events that are to be recorded, and what the stream is after them.
+func (s *streams[S]) encode(stream string, f folded[S], events []proto.Message, meta *pb.EventMeta) (folded[S], []eventstore.Event, error) {
+	recorded := make([]eventstore.Event, len(events))
+	occurredAt := meta.OccurredAt
+	for i, msg := range events {
+		m := &pb.EventMeta{
+			RequestId: meta.RequestId, Fingerprint: meta.Fingerprint, Index: uint32(i), Count: uint32(len(events)), OccurredAt: occurredAt,
+			RecordedAt: meta.RecordedAt, Actor: meta.Actor, CausedBy: meta.CausedBy, Correlation: meta.Correlation,
+			RegistryVersion: meta.RegistryVersion, CalendarVersion: meta.CalendarVersion, ProfileVersion: meta.ProfileVersion,
+		}
+		if later, ok := msg.(rule.Later); ok {
+			msg, m.OccurredAt = later.Message, timestamppb.New(later.OccurredAt)
+		}
+		version := f.version + 1
+		e, err := event.Encode(stream, version, f.hash, m, msg)
+		if err != nil {
+			return f, nil, err
+		}
+		recorded[i] = e
+		d := event.Decoded{Recorded: eventstore.Recorded{Event: e, Stream: stream, Version: version}, Meta: m, Event: msg}
+		if f, err = s.add(f, &d); err != nil {
+			return f, nil, err
+		}
+	}
+	return f, recorded, nil
+}
+
+func keepsSealed(e proto.Message) bool {
+	if later, ok := e.(rule.Later); ok {
+		e = later.Message
+	}
+	s, ok := e.(interface{ GetSealed() *pb.Sealed })
+	return ok && s.GetSealed() != nil
+}
+
+// repeat answers a request that was carried out before with what it led to then.
+func repeat[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string, f folded[S], was done, command proto.Message) (S, Result, error) {
+	same, err := d.sameContent(ctx, was, command)
+	if err != nil {
+		return f.state, Result{}, err
+	}
+	if !same {
+		return f.state, Result{}, rule.Bad("request_id", rule.RequestIDReused, "this request id was used before with other content")
+	}
+	state := f.state
+	if was.version != f.version {
+		if state, err = s.upTo(ctx, d.store, stream, was.version); err != nil {
+			return f.state, Result{}, err
+		}
+	}
+	return state, Result{stream, was.version, was.position, true}, nil
+}
+
+// upTo is the state as of a version.
+func (s *streams[S]) upTo(ctx context.Context, store eventstore.Store, stream string, version eventstore.Version) (S, error) {
+	var f folded[S]
+	for r, err := range store.ReadStream(ctx, stream, 0) {
+		if err != nil {
+			return f.state, fmt.Errorf("read %s: %w", stream, err)
+		}
+		if r.Version > version {
+			break
+		}
+		e, err := event.Decode(r)
+		if err != nil {
+			return f.state, err
+		}
+		if f, err = s.add(f, &e); err != nil {
+			return f.state, err
+		}
+	}
+	return f.state, nil
+}
+
+// asked is what the rule is told besides the command, and the fingerprint of the command's content.
+func (d *Dispatcher) asked(ctx context.Context, stream string, exists bool, r Request, subject string) (*rule.Asked, []byte, error) {
+	now := d.Now()
+	a := &rule.Asked{
+		Actor: r.Actor, At: now, OccurredAt: now, Registry: d.registry.at(now), Calendar: d.calendar, Profile: d.profile,
+		No: PublicNumber(stream),
+	}
+	if c, ok := r.Command.(interface{ GetOccurredAt() *timestamppb.Timestamp }); ok && c.GetOccurredAt() != nil {
+		a.OccurredAt, a.Backdated = c.GetOccurredAt().AsTime().Truncate(time.Microsecond), true
+	}
+	_, a.Imported = r.Command.(*pb.ImportRecordRequest)
+	content, err := deterministic.Marshal(r.Command)
+	if err != nil {
+		return nil, nil, rule.Bad("", rule.MalformedMessage, "the command cannot be read")
+	}
+	particulars := particularsOf(r.Command)
+	if particulars == nil {
+		hash := sha256.Sum256(content)
+		return a, hash[:], nil
+	}
+	key, err := d.subject(ctx, exists, subject, particulars.GetPetitioner())
+	if err != nil {
+		return nil, nil, fmt.Errorf("key for %s: %w", stream, err)
+	}
+	clear, err := deterministic.Marshal(particulars)
+	if err != nil {
+		return nil, nil, rule.Bad("particulars", rule.MalformedMessage, "cannot be read")
+	}
+	a.Sealed = &pb.Sealed{Subject: key.ID(), Box: key.Seal(clear, []byte(stream))}
+	return a, key.Fingerprint(content), nil
+}
+
+var deterministic = proto.MarshalOptions{Deterministic: true}
+
+func particularsOf(command proto.Message) *pb.Particulars {
+	c, ok := command.(interface{ GetParticulars() *pb.Particulars })
+	if !ok || c.GetParticulars() == nil || proto.Size(c.GetParticulars()) == 0 {
+		return nil
+	}
+	return c.GetParticulars()
+}
+
+// subject is whose key seals: the ticket's subject while its key is there, else the petitioner's, else nobody's in particular.
+func (d *Dispatcher) subject(ctx context.Context, exists bool, subject string, p *pb.Petitioner) (privacy.Subject, error) {
+	if subject != "" {
+		key, err := d.keys.Lookup(ctx, subject)
+		if !errors.Is(err, privacy.ErrErased) {
+			return key, err
+		}
+	}
+	return d.keys.Subject(ctx, identity(p))
+}
+
+// identity is what makes two petitioners the same person; empty if nothing does.
+func identity(p *pb.Petitioner) string {
+	switch {
+	case p.GetAnonymous():
+		return ""
+	case p.GetPhone() != "":
+		return "phone:" + privacy.NormalizePhone(p.GetPhone())
+	case p.GetIdNumber() != "":
+		return "id:" + strings.ToUpper(strings.TrimSpace(p.GetIdNumber()))
+	}
+	return ""
+}
+
+// sameContent says whether a command is the one that was carried out. After its subject's erasure nobody can tell any more;
+// it then counts as the same.
+func (d *Dispatcher) sameContent(ctx context.Context, was done, command proto.Message) (bool, error) {
+	content, err := deterministic.Marshal(command)
+	if err != nil {
+		return false, nil
+	}
+	if was.subject == "" || particularsOf(command) == nil {
+		return was.subject == "" && sha256.Sum256(content) == was.fingerprint, nil
+	}
+	key, err := d.keys.Lookup(ctx, was.subject)
+	if errors.Is(err, privacy.ErrErased) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("key of a repeated request: %w", err)
+	}
+	return slices.Equal(key.Fingerprint(content), was.fingerprint[:]), nil
+}
+
+// meta is the envelope that all events of one command share.
+func (d *Dispatcher) meta(requestID string, fingerprint []byte, a *rule.Asked, causedBy string) *pb.EventMeta {
+	return &pb.EventMeta{
+		RequestId: requestID, Fingerprint: fingerprint, OccurredAt: timestamppb.New(a.OccurredAt), RecordedAt: timestamppb.New(a.At),
+		Actor:    &pb.Actor{Person: a.Actor.Person, Role: a.Acting, Unit: a.Actor.Unit},
+		CausedBy: causedBy, RegistryVersion: a.Registry.Version(), CalendarVersion: d.calendar.Version(),
+		ProfileVersion: d.profile.Name() + "@" + d.profile.Version(),
+	}
+}
+
+// subjectOf is whose key seals what is said on a stream.
+func subjectOf(state any) string {
+	switch s := state.(type) {
+	case ticket.State:
+		return s.Subject
+	case whistle.State:
+		return s.Subject
+	}
+	return ""
+}
+
+// maxRequestID is the length of the longest request id.
+const maxRequestID = 128
+
+func checkRequestID(id string) error {
+	if id == "" {
+		return rule.Bad("request_id", rule.MissingField, "is required")
+	}
+	if len(id) > maxRequestID {
+		return rule.Bad("request_id", rule.InvalidRequestID, "want at most %d characters", maxRequestID)
+	}
+	for i := range len(id) {
+		if id[i] < 0x20 || id[i] > 0x7e {
+			return rule.Bad("request_id", rule.InvalidRequestID, "want printable ASCII characters")
+		}
+	}
+	return nil
+}
+
+// ParseETag reads an etag: a version in quotes.
+func ParseETag(etag string) (eventstore.Version, error) {
+	text, ok := strings.CutPrefix(etag, `"`)
+	text, ok2 := strings.CutSuffix(text, `"`)
+	v, err := strconv.ParseUint(text, 10, 63)
+	if !ok || !ok2 || err != nil {
+		return 0, rule.Bad("etag", rule.InvalidETag, "want a version in quotes, as an answer gave it")
+	}
+	return eventstore.Version(v), nil
+}

@@ -1,0 +1,85 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/audit"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// note records something beside a ticket or whistle, in its audit stream.
+func (d *Dispatcher) note(ctx context.Context, stream string, actor rule.Actor, role pb.Role, requestID string, note proto.Message) (Result, error) {
+	_, result, err := do(ctx, d, d.notes, "audit-"+ID(stream), Request{Actor: actor, Command: note, ID: requestID},
+		func(_ audit.State, a *rule.Asked) error {
+			a.Acting = role
+			return nil
+		})
+	return result, err
+}
+
+// noteRefusal records that a rule said no to somebody, and gives the refusal back. What never reached a rule of an existing stream is not noted.
+func (d *Dispatcher) noteRefusal(ctx context.Context, stream string, version eventstore.Version, r Request, err error) error {
+	refusal := new(rule.Refusal)
+	if !errors.As(err, &refusal) || version == 0 || refusal.Reason == rule.NotFound {
+		return err
+	}
+	id := r.ID
+	if c, ok := r.Command.(command); ok && c.GetRequestId() != "" {
+		id = c.GetRequestId()
+	}
+	if checkRequestID(id) != nil {
+		return err
+	}
+	note := &pb.CommandRefused{
+		Stream: stream, Version: uint64(version), Command: event.TypeOf(r.Command), Reason: string(refusal.Reason), Field: refusal.Field, RequestId: id,
+	}
+	// The same request refused again for the same reason at the same version is one refusal.
+	noteID := fmt.Sprintf("refused/%d/%s/%s", version, refusal.Reason, id)
+	if len(noteID) > maxRequestID {
+		noteID = noteID[:maxRequestID]
+	}
+	if _, noted := d.note(ctx, stream, r.Actor, 0, noteID, note); noted != nil {
+		reused := new(rule.Refusal)
+		if errors.As(noted, &reused) && reused.Reason == rule.RequestIDReused {
+			return err
+		}
+		return fmt.Errorf("note a refusal beside %s: %w", stream, noted)
+	}
+	return err
+}
+
+// Erase destroys the key of the data subject of a ticket: what was sealed with it, in every ticket and copy, can never be read
+// again. Histories, figures and proofs stay as they are.
+func (d *Dispatcher) Erase(ctx context.Context, actor rule.Actor, c *pb.EraseSubjectRequest) (subject string, result Result, err error) {
+	if c.OrderRef == "" {
+		return "", result, rule.Bad("order_ref", rule.MissingField, "is required")
+	}
+	if err := checkRequestID(c.RequestId); err != nil {
+		return "", result, err
+	}
+	asked := &rule.Asked{Actor: actor}
+	if err := asked.Require(pb.Role_ROLE_AUDITOR); err != nil {
+		return "", result, err
+	}
+	s, _, err := d.LoadTicket(ctx, c.Name)
+	if err != nil {
+		return "", result, err
+	}
+	if s.Subject == "" {
+		return "", result, rule.Bad("name", rule.NotFound, "the ticket holds no personal data")
+	}
+	// The key goes first: a record that says a subject was erased is then never wrong.
+	if err := d.keys.Erase(ctx, s.Subject, d.Now()); err != nil {
+		return "", result, fmt.Errorf("erase: %w", err)
+	}
+	erased := &pb.SubjectErased{Subject: s.Subject, OrderRef: c.OrderRef}
+	_, result, err = do(ctx, d, d.notes, "subject-"+s.Subject, Request{Actor: actor, Command: erased, ID: c.RequestId}, nil)
+	return s.Subject, result, err
+}

@@ -1,0 +1,242 @@
+package dispatch
+
+import (
+	"context"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/privacy"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/ticket"
+)
+
+// ticketSpace and whistleSpace are the name spaces of ids.
+var (
+	ticketSpace  = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/chuishao/dispatch/ticket"))
+	whistleSpace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/chuishao/dispatch/whistle"))
+)
+
+// Ticket carries out a command on a ticket. A rule's refusal is a *rule.Refusal, and is noted beside the ticket.
+func (d *Dispatcher) Ticket(ctx context.Context, r Request) (ticket.State, Result, error) {
+	stream, err := ticketStream(r)
+	if err != nil {
+		return ticket.State{}, Result{}, err
+	}
+	s, result, err := do(ctx, d, d.tickets, stream, r, nil)
+	return s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
+}
+
+// ticketStream is the stream a ticket command is for. A matter's follows from its source and reference there, so that it is
+// one ticket however often and under whatever request ids it is reported.
+func ticketStream(r Request) (string, error) {
+	switch c := r.Command.(type) {
+	case *pb.ReportTicketRequest:
+		if c.SourceRef != "" && c.Source == "" {
+			return "", rule.Bad("source", rule.MissingField, "is required with source_ref")
+		}
+		if c.SourceRef != "" {
+			return sourceStream(c.Source, c.SourceRef), nil
+		}
+		if err := checkRequestID(c.RequestId); err != nil {
+			return "", err
+		}
+		return "ticket-" + uuid.NewSHA1(ticketSpace, []byte("request\x00"+c.RequestId)).String(), nil
+	case *pb.ImportRecordRequest:
+		if c.Source == "" {
+			return "", rule.Bad("source", rule.MissingField, "is required")
+		}
+		if c.SourceRef == "" {
+			return "", rule.Bad("source_ref", rule.MissingField, "is required")
+		}
+		return sourceStream(c.Source, c.SourceRef), nil
+	case interface{ GetName() string }:
+		return Stream(c.GetName(), "tickets")
+	}
+	return "", fmt.Errorf("%T names no ticket", r.Command)
+}
+
+func sourceStream(source, ref string) string {
+	return "ticket-" + uuid.NewSHA1(ticketSpace, []byte("source\x00"+source+"\x00"+ref)).String()
+}
+
+// Stream is the stream of a resource's name, "tickets/{ticket}" or "whistles/{whistle}".
+func Stream(name, collection string) (string, error) {
+	id, ok := strings.CutPrefix(name, collection+"/")
+	if u, err := uuid.Parse(id); !ok || err != nil || u.String() != id {
+		return "", rule.Bad("name", rule.InvalidName, "want %s/ and a UUID in lower case", collection)
+	}
+	return strings.TrimSuffix(collection, "s") + "-" + id, nil
+}
+
+// PublicNumber is what a petitioner is told: twelve characters without I, L, O and U, derived from the stream's id.
+func PublicNumber(stream string) string {
+	_, id, _ := strings.Cut(stream, "-")
+	u, err := uuid.Parse(id)
+	if err != nil {
+		return ""
+	}
+	text := crockford.EncodeToString(u[:10])
+	return text[:4] + "-" + text[4:8] + "-" + text[8:12]
+}
+
+var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
+
+// ID is the id within a stream's name.
+func ID(stream string) string {
+	_, id, _ := strings.Cut(stream, "-")
+	return id
+}
+
+// LoadTicket is a ticket as it is now, by its name. A *rule.Refusal NOT_FOUND if nobody reported it.
+func (d *Dispatcher) LoadTicket(ctx context.Context, name string) (ticket.State, Result, error) {
+	stream, err := Stream(name, "tickets")
+	if err != nil {
+		return ticket.State{}, Result{}, err
+	}
+	f, fresh, err := d.tickets.load(ctx, d.store, stream)
+	if err == nil && !fresh {
+		f, err = d.tickets.refresh(ctx, d.store, stream, f)
+	}
+	if err != nil {
+		return ticket.State{}, Result{}, err
+	}
+	if f.version == 0 {
+		return ticket.State{}, Result{}, rule.Bad("name", rule.NotFound, "no such ticket")
+	}
+	return f.state, Result{stream, f.version, f.position, false}, nil
+}
+
+// TicketAsOf is a ticket as it was at an instant of the world (zero: now), as known at a log position (0: all that is known):
+// what happened and what was recorded are two axes.
+func (d *Dispatcher) TicketAsOf(ctx context.Context, name string, asOf time.Time, knownAt eventstore.Position) (ticket.State, Result, error) {
+	stream, err := Stream(name, "tickets")
+	if err != nil {
+		return ticket.State{}, Result{}, err
+	}
+	var s ticket.State
+	result := Result{Stream: stream}
+	for r, err := range d.store.ReadStream(ctx, stream, 0) {
+		if err != nil {
+			return s, result, fmt.Errorf("read %s: %w", stream, err)
+		}
+		if knownAt > 0 && r.Position > knownAt {
+			break
+		}
+		e, err := event.Decode(r)
+		if err != nil {
+			return s, result, err
+		}
+		if !asOf.IsZero() && e.Meta.OccurredAt.AsTime().After(asOf) {
+			if r.Version == 1 {
+				break // nothing before the report is a fact of this ticket yet
+			}
+			continue
+		}
+		if s, err = ticket.Evolve(s, e.Meta, e.Event); err != nil {
+			return s, result, fmt.Errorf("fold %s@%d: %w", stream, r.Version, err)
+		}
+		result.Version, result.Position = r.Version, r.Position
+	}
+	if !s.Exists() {
+		return s, result, rule.Bad("name", rule.NotFound, "no such ticket at that time")
+	}
+	return s, result, nil
+}
+
+// Particulars are a ticket's personal data and free text, masked: names, numbers and addresses of the petitioner always, and
+// whatever looks like one in the texts. Erased says that the data subject's key was destroyed; nothing is left to show then.
+func (d *Dispatcher) Particulars(ctx context.Context, stream string, s ticket.State) (p *pb.Particulars, erased bool, err error) {
+	p, err = d.unseal(ctx, stream, s.Reported)
+	if errors.Is(err, privacy.ErrErased) {
+		return nil, true, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if s.Replied != nil {
+		reply, err := d.unseal(ctx, stream, s.Replied)
+		switch {
+		case errors.Is(err, privacy.ErrErased):
+		case err != nil:
+			return nil, false, err
+		default:
+			if p == nil {
+				p = new(pb.Particulars)
+			}
+			p.Reply = reply.Reply
+		}
+	}
+	mask(p)
+	return p, false, nil
+}
+
+func mask(p *pb.Particulars) {
+	if p == nil {
+		return
+	}
+	for _, text := range []*string{&p.Title, &p.Text, &p.Place, &p.Cause, &p.Course, &p.Reply, &p.Note} {
+		*text = privacy.MaskText(*text)
+	}
+	if who := p.Petitioner; who != nil {
+		p.Petitioner = &pb.Petitioner{
+			Name: privacy.MaskName(who.Name), Phone: privacy.MaskPhone(who.Phone), Address: privacy.MaskAddress(who.Address),
+			Anonymous: who.Anonymous, Confidential: who.Confidential, CallbackWanted: who.CallbackWanted,
+		}
+		if who.Confidential {
+			p.Petitioner.Name, p.Petitioner.Phone, p.Petitioner.Address = "", "", ""
+		}
+	}
+}
+
+func (d *Dispatcher) unseal(ctx context.Context, stream string, box *pb.Sealed) (*pb.Particulars, error) {
+	if box == nil {
+		return nil, nil
+	}
+	clear, err := d.keys.Unseal(ctx, box.Subject, box.Box, []byte(stream))
+	if err != nil {
+		return nil, fmt.Errorf("unseal particulars of %s: %w", stream, err)
+	}
+	p := new(pb.Particulars)
+	if err := proto.Unmarshal(clear, p); err != nil {
+		return nil, fmt.Errorf("particulars of %s cannot be read", stream) // the cause could quote them
+	}
+	return p, nil
+}
+
+// Reveal shows a petitioner's identity in clear, after it recorded beside the ticket who is shown it and what for.
+func (d *Dispatcher) Reveal(ctx context.Context, actor rule.Actor, c *pb.RevealIdentityRequest) (*pb.Petitioner, Result, error) {
+	r := Request{Actor: actor, Command: c}
+	s, result, err := d.LoadTicket(ctx, c.Name)
+	if err != nil {
+		return nil, result, err
+	}
+	stream := result.Stream
+	asked, _, err := d.asked(ctx, stream, true, Request{Actor: actor, Command: &pb.RevealIdentityRequest{}}, "")
+	if err != nil {
+		return nil, result, err
+	}
+	events, err := ticket.Decide(s, asked, c)
+	if err != nil {
+		return nil, result, d.noteRefusal(ctx, stream, result.Version, r, err)
+	}
+	note := events[0].(*pb.IdentityRevealed)
+	note.Stream = stream
+	result, err = d.note(ctx, stream, actor, asked.Acting, c.RequestId, note)
+	if err != nil {
+		return nil, result, err
+	}
+	p, err := d.unseal(ctx, stream, s.Reported)
+	if errors.Is(err, privacy.ErrErased) {
+		return nil, result, rule.No(rule.SubjectErased, "the petitioner's data was erased")
+	}
+	return p.GetPetitioner(), result, err
+}

@@ -1,0 +1,93 @@
+// Package policy does what follows from recorded events: one stream decided, another learns of it. It reacts with request ids that are the same at
+// every attempt, so any number of processes may run it and none of it happens twice.
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
+)
+
+// Checkpoint keeps how far the policy has come. Losing it costs a replay, nothing else.
+type Checkpoint interface {
+	Load(ctx context.Context) (eventstore.Position, error)
+	Save(ctx context.Context, p eventstore.Position) error
+}
+
+// Policy reacts to a history.
+type Policy struct {
+	Dispatcher *dispatch.Dispatcher
+	Checkpoint Checkpoint
+	// OnTrouble hears of an error before the policy tries again. May be nil.
+	OnTrouble func(error)
+}
+
+const (
+	saveEvery  = 20_000
+	saveAfter  = 5 * time.Second
+	retryAfter = time.Second
+)
+
+// Run reacts until the context ends, whose error it gives. An error that stands in the way is told and tried again: what comes after it waits.
+func (p *Policy) Run(ctx context.Context) error {
+	for {
+		err := p.run(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if p.OnTrouble != nil {
+			p.OnTrouble(err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(retryAfter):
+		}
+	}
+}
+
+func (p *Policy) run(ctx context.Context) error {
+	at, err := p.Checkpoint.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("read the policy's checkpoint: %w", err)
+	}
+	seen, saved := 0, time.Now()
+	for r, err := range p.Dispatcher.Store().Subscribe(ctx, at) {
+		if err != nil {
+			return errors.Join(err, p.save(ctx, at))
+		}
+		if strings.HasPrefix(r.Stream, "whistle-") || strings.HasPrefix(r.Stream, "registry-") {
+			e, err := event.Decode(r)
+			if err != nil {
+				return err
+			}
+			if err := p.Dispatcher.React(ctx, &e); err != nil {
+				return errors.Join(err, p.save(ctx, at))
+			}
+		}
+		at = r.Position
+		if seen++; seen >= saveEvery || time.Since(saved) > saveAfter {
+			if err := p.save(ctx, at); err != nil {
+				return err
+			}
+			seen, saved = 0, time.Now()
+		}
+	}
+	return p.save(ctx, at)
+}
+
+// save keeps the checkpoint even when ctx has just ended.
+func (p *Policy) save(ctx context.Context, at eventstore.Position) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := p.Checkpoint.Save(ctx, at); err != nil {
+		return fmt.Errorf("keep the policy's checkpoint: %w", err)
+	}
+	return nil
+}
