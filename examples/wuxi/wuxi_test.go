@@ -1,6 +1,10 @@
 package wuxi_test
 
 import (
+	"compress/gzip"
+	"encoding/csv"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -82,5 +86,36 @@ func TestAGridLiesBelowItsCommunityStreetDistrictAndCity(t *testing.T) {
 	}
 	if !rule.Within(s, "320205001009001", "320205000000-ZH") {
 		t.Error("the district's command centre does not command the grid")
+	}
+}
+
+func TestTheDivisionsAreThoseOfTheSource(t *testing.T) {
+	t.Parallel()
+	dir := os.Getenv("CHUISHAO_DATA")
+	if dir == "" {
+		t.Skip("CHUISHAO_DATA is not set: the list of divisions is not at hand")
+	}
+	f, err := os.Open(filepath.Join(dir, "wuxi-divisions.csv.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	unpacked, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(unpacked).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := load(t)
+	for _, row := range rows[1:] {
+		a, ok := s.Area(row[0], now)
+		if !ok || a.Name != row[1] || a.Level != row[2] || a.Parent != row[3] {
+			t.Errorf("got %v, want %v", a, row)
+		}
+	}
+	if got, want := len(s.Areas()), len(rows)-1+5861; got != want {
+		t.Errorf("got %d areas, want %d", got, want)
 	}
 }

@@ -69,7 +69,7 @@ func NewSnapshot(version string, validFrom time.Time, pieces []*pb.RegistryPiece
 	areas := c.areaTree()
 	paths, _ := c.paths(areas)
 	s := &Snapshot{
-		version: version, validFrom: validFrom, content: c,
+		version: version, validFrom: validFrom, content: c, tree: areas,
 		areas:      make(map[string][]span[place], len(areas.codes)),
 		categories: spans(c.categoryTree(), c.categories),
 		anchored:   map[string][]span[*pb.Unit]{},
@@ -103,7 +103,7 @@ func NewSnapshot(version string, validFrom time.Time, pieces []*pb.RegistryPiece
 		}
 	}
 	s.placeUnits(areas)
-	s.gone = buried(s, areas, previous)
+	s.gone = buried(s, previous)
 	return s
 }
 
@@ -195,36 +195,73 @@ const reuseAfter = 5
 // rested is when a code that ended may be used anew.
 func rested(ended int64) int64 { return instant(ended).AddDate(reuseAfter, 0, 0).UnixMicro() }
 
-// samePlace tells whether a later entry of a code is the place that the earlier was: it has its name and level, or the
-// earlier names its own code among its successors, as one does when a place is renamed.
-func samePlace(earlier, later *pb.Area) bool {
-	return earlier.GetName() == later.GetName() && earlier.GetLevel() == later.GetLevel() ||
-		slices.Contains(earlier.GetSuccessors(), earlier.GetCode())
+// home is a place that a code named for a while, through all its moves and changes of name.
+type home struct {
+	name  string   // the last
+	names []string // all, with their levels
+	ended int64    // never if it has not
 }
 
-// buried gives the areas that have ended as this version takes effect and that its own content does not tell of.
-func buried(s *Snapshot, areas *tree, previous *Snapshot) map[string][]gone {
+func (h *home) is(a *pb.Area) bool { return slices.Contains(h.names, nameOf(a)) }
+
+func nameOf(a *pb.Area) string { return a.GetLevel() + " " + a.GetName() }
+
+// homes gives the places that a code names one after the other, and for each of its entries which of them it is. An entry is the place of one before if it has its name and
+// level, or if the one just before it names its own code among its successors, as one does when a place is renamed.
+func homes(t *tree, areas []*pb.Area, code string) (all []home, of []int) {
+	renamed := -1 // the place that goes on under another name
+	r := t.codes[code]
+	for _, e := range t.sorted[r.lo:r.hi] {
+		a := areas[e]
+		i := slices.IndexFunc(all, func(h home) bool { return h.is(a) })
+		if i < 0 {
+			i = renamed
+		}
+		if i < 0 {
+			i = len(all)
+			all = append(all, home{})
+		}
+		of = append(of, i)
+		all[i].names = append(all[i].names, nameOf(a))
+		all[i].name, all[i].ended = a.GetName(), t.nodes[e].to
+		if renamed = -1; slices.Contains(a.GetSuccessors(), code) {
+			renamed = i
+		}
+	}
+	return all, of
+}
+
+// buried gives the places that have ended when this version takes effect and that its own content does not tell of.
+func buried(s *Snapshot, previous *Snapshot) map[string][]home {
 	if previous == nil {
 		return nil
 	}
 	now := s.validFrom.UnixMicro()
-	found := map[string][]gone{}
-	for code, list := range previous.gone {
-		for _, g := range list {
-			if now < rested(g.ended) {
-				found[code] = append(found[code], g)
+	found := map[string][]home{}
+	bury := func(code string, h home) {
+		r := s.tree.codes[code]
+		if slices.ContainsFunc(s.tree.sorted[r.lo:r.hi], func(e int32) bool { return h.is(s.content.areas[e]) }) {
+			return
+		}
+		if h.ended == never {
+			if r.lo < r.hi {
+				return // it is spelt otherwise now
 			}
+			h.ended = now
+		}
+		if now < rested(h.ended) {
+			found[code] = append(found[code], h)
 		}
 	}
-	for _, a := range previous.content.areas {
-		r, code := areas.codes[a.GetCode()], a.GetCode()
-		told := slices.ContainsFunc(areas.sorted[r.lo:r.hi], func(e int32) bool { return samePlace(a, s.content.areas[e]) })
-		switch {
-		case code == "" || told:
-		case a.GetValidTo() != nil:
-			found[code] = append(found[code], gone{a.GetName(), a.GetLevel(), end(a.GetValidTo())})
-		case r.lo == r.hi:
-			found[code] = append(found[code], gone{a.GetName(), a.GetLevel(), now})
+	for code, list := range previous.gone {
+		for _, h := range list {
+			bury(code, h)
+		}
+	}
+	for code := range previous.tree.codes {
+		all, _ := homes(previous.tree, previous.content.areas, code)
+		for _, h := range all {
+			bury(code, h)
 		}
 	}
 	return found

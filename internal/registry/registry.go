@@ -49,7 +49,8 @@ type Snapshot struct {
 	anchored   map[string][]span[*pb.Unit] // territorial units by area
 	ranks      map[string]uint32
 	unlocated  []*pb.AreaNode
-	gone       map[string][]gone // areas of earlier versions that have ended, by code
+	tree       *tree             // of the areas
+	gone       map[string][]home // places of earlier versions that have ended, by code
 }
 
 // span is a value that holds from an instant until before another.
@@ -81,12 +82,6 @@ type unit struct {
 	path    []string
 	level   string
 	rank    uint32
-}
-
-// gone is an area that has ended.
-type gone struct {
-	name, level string
-	ended       int64
 }
 
 // Version is the version's name.

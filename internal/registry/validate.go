@@ -51,9 +51,9 @@ var sections = [...]string{"levels", "areas", "units", "categories"}
 // effect at the instant. A fault's field names the entry by its number among all pieces' entries, from 0. The previous
 // version, nil for the first, says which codes may not be reused yet. Content without levels has the default ones.
 //
-// Parents must be valid for as long as their children are, and areas as long as the units anchored there. Two entries are
-// taken to be each other's ancestor, which is a cycle, also if a chain of them is broken in time but no link of it is;
-// dividing an entry's validity in two resolves it.
+// Parents must be valid for as long as their children are, and areas for as long as the units anchored there. Whether
+// parents lead back to an entry is judged from one to the next, each as long as the two are ever valid at once; entries whose
+// parents lead back only by way of periods that do not meet are divided where the periods end.
 func Validate(pieces []*pb.RegistryPiece, previous *Snapshot, at time.Time) []*pb.RegistryFault {
 	v := validator{content: gather(pieces), previous: previous, at: at.UnixMicro()}
 	v.levels()
@@ -194,13 +194,12 @@ func (v *validator) areas() *tree {
 	}
 
 	for i, a := range areas {
-		rank, known := v.ranks[a.GetLevel()]
-		if !known || a.GetCode() == "" {
+		rank := v.ranks[a.GetLevel()]
+		if rank == 0 || a.GetCode() == "" {
 			continue
 		}
 		for _, p := range t.above(int32(i)) {
-			above, known := v.ranks[areas[p].GetLevel()]
-			if known && above >= rank {
+			if v.ranks[areas[p].GetLevel()] >= rank {
 				v.add(ofAreas, i, "level", LevelOrder, a.GetCode(), "level %q does not come after %q, the level of its parent %s",
 					quotable(a.GetLevel()), quotable(areas[p].GetLevel()), quotable(a.GetParent()))
 				break
@@ -241,69 +240,44 @@ func (v *validator) successors(t *tree, i int, a *pb.Area) {
 	}
 }
 
-// reuse lists codes that name another place too soon after the earlier place ended.
+// reuse lists codes that name another place too soon after the earlier place ended. A place of an earlier version that the
+// content tells of is judged by the content alone.
 func (v *validator) reuse(t *tree) {
 	areas := v.content.areas
-	for _, r := range t.codes {
-		for k := r.lo; k < r.hi; k++ {
-			e := t.sorted[k]
-			later := areas[e]
-			from := t.nodes[e].from
-			for _, before := range t.sorted[r.lo:k] {
-				if ended := t.nodes[before].to; !samePlace(areas[before], later) && from < rested(ended) {
-					v.reused(e, areas[before].GetName(), ended)
-					break
+	for code, r := range t.codes {
+		entries := t.sorted[r.lo:r.hi]
+		if len(entries) > 1 {
+			_, of := homes(t, areas, code)
+			for k, e := range entries {
+				for j, before := range entries[:k] {
+					if ended := t.nodes[before].to; of[j] != of[k] && t.nodes[e].from < rested(ended) {
+						v.reused(e, areas[before].GetName(), ended)
+						break
+					}
 				}
 			}
 		}
-	}
-	if v.previous == nil {
-		return
-	}
-	earlier := func(e int32, name, level string, ended int64) bool {
-		n, a := &t.nodes[e], v.content.areas[e]
-		if a.GetName() == name && a.GetLevel() == level || n.to <= ended {
-			return false
-		}
-		from := n.from
-		if from == always {
-			from = v.at
-		}
-		return from < rested(ended)
-	}
-	for _, past := range v.previous.content.areas {
-		if past.GetValidTo() == nil || slices.Contains(past.GetSuccessors(), past.GetCode()) {
+		if v.previous == nil {
 			continue
 		}
-		for _, e := range t.during(past.GetCode(), always, never) {
-			if ended := end(past.GetValidTo()); earlier(e, past.GetName(), past.GetLevel(), ended) && !v.told(t, e, past) {
-				v.reused(e, past.GetName(), ended)
+		earlier, _ := homes(v.previous.tree, v.previous.content.areas, code)
+		for _, h := range slices.Concat(v.previous.gone[code], earlier) {
+			if h.ended == never || slices.ContainsFunc(entries, func(e int32) bool { return h.is(areas[e]) }) {
+				continue
 			}
-		}
-	}
-	for code, list := range v.previous.gone {
-		for _, e := range t.during(code, always, never) {
-			for _, g := range list {
-				if earlier(e, g.name, g.level, g.ended) {
-					v.reused(e, g.name, g.ended)
+			for _, e := range entries {
+				from := t.nodes[e].from
+				if from == always {
+					from = v.at
+				}
+				if t.nodes[e].to > h.ended && from < rested(h.ended) {
+					v.reused(e, h.name, h.ended)
 					break
 				}
 			}
 		}
 	}
 }
-
-// told tells whether the content itself has the area of the previous version, so that its reuse has been seen there.
-func (v *validator) told(t *tree, e int32, past *pb.Area) bool {
-	for _, other := range t.during(past.GetCode(), always, never) {
-		if other != e && t.nodes[other].from < t.nodes[e].from && v.content.areas[other].GetName() == past.GetName() &&
-			v.content.areas[other].GetLevel() == past.GetLevel() {
-			return true
-		}
-	}
-	return false
-}
-
 func (v *validator) reused(e int32, name string, ended int64) {
 	v.add(ofAreas, int(e), "code", ReusedCode, v.content.areas[e].GetCode(),
 		"the code named %q until %s and rests for %d years; an area that was renamed names its own code among its successors",
@@ -401,7 +375,7 @@ func (v *validator) tree(section int, t *tree) {
 			continue
 		}
 		if _, known := t.codes[n.parent]; !known {
-			v.add(section, i, "parent", Orphan, n.code, "there is no %s", quotable(n.parent))
+			v.add(section, i, "parent", Orphan, n.code, "nothing has the code %s", quotable(n.parent))
 		} else if !t.covers(n.parent, n.from, n.to) {
 			v.add(section, i, "parent", Orphan, n.code, "parent %s is not valid for as long as %s", quotable(n.parent), quotable(n.code))
 		}
