@@ -156,7 +156,9 @@ var utilities = []body{
 
 func unitRows(areas []area) [][]string {
 	rows := [][]string{{"code", "name", "kind", "parent", "area"}}
-	add := func(code, name, kind, parent, area string) { rows = append(rows, []string{code, name, kind, parent, area}) }
+	add := func(code, name, kind, parent, area string) {
+		rows = append(rows, []string{code, name, kind, parent, area})
+	}
 	for _, a := range areas {
 		// The government of an area has the area's code. Those of the city and the districts stand below the command centre.
 		centre := a.code + "-ZH"
