@@ -9,30 +9,30 @@ import (
 // Kinds of oddity of a record. They are counted only where the mapping has the column they speak of. A text of spaces alone
 // counts as missing, and is imported as it is. LevelMissing is followed by the level's name.
 const (
-	ClosedMissing        = "closed_missing"         // still open
-	ClosedBeforeReported = "closed_before_reported" //
-	ClosedInSameSecond   = "closed_in_same_second"  // as reported
-	ClosedWithoutStatus  = "closed_without_status"  // a closing time, but no status
-	ClosedAgainstStatus  = "closed_against_status"  // a closing time, but not the status of closed records
-	OpenAgainstStatus    = "open_against_status"    // the status of closed records, but no closing time
-	ReportedAtMidnight   = "reported_at_midnight"   // of the mapping's zone: the source may have dates only
-	DueMissing           = "due_missing"            //
-	DueBeforeReported    = "due_before_reported"    //
-	StatusMissing        = "status_missing"         //
-	CategoryMissing      = "category_missing"       //
-	SubcategoryMissing   = "subcategory_missing"    //
-	AgencyMissing        = "agency_missing"         //
-	ChannelMissing       = "channel_missing"        // the default is used
-	ChannelUnknown       = "channel_unknown"        // the mapping has no channel for it; the default is used
-	OnTimeMissing        = "on_time_missing"        //
-	OnTimeUnknown        = "on_time_unknown"        // neither yes nor no
-	OnTimeContradicted   = "on_time_contradicted"   // the flag of a closed record does not follow from its times
-	PositionMissing      = "position_missing"       //
-	PositionUnreadable   = "position_unreadable"    // not two numbers of degrees; imported without
-	PhoneUnreadable      = "phone_unreadable"       // kept in the note
-	IDRepeated           = "id_repeated"            // not the first row with its id
-	LevelMissing         = "level_missing:"         // a dimension, or a step of the path
-	PathMissing          = "path_missing"           // no step of the path is known
+	ClosedMissing        = "closed_missing" // still open
+	ClosedBeforeReported = "closed_before_reported"
+	ClosedInSameSecond   = "closed_in_same_second" // as reported
+	ClosedWithoutStatus  = "closed_without_status" // a closing time, but no status
+	ClosedAgainstStatus  = "closed_against_status" // a closing time, but not the status of closed records
+	OpenAgainstStatus    = "open_against_status"   // the status of closed records, but no closing time
+	ReportedAtMidnight   = "reported_at_midnight"  // of the mapping's zone: the source may have dates only
+	DueMissing           = "due_missing"
+	DueBeforeReported    = "due_before_reported"
+	StatusMissing        = "status_missing"
+	CategoryMissing      = "category_missing"
+	SubcategoryMissing   = "subcategory_missing"
+	AgencyMissing        = "agency_missing"
+	ChannelMissing       = "channel_missing" // the default is used
+	ChannelUnknown       = "channel_unknown" // the mapping has no channel for it; the default is used
+	OnTimeMissing        = "on_time_missing"
+	OnTimeUnknown        = "on_time_unknown"      // neither yes nor no
+	OnTimeContradicted   = "on_time_contradicted" // the flag of a closed record does not follow from its times
+	PositionMissing      = "position_missing"
+	PositionUnreadable   = "position_unreadable" // not two numbers of degrees; imported without
+	PhoneUnreadable      = "phone_unreadable"    // kept in the note
+	IDRepeated           = "id_repeated"         // not the first row with its id
+	LevelMissing         = "level_missing:"      // a dimension, or a step of the path
+	PathMissing          = "path_missing"        // no step of the path is known
 )
 
 // kinds are all but LevelMissing, in the order that reports have.
