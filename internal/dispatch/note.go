@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -40,16 +41,13 @@ func (d *Dispatcher) noteRefusal(ctx context.Context, stream string, version eve
 	note := &pb.CommandRefused{
 		Stream: stream, Version: uint64(version), Command: event.TypeOf(r.Command), Reason: string(refusal.Reason), Field: refusal.Field, RequestId: id,
 	}
-	// The same request refused again for the same reason at the same version is one refusal.
-	noteID := fmt.Sprintf("refused/%d/%s/%s", version, refusal.Reason, id)
-	if len(noteID) > maxRequestID {
-		noteID = noteID[:maxRequestID]
+	// The same request of the same person, refused again for the same reason at the same version, is one refusal.
+	content, malformed := deterministic.Marshal(note)
+	if malformed != nil {
+		return err
 	}
+	noteID := fmt.Sprintf("refused/%x", sha256.Sum256(fmt.Appendf(content, "\x00%s\x00%s", r.Actor.Person, r.Actor.Unit)))
 	if _, noted := d.note(ctx, stream, r.Actor, 0, noteID, note); noted != nil {
-		reused := new(rule.Refusal)
-		if errors.As(noted, &reused) && reused.Reason == rule.RequestIDReused {
-			return err
-		}
 		return fmt.Errorf("note a refusal beside %s: %w", stream, noted)
 	}
 	return err

@@ -1,6 +1,9 @@
 package rule
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Reason says why a rule said no. Reasons are part of the contract: none is ever removed or renamed.
 type Reason string
@@ -93,6 +96,22 @@ func (r *Refusal) Error() string {
 		s += " (" + r.DecidedBy + ")"
 	}
 	return s
+}
+
+// Decision is the event that put a ticket or whistle into the main state it is in. The zero value: there is none.
+type Decision struct {
+	Event   string // its type
+	Version uint64 // its place in the stream
+	Unit    string // who gave the command
+	At      time.Time
+}
+
+// String is the decision as a refusal names it.
+func (d Decision) String() string {
+	if d.Event == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s@%d by unit %s", d.Event, d.Version, d.Unit)
 }
 
 // Bad is a refusal for a field's sake.

@@ -41,6 +41,11 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 		if e.Path, e.Holder, err = place(a, "area", c.Area, a.OccurredAt); err != nil {
 			return nil, err
 		}
+	} else if n := len(s.Path); n > 0 {
+		// The path that counts is the one at acceptance: the map may have changed since the report.
+		if path, holder, err := place(a, "area", s.Path[n-1].Code, a.OccurredAt); err == nil {
+			e.Path, e.Holder = path, holder
+		}
 	}
 	d := due{asked: a, grade: Column(s.Grade)}
 	if category, ok := a.Registry.Category(s.Category, a.At); ok && s.Grade == pb.Grade_GRADE_UNSPECIFIED {
@@ -57,7 +62,6 @@ func (s *State) accepted(at time.Time, e *pb.TicketAccepted) {
 	s.AcceptedAt, s.Path, s.Holder = at, e.Path, e.Holder
 	s.Elements = append(slices.Clip(s.Elements), e.Elements...)
 	s.Limits.AcceptBy, s.Limits.DispatchBy = time.Time{}, instant(e.DispatchBy)
-	s.sealed(e.Sealed)
 }
 
 func missing(have []pb.Element) string {

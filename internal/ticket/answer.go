@@ -31,5 +31,4 @@ func answerDirectly(s State, a *rule.Asked, c *pb.AnswerTicketDirectlyRequest) (
 
 func (s *State) answeredDirectly(at time.Time, e *pb.TicketAnsweredDirectly) {
 	s.ClosedAt, s.CloseKind, s.Replied, s.Limits = at, pb.CloseKind_CLOSE_KIND_DIRECT, e.Sealed, Limits{}
-	s.sealed(e.Sealed)
 }

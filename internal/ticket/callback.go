@@ -25,8 +25,10 @@ func callback(s State, a *rule.Asked, c *pb.RecordCallbackRequest) ([]proto.Mess
 		if err := s.scope(a); err != nil {
 			return nil, err
 		}
-		if rule.Within(a.Registry, a.Actor.Unit, s.Lead) {
-			return nil, rule.No(rule.SeparationOfDuties, "whoever calls back must not belong to the handling unit %q", s.Lead)
+		for _, unit := range append([]string{s.Lead, s.ComplainedOf}, s.Co...) {
+			if rule.Within(a.Registry, a.Actor.Unit, unit) {
+				return nil, rule.No(rule.SeparationOfDuties, "whoever calls back must not belong to unit %q, which handles the matter or is complained of", unit)
+			}
 		}
 	}
 	if err := s.in(pb.TicketState_TICKET_STATE_CALLBACK); err != nil {
@@ -69,7 +71,6 @@ func days(times []time.Time, zone *time.Location) int {
 func (s *State) callbackRecorded(e *pb.CallbackRecorded) {
 	s.CallbackSettled, s.Solved, s.Satisfaction = true, e.Solved, e.Satisfaction
 	s.Limits.CallbackBy = time.Time{}
-	s.sealed(e.Sealed)
 }
 
 func (s *State) callbackAttemptFailed(at time.Time, _ *pb.CallbackAttemptFailed) {

@@ -105,5 +105,4 @@ func (s *State) reopened(at time.Time, e *pb.TicketReopened) {
 	s.Hop, s.Holder = 1, e.Lead
 	s.DispatchedAt, s.HandleStart = at, at
 	s.Limits = Limits{SignBy: instant(e.SignBy), ContactBy: instant(e.ContactBy), HandleBy: instant(e.RedoBy), CloseBy: instant(e.CloseBy), SegmentBy: instant(e.RedoBy)}
-	s.sealed(e.Sealed)
 }

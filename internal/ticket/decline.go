@@ -65,16 +65,13 @@ func (s *State) declineProposed(by *pb.Actor, e *pb.DeclineProposed) {
 	if e.Sealed != nil {
 		s.Replied = e.Sealed
 	}
-	s.sealed(e.Sealed)
 }
 
 func (s *State) declineDropped(e *pb.DeclineDropped) {
 	s.DeclineProposal, s.ProposedReason = nil, 0
-	s.sealed(e.Sealed)
 }
 
 func (s *State) declined(_ time.Time, e *pb.TicketDeclined) {
 	s.DeclineProposal, s.ProposedReason, s.DeclineReason = nil, 0, e.Reason
 	s.Limits = Limits{}
-	s.sealed(e.Sealed)
 }

@@ -21,7 +21,7 @@ func dispatch(s State, a *rule.Asked, c *pb.DispatchTicketRequest) ([]proto.Mess
 	if err := s.in(pb.TicketState_TICKET_STATE_TRIAGED, pb.TicketState_TICKET_STATE_ADJUDICATION); err != nil {
 		return nil, err
 	}
-	if err := a.CheckTime(s.AcceptedAt); err != nil {
+	if err := a.CheckTime(s.Decided.At); err != nil {
 		return nil, err
 	}
 	lead, co := c.Lead, c.Co
@@ -37,13 +37,11 @@ func dispatch(s State, a *rule.Asked, c *pb.DispatchTicketRequest) ([]proto.Mess
 	if err := activeUnit(a, "lead", lead); err != nil {
 		return nil, err
 	}
-	for i, unit := range co {
-		if err := activeUnit(a, index("co", i), unit); err != nil {
-			return nil, err
-		}
+	if err := coHandlers(a, lead, co); err != nil {
+		return nil, err
 	}
-	if rule.Within(a.Registry, lead, s.ComplainedOf) {
-		return nil, rule.Bad("lead", rule.LeadComplainedOf, "unit %q, or one above it, is complained of", lead)
+	if err := complainedOf(a, s.ComplainedOf, s.Confidentiality, lead, co); err != nil {
+		return nil, err
 	}
 	if !rule.Within(a.Registry, lead, a.Actor.Unit) {
 		return nil, rule.Bad("lead", rule.OutOfScope, "unit %q is not below yours; blow a whistle for it", lead)
@@ -81,5 +79,4 @@ func (s *State) dispatched(at time.Time, e *pb.TicketDispatched) {
 		SignBy: instant(e.SignBy), ContactBy: instant(e.ContactBy), ReturnBy: instant(e.ReturnBy),
 		HandleBy: instant(e.HandleBy), CloseBy: instant(e.CloseBy), SegmentBy: instant(e.SegmentBy), Provisional: e.Provisional,
 	}
-	s.sealed(e.Sealed)
 }

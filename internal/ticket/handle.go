@@ -101,7 +101,6 @@ func waive(s State, a *rule.Asked, c *pb.WaiveRequirementRequest) ([]proto.Messa
 
 func (s *State) requirementWaived(e *pb.RequirementWaived) {
 	s.Waived = append(slices.Clip(s.Waived), e.What)
-	s.sealed(e.Sealed)
 }
 
 // failedContactsEnough is how many failed attempts stand for a contact.
@@ -115,7 +114,7 @@ func submitResult(s State, a *rule.Asked, c *pb.SubmitResultRequest) ([]proto.Me
 	if err := s.in(pb.TicketState_TICKET_STATE_HANDLING); err != nil {
 		return nil, err
 	}
-	if err := a.CheckTime(s.DispatchedAt); err != nil {
+	if err := a.CheckTime(s.Decided.At); err != nil {
 		return nil, err
 	}
 	if c.Result == pb.ResultCode_RESULT_CODE_UNSPECIFIED {
@@ -143,5 +142,4 @@ func (s *State) resultSubmitted(at time.Time, e *pb.ResultSubmitted) {
 	if e.Sealed != nil {
 		s.Replied = e.Sealed
 	}
-	s.sealed(e.Sealed)
 }

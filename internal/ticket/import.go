@@ -93,10 +93,8 @@ func (s *State) recordImported(at time.Time, e *pb.RecordImported) {
 	s.No, s.Source, s.SourceRef, s.Channel, s.Category, s.Path, s.Position = e.No, e.Source, e.SourceRef, e.Channel, e.Category, e.Path, e.Position
 	s.Anonymous = true
 	s.ReportedAt, s.Limits.CloseBy, s.Reported = at, instant(e.DueAt), e.Sealed
-	s.sealed(e.Sealed)
 }
 
 func (s *State) importedRecordClosed(at time.Time, e *pb.ImportedRecordClosed) {
 	s.ClosedAt, s.Limits = at, Limits{CloseBy: s.Limits.CloseBy}
-	s.sealed(e.Sealed)
 }

@@ -57,7 +57,7 @@ func report(s State, a *rule.Asked, c *pb.ReportTicketRequest) ([]proto.Message,
 		// The clock of admission starts when we learn of the matter: it cannot be admitted before.
 		AcceptBy: d.by(calendar.Accept, a.At), Sealed: a.Sealed, Attachments: c.Attachments, AlsoAffects: c.AlsoAffects,
 	}
-	if p.GetPetitioner().GetConfidential() && e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED {
+	if p.GetPetitioner().GetConfidential() { // whatever the channel says
 		e.Confidentiality = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
 	}
 	if d.err != nil {
@@ -71,7 +71,6 @@ func (s *State) reported(at time.Time, e *pb.TicketReported) {
 	s.Path, s.Holder, s.Position, s.AlsoAffects = e.Path, e.Holder, e.Position, e.AlsoAffects
 	s.Anonymous, s.CallbackWanted, s.Elements, s.Confidentiality = e.Anonymous, e.CallbackWanted, e.Elements, e.Confidentiality
 	s.ReportedAt, s.Limits.AcceptBy, s.Reported = at, instant(e.AcceptBy), e.Sealed
-	s.sealed(e.Sealed)
 }
 
 // anonymous says whether nobody can be called back: the petitioner wished so, or there is none, as with a patrol's find.

@@ -1,6 +1,8 @@
 package ticket
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -10,7 +12,8 @@ import (
 // reveal: somebody is to be shown the petitioner's identity. The event stands in the ticket's audit stream and is recorded
 // before anything is shown.
 func reveal(s State, a *rule.Asked, c *pb.RevealIdentityRequest) ([]proto.Message, error) {
-	if err := a.Require(append([]pb.Role{pb.Role_ROLE_AGENT, pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_SUPERVISOR, pb.Role_ROLE_CALLER, pb.Role_ROLE_AUDITOR}, clerks...)...); err != nil {
+	// The roles that are shown most come first: whoever holds several acts in the one that may.
+	if err := a.Require(append([]pb.Role{pb.Role_ROLE_AUDITOR, pb.Role_ROLE_SUPERVISOR, pb.Role_ROLE_CALLER, pb.Role_ROLE_AGENT, pb.Role_ROLE_DISPATCHER}, clerks...)...); err != nil {
 		return nil, err
 	}
 	if c.Purpose == pb.RevealPurpose_REVEAL_PURPOSE_UNSPECIFIED {
@@ -21,6 +24,9 @@ func reveal(s State, a *rule.Asked, c *pb.RevealIdentityRequest) ([]proto.Messag
 	}
 	if err := s.scope(a); err != nil {
 		return nil, err
+	}
+	if slices.Contains(clerks, a.Acting) && !rule.Within(a.Registry, a.Actor.Unit, s.Lead) {
+		return nil, rule.No(rule.OutOfScope, "of the clerks only the lead's are shown the petitioner")
 	}
 	if s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL &&
 		(a.Acting == pb.Role_ROLE_AGENT || a.Acting == pb.Role_ROLE_DISPATCHER || s.Lead != "" && rule.Within(a.Registry, a.Actor.Unit, s.Lead)) {

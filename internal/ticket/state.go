@@ -5,6 +5,7 @@ import (
 	"time"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 // State is a ticket, folded from its events. It is a value: copies may be changed apart, but what its slices and pointers
@@ -71,10 +72,9 @@ type State struct {
 	VoidProposal    *pb.Actor
 	Whistles        []Whistle
 
-	Imported  *pb.RecordImported // for a record of another system
-	LastEvent string
-	LastUnit  string
-	LastAt    time.Time
+	Imported *pb.RecordImported // for a record of another system
+	Decided  rule.Decision      // what led to the main state
+	LastAt   time.Time          // the latest instant at which anything happened to it
 }
 
 // Limits are the instants by which something is to be done; zero where nothing is due.
@@ -115,7 +115,7 @@ func (s *State) openWhistle() string {
 	return ""
 }
 
-// sealed notes whose key seals the ticket's particulars.
+// sealed notes whose key seals what is said about the ticket from now on.
 func (s *State) sealed(box *pb.Sealed) {
 	if box != nil {
 		s.Subject = box.Subject

@@ -138,11 +138,17 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	default:
 		return s, fmt.Errorf("%T is no event of a ticket", event)
 	}
-	if after := StateAfter(event); after != pb.TicketState_TICKET_STATE_UNSPECIFIED {
-		s.State = after
+	if box, ok := event.(interface{ GetSealed() *pb.Sealed }); ok {
+		s.sealed(box.GetSealed())
 	}
 	s.Events++
-	s.LastEvent, s.LastUnit, s.LastAt = string(event.ProtoReflect().Descriptor().Name()), meta.GetActor().GetUnit(), at
+	if at.After(s.LastAt) {
+		s.LastAt = at
+	}
+	if after := StateAfter(event); after != pb.TicketState_TICKET_STATE_UNSPECIFIED {
+		s.State = after
+		s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
+	}
 	return s, nil
 }
 
@@ -200,7 +206,7 @@ func (s *State) in(states ...pb.TicketState) error {
 	}
 	return &rule.Refusal{
 		Reason: rule.WrongState, Message: fmt.Sprintf("the ticket is %s; this needs %v", name(s.State), want),
-		DecidedBy: fmt.Sprintf("%s@%d by unit %s", s.LastEvent, s.Events, s.LastUnit),
+		DecidedBy: s.Decided.String(),
 	}
 }
 
@@ -233,7 +239,9 @@ func (s *State) scope(a *rule.Asked) error {
 	if s.InScope(a.Registry, a.Actor.Unit) {
 		return nil
 	}
-	return rule.No(rule.OutOfScope, "the ticket is held by unit %q, which is not below yours", s.Holder)
+	return &rule.Refusal{
+		Reason: rule.OutOfScope, Message: fmt.Sprintf("the ticket is held by unit %q, which is not below yours", s.Holder), DecidedBy: s.Decided.String(),
+	}
 }
 
 // InScope says whether an actor of the unit may see and command the ticket.
@@ -243,6 +251,9 @@ func (s *State) InScope(r rule.Registry, unit string) bool {
 	}
 	if rule.Within(r, s.Holder, unit) || s.Lead != "" && rule.Within(r, unit, s.Lead) {
 		return true
+	}
+	if s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL {
+		return false // only holder, lead and those above see it
 	}
 	return slices.ContainsFunc(s.Co, func(co string) bool { return rule.Within(r, unit, co) })
 }

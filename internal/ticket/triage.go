@@ -1,6 +1,9 @@
 package ticket
 
 import (
+	"cmp"
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -50,10 +53,8 @@ func triage(s State, a *rule.Asked, c *pb.TriageTicketRequest) ([]proto.Message,
 			return nil, err
 		}
 	}
-	for i, co := range c.Co {
-		if err := activeUnit(a, index("co", i), co); err != nil {
-			return nil, err
-		}
+	if err := coHandlers(a, c.Lead, c.Co); err != nil {
+		return nil, err
 	}
 	for _, u := range []struct{ field, unit string }{{"lead", c.Lead}, {"fallback", c.Fallback}, {"complained_of", c.ComplainedOf}} {
 		if u.unit == "" {
@@ -63,9 +64,16 @@ func triage(s State, a *rule.Asked, c *pb.TriageTicketRequest) ([]proto.Message,
 			return nil, err
 		}
 	}
-	if rule.Within(a.Registry, c.Lead, c.ComplainedOf) {
-		return nil, rule.Bad("lead", rule.LeadComplainedOf, "unit %q, or one above it, is complained of", c.Lead)
+	if c.ComplainedOf != "" && e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED && s.Kind == pb.MatterKind_MATTER_KIND_TIP_OFF {
+		e.Confidentiality = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
 	}
+	if err := complainedOf(a, c.ComplainedOf, e.Confidentiality, c.Lead, c.Co); err != nil {
+		return nil, err
+	}
+	if rule.Within(a.Registry, c.Fallback, c.ComplainedOf) {
+		return nil, rule.Bad("fallback", rule.LeadComplainedOf, "unit %q, or one above it, is complained of", c.Fallback)
+	}
+	e.Holder = above(a.Registry, e.Holder, c.ComplainedOf)
 	d := due{asked: a, grade: Column(grade)}
 	e.DispatchBy = d.by(calendar.Dispatch, s.AcceptedAt)
 	if d.err != nil {
@@ -78,7 +86,48 @@ func (s *State) triaged(e *pb.TicketTriaged) {
 	s.Category, s.Grade, s.Path, s.Holder, s.Confidentiality = e.Category, e.Grade, e.Path, e.Holder, e.Confidentiality
 	s.ProposedLead, s.ProposedCo, s.Fallback, s.ComplainedOf = e.Lead, e.Co, e.Fallback, e.ComplainedOf
 	s.Limits.DispatchBy = instant(e.DispatchBy)
-	s.sealed(e.Sealed)
+}
+
+// coHandlers refuses units that cannot handle beside the lead: unknown ones, the lead itself, and any named twice.
+func coHandlers(a *rule.Asked, lead string, co []string) error {
+	for i, unit := range co {
+		if err := activeUnit(a, index("co", i), unit); err != nil {
+			return err
+		}
+		if unit == lead {
+			return rule.Bad(index("co", i), rule.BadField, "unit %q is the lead already", unit)
+		}
+		if slices.Contains(co[:i], unit) {
+			return rule.Bad(index("co", i), rule.BadField, "unit %q is named twice", unit)
+		}
+	}
+	return nil
+}
+
+// complainedOf refuses a lead that is the unit complained of or lies below it, and of a confidential matter co-handlers too: they
+// would learn of it.
+func complainedOf(a *rule.Asked, unit string, confidentiality pb.Confidentiality, lead string, co []string) error {
+	if rule.Within(a.Registry, lead, unit) {
+		return rule.Bad("lead", rule.LeadComplainedOf, "unit %q, or one above it, is complained of", lead)
+	}
+	if confidentiality != pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL {
+		return nil
+	}
+	for i, c := range co {
+		if rule.Within(a.Registry, c, unit) {
+			return rule.Bad(index("co", i), rule.LeadComplainedOf, "unit %q, or one above it, is complained of", c)
+		}
+	}
+	return nil
+}
+
+// above is who holds a ticket in place of holder where a unit is complained of: the one above that unit if holder lies in it.
+func above(r rule.Registry, holder, complainedOf string) string {
+	if !rule.Within(r, holder, complainedOf) {
+		return holder
+	}
+	path := r.UnitPath(complainedOf)
+	return path[max(len(path)-2, 0)]
 }
 
 // correctTriage: triage was wrong in something. A grade can shorten limits; to lengthen them is an extension, not a correction.
@@ -94,7 +143,7 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 		pb.TicketState_TICKET_STATE_RESULT_SUBMITTED, pb.TicketState_TICKET_STATE_CALLBACK); err != nil {
 		return nil, err
 	}
-	if err := a.CheckTime(s.AcceptedAt); err != nil {
+	if err := a.CheckTime(s.Decided.At); err != nil {
 		return nil, err
 	}
 	if err := said("note", c.GetParticulars().GetNote()); err != nil {
@@ -124,7 +173,15 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 		if s.Lead != "" && rule.Within(a.Registry, s.Lead, c.ComplainedOf) {
 			return nil, rule.Bad("complained_of", rule.LeadComplainedOf, "the lead %q is that unit or lies below it; another must lead first", s.Lead)
 		}
-		e.ComplainedOf = c.ComplainedOf
+		if c.ComplainedOf != s.ComplainedOf {
+			e.ComplainedOf = c.ComplainedOf
+		}
+	}
+	if s.State == pb.TicketState_TICKET_STATE_TRIAGED {
+		holder := cmp.Or(e.Holder, s.Holder)
+		if e.Holder = above(a.Registry, holder, cmp.Or(c.ComplainedOf, s.ComplainedOf)); e.Holder == s.Holder {
+			e.Holder = ""
+		}
 	}
 	if c.Confidentiality != s.Confidentiality {
 		e.Confidentiality = c.Confidentiality
@@ -178,5 +235,4 @@ func (s *State) triageCorrected(e *pb.TriageCorrected) {
 			s.Limits.SegmentBy = s.Limits.HandleBy
 		}
 	}
-	s.sealed(e.Sealed)
 }

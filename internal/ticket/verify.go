@@ -20,8 +20,10 @@ func verify(s State, a *rule.Asked, c *pb.VerifyResultRequest) ([]proto.Message,
 	if err := s.scope(a); err != nil && !(a.Acting == pb.Role_ROLE_GRID_WORKER && s.nearby(a)) {
 		return nil, err
 	}
-	if rule.Within(a.Registry, a.Actor.Unit, s.Lead) {
-		return nil, rule.No(rule.SeparationOfDuties, "whoever verifies must not belong to the handling unit %q", s.Lead)
+	for _, unit := range append([]string{s.Lead, s.ComplainedOf}, s.Co...) {
+		if rule.Within(a.Registry, a.Actor.Unit, unit) {
+			return nil, rule.No(rule.SeparationOfDuties, "whoever verifies must not belong to unit %q, which handles the matter or is complained of", unit)
+		}
 	}
 	if err := s.in(pb.TicketState_TICKET_STATE_RESULT_SUBMITTED); err != nil {
 		return nil, err
@@ -57,11 +59,9 @@ func (s *State) nearby(a *rule.Asked) bool {
 func (s *State) verificationPassed(at time.Time, e *pb.VerificationPassed) {
 	s.Verified, s.VerifiedAt = true, at
 	s.Limits.VerifyBy, s.Limits.CallbackBy = time.Time{}, instant(e.CallbackBy)
-	s.sealed(e.Sealed)
 }
 
 func (s *State) verificationFailed(e *pb.VerificationFailed) {
 	s.Rework, s.Result, s.SubmittedAt = e.Rework, 0, time.Time{}
 	s.Limits.VerifyBy = time.Time{}
-	s.sealed(e.Sealed)
 }

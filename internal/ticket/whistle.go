@@ -31,8 +31,8 @@ func settleWhistle(s State, a *rule.Asked, c *pb.WhistleSettled) ([]proto.Messag
 		return nil, err
 	}
 	i := slices.IndexFunc(s.Whistles, func(w Whistle) bool { return w.ID == c.Whistle })
-	if i < 0 {
-		return nil, rule.Bad("whistle", rule.NotFound, "the whistle is not linked to this ticket")
+	if i < 0 { // the word that it was blown is still on its way; it will find itself heard
+		return []proto.Message{&pb.WhistleLinked{Whistle: c.Whistle}, &pb.WhistleSettled{Whistle: c.Whistle, Outcome: c.Outcome}}, nil
 	}
 	if s.Whistles[i].Outcome != pb.WhistleState_WHISTLE_STATE_UNSPECIFIED {
 		return nil, nil

@@ -55,12 +55,9 @@ func blow(s State, a *rule.Asked, c *pb.BlowWhistleRequest) ([]proto.Message, er
 			return nil, rule.Bad(index("tickets", i), rule.BadField, "is named twice")
 		}
 		ids = append(ids, id)
-		t := a.Linked[id]
-		if t == nil {
-			return nil, rule.Bad(index("tickets", i), rule.NotFound, "no such ticket")
-		}
-		if t.State != pb.TicketState_TICKET_STATE_HANDLING || !rule.Within(a.Registry, t.Holder, street.Code) {
-			return nil, rule.Bad(index("tickets", i), rule.TicketNotInHand, "the ticket is not being handled by your unit or one below it")
+		t, err := inHand(a, i, id, street.Code)
+		if err != nil {
+			return nil, err
 		}
 		if area == "" && len(t.Path) > 0 {
 			area = t.Path[len(t.Path)-1].Code
@@ -108,6 +105,19 @@ func blow(s State, a *rule.Asked, c *pb.BlowWhistleRequest) ([]proto.Message, er
 	return []proto.Message{blown, issued}, nil
 }
 
+// inHand is a ticket that a unit blows for. It refuses one that the unit, or one below it, does not handle, and a whistle older
+// than that.
+func inHand(a *rule.Asked, i int, id, street string) (*pb.Ticket, error) {
+	t := a.Linked[id]
+	if t == nil {
+		return nil, rule.Bad(index("tickets", i), rule.NotFound, "no such ticket")
+	}
+	if t.State != pb.TicketState_TICKET_STATE_HANDLING || !rule.Within(a.Registry, t.Holder, street) {
+		return nil, rule.Bad(index("tickets", i), rule.TicketNotInHand, "the ticket is not being handled by the unit that blows or one below it")
+	}
+	return t, a.CheckTime(instant(t.DispatchedAt))
+}
+
 // reviewAfter is how soon an emergency whistle must be looked at after the fact.
 const reviewAfter = 24 * time.Hour
 
@@ -132,6 +142,14 @@ func sign2(s State, a *rule.Asked, c *pb.BlowWhistleRequest) ([]proto.Message, e
 	}
 	if s.DraftedBy.GetPerson() == a.Actor.Person || a.Require(missing) != nil {
 		return nil, rule.No(rule.SecondPersonNeeded, "a tough whistle needs secretary and director, two persons; %s has signed", s.DraftedBy.GetRole())
+	}
+	if a.Sealed != nil {
+		return nil, rule.Bad("particulars", rule.BadField, "the draft's are signed; leave them out")
+	}
+	for i, id := range s.Tickets {
+		if _, err := inHand(a, i, id, s.Street); err != nil {
+			return nil, err
+		}
 	}
 	participants := make([]*pb.Participant, len(s.Participants))
 	for i := range s.Participants {
@@ -233,9 +251,6 @@ func (s *State) summoned(no string, kind pb.WhistleKind, tickets []string, stree
 	participants []*pb.Participant, gatherAt time.Time, position *pb.LonLat, screenedBy string, box *pb.Sealed) {
 	s.No, s.Kind, s.Tickets, s.Street, s.Path, s.CallItem = no, kind, tickets, street, path, item
 	s.GatherAt, s.Position, s.ScreenedBy, s.Blown = gatherAt, position, screenedBy, box
-	if box != nil {
-		s.Subject = box.Subject
-	}
 	s.Participants = nil
 	for _, p := range participants {
 		s.Participants = append(s.Participants, Participant{Participant: p, State: pb.ParticipantState_PARTICIPANT_STATE_PENDING})

@@ -1,6 +1,9 @@
 package whistle
 
 import (
+	"slices"
+	"time"
+
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -90,11 +93,20 @@ func release(s State, a *rule.Asked, c *pb.ReleaseParticipantRequest) ([]proto.M
 	if p == nil {
 		return nil, rule.Bad("unit", rule.NotParticipant, "unit %q was not summoned", c.Unit)
 	}
-	if p.State != pb.ParticipantState_PARTICIPANT_STATE_TASK_DONE {
+	// Once the street has confirmed, those who came without having to are let go as they are.
+	came := p.State == pb.ParticipantState_PARTICIPANT_STATE_REPORTED_IN && !slices.Contains(under, s.State)
+	if p.State != pb.ParticipantState_PARTICIPANT_STATE_TASK_DONE && !came {
 		return nil, rule.Bad("unit", rule.WrongState, "unit %q is %s; its task must be done", p.Unit, p.State.String()[len("PARTICIPANT_STATE_"):])
 	}
-	if err := a.CheckTime(p.TaskDoneAt); err != nil {
+	if err := a.CheckTime(later(p.ReportedInAt, p.TaskDoneAt)); err != nil {
 		return nil, err
 	}
 	return one(&pb.Released{Unit: c.Unit})
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

@@ -42,9 +42,8 @@ type State struct {
 	ReviewBy  time.Time
 	Resolved  bool
 
-	LastEvent string
-	LastUnit  string
-	LastAt    time.Time
+	Decided rule.Decision // what led to the main state
+	LastAt  time.Time     // the latest instant at which anything happened to it
 }
 
 // Participant is a summoned unit and how far it has come.
@@ -129,14 +128,20 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	default:
 		return s, fmt.Errorf("%T is no event of a whistle", event)
 	}
+	if box, ok := event.(interface{ GetSealed() *pb.Sealed }); ok && box.GetSealed() != nil {
+		s.Subject = box.GetSealed().Subject
+	}
+	s.Events++
+	if at.After(s.LastAt) {
+		s.LastAt = at
+	}
 	if after := StateAfter(event); after != pb.WhistleState_WHISTLE_STATE_UNSPECIFIED {
 		// Somebody coming late to a convened whistle does not undo that.
 		if after != pb.WhistleState_WHISTLE_STATE_WORKING || s.State != pb.WhistleState_WHISTLE_STATE_CONVENED {
 			s.State = after
+			s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
 		}
 	}
-	s.Events++
-	s.LastEvent, s.LastUnit, s.LastAt = string(event.ProtoReflect().Descriptor().Name()), meta.GetActor().GetUnit(), at
 	return s, nil
 }
 
@@ -193,7 +198,7 @@ func (s *State) in(states ...pb.WhistleState) error {
 	}
 	return &rule.Refusal{
 		Reason: rule.WrongState, Message: fmt.Sprintf("the whistle is %s; this needs %v", name(s.State), want),
-		DecidedBy: fmt.Sprintf("%s@%d by unit %s", s.LastEvent, s.Events, s.LastUnit),
+		DecidedBy: s.Decided.String(),
 	}
 }
 
