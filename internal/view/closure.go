@@ -1,0 +1,378 @@
+package view
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/viewdb"
+)
+
+// ClosureView is the name of the view of figures.
+const ClosureView = "closure_1"
+
+// columns are those of closure_day_1: first the stock, in the order of cReported…, then the rates, in that of rIntake….
+var columns = []string{
+	"reported", "total", "closed", "due", "within_due", "late", "overdue", "past_limit", "accepted", "closings", "withdrawn", "merged",
+	"reopened", "dispatched",
+	"m02_den", "m02_num", "m12_den", "m12_num", "m13_num", "m12_x1", "m12_x2", "m12_x3", "m14_den", "m14_num", "m14_x1", "m14_x2",
+}
+
+const allColumns = int(stockColumns) + int(rateColumns)
+
+// counts are the columns of closure_day_1, or sums of them.
+type counts [allColumns]int64
+
+func (c *counts) stock(delta *stock, sign int64) {
+	for i, d := range delta {
+		c[i] += sign * int64(d)
+	}
+}
+
+// packed adds what change.pack made.
+func (c *counts) packed(v, sign int64) {
+	for i := range int(stockColumns) {
+		c[i] += sign * (v>>i&1 - v>>(i+16)&1)
+	}
+}
+
+func (c *counts) rate(i int) int64 { return c[int(stockColumns)+i] }
+
+// Closure is the view of figures: for every node, from grid to city and in every dimension, additive whole counters.
+// The stock at the end of a day is the sum of the node's rows up to it. The part of a day comes from the changes of single
+// tickets, what a period's rates were at an earlier instant from the facts of the tickets that changed since.
+func Closure(zone *time.Location) projector.View {
+	days := strings.Join(columns, " BIGINT NOT NULL DEFAULT 0,\n\t") + " BIGINT NOT NULL DEFAULT 0"
+	return projector.View{
+		Name: ClosureView,
+		Schema: []string{
+			`CREATE TABLE closure_zone_1 (zone TEXT PRIMARY KEY)`,
+			fmt.Sprintf(`INSERT INTO closure_zone_1 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
+			// A code at a level. tree: it lies in the area tree, with a name and a parent.
+			`CREATE TABLE closure_node_1 (
+	id     BIGINT PRIMARY KEY,
+	level  TEXT NOT NULL,
+	code   TEXT NOT NULL,
+	tree   BIGINT NOT NULL,
+	name   TEXT NOT NULL,
+	path   TEXT NOT NULL,
+	parent BIGINT NOT NULL,
+	UNIQUE (level, code)
+)`,
+			// What the figures of a ticket follow from. ticket is the position of its first event.
+			`CREATE TABLE closure_ticket_1 (
+	ticket      INTEGER PRIMARY KEY,
+	id          TEXT NOT NULL UNIQUE,
+	no          TEXT NOT NULL,
+	reported_at BIGINT NOT NULL,
+	accepted_at BIGINT,
+	facts       BLOB NOT NULL
+)`,
+			// Each close_by that a ticket ever had.
+			`CREATE TABLE closure_due_1 (
+	due    BIGINT NOT NULL,
+	ticket BIGINT NOT NULL,
+	PRIMARY KEY (due, ticket)
+) WITHOUT ROWID`,
+			// From at on, the ticket adds one to the columns whose bits are set in delta, and takes one from those whose bits plus 16
+			// are. Bit 32: its rates change too. nodes are the ids it counts at, as varints.
+			`CREATE TABLE closure_change_1 (
+	at     BIGINT NOT NULL,
+	ticket BIGINT NOT NULL,
+	delta  BIGINT NOT NULL,
+	nodes  BLOB NOT NULL,
+	PRIMARY KEY (at, ticket)
+) WITHOUT ROWID`,
+			// day counts from 1970-01-01 in the zone. The stock's columns are what the day adds, those of rates what is true now of the
+			// tickets that the day decides the period of.
+			`CREATE TABLE closure_day_1 (
+	node BIGINT NOT NULL,
+	day  BIGINT NOT NULL,
+	` + days + `,
+	PRIMARY KEY (node, day)
+) WITHOUT ROWID`,
+		},
+		Indexes: []string{
+			`CREATE INDEX closure_ticket_1_reported ON closure_ticket_1 (reported_at)`,
+			`CREATE INDEX closure_ticket_1_accepted ON closure_ticket_1 (accepted_at)`,
+		},
+		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
+			return applyClosure(tx, batch, calendarOf(zone))
+		},
+	}
+}
+
+// touched is a ticket that a batch says something about, as it was and as it becomes.
+type touched struct {
+	facts
+	isNew      bool
+	wasKeys    []int64
+	wasChanges []change
+	wasRates   rates
+	wasDues    int
+	wasTaken   int64
+}
+
+func applyClosure(tx *viewdb.Tx, batch []event.Decoded, days *calendar) error {
+	nodes := newNodes(tx)
+	byID := map[string]*touched{}
+	var list []*touched
+	for i := range batch {
+		d := &batch[i]
+		kind, id := kind(d)
+		switch kind {
+		case "ticket":
+		case "whistle", "registry", "audit", "subject":
+			continue
+		default:
+			return unknown(d)
+		}
+		t := byID[id]
+		if t == nil {
+			var err error
+			if t, err = loadTouched(tx, id, d); err != nil {
+				return err
+			}
+			byID[id] = t
+			list = append(list, t)
+		}
+		if err := t.fold(d, nodes); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(list, func(a, b *touched) int { return cmp.Compare(a.ticket, b.ticket) })
+	return saveClosure(tx, nodes, list, days)
+}
+
+func loadTouched(tx *viewdb.Tx, id string, d *event.Decoded) (*touched, error) {
+	t := &touched{facts: facts{id: id}, isNew: true, wasRates: rates{intake: never, accepted: never, due: never}, wasTaken: never}
+	if d.Version == 1 {
+		return t, nil
+	}
+	for row, err := range tx.Query("SELECT ticket, no, facts FROM closure_ticket_1 WHERE id = $1", id) {
+		if err != nil {
+			return nil, err
+		}
+		t.isNew = false
+		t.ticket, t.no = row.Int64(0), row.Text(1)
+		if err := t.read(row.Bytes(2, nil)); err != nil {
+			return nil, err
+		}
+	}
+	if t.isNew {
+		return nil, orphan(d)
+	}
+	t.wasKeys, t.wasChanges, t.wasRates, t.wasDues, t.wasTaken = t.keys(), t.changes(), t.rates(ever), len(t.dues), t.accepted
+	return t, nil
+}
+
+type nodeDay struct{ node, day int64 }
+
+type changeRow struct {
+	at, ticket, delta int64
+	nodes             []byte // nil: the row goes
+}
+
+func saveClosure(tx *viewdb.Tx, nodes *nodes, list []*touched, days *calendar) error {
+	if err := nodes.save(); err != nil {
+		return err
+	}
+	sums := map[nodeDay]*counts{}
+	sum := func(node, day int64) *counts {
+		c := sums[nodeDay{node, day}]
+		if c == nil {
+			c = new(counts)
+			sums[nodeDay{node, day}] = c
+		}
+		return c
+	}
+	var rows []changeRow
+	var dues []limit // the due and its ticket
+	var buf []byte
+	for _, t := range list {
+		keys, changes, rates := t.keys(), t.changes(), t.rates(ever)
+		same := slices.Equal(keys, t.wasKeys)
+		packed := appendKeys(nil, keys)
+		count := func(c *change, keys []int64, sign int64) {
+			day := days.day(c.at)
+			for _, k := range keys {
+				sum(k, day).stock(&c.delta, sign)
+			}
+		}
+		// Both lists are in order of time: what stands in both, alike, is left as it is.
+		for i, j := 0, 0; i < len(t.wasChanges) || j < len(changes); {
+			switch {
+			case j == len(changes) || i < len(t.wasChanges) && t.wasChanges[i].at < changes[j].at:
+				count(&t.wasChanges[i], t.wasKeys, -1)
+				rows = append(rows, changeRow{at: t.wasChanges[i].at, ticket: t.ticket})
+				i++
+			case i == len(t.wasChanges) || changes[j].at < t.wasChanges[i].at:
+				count(&changes[j], keys, 1)
+				rows = append(rows, changeRow{changes[j].at, t.ticket, changes[j].pack(), packed})
+				j++
+			default:
+				if !same || t.wasChanges[i] != changes[j] {
+					count(&t.wasChanges[i], t.wasKeys, -1)
+					count(&changes[j], keys, 1)
+					rows = append(rows, changeRow{changes[j].at, t.ticket, changes[j].pack(), packed})
+				}
+				i++
+				j++
+			}
+		}
+		if !same || rates != t.wasRates {
+			countRates(sum, days, &t.wasRates, t.wasKeys, -1)
+			countRates(sum, days, &rates, keys, 1)
+		}
+		for _, l := range t.dues[t.wasDues:] {
+			dues = append(dues, limit{l.by, t.ticket})
+		}
+		buf = t.bytes(buf[:0])
+		if err := t.save(tx, buf); err != nil {
+			return err
+		}
+	}
+	// In the order of the tables, so that neighbours are written together.
+	slices.SortFunc(rows, func(a, b changeRow) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.ticket, b.ticket))
+	})
+	for i := range rows {
+		if err := rows[i].save(tx); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(dues, func(a, b limit) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.by, b.by)) })
+	for _, d := range dues {
+		if _, err := tx.Exec("INSERT INTO closure_due_1 (due, ticket) VALUES ($1, $2) ON CONFLICT DO NOTHING", d.from, d.by); err != nil {
+			return err
+		}
+	}
+	return saveDays(tx, sums)
+}
+
+func countRates(sum func(node, day int64) *counts, days *calendar, r *rates, keys []int64, sign int64) {
+	for i, d := range r.cols {
+		if d == 0 {
+			continue
+		}
+		day := days.day(r.bucket(i))
+		for _, k := range keys {
+			sum(k, day)[int(stockColumns)+i] += sign * int64(d)
+		}
+	}
+}
+
+func (t *touched) save(tx *viewdb.Tx, facts []byte) error {
+	var accepted any
+	if t.accepted != never {
+		accepted = t.accepted
+	}
+	var err error
+	switch {
+	case t.isNew:
+		_, err = tx.Exec("INSERT INTO closure_ticket_1 (ticket, id, no, reported_at, accepted_at, facts) VALUES ($1, $2, $3, $4, $5, $6)",
+			t.ticket, t.id, t.no, t.reported, accepted, facts)
+	case t.accepted != t.wasTaken:
+		_, err = tx.Exec("UPDATE closure_ticket_1 SET accepted_at = $1, facts = $2 WHERE ticket = $3", accepted, facts, t.ticket)
+	default:
+		_, err = tx.Exec("UPDATE closure_ticket_1 SET facts = $1 WHERE ticket = $2", facts, t.ticket)
+	}
+	return err
+}
+
+func (r *changeRow) save(tx *viewdb.Tx) error {
+	if r.nodes == nil {
+		_, err := tx.Exec("DELETE FROM closure_change_1 WHERE at = $1 AND ticket = $2", r.at, r.ticket)
+		return err
+	}
+	_, err := tx.Exec(`INSERT INTO closure_change_1 (at, ticket, delta, nodes) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (at, ticket) DO UPDATE SET delta = excluded.delta, nodes = excluded.nodes`, r.at, r.ticket, r.delta, r.nodes)
+	return err
+}
+
+// saveDays adds the sums of a batch to the counters. A statement names only the columns that change: most are few.
+func saveDays(tx *viewdb.Tx, sums map[nodeDay]*counts) error {
+	order := make([]nodeDay, 0, len(sums))
+	for k, c := range sums {
+		if *c != (counts{}) {
+			order = append(order, k)
+		}
+	}
+	slices.SortFunc(order, func(a, b nodeDay) int { return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.day, b.day)) })
+	args := make([]any, 0, allColumns+2)
+	for _, k := range order {
+		mask := uint32(0)
+		args = append(args[:0], k.node, k.day)
+		for i, v := range sums[k] {
+			if v != 0 {
+				mask |= 1 << i
+				args = append(args, v)
+			}
+		}
+		if _, err := tx.Exec(addDay(mask), args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var addDays sync.Map // the statement for each set of columns
+
+func addDay(mask uint32) string {
+	if sql, ok := addDays.Load(mask); ok {
+		return sql.(string)
+	}
+	var names, values, sets []string
+	for i, name := range columns {
+		if mask&(1<<i) != 0 {
+			names = append(names, name)
+			values = append(values, fmt.Sprintf("$%d", len(values)+3))
+			sets = append(sets, name+" = closure_day_1."+name+" + excluded."+name)
+		}
+	}
+	sql := "INSERT INTO closure_day_1 (node, day, " + strings.Join(names, ", ") + ") VALUES ($1, $2, " + strings.Join(values, ", ") +
+		") ON CONFLICT (node, day) DO UPDATE SET " + strings.Join(sets, ", ")
+	addDays.Store(mask, sql)
+	return sql
+}
+
+// calendar tells days of a zone. It belongs to one goroutine.
+type calendar struct {
+	zone *time.Location
+	// The day that was asked for last, and where it begins and ends: the next instant is often of the same.
+	number, from, to int64
+}
+
+func calendarOf(zone *time.Location) *calendar { return &calendar{zone: zone, from: 1, to: 0} }
+
+// day numbers the days from 1970-01-01.
+func (c *calendar) day(t int64) int64 {
+	if t >= c.from && t < c.to {
+		return c.number
+	}
+	y, m, d := time.UnixMicro(t).In(c.zone).Date()
+	c.from = time.Date(y, m, d, 0, 0, 0, 0, c.zone).UnixMicro()
+	c.to = time.Date(y, m, d+1, 0, 0, 0, 0, c.zone).UnixMicro()
+	c.number = floor(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix(), 86_400)
+	return c.number
+}
+
+func floor(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
+
+// begins is the first instant of a day.
+func (c *calendar) begins(day int64) int64 {
+	u := time.Unix(day*86_400, 0).UTC()
+	return time.Date(u.Year(), u.Month(), u.Day(), 0, 0, 0, 0, c.zone).UnixMicro()
+}

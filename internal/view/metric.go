@@ -1,0 +1,426 @@
+package view
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/viewdb"
+)
+
+// MetricQuery asks for a metric's figures in a period.
+type MetricQuery struct {
+	// Metric is "M01", "M02", "M04", "M12", "M13", "M14", "M15", "M16", "M31" or "M33".
+	Metric string
+	Level  string
+	// Code is of the node; ListMetrics does not look at it.
+	Code string
+	// Area restricts ListMetrics as it does ListClosure.
+	Area string
+	// From and To are the period [From, To). A zero From is the beginning, a zero To just after At.
+	From, To time.Time
+	// At is the instant of evaluation. The zero time is the end of all times.
+	At        time.Time
+	KnownAt   *eventstore.Position
+	PageSize  int32
+	PageToken string
+}
+
+// metric is how a figure is made.
+type metric struct {
+	family   family
+	num, den int // columns of rates
+	excluded map[string]int
+	// Of the stock's columns, for those that are no rates.
+	stock bool
+	flow  int
+}
+
+var metrics = map[string]metric{
+	"M01": {stock: true, flow: cReported},
+	"M02": {family: reportedIn, num: rTaken, den: rIntake},
+	"M04": {stock: true, flow: cDispatched},
+	"M12": {family: dueIn, num: rClosed, den: rDue, excluded: map[string]int{"X1": rDueX1, "X2": rDueX2, "X3": rDueX3}},
+	"M13": {family: dueIn, num: rInTime, den: rDue, excluded: map[string]int{"X1": rDueX1, "X2": rDueX2, "X3": rDueX3}},
+	"M14": {family: acceptedIn, num: rDone, den: rAccepted, excluded: map[string]int{"X1": rAccepted1, "X2": rAccepted2}},
+	"M15": {stock: true, flow: -1},
+	"M16": {stock: true, flow: -1},
+}
+
+// span is a query's period and instant.
+func (q *MetricQuery) span() (from, to, at int64, err error) {
+	from, to, at = never, ever, instant(q.At)
+	if !q.From.IsZero() {
+		from = q.From.UnixMicro()
+	}
+	switch {
+	case !q.To.IsZero():
+		to = q.To.UnixMicro()
+	case at != ever:
+		to = at + 1
+	}
+	if to < from {
+		return 0, 0, 0, rule.Bad("to", rule.BadField, "lies before from")
+	}
+	return from, to, at, nil
+}
+
+// MetricOf gives the figure of one node. A node that nothing was ever told of is a refusal with NOT_FOUND.
+func (r *Reader) MetricOf(ctx context.Context, q MetricQuery) (figure *pb.MetricFigure, at eventstore.Position, err error) {
+	if isWhistleMetric(q.Metric) {
+		return r.whistleMetricOf(ctx, q)
+	}
+	at, err = r.open(ctx, q.KnownAt, func(b book) error {
+		n, err := b.node(q.Level, q.Code)
+		if err != nil {
+			return err
+		}
+		if n == nil {
+			return rule.Bad("code", rule.NotFound, "no ticket was ever reported there")
+		}
+		all, err := figures(b, []*node{n}, &selection{nodes: map[int64]*node{n.id: n}}, &q, true)
+		if err != nil {
+			return err
+		}
+		figure = all[0]
+		return nil
+	})
+	return figure, at, err
+}
+
+// ListMetrics gives the figures of all nodes of a level, in the order of their codes. A node that adds nothing has no row.
+func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.MetricFigure, next string, at eventstore.Position, err error) {
+	size, err := closurePages.size(q.PageSize)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	from, to, t, err := q.span()
+	if err != nil {
+		return nil, "", 0, err
+	}
+	bound := bind("metrics", q.Metric, q.Level, q.Area, strconv.FormatInt(from, 10), strconv.FormatInt(to, 10), strconv.FormatInt(t, 10), knownText(q.KnownAt))
+	after, paged, err := cursor(bound, q.PageToken)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	if isWhistleMetric(q.Metric) {
+		all, at, err = r.whistleMetrics(ctx, q)
+	} else {
+		at, err = r.open(ctx, q.KnownAt, func(b book) error {
+			list, of, err := selectNodes(b, q.Level, q.Area, false)
+			if err != nil {
+				return err
+			}
+			all, err = figures(b, list, of, &q, false)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, "", 0, err
+	}
+	if paged {
+		all = slices.DeleteFunc(all, func(f *pb.MetricFigure) bool { return f.Code <= after })
+	}
+	if len(all) > size {
+		all = all[:size]
+		next = token(bound, all[size-1].Code)
+	}
+	return all, next, at, nil
+}
+
+// figures makes a metric's figures for the nodes; those that nothing adds to only if empty is asked for.
+func figures(b book, list []*node, of *selection, q *MetricQuery, empty bool) ([]*pb.MetricFigure, error) {
+	m, ok := metrics[q.Metric]
+	if !ok {
+		return nil, rule.Bad("metric", rule.UnknownValue, "want M01, M02, M04, M12, M13, M14, M15, M16, M31 or M33")
+	}
+	from, to, at, err := q.span()
+	if err != nil {
+		return nil, err
+	}
+	var begin, end, rated map[int64]*counts
+	if m.stock {
+		// Just before the period's end, as far as T has come, and just before its beginning.
+		last := min(to-1, at)
+		if q.Metric == "M15" {
+			last = at
+		}
+		if end, err = b.stock(last, of); err != nil {
+			return nil, err
+		}
+		if from != never && q.Metric != "M15" {
+			if begin, err = b.stock(min(from-1, last), of); err != nil {
+				return nil, err
+			}
+		}
+	} else if rated, err = b.rates(period{from, to, at, m.family}, of); err != nil {
+		return nil, err
+	}
+	var all []*pb.MetricFigure
+	for _, n := range list {
+		f := &pb.MetricFigure{Metric: q.Metric, Level: n.level, Code: n.code, Name: n.label(), Path: n.path}
+		if m.stock {
+			is, was := end[n.id], begin[n.id]
+			if is == nil {
+				is = new(counts)
+			}
+			if was == nil {
+				was = new(counts)
+			}
+			if !empty && is[cReported] == 0 {
+				continue
+			}
+			switch q.Metric {
+			case "M15":
+				f.Numerator = is[cPast]
+			case "M16":
+				f.Parts = ledger(was, is)
+				f.Numerator = f.Parts["closing"]
+			default:
+				f.Numerator = is[m.flow] - was[m.flow]
+			}
+		} else {
+			c := rated[n.id]
+			if c == nil {
+				c = new(counts)
+			}
+			if !empty && *c == (counts{}) {
+				continue
+			}
+			f.Numerator = c.rate(m.num)
+			den := c.rate(m.den)
+			f.Denominator, f.Rate = &den, rate(f.Numerator, den)
+			for code, col := range m.excluded {
+				if x := c.rate(col); x != 0 {
+					if f.Excluded == nil {
+						f.Excluded = map[string]int64{}
+					}
+					f.Excluded[code] = x
+				}
+			}
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// ledger is M16: opening + accepted - closed - x1 - merged + reopened = closing.
+func ledger(was, is *counts) map[string]int64 {
+	return map[string]int64{
+		"opening":  openStock(was),
+		"accepted": is[cAccepted] - was[cAccepted],
+		"closed":   is[cClosings] - was[cClosings],
+		"x1":       is[cLeft] - was[cLeft],
+		"merged":   is[cMerged] - was[cMerged],
+		"reopened": is[cReopened] - was[cReopened],
+		"closing":  openStock(is),
+	}
+}
+
+func openStock(c *counts) int64 {
+	return c[cAccepted] - c[cClosings] - c[cLeft] - c[cMerged] + c[cReopened]
+}
+
+// BehindQuery asks for the tickets behind a figure.
+type BehindQuery struct {
+	// Metric is "closure" for the stock view, or as in MetricQuery.
+	Metric      string
+	Level, Code string
+	Set         pb.FigureSet
+	From, To    time.Time
+	At          time.Time
+	PageSize    int32
+	PageToken   string
+}
+
+// StockMetric is the name of the stock view among the metrics of ListBehind.
+const StockMetric = "closure"
+
+var behindPages = pages{50, 1_000}
+
+// ListBehind gives the tickets behind a figure's numerator, denominator or exclusions, in the order in which they were first
+// recorded, and how many there are in all.
+func (r *Reader) ListBehind(ctx context.Context, q BehindQuery) (tickets []*pb.BehindTicket, next string, total int64, at eventstore.Position, err error) {
+	size, err := behindPages.size(q.PageSize)
+	if err != nil {
+		return nil, "", 0, 0, err
+	}
+	m := MetricQuery{Metric: q.Metric, Level: q.Level, Code: q.Code, From: q.From, To: q.To, At: q.At}
+	from, to, t, err := m.span()
+	if err != nil {
+		return nil, "", 0, 0, err
+	}
+	if q.Set < pb.FigureSet_FIGURE_SET_NUMERATOR || q.Set > pb.FigureSet_FIGURE_SET_EXCLUDED {
+		return nil, "", 0, 0, rule.Bad("set", rule.UnknownValue, "want numerator, denominator or excluded")
+	}
+	bound := bind("behind", q.Metric, q.Level, q.Code, q.Set.String(), strconv.FormatInt(from, 10), strconv.FormatInt(to, 10), strconv.FormatInt(t, 10))
+	text, paged, err := cursor(bound, q.PageToken)
+	if err != nil {
+		return nil, "", 0, 0, err
+	}
+	var after int64
+	if paged {
+		if after, err = strconv.ParseInt(text, 10, 64); err != nil {
+			return nil, "", 0, 0, rule.Bad("page_token", rule.BadField, "is none that this service gave")
+		}
+	}
+	if isWhistleMetric(q.Metric) {
+		return r.whistlesBehind(ctx, q, from, to, t, after, size, bound)
+	}
+	match, ok := behind(q.Metric, q.Set, from, to, t)
+	if !ok {
+		return nil, "", 0, 0, rule.Bad("metric", rule.UnknownValue, "want closure, M01, M02, M04, M12, M13, M14, M15, M16, M31 or M33")
+	}
+	at, err = r.open(ctx, nil, func(b book) error {
+		n, err := b.node(q.Level, q.Code)
+		if err != nil {
+			return err
+		}
+		if n == nil {
+			return rule.Bad("code", rule.NotFound, "no ticket was ever reported there")
+		}
+		if total, err = behindTotal(b, n, &m, q.Set, t); err != nil {
+			return err
+		}
+		var last int64
+		return b.each(after, func(f *facts) (bool, error) {
+			in, exclusion := match(f)
+			if !in || !slices.Contains(f.keys(), n.id) {
+				return true, nil
+			}
+			if len(tickets) == size {
+				next = token(bound, strconv.FormatInt(last, 10))
+				return false, nil
+			}
+			tickets = append(tickets, &pb.BehindTicket{Name: "tickets/" + f.id, No: f.no, Exclusion: exclusion})
+			last = f.ticket
+			return int64(len(tickets)) < total || after > 0, nil
+		})
+	})
+	return tickets, next, total, at, err
+}
+
+// behindTotal is the size of a set, from the counters.
+func behindTotal(b book, n *node, q *MetricQuery, set pb.FigureSet, t int64) (int64, error) {
+	of := &selection{nodes: map[int64]*node{n.id: n}}
+	if q.Metric == StockMetric {
+		sums, err := b.stock(t, of)
+		if err != nil {
+			return 0, err
+		}
+		c := entry(sums, n.id)
+		switch set {
+		case pb.FigureSet_FIGURE_SET_NUMERATOR:
+			return c[cClosed], nil
+		case pb.FigureSet_FIGURE_SET_DENOMINATOR:
+			return c[cTotal], nil
+		}
+		return c[cReported] - c[cTotal], nil
+	}
+	all, err := figures(b, []*node{n}, of, q, true)
+	if err != nil {
+		return 0, err
+	}
+	switch set {
+	case pb.FigureSet_FIGURE_SET_NUMERATOR:
+		return all[0].Numerator, nil
+	case pb.FigureSet_FIGURE_SET_DENOMINATOR:
+		return all[0].GetDenominator(), nil
+	}
+	var sum int64
+	for _, x := range all[0].Excluded {
+		sum += x
+	}
+	return sum, nil
+}
+
+// behind says whether a ticket is in a set of a figure, and if it is excluded, why.
+func behind(name string, set pb.FigureSet, from, to, t int64) (func(f *facts) (bool, string), bool) {
+	const num, den = pb.FigureSet_FIGURE_SET_NUMERATOR, pb.FigureSet_FIGURE_SET_DENOMINATOR
+	last := min(to-1, t)
+	switch name {
+	case StockMetric:
+		return func(f *facts) (bool, string) {
+			s, _ := f.state(t)
+			switch set {
+			case num:
+				return s[cClosed] == 1, ""
+			case den:
+				return s[cTotal] == 1, ""
+			}
+			code := "X1"
+			if f.end == merged {
+				code = "X2"
+			}
+			return f.reported <= t && s[cTotal] == 0, code
+		}, true
+	case "M01":
+		return func(f *facts) (bool, string) {
+			return set == num && f.reported >= from && f.reported <= last, ""
+		}, true
+	case "M04":
+		return func(f *facts) (bool, string) {
+			at := max(f.dispatched, f.reported)
+			return set == num && f.dispatched != never && at >= from && at <= last, ""
+		}, true
+	case "M15":
+		return func(f *facts) (bool, string) {
+			s, _ := f.state(t)
+			return set == num && s[cPast] == 1, ""
+		}, true
+	case "M16":
+		return func(f *facts) (bool, string) {
+			_, stands := f.state(last)
+			return set == num && stands == open, ""
+		}, true
+	}
+	m, ok := metrics[name]
+	if !ok {
+		return nil, false
+	}
+	return func(f *facts) (bool, string) {
+		r := f.rates(t)
+		bucket := r.bucket(m.family.first)
+		if bucket == never || bucket < from || bucket >= to {
+			return false, ""
+		}
+		switch set {
+		case num:
+			return r.cols[m.num] == 1, ""
+		case den:
+			return r.cols[m.den] == 1, ""
+		}
+		for code, col := range m.excluded {
+			if r.cols[col] == 1 {
+				return true, code
+			}
+		}
+		return false, ""
+	}, true
+}
+
+// openWhistles is open for questions that are about whistles.
+func (r *Reader) openWhistles(ctx context.Context, do func(tx *viewdb.Tx, b *table) error) (eventstore.Position, error) {
+	var at eventstore.Position
+	err := r.db.Read(ctx, func(tx *viewdb.Tx) error {
+		b, err := r.table(tx)
+		if err != nil {
+			return err
+		}
+		of, err := projector.Position(tx, WhistlesView)
+		if err != nil {
+			return err
+		}
+		if at, err = projector.Position(tx, ClosureView); err != nil {
+			return err
+		}
+		at = min(at, of)
+		return do(tx, b)
+	})
+	return at, err
+}

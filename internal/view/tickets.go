@@ -1,0 +1,670 @@
+package view
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.einride.tech/aip/ordering"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/ticket"
+	"github.com/chuishao/dispatch/internal/viewdb"
+)
+
+// TicketsView is the name of the view of tickets.
+const TicketsView = "tickets_1"
+
+// Tickets is the view of tickets: a row each, for lists and inboxes.
+func Tickets() projector.View {
+	return projector.View{
+		Name: TicketsView,
+		Schema: []string{
+			// Paths through the area tree (kind 0: level, code and name of each step) and through the unit tree (kind 1: the lead's path
+			// and the co-handlers), each once.
+			`CREATE TABLE tickets_path_1 (
+	id   BIGINT PRIMARY KEY,
+	kind BIGINT NOT NULL,
+	path TEXT NOT NULL,
+	UNIQUE (kind, path)
+)`,
+			`CREATE TABLE tickets_step_1 (
+	kind BIGINT NOT NULL,
+	code TEXT NOT NULL,
+	path BIGINT NOT NULL,
+	PRIMARY KEY (kind, code, path)
+) WITHOUT ROWID`,
+			// ticket is the position of the first event. A limit that does not run is 9223372036854775807, so that it comes last.
+			`CREATE TABLE tickets_1 (
+	ticket       INTEGER PRIMARY KEY,
+	id           TEXT NOT NULL UNIQUE,
+	no           TEXT NOT NULL,
+	state        BIGINT NOT NULL,
+	closed       BIGINT NOT NULL,
+	channel      BIGINT NOT NULL,
+	kind         BIGINT NOT NULL,
+	category     TEXT NOT NULL,
+	grade        BIGINT NOT NULL,
+	confidential BIGINT NOT NULL,
+	area         TEXT NOT NULL,
+	path         BIGINT NOT NULL,
+	lead         TEXT NOT NULL,
+	units        BIGINT NOT NULL,
+	round        BIGINT NOT NULL,
+	next_by      BIGINT NOT NULL,
+	handle_by    BIGINT NOT NULL,
+	close_by     BIGINT NOT NULL,
+	reported_at  BIGINT NOT NULL,
+	accepted_at  BIGINT,
+	closed_at    BIGINT,
+	source       TEXT NOT NULL,
+	source_ref   TEXT NOT NULL
+)`,
+		},
+		Indexes: []string{
+			`CREATE INDEX tickets_1_next ON tickets_1 (closed, next_by, ticket)`,
+			`CREATE INDEX tickets_1_reported ON tickets_1 (closed, reported_at, ticket)`,
+			`CREATE INDEX tickets_1_handle ON tickets_1 (handle_by, ticket) WHERE closed = 0`,
+			`CREATE INDEX tickets_1_close ON tickets_1 (close_by, ticket) WHERE closed = 0`,
+			`CREATE INDEX tickets_1_lead ON tickets_1 (lead, closed, next_by, ticket)`,
+			`CREATE INDEX tickets_1_path ON tickets_1 (path, closed)`,
+			`CREATE INDEX tickets_1_units ON tickets_1 (units, closed)`,
+			`CREATE INDEX tickets_1_no ON tickets_1 (no)`,
+			`CREATE INDEX tickets_1_source ON tickets_1 (source_ref)`,
+		},
+		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error { return applyTickets(tx, batch) },
+	}
+}
+
+// ticketRow is a row of tickets_1.
+type ticketRow struct {
+	ticket                   int64
+	id, no                   string
+	state                    pb.TicketState
+	channel                  pb.Channel
+	kind                     pb.MatterKind
+	category                 string
+	grade                    pb.Grade
+	confidential             bool
+	area                     string
+	path                     int64
+	lead                     string
+	units                    int64
+	round                    uint32
+	next, handleBy, closeBy  int64
+	reported, accepted, done int64
+	source, sourceRef        string
+
+	isNew bool
+}
+
+func (r *ticketRow) closed() bool { return !isOpen(r.state) }
+
+func isOpen(s pb.TicketState) bool {
+	switch s {
+	case pb.TicketState_TICKET_STATE_CLOSED, pb.TicketState_TICKET_STATE_DECLINED, pb.TicketState_TICKET_STATE_MERGED,
+		pb.TicketState_TICKET_STATE_WITHDRAWN, pb.TicketState_TICKET_STATE_VOIDED, pb.TicketState_TICKET_STATE_ARCHIVED:
+		return false
+	}
+	return true
+}
+
+func applyTickets(tx *viewdb.Tx, batch []event.Decoded) error {
+	byID := map[string]*ticketRow{}
+	var list []*ticketRow
+	paths := &paths{tx: tx, ids: map[string]int64{}}
+	for i := range batch {
+		d := &batch[i]
+		kind, id := kind(d)
+		switch kind {
+		case "ticket":
+		case "whistle", "registry", "audit", "subject":
+			continue
+		default:
+			return unknown(d)
+		}
+		r := byID[id]
+		if r == nil {
+			var err error
+			if r, err = loadTicket(tx, id, d); err != nil {
+				return err
+			}
+			byID[id] = r
+			list = append(list, r)
+		}
+		if err := r.fold(d, paths); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(list, func(a, b *ticketRow) int { return cmp.Compare(a.ticket, b.ticket) })
+	for _, r := range list {
+		if err := r.save(tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const ticketColumns = "ticket, id, no, state, channel, kind, category, grade, confidential, area, path, lead, units, round, " +
+	"next_by, handle_by, close_by, reported_at, accepted_at, closed_at, source, source_ref"
+
+func readTicket(row viewdb.Row) *ticketRow {
+	r := &ticketRow{
+		ticket: row.Int64(0), id: row.Text(1), no: row.Text(2), state: pb.TicketState(row.Int64(3)), channel: pb.Channel(row.Int64(4)),
+		kind: pb.MatterKind(row.Int64(5)), category: row.Text(6), grade: pb.Grade(row.Int64(7)), confidential: row.Bool(8),
+		area: row.Text(9), path: row.Int64(10), lead: row.Text(11), units: row.Int64(12), round: uint32(row.Int64(13)),
+		next: row.Int64(14), handleBy: row.Int64(15), closeBy: row.Int64(16), reported: row.Int64(17), accepted: never, done: never,
+		source: row.Text(20), sourceRef: row.Text(21),
+	}
+	if !row.Null(18) {
+		r.accepted = row.Int64(18)
+	}
+	if !row.Null(19) {
+		r.done = row.Int64(19)
+	}
+	return r
+}
+
+func loadTicket(tx *viewdb.Tx, id string, d *event.Decoded) (*ticketRow, error) {
+	if d.Version == 1 {
+		return &ticketRow{
+			isNew: true, ticket: int64(d.Position), id: id, round: 1, reported: micros(d.Meta.OccurredAt), accepted: never, done: never,
+			next: ever, handleBy: ever, closeBy: ever,
+		}, nil
+	}
+	for row, err := range tx.Query("SELECT "+ticketColumns+" FROM tickets_1 WHERE id = $1", id) {
+		if err != nil {
+			return nil, err
+		}
+		return readTicket(row), nil
+	}
+	return nil, orphan(d)
+}
+
+// fold takes in an event of the ticket's stream. Every event has its case.
+func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
+	at := micros(d.Meta.OccurredAt)
+	limit := func(to *int64, by int64) {
+		if by != never {
+			*to = by
+		}
+	}
+	if after := ticket.StateAfter(d.Event); after != pb.TicketState_TICKET_STATE_UNSPECIFIED {
+		r.state = after
+	}
+	switch e := d.Event.(type) {
+	case *pb.TicketReported:
+		r.no, r.source, r.sourceRef, r.channel, r.kind, r.category = e.No, e.Source, e.SourceRef, e.Channel, e.Kind, e.Category
+		r.confidential = e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+		limit(&r.next, micros(e.AcceptBy))
+		return r.lie(e.Path, paths)
+	case *pb.RecordImported:
+		r.no, r.source, r.sourceRef, r.channel, r.category = e.No, e.Source, e.SourceRef, e.Channel, e.Category
+		limit(&r.closeBy, micros(e.DueAt))
+		limit(&r.next, micros(e.DueAt))
+		r.lead = e.Agency
+		if e.Agency != "" {
+			if err := r.under([]string{e.Agency}, paths); err != nil {
+				return err
+			}
+		}
+		return r.lie(e.Path, paths)
+	case *pb.TicketAccepted:
+		r.accepted, r.next = at, ever
+		limit(&r.next, micros(e.DispatchBy))
+		return r.lie(e.Path, paths)
+	case *pb.TicketTriaged:
+		r.category, r.grade = e.Category, e.Grade
+		r.guard(e.Confidentiality)
+		limit(&r.next, micros(e.DispatchBy))
+		return r.lie(e.Path, paths)
+	case *pb.TriageCorrected:
+		if e.Category != "" {
+			r.category = e.Category
+		}
+		if e.Grade != pb.Grade_GRADE_UNSPECIFIED {
+			r.grade = e.Grade
+		}
+		r.guard(e.Confidentiality)
+		limit(&r.handleBy, micros(e.HandleBy))
+		limit(&r.closeBy, micros(e.CloseBy))
+		if r.state == pb.TicketState_TICKET_STATE_HANDLING {
+			r.next = r.handleBy
+		}
+		return r.lie(e.Path, paths)
+	case *pb.TicketDispatched:
+		r.lead, r.round, r.next = e.Lead, max(e.Round, 1), ever
+		limit(&r.next, micros(e.SignBy))
+		limit(&r.handleBy, micros(e.HandleBy))
+		limit(&r.closeBy, micros(e.CloseBy))
+		path := e.LeadPath
+		if len(path) == 0 {
+			path = []string{e.Lead}
+		}
+		return r.under(append(slices.Clip(path), e.Co...), paths)
+	case *pb.TicketReopened:
+		if e.Lead != "" {
+			r.lead = e.Lead
+		}
+		r.round, r.next, r.done = e.Round, ever, never
+		limit(&r.next, micros(e.SignBy))
+		limit(&r.handleBy, micros(e.RedoBy))
+		limit(&r.closeBy, micros(e.CloseBy))
+	case *pb.TicketSigned, *pb.VerificationFailed:
+		r.next = r.handleBy
+	case *pb.ResultSubmitted:
+		r.next = ever
+		limit(&r.next, micros(e.VerifyBy))
+	case *pb.VerificationPassed:
+		r.next = ever
+		limit(&r.next, micros(e.CallbackBy))
+	case *pb.TicketAnsweredDirectly, *pb.TicketClosed, *pb.ImportedRecordClosed:
+		r.done, r.next = at, ever
+	case *pb.TicketDeclined, *pb.TicketVoided:
+		r.next = ever
+	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.PetitionerContacted, *pb.ContactFailed, *pb.ProgressRecorded,
+		*pb.RequirementWaived, *pb.CallbackRecorded, *pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.VoidProposed,
+		*pb.VoidDropped, *pb.WhistleLinked, *pb.WhistleSettled:
+		// Nothing that a list shows.
+	default:
+		return unknown(d)
+	}
+	return nil
+}
+
+func (r *ticketRow) guard(c pb.Confidentiality) {
+	if c != pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED {
+		r.confidential = c == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+	}
+}
+
+func (r *ticketRow) lie(path []*pb.AreaNode, paths *paths) error {
+	if len(path) == 0 {
+		return nil
+	}
+	codes := make([]string, len(path))
+	var b strings.Builder
+	for i, n := range path {
+		codes[i] = n.Code
+		for _, s := range []string{n.Level, n.Code, n.Name} {
+			b.WriteString(strconv.Quote(s))
+			b.WriteByte(' ')
+		}
+	}
+	r.area = path[len(path)-1].Code
+	id, err := paths.id(areaPath, b.String(), codes)
+	r.path = id
+	return err
+}
+
+func (r *ticketRow) under(units []string, paths *paths) error {
+	var b strings.Builder
+	for _, u := range units {
+		b.WriteString(strconv.Quote(u))
+		b.WriteByte(' ')
+	}
+	id, err := paths.id(unitPath, b.String(), units)
+	r.units = id
+	return err
+}
+
+func (r *ticketRow) save(tx *viewdb.Tx) error {
+	at := func(t int64) any {
+		if t == never {
+			return nil
+		}
+		return t
+	}
+	if r.isNew {
+		_, err := tx.Exec(`INSERT INTO tickets_1 (`+ticketColumns+`, closed)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)`,
+			r.ticket, r.id, r.no, int64(r.state), int64(r.channel), int64(r.kind), r.category, int64(r.grade), r.confidential, r.area, r.path,
+			r.lead, r.units, int64(r.round), r.next, r.handleBy, r.closeBy, r.reported, at(r.accepted), at(r.done), r.source, r.sourceRef, r.closed())
+		return err
+	}
+	// The rest never changes after the first event.
+	_, err := tx.Exec(`UPDATE tickets_1 SET state = $1, closed = $2, category = $3, grade = $4, confidential = $5, area = $6, path = $7, lead = $8,
+		units = $9, round = $10, next_by = $11, handle_by = $12, close_by = $13, accepted_at = $14, closed_at = $15 WHERE ticket = $16`,
+		int64(r.state), r.closed(), r.category, int64(r.grade), r.confidential, r.area, r.path, r.lead, r.units, int64(r.round),
+		r.next, r.handleBy, r.closeBy, at(r.accepted), at(r.done), r.ticket)
+	return err
+}
+
+const (
+	areaPath = 0
+	unitPath = 1
+)
+
+// paths numbers paths in the order in which events first mention them.
+type paths struct {
+	tx   *viewdb.Tx
+	ids  map[string]int64
+	last int64
+}
+
+func (p *paths) id(kind int64, text string, codes []string) (int64, error) {
+	key := strconv.FormatInt(kind, 10) + text
+	if id, ok := p.ids[key]; ok {
+		return id, nil
+	}
+	for row, err := range p.tx.Query("SELECT id FROM tickets_path_1 WHERE kind = $1 AND path = $2", kind, text) {
+		if err != nil {
+			return 0, err
+		}
+		p.ids[key] = row.Int64(0)
+		return row.Int64(0), nil
+	}
+	if p.last == 0 {
+		for row, err := range p.tx.Query("SELECT MAX(id) FROM tickets_path_1") {
+			if err != nil {
+				return 0, err
+			}
+			p.last = row.Int64(0)
+		}
+	}
+	p.last++
+	p.ids[key] = p.last
+	if _, err := p.tx.Exec("INSERT INTO tickets_path_1 (id, kind, path) VALUES ($1, $2, $3)", p.last, kind, text); err != nil {
+		return 0, err
+	}
+	for _, code := range codes {
+		if _, err := p.tx.Exec("INSERT INTO tickets_step_1 (kind, code, path) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, p.last); err != nil {
+			return 0, err
+		}
+	}
+	return p.last, nil
+}
+
+// unquote splits what lie and under made.
+func unquote(text string) []string {
+	var list []string
+	for text != "" {
+		quoted, err := strconv.QuotedPrefix(text)
+		if err != nil {
+			return list
+		}
+		s, _ := strconv.Unquote(quoted)
+		list = append(list, s)
+		text = strings.TrimPrefix(text[len(quoted):], " ")
+	}
+	return list
+}
+
+// Scope is whose tickets may be seen. The zero Scope sees none.
+type Scope struct {
+	All bool
+	// Units see what they or units below them lead or help with, confidential tickets included.
+	Units []string
+	// Areas see what lies in them, if it is not confidential.
+	Areas []string
+}
+
+func (s *Scope) text() string { return fmt.Sprintf("%t %q %q", s.All, s.Units, s.Areas) }
+
+// TicketQuery asks for a page of tickets.
+type TicketQuery struct {
+	Scope Scope
+	// Filter and OrderBy are as ListTicketsRequest has them.
+	Filter, OrderBy string
+	PageSize        int32
+	PageToken       string
+}
+
+var ticketPages = pages{50, 1_000}
+
+const inPaths = "path IN (SELECT path FROM tickets_step_1 WHERE kind = 0 AND code = %s)"
+
+var ticketFields = map[string]field{
+	"no":          {kind: textField, column: "no"},
+	"state":       {kind: enumField, column: "state", values: pb.TicketState_value, prefix: "TICKET_STATE_"},
+	"channel":     {kind: enumField, column: "channel", values: pb.Channel_value, prefix: "CHANNEL_"},
+	"kind":        {kind: enumField, column: "kind", values: pb.MatterKind_value, prefix: "MATTER_KIND_"},
+	"category":    {kind: textField, column: "category"},
+	"grade":       {kind: enumField, column: "grade", values: pb.Grade_value, prefix: "GRADE_"},
+	"area":        {kind: setField, sql: "+" + inPaths},
+	"holder":      {kind: textField, column: "lead"},
+	"lead":        {kind: textField, column: "lead"},
+	"source":      {kind: textField, column: "source"},
+	"source_ref":  {kind: textField, column: "source_ref"},
+	"next_by":     {kind: limitField, column: "next_by"},
+	"handle_by":   {kind: limitField, column: "handle_by"},
+	"close_by":    {kind: limitField, column: "close_by"},
+	"reported_at": {kind: timeField, column: "reported_at"},
+	"closed_at":   {kind: timeField, column: "closed_at"},
+	"open":        {kind: boolField, sql: "closed = 0"},
+}
+
+// narrow is how many tickets an area or a unit may have for all of them to be looked at and sorted; with more, a walk in
+// the order asked for finds a page soon.
+const narrow = 2_000
+
+// ListTickets gives a page of the tickets in scope that the filter lets through.
+func (r *Reader) ListTickets(ctx context.Context, q TicketQuery) (rows []*pb.TicketRow, next string, at eventstore.Position, err error) {
+	size, err := ticketPages.size(q.PageSize)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	order, desc, err := ticketOrder(q.OrderBy)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	var c condition
+	if err := parseFilter(q.Filter, ticketFields, &c); err != nil {
+		return nil, "", 0, err
+	}
+	bound := bind("tickets", q.Filter, order, fmt.Sprint(desc), q.Scope.text())
+	text, paged, err := cursor(bound, q.PageToken)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	area, byArea := c.must["area"]
+	q.Scope.restrict(&c)
+	if paged {
+		var key, id int64
+		if _, err := fmt.Sscanf(text, "%d %d", &key, &id); err != nil {
+			return nil, "", 0, rule.Bad("page_token", rule.BadField, "is none that this service gave")
+		}
+		sign := ">"
+		if desc {
+			sign = "<"
+		}
+		c.and(fmt.Sprintf("(%s, ticket) %s (%s, %s)", order, sign, c.arg(key), c.arg(id)))
+	}
+	at, err = r.readTickets(ctx, func(tx *viewdb.Tx) error {
+		var list []*ticketRow
+		query, args, err := ticketPlan(tx, &c, q.Scope, area, byArea, order, desc, size+1)
+		if err != nil {
+			return err
+		}
+		for row, err := range tx.Query(query, args...) {
+			if err != nil {
+				return err
+			}
+			list = append(list, readTicket(row))
+		}
+		if len(list) > size {
+			list = list[:size]
+			last := list[size-1]
+			next = token(bound, fmt.Sprintf("%d %d", last.key(order), last.ticket))
+		}
+		rows, err = ticketMessages(tx, list)
+		return err
+	})
+	return rows, next, at, err
+}
+
+func (r *Reader) readTickets(ctx context.Context, do func(tx *viewdb.Tx) error) (at eventstore.Position, err error) {
+	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
+		if at, err = projector.Position(tx, TicketsView); err != nil {
+			return err
+		}
+		return do(tx)
+	})
+	return at, err
+}
+
+func ticketOrder(by string) (column string, desc bool, err error) {
+	var o ordering.OrderBy
+	if err := o.UnmarshalString(by); err != nil || len(o.Fields) > 1 {
+		return "", false, rule.Bad("order_by", rule.BadField, "want one field, with desc after it or not")
+	}
+	if len(o.Fields) == 0 {
+		return "next_by", false, nil
+	}
+	switch o.Fields[0].Path {
+	case "next_by", "handle_by", "close_by", "reported_at":
+		return o.Fields[0].Path, o.Fields[0].Desc, nil
+	}
+	return "", false, rule.Bad("order_by", rule.BadField, "want next_by, handle_by, close_by or reported_at")
+}
+
+func (r *ticketRow) key(order string) int64 {
+	switch order {
+	case "next_by":
+		return r.next
+	case "handle_by":
+		return r.handleBy
+	case "close_by":
+		return r.closeBy
+	}
+	return r.reported
+}
+
+// restrict lets through what is in scope.
+func (s *Scope) restrict(c *condition) {
+	if s.All {
+		return
+	}
+	var either []string
+	if len(s.Units) > 0 {
+		either = append(either, "+units IN ("+s.paths(c, unitPath, s.Units)+")")
+	}
+	if len(s.Areas) > 0 {
+		either = append(either, "confidential = 0 AND +path IN ("+s.paths(c, areaPath, s.Areas)+")")
+	}
+	if len(either) == 0 {
+		either = []string{"1 = 0"}
+	}
+	c.and("(" + strings.Join(either, " OR ") + ")")
+}
+
+func (s *Scope) paths(c *condition, kind int64, codes []string) string {
+	names := make([]string, len(codes))
+	for i, code := range codes {
+		names[i] = c.arg(code)
+	}
+	return fmt.Sprintf("SELECT path FROM tickets_step_1 WHERE kind = %d AND code IN (%s)", kind, strings.Join(names, ", "))
+}
+
+// ticketPlan makes the query that finds a page soonest. Engines cannot choose here: they know neither how many tickets an
+// area has nor how dense they lie in the order asked for. A + keeps a column out of their choice.
+func ticketPlan(tx *viewdb.Tx, c *condition, scope Scope, area string, byArea bool, order string, desc bool, limit int) (string, []any, error) {
+	direction := ""
+	if desc {
+		direction = " DESC"
+	}
+	end := fmt.Sprintf(" ORDER BY %s%s, ticket%s LIMIT %d", order, direction, direction, limit)
+	where := c.sql
+	if where == "" {
+		where = "1 = 1"
+	}
+	all := "SELECT " + ticketColumns + " FROM tickets_1 WHERE " + where
+	for _, name := range []string{"no", "source_ref", "lead", "holder"} {
+		if _, ok := c.must[name]; ok {
+			return all + end, c.args, nil
+		}
+	}
+	openOnly := ""
+	if c.must["open"] == "true" {
+		openOnly = " AND closed = 0"
+	}
+	// Few enough in the area, or in the scope: look at all of them.
+	var sets []string
+	var probe condition
+	switch {
+	case byArea:
+		sets = []string{"SELECT ticket FROM tickets_1 WHERE path IN (" + scope.paths(&probe, areaPath, []string{area}) + ")" + openOnly}
+	case !scope.All:
+		if len(scope.Units) > 0 {
+			sets = append(sets, "SELECT ticket FROM tickets_1 WHERE units IN ("+scope.paths(&probe, unitPath, scope.Units)+")"+openOnly)
+		}
+		if len(scope.Areas) > 0 {
+			sets = append(sets, "SELECT ticket FROM tickets_1 WHERE path IN ("+scope.paths(&probe, areaPath, scope.Areas)+")"+openOnly)
+		}
+	}
+	if len(sets) > 0 {
+		var few []int64
+		for row, err := range tx.Query(strings.Join(sets, " UNION ALL ")+fmt.Sprintf(" LIMIT %d", narrow+1), probe.args...) {
+			if err != nil {
+				return "", nil, err
+			}
+			few = append(few, row.Int64(0))
+		}
+		if len(few) <= narrow {
+			shifted := shift(strings.Join(sets, " UNION "), len(c.args))
+			return "SELECT " + ticketColumns + " FROM tickets_1 WHERE ticket IN (" + shifted + ") AND " + where +
+				strings.Replace(end, "ORDER BY "+order, "ORDER BY +"+order, 1), append(c.args, probe.args...), nil
+		}
+	}
+	if openOnly != "" {
+		return all + end, c.args, nil
+	}
+	// An index has the open ones first and then the others; the two walks are put together.
+	half := func(closed int) string {
+		return fmt.Sprintf("SELECT * FROM (%s AND closed = %d%s)", all, closed, end)
+	}
+	return "SELECT * FROM (" + half(0) + " UNION ALL " + half(1) + ")" + end, c.args, nil
+}
+
+// shift renames $1, $2, … of a query to follow n others.
+func shift(query string, n int) string {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(query, "$")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		digits := 0
+		for digits < len(after) && isDigit(after[digits]) {
+			digits++
+		}
+		i, _ := strconv.Atoi(after[:digits])
+		fmt.Fprintf(&b, "$%d", i+n)
+		query = after[digits:]
+	}
+}
+
+func ticketMessages(tx *viewdb.Tx, list []*ticketRow) ([]*pb.TicketRow, error) {
+	known := map[int64][]*pb.AreaNode{}
+	rows := make([]*pb.TicketRow, len(list))
+	for i, r := range list {
+		path, ok := known[r.path]
+		if !ok {
+			for row, err := range tx.Query("SELECT path FROM tickets_path_1 WHERE id = $1", r.path) {
+				if err != nil {
+					return nil, err
+				}
+				parts := unquote(row.Text(0))
+				for j := 0; j+2 < len(parts); j += 3 {
+					path = append(path, &pb.AreaNode{Level: parts[j], Code: parts[j+1], Name: parts[j+2]})
+				}
+			}
+			known[r.path] = path
+		}
+		rows[i] = &pb.TicketRow{
+			Name: "tickets/" + r.id, No: r.no, State: r.state, Stage: ticket.StageOf(r.state), Channel: r.channel, Kind: r.kind,
+			Category: r.category, Grade: r.grade, Area: r.area, Path: path, Holder: r.lead, Lead: r.lead, Round: r.round,
+			NextBy: stamp(r.next), HandleBy: stamp(r.handleBy), CloseBy: stamp(r.closeBy), ReportedAt: stamp(r.reported),
+			AcceptedAt: stamp(r.accepted), ClosedAt: stamp(r.done), Source: r.source, SourceRef: r.sourceRef,
+		}
+	}
+	return rows, nil
+}
