@@ -1,0 +1,104 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/ticket"
+	"github.com/chuishao/dispatch/internal/whistle"
+)
+
+// service is what the services of the contract share.
+type service struct {
+	*interceptor
+	dispatcher *dispatch.Dispatcher
+}
+
+// request is a command with who gives it.
+func request(ctx context.Context, command proto.Message) dispatch.Request {
+	actor, _ := ActorFrom(ctx)
+	return dispatch.Request{Actor: actor, Command: command}
+}
+
+// requireRole refuses a caller who holds none of the roles.
+func requireRole(ctx context.Context, roles ...pb.Role) (rule.Actor, error) {
+	actor, _ := ActorFrom(ctx)
+	asked := rule.Asked{Actor: actor}
+	return actor, asked.Require(roles...)
+}
+
+// absent says that something is not there only to those who may know: whose scope is everything.
+func (s *service) absent(ctx context.Context, err error) error {
+	refusal := new(rule.Refusal)
+	if !errors.As(err, &refusal) || refusal.Reason != rule.NotFound {
+		return err
+	}
+	actor, _ := ActorFrom(ctx)
+	nobodys := ticket.State{}
+	if slices.Contains(actor.Roles, pb.Role_ROLE_AUDITOR) || nobodys.InScope(s.dispatcher.Registry(), actor.Unit) {
+		return err
+	}
+	return &rule.Refusal{Reason: rule.OutOfScope, Field: refusal.Field, Message: "there is no such thing in your scope"}
+}
+
+// maySee refuses a caller who may not know of the ticket.
+func (s *service) maySee(ctx context.Context, t *ticket.State) error {
+	actor, _ := ActorFrom(ctx)
+	if slices.Contains(actor.Roles, pb.Role_ROLE_AUDITOR) {
+		return nil
+	}
+	if !t.InScope(s.dispatcher.Registry(), actor.Unit) {
+		return rule.Bad("name", rule.OutOfScope, "there is no such thing in your scope")
+	}
+	return nil
+}
+
+// maySeeWhistle refuses a caller who may not know of the whistle.
+func (s *service) maySeeWhistle(ctx context.Context, w *whistle.State) error {
+	actor, _ := ActorFrom(ctx)
+	if !slices.Contains(actor.Roles, pb.Role_ROLE_AUDITOR) && !w.InScope(s.dispatcher.Registry(), actor.Unit) {
+		return rule.Bad("name", rule.OutOfScope, "there is no such thing in your scope")
+	}
+	return nil
+}
+
+// within puts what a refusal within a stream's message is about under the field that holds the command.
+func within(outer string, err error) error {
+	refusal := new(rule.Refusal)
+	if !errors.As(err, &refusal) || refusal.Field == "" {
+		return err
+	}
+	inner := *refusal
+	inner.Field = outer + "." + inner.Field
+	return &inner
+}
+
+// failed is the failure that answers a message of a stream, and counts it.
+func (s *service) failed(ctx context.Context, method, requestID string, began time.Time, err error) *pb.Failure {
+	st := s.statusFor(ctx, requestID, err)
+	s.metrics.message(method, st.Code(), began)
+	return failure(st)
+}
+
+// instant is the time of a stamp; unset is the zero time.
+func instant(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+// collection is the kind of resource a name is of: "tickets" or "whistles".
+func collection(name string) string {
+	c, _, _ := strings.Cut(name, "/")
+	return c
+}

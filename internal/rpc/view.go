@@ -1,0 +1,359 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/ticket"
+	"github.com/chuishao/dispatch/internal/view"
+)
+
+type viewService struct {
+	pb.UnimplementedViewServiceServer
+	service
+	reader    *view.Reader
+	projector *projector.Projector
+	stopping  <-chan struct{}
+}
+
+const (
+	// longestWait is how long a query waits for a view if its call has no deadline.
+	longestWait = 10 * time.Second
+	// toAnswer is what of a call's time is kept for its answer, where there is as much.
+	toAnswer = 100 * time.Millisecond
+)
+
+// wait waits until the views have seen what the token stands for.
+func (s viewService) wait(ctx context.Context, token string, views ...string) error {
+	position, err := ParseToken("min_consistency_token", token)
+	if err != nil || position == 0 {
+		return err
+	}
+	limit := longestWait
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		limit = left - min(left/10, toAnswer)
+	}
+	waiting, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err = s.projector.WaitFor(waiting, position, views...)
+	stopped := new(projector.StoppedError)
+	switch {
+	case errors.As(err, &stopped):
+		return &rule.Refusal{Reason: ViewBehind, Field: "min_consistency_token", Message: fmt.Sprintf("view %s has stopped before that position", stopped.View)}
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case waiting.Err() != nil && err != nil:
+		return &rule.Refusal{Reason: ViewBehind, Field: "min_consistency_token", Message: "the view has not come that far within the call's time"}
+	}
+	return err
+}
+
+// known is the position only up to which a question wants to be answered; nil: all.
+func known(token string) (*eventstore.Position, error) {
+	if token == "" {
+		return nil, nil
+	}
+	p, err := ParseToken("known_at", token)
+	return &p, err
+}
+
+// asOf is the instant a question is about, and the view's page token. Where the caller names none it is now, and stays what it was on
+// the first page: it stands before the view's token, as in "1k9f0q2w.…".
+func (s viewService) asOf(asked *timestamppb.Timestamp, pageToken string) (at time.Time, inner string, err error) {
+	switch {
+	case asked != nil:
+		return asked.AsTime(), pageToken, nil
+	case pageToken == "":
+		return s.dispatcher.Now(), "", nil
+	}
+	when, inner, ok := strings.Cut(pageToken, ".")
+	us, err := strconv.ParseInt(when, 36, 64)
+	if !ok || err != nil || inner == "" {
+		return time.Time{}, "", rule.Bad("page_token", rule.BadField, "is not a token that this service gave")
+	}
+	return time.UnixMicro(us).UTC(), inner, nil
+}
+
+// nextPage is the token of the next page of a question about at.
+func nextPage(asked *timestamppb.Timestamp, at time.Time, inner string) string {
+	if asked != nil || inner == "" {
+		return inner
+	}
+	return strconv.FormatInt(at.UnixMicro(), 36) + "." + inner
+}
+
+// GetClosure gives the stock view of a node.
+func (s viewService) GetClosure(ctx context.Context, q *pb.GetClosureRequest) (*pb.GetClosureResponse, error) {
+	knownAt, err := known(q.KnownAt)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.wait(ctx, q.MinConsistencyToken, view.ClosureView); err != nil {
+		return nil, err
+	}
+	at, _, err := s.asOf(q.AsOf, "")
+	if err != nil {
+		return nil, err
+	}
+	row, position, err := s.reader.ClosureAt(ctx, view.ClosureQuery{Level: q.Level, Code: q.Code, At: at, KnownAt: knownAt, WithMedian: q.WithMedian})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.GetClosureResponse{Row: row, AsOf: timestamppb.New(at), ConsistencyToken: Token(position)}, nil
+}
+
+// ListClosure gives the stock view of every node of a level.
+func (s viewService) ListClosure(ctx context.Context, q *pb.ListClosureRequest) (*pb.ListClosureResponse, error) {
+	knownAt, err := known(q.KnownAt)
+	if err != nil {
+		return nil, err
+	}
+	at, inner, err := s.asOf(q.AsOf, q.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.wait(ctx, q.MinConsistencyToken, view.ClosureView); err != nil {
+		return nil, err
+	}
+	rows, next, position, err := s.reader.ListClosure(ctx, view.ClosureQuery{
+		Level: q.Level, Area: q.Area, At: at, KnownAt: knownAt, WithMedian: q.WithMedian, WithDirect: q.WithDirect, PageSize: q.PageSize, PageToken: inner,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListClosureResponse{Rows: rows, NextPageToken: nextPage(q.AsOf, at, next), AsOf: timestamppb.New(at), ConsistencyToken: Token(position)}, nil
+}
+
+// ListMetrics gives a metric of every node of a level.
+func (s viewService) ListMetrics(ctx context.Context, q *pb.ListMetricsRequest) (*pb.ListMetricsResponse, error) {
+	knownAt, err := known(q.KnownAt)
+	if err != nil {
+		return nil, err
+	}
+	at, inner, err := s.asOf(q.AsOf, q.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.wait(ctx, q.MinConsistencyToken, metricView(q.Metric)); err != nil {
+		return nil, err
+	}
+	figures, next, position, err := s.reader.ListMetrics(ctx, view.MetricQuery{
+		Metric: q.Metric, Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), At: at, KnownAt: knownAt,
+		PageSize: q.PageSize, PageToken: inner,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListMetricsResponse{Figures: figures, NextPageToken: nextPage(q.AsOf, at, next), ConsistencyToken: Token(position)}, nil
+}
+
+// metricView is the view that a metric's figures come from.
+func metricView(metric string) string {
+	if metric == "M31" || metric == "M33" {
+		return view.WhistlesView
+	}
+	return view.ClosureView
+}
+
+// ListBehind gives the tickets behind a figure.
+func (s viewService) ListBehind(ctx context.Context, q *pb.ListBehindRequest) (*pb.ListBehindResponse, error) {
+	at, inner, err := s.asOf(q.AsOf, q.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.wait(ctx, q.MinConsistencyToken, metricView(q.Metric)); err != nil {
+		return nil, err
+	}
+	tickets, next, total, position, err := s.reader.ListBehind(ctx, view.BehindQuery{
+		Metric: q.Metric, Level: q.Level, Code: q.Code, Set: q.Set, From: instant(q.From), To: instant(q.To), At: at,
+		PageSize: q.PageSize, PageToken: inner,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListBehindResponse{
+		Tickets: tickets, NextPageToken: nextPage(q.AsOf, at, next), TotalSize: total, ConsistencyToken: Token(position),
+	}, nil
+}
+
+// scope is whose tickets and whistles the caller's lists hold: an auditor's all; else those of the caller's unit and the units below
+// it, and, of a unit that governs an area, those that lie there.
+func (s viewService) scope(ctx context.Context) view.Scope {
+	actor, _ := ActorFrom(ctx)
+	if slices.Contains(actor.Roles, pb.Role_ROLE_AUDITOR) {
+		return view.Scope{All: true}
+	}
+	scope := view.Scope{Units: []string{actor.Unit}}
+	unit, ok := s.dispatcher.Registry().Unit(actor.Unit, s.dispatcher.Now())
+	if ok && (unit.Kind == pb.UnitKind_UNIT_KIND_AREA || unit.Kind == pb.UnitKind_UNIT_KIND_COMMAND_CENTRE) {
+		scope.Areas = []string{unit.Area}
+	}
+	return scope
+}
+
+// ListTickets gives a page of the tickets in the caller's scope.
+func (s viewService) ListTickets(ctx context.Context, q *pb.ListTicketsRequest) (*pb.ListTicketsResponse, error) {
+	if err := s.wait(ctx, q.MinConsistencyToken, view.TicketsView); err != nil {
+		return nil, err
+	}
+	rows, next, position, err := s.reader.ListTickets(ctx, view.TicketQuery{
+		Scope: s.scope(ctx), Filter: q.Filter, OrderBy: q.OrderBy, PageSize: q.PageSize, PageToken: q.PageToken,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListTicketsResponse{Tickets: rows, NextPageToken: next, ConsistencyToken: Token(position)}, nil
+}
+
+// ListWhistles gives a page of the whistles in the caller's scope.
+func (s viewService) ListWhistles(ctx context.Context, q *pb.ListWhistlesRequest) (*pb.ListWhistlesResponse, error) {
+	if err := s.wait(ctx, q.MinConsistencyToken, view.WhistlesView); err != nil {
+		return nil, err
+	}
+	rows, next, position, err := s.reader.ListWhistles(ctx, view.WhistleQuery{
+		Scope: s.scope(ctx), Filter: q.Filter, PageSize: q.PageSize, PageToken: q.PageToken,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListWhistlesResponse{Whistles: rows, NextPageToken: next, ConsistencyToken: Token(position)}, nil
+}
+
+// ListTimeline gives what happened to a ticket or whistle, from its history: always current.
+func (s viewService) ListTimeline(ctx context.Context, q *pb.ListTimelineRequest) (*pb.ListTimelineResponse, error) {
+	cursor, err := pageCursor(q)
+	if err != nil {
+		return nil, err
+	}
+	var after uint64
+	if cursor != "" {
+		if after, err = strconv.ParseUint(cursor, 10, 64); err != nil {
+			return nil, rule.Bad("page_token", rule.BadField, "is not a token that this service gave")
+		}
+	}
+	result, err := s.look(ctx, q.Name)
+	if err != nil {
+		return nil, err
+	}
+	answer := &pb.ListTimelineResponse{ConsistencyToken: Token(result.Position)}
+	size := pageSize(q, 100, 1000)
+	var state pb.TicketState
+	for rec, err := range s.dispatcher.Store().ReadStream(ctx, result.Stream, 0) {
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", result.Stream, err)
+		}
+		e, err := event.Decode(rec)
+		if err != nil {
+			return nil, err
+		}
+		if is := ticket.StateAfter(e.Event); is != 0 {
+			state = is
+		}
+		if uint64(e.Version) <= after {
+			continue
+		}
+		if len(answer.Entries) == size {
+			answer.NextPageToken = pageToken(q, strconv.FormatUint(uint64(e.Version)-1, 10))
+			break
+		}
+		answer.Entries = append(answer.Entries, &pb.TimelineEntry{
+			Type: e.Type, OccurredAt: e.Meta.OccurredAt, RecordedAt: e.Meta.RecordedAt, Actor: e.Meta.Actor, State: state, Stage: ticket.StageOf(state),
+			Version: uint64(e.Version), ConsistencyToken: Token(e.Position),
+		})
+	}
+	return answer, nil
+}
+
+// look finds a ticket or whistle that the caller may know of.
+func (s viewService) look(ctx context.Context, name string) (dispatch.Result, error) {
+	if collection(name) == "whistles" {
+		state, result, err := s.dispatcher.LoadWhistle(ctx, name)
+		if err != nil {
+			return result, s.absent(ctx, err)
+		}
+		return result, s.maySeeWhistle(ctx, &state)
+	}
+	state, result, err := s.dispatcher.LoadTicket(ctx, name)
+	if err != nil {
+		return result, s.absent(ctx, err)
+	}
+	return result, s.maySee(ctx, &state)
+}
+
+const (
+	// pushApart is the least time between two messages of a watch.
+	pushApart = 100 * time.Millisecond
+	// lookAgain is how often a watch looks although nothing was recorded: limits pass by themselves.
+	lookAgain = time.Second
+)
+
+// WatchClosure sends a node's figures now and whenever they change.
+func (s viewService) WatchClosure(q *pb.WatchClosureRequest, stream grpc.ServerStreamingServer[pb.WatchClosureResponse]) error {
+	ctx := stream.Context()
+	var last *pb.ClosureRow
+	apart := time.NewTicker(pushApart)
+	defer apart.Stop()
+	again := time.NewTicker(lookAgain)
+	defer again.Stop()
+	for {
+		moved, err := s.projector.Watch(view.ClosureView)
+		if err != nil {
+			return err
+		}
+		now := s.dispatcher.Now()
+		row, position, err := s.reader.ClosureAt(ctx, view.ClosureQuery{Level: q.Level, Code: q.Code, At: now})
+		if err != nil {
+			return err
+		}
+		if !proto.Equal(row, last) {
+			if err := stream.Send(&pb.WatchClosureResponse{Row: row, AsOf: timestamppb.New(now), ConsistencyToken: Token(position)}); err != nil {
+				return err
+			}
+			last = row
+		}
+		select {
+		case <-apart.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.stopping:
+			return &rule.Refusal{Reason: ServerStopping, Message: "this server is about to stop: call again"}
+		}
+		select {
+		case <-moved:
+		case <-again.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.stopping:
+			return &rule.Refusal{Reason: ServerStopping, Message: "this server is about to stop: call again"}
+		}
+	}
+}
+
+// ListViews says how far each view has come.
+func (s viewService) ListViews(context.Context, *pb.ListViewsRequest) (*pb.ListViewsResponse, error) {
+	answer := new(pb.ListViewsResponse)
+	for _, v := range s.projector.Status() {
+		status := &pb.ViewStatus{View: v.View, ConsistencyToken: Token(v.Position), LagSeconds: v.Lag.Seconds()}
+		if v.Stopped != nil {
+			status.Stopped = v.Stopped.Error()
+		}
+		answer.Views = append(answer.Views, status)
+	}
+	return answer, nil
+}

@@ -1,0 +1,81 @@
+package rpc
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch"
+)
+
+type whistleService struct {
+	pb.UnimplementedWhistleServiceServer
+	service
+}
+
+// carryOut does what every command on a whistle has in common, which is everything.
+func (s whistleService) carryOut(ctx context.Context, command proto.Message) (*pb.WhistleAnswer, error) {
+	state, result, err := s.dispatcher.Whistle(ctx, request(ctx, command))
+	if err != nil {
+		return nil, s.absent(ctx, err)
+	}
+	return &pb.WhistleAnswer{
+		Name: "whistles/" + dispatch.ID(result.Stream), No: state.No, State: state.State, Etag: result.ETag(),
+		ConsistencyToken: Token(result.Position), Repeated: result.Repeated,
+	}, nil
+}
+
+func (s whistleService) BlowWhistle(ctx context.Context, r *pb.BlowWhistleRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) ScreenWhistle(ctx context.Context, r *pb.ScreenWhistleRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) SignWhistle(ctx context.Context, r *pb.SignWhistleRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) ContactStreet(ctx context.Context, r *pb.ContactStreetRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) ReportIn(ctx context.Context, r *pb.ReportInRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) CompleteTask(ctx context.Context, r *pb.CompleteTaskRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) ReleaseParticipant(ctx context.Context, r *pb.ReleaseParticipantRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) ConfirmWhistle(ctx context.Context, r *pb.ConfirmWhistleRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) RateUnit(ctx context.Context, r *pb.RateUnitRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) CloseWhistle(ctx context.Context, r *pb.CloseWhistleRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+// GetWhistle gives the whistle as its history says it is now.
+func (s whistleService) GetWhistle(ctx context.Context, r *pb.GetWhistleRequest) (*pb.Whistle, error) {
+	state, result, err := s.dispatcher.LoadWhistle(ctx, r.Name)
+	if err != nil {
+		return nil, s.absent(ctx, err)
+	}
+	if err := s.maySeeWhistle(ctx, &state); err != nil {
+		return nil, err
+	}
+	m := state.Message(dispatch.ID(result.Stream))
+	m.Etag, m.ConsistencyToken = result.ETag(), Token(result.Position)
+	return m, nil
+}
