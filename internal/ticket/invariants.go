@@ -1,0 +1,194 @@
+package ticket
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+)
+
+// CheckInvariants says what is wrong with a recorded event, given the states before and after it that Evolve gave: nil if it
+// keeps all that must hold of every ticket, whoever recorded it and under whatever rules. It does not decide again, and asks
+// no registry.
+func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Message) error {
+	typ := event.ProtoReflect().Descriptor().Name()
+	wrong := func(format string, args ...any) error {
+		return fmt.Errorf("%s: "+format, append([]any{typ}, args...)...)
+	}
+
+	from, known := legal(event)
+	switch {
+	case !known:
+		return wrong("is no event of a ticket")
+	case from != nil && !slices.Contains(from, before.State), from == nil && !before.Exists():
+		return wrong("happened to a ticket that is %s", before.State)
+	case after.Events != before.Events+1:
+		return wrong("event %d follows %d", after.Events, before.Events)
+	}
+	if want := StateAfter(event); want == 0 && after.State != before.State || want != 0 && after.State != want {
+		return wrong("led from %s to %s", before.State, after.State)
+	}
+	imports := false // what a record of another system says is taken as it is
+	switch event.(type) {
+	case *pb.RecordImported, *pb.ImportedRecordClosed:
+		imports = true
+	}
+	if !imports && meta.GetRecordedAt().AsTime().Before(meta.GetOccurredAt().AsTime()) {
+		return wrong("was recorded before it happened")
+	}
+	if before.Exists() && (after.No != before.No || after.Source != before.Source || after.SourceRef != before.SourceRef || !after.ReportedAt.Equal(before.ReportedAt)) {
+		return wrong("changed the report's number, source, reference or time")
+	}
+	if !before.AcceptedAt.IsZero() && !after.AcceptedAt.Equal(before.AcceptedAt) {
+		return wrong("changed the time of acceptance from %s to %s", before.AcceptedAt, after.AcceptedAt)
+	}
+	switch after.State {
+	case pb.TicketState_TICKET_STATE_DISPATCHED, pb.TicketState_TICKET_STATE_HANDLING:
+		if after.Lead == "" || after.Holder != after.Lead || slices.Contains(after.Co, after.Lead) {
+			return wrong("the ticket has no one lead that holds it: lead %q, holder %q, co-handlers %q", after.Lead, after.Holder, after.Co)
+		}
+		if after.Limits.HandleBy.IsZero() || after.Limits.CloseBy.Before(after.Limits.HandleBy) {
+			return wrong("the ticket is in hand with the limits handle_by %s, close_by %s", after.Limits.HandleBy, after.Limits.CloseBy)
+		}
+	}
+	if err := handleBy(before, after, event); err != nil {
+		return wrong("%w", err)
+	}
+	if _, reopened := event.(*pb.TicketReopened); !reopened && before.Round > 0 && after.Round != before.Round {
+		return wrong("led from round %d to %d", before.Round, after.Round)
+	}
+
+	switch e := event.(type) {
+	case *pb.TicketDispatched:
+		if e.Round != max(before.Round, 1) || e.Hop != before.Hop+1 {
+			return wrong("is hop %d of round %d, after hop %d of round %d", e.Hop, e.Round, before.Hop, before.Round)
+		}
+		if before.ComplainedOf != "" && slices.Contains(e.LeadPath, before.ComplainedOf) {
+			return wrong("the lead %q lies in unit %q, which is complained of", e.Lead, before.ComplainedOf)
+		}
+	case *pb.TicketReopened:
+		if e.Round != before.Round+1 || e.Lead != before.Lead {
+			return wrong("round %d with lead %q follows round %d with lead %q", e.Round, e.Lead, before.Round, before.Lead)
+		}
+	case *pb.TicketDeclined:
+		return second(wrong, before.DeclineProposal, e.ProposedBy, meta)
+	case *pb.TicketVoided:
+		return second(wrong, before.VoidProposal, e.ProposedBy, meta)
+	case *pb.ResultSubmitted:
+		if !before.Contacted && !before.Anonymous && before.FailedContacts < failedContactsEnough && !before.waived(pb.Requirement_REQUIREMENT_CONTACT) {
+			return wrong("nobody contacted the petitioner")
+		}
+		return closedWhistles(wrong, before)
+	case *pb.VerificationFailed:
+		if e.Rework != before.Rework+1 {
+			return wrong("is rework %d after %d", e.Rework, before.Rework)
+		}
+	case *pb.TicketClosed:
+		if !before.Verified {
+			return wrong("the round was not verified")
+		}
+		if !before.CallbackSettled && !before.Anonymous && before.CallbackWanted && !before.waived(pb.Requirement_REQUIREMENT_CALLBACK) {
+			return wrong("the callback of the round is not settled")
+		}
+		return closedWhistles(wrong, before)
+	case *pb.ImportedRecordClosed:
+		if before.Imported == nil {
+			return wrong("the ticket is no imported record")
+		}
+	case *pb.WhistleSettled:
+		i := slices.IndexFunc(before.Whistles, func(w Whistle) bool { return w.ID == e.Whistle })
+		if i < 0 || before.Whistles[i].Outcome != 0 {
+			return wrong("whistle %s is not open here", e.Whistle)
+		}
+	}
+	return nil
+}
+
+// handleBy: the limit changes only where a round is first dispatched, where one is opened again, and where a correction shortens it.
+func handleBy(before, after State, event proto.Message) error {
+	was, is := before.Limits.HandleBy, after.Limits.HandleBy
+	if is.Equal(was) {
+		return nil
+	}
+	switch event.(type) {
+	case *pb.TicketReopened:
+		return nil
+	case *pb.TicketDispatched:
+		if was.IsZero() {
+			return nil
+		}
+	case *pb.TriageCorrected:
+		if is.Before(was) && !is.IsZero() {
+			return nil
+		}
+	}
+	return fmt.Errorf("changed handle_by from %s to %s", was.Format(time.RFC3339), is.Format(time.RFC3339))
+}
+
+func second(wrong func(string, ...any) error, proposal, said *pb.Actor, meta *pb.EventMeta) error {
+	if proposal == nil || !proto.Equal(proposal, said) || proposal.Person == meta.GetActor().GetPerson() {
+		return wrong("was proposed by %q and confirmed by %q", proposal.GetPerson(), meta.GetActor().GetPerson())
+	}
+	return nil
+}
+
+func closedWhistles(wrong func(string, ...any) error, before State) error {
+	if w := before.openWhistle(); w != "" && !before.waived(pb.Requirement_REQUIREMENT_WHISTLES_CLOSED) {
+		return wrong("whistle %s is open", w)
+	}
+	return nil
+}
+
+// legal are the states an event can happen in, nil for all but that of a ticket nobody reported; known is false for what is no
+// event of a ticket.
+func legal(event proto.Message) (from []pb.TicketState, known bool) {
+	const (
+		none       = pb.TicketState_TICKET_STATE_UNSPECIFIED
+		reported   = pb.TicketState_TICKET_STATE_REPORTED
+		accepted   = pb.TicketState_TICKET_STATE_ACCEPTED
+		triaged    = pb.TicketState_TICKET_STATE_TRIAGED
+		dispatched = pb.TicketState_TICKET_STATE_DISPATCHED
+		handling   = pb.TicketState_TICKET_STATE_HANDLING
+		review     = pb.TicketState_TICKET_STATE_RETURN_REVIEW
+		ruling     = pb.TicketState_TICKET_STATE_ADJUDICATION
+		suspended  = pb.TicketState_TICKET_STATE_SUSPENDED
+		submitted  = pb.TicketState_TICKET_STATE_RESULT_SUBMITTED
+		callback   = pb.TicketState_TICKET_STATE_CALLBACK
+		closed     = pb.TicketState_TICKET_STATE_CLOSED
+	)
+	in := func(states ...pb.TicketState) ([]pb.TicketState, bool) { return states, true }
+	switch event.(type) {
+	case *pb.TicketReported, *pb.RecordImported:
+		return in(none)
+	case *pb.TicketAccepted, *pb.DeclineProposed, *pb.DeclineDropped, *pb.TicketDeclined, *pb.ImportedRecordClosed:
+		return in(reported)
+	case *pb.VoidProposed, *pb.VoidDropped, *pb.TicketVoided:
+		return in(reported, accepted, triaged)
+	case *pb.TicketAnsweredDirectly, *pb.TicketTriaged:
+		return in(accepted)
+	case *pb.TriageCorrected:
+		return in(triaged, dispatched, handling, review, ruling, suspended, submitted, callback)
+	case *pb.TicketDispatched:
+		return in(triaged, ruling)
+	case *pb.TicketSigned:
+		return in(dispatched)
+	case *pb.PetitionerContacted, *pb.ContactFailed:
+		return in(dispatched, handling)
+	case *pb.ProgressRecorded, *pb.ResultSubmitted:
+		return in(handling)
+	case *pb.RequirementWaived:
+		return in(dispatched, handling, submitted, callback)
+	case *pb.VerificationPassed, *pb.VerificationFailed:
+		return in(submitted)
+	case *pb.CallbackRecorded, *pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.TicketClosed:
+		return in(callback)
+	case *pb.TicketReopened:
+		return in(callback, closed)
+	case *pb.WhistleLinked, *pb.WhistleSettled:
+		return nil, true
+	}
+	return nil, false
+}

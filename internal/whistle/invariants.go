@@ -1,0 +1,172 @@
+package whistle
+
+import (
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+)
+
+// CheckInvariants says what is wrong with a recorded event, given the states before and after it that Evolve gave: nil if it
+// keeps all that must hold of every whistle, whoever recorded it and under whatever rules. It does not decide again, and asks
+// no registry.
+func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Message) error {
+	typ := event.ProtoReflect().Descriptor().Name()
+	wrong := func(format string, args ...any) error {
+		return fmt.Errorf("%s: "+format, append([]any{typ}, args...)...)
+	}
+
+	from := legal(event)
+	switch {
+	case from == nil:
+		return wrong("is no event of a whistle")
+	case !slices.Contains(from, before.State):
+		return wrong("happened to a whistle that is %s", before.State)
+	case after.Events != before.Events+1:
+		return wrong("event %d follows %d", after.Events, before.Events)
+	case meta.GetRecordedAt().AsTime().Before(meta.GetOccurredAt().AsTime()):
+		return wrong("was recorded before it happened")
+	}
+	want := StateAfter(event)
+	if want == pb.WhistleState_WHISTLE_STATE_WORKING && before.State == pb.WhistleState_WHISTLE_STATE_CONVENED {
+		want = before.State
+	}
+	if want == 0 && after.State != before.State || want != 0 && after.State != want {
+		return wrong("led from %s to %s", before.State, after.State)
+	}
+	if before.Exists() && (after.No != before.No || after.Kind != before.Kind || after.Street != before.Street || !slices.Equal(after.Tickets, before.Tickets)) {
+		return wrong("changed the whistle's number, kind, street or tickets")
+	}
+	if !before.BlownAt.IsZero() && !after.BlownAt.Equal(before.BlownAt) || !before.IssuedAt.IsZero() && !after.IssuedAt.Equal(before.IssuedAt) {
+		return wrong("changed when the whistle was blown or issued")
+	}
+	if err := participants(before, after); err != nil {
+		return wrong("%w", err)
+	}
+
+	switch e := event.(type) {
+	case *pb.WhistleDrafted:
+		if e.Kind != pb.WhistleKind_WHISTLE_KIND_TOUGH {
+			return wrong("a %s whistle needs no second signature", e.Kind)
+		}
+	case *pb.WhistleBlown:
+		if e.Kind != pb.WhistleKind_WHISTLE_KIND_TOUGH {
+			break
+		}
+		first, then := before.DraftedBy, meta.GetActor()
+		roles := []pb.Role{first.GetRole(), then.GetRole()}
+		if !slices.Contains(roles, pb.Role_ROLE_STREET_SECRETARY) || !slices.Contains(roles, pb.Role_ROLE_STREET_DIRECTOR) || first.GetPerson() == then.GetPerson() {
+			return wrong("a tough whistle was signed by %s as %s and %s as %s", first.GetPerson(), first.GetRole(), then.GetPerson(), then.GetRole())
+		}
+	case *pb.WhistleIssued:
+		if (before.Kind == pb.WhistleKind_WHISTLE_KIND_EMERGENCY) != (e.ReviewBy != nil) {
+			return wrong("an emergency whistle, and no other, is looked at after the fact")
+		}
+	case *pb.ReportedIn:
+		p := before.find(e.Unit)
+		if late := p != nil && p.ReportInBy != nil && after.find(e.Unit).ReportedInAt.After(p.ReportInBy.AsTime()); e.InTime == late {
+			return wrong("unit %q reported in; in time: %t", e.Unit, e.InTime)
+		}
+		if came := all(after, func(p *Participant) bool { return p.State >= pb.ParticipantState_PARTICIPANT_STATE_REPORTED_IN }); came != e.Convened {
+			return wrong("every compulsory participant is there: %t, not %t", came, e.Convened)
+		}
+	case *pb.WhistleConfirmed:
+		if !all(before, func(p *Participant) bool { return p.State >= pb.ParticipantState_PARTICIPANT_STATE_TASK_DONE }) {
+			return wrong("a compulsory task is open")
+		}
+	case *pb.UnitRated:
+		if e.Response < 1 || e.Response > 5 || e.Cooperation < 1 || e.Cooperation > 5 || e.Result < 1 || e.Result > 5 {
+			return wrong("the marks are %d, %d and %d", e.Response, e.Cooperation, e.Result)
+		}
+		if p := before.find(e.Unit); p == nil || p.Rated != nil {
+			return wrong("unit %q was not summoned or is rated already", e.Unit)
+		}
+		if rated := all(after, rated); rated != e.AllRated {
+			return wrong("every compulsory participant is rated: %t, not %t", rated, e.AllRated)
+		}
+	case *pb.WhistleClosed:
+		if !all(before, rated) {
+			return wrong("a compulsory participant is not rated")
+		}
+		for i := range before.Participants {
+			switch p := &before.Participants[i]; p.State {
+			case pb.ParticipantState_PARTICIPANT_STATE_REPORTED_IN, pb.ParticipantState_PARTICIPANT_STATE_TASK_DONE:
+				return wrong("unit %q is still there", p.Unit)
+			}
+		}
+	}
+	return nil
+}
+
+// participants: each is summoned once, somebody has to come, and none is lost or goes back.
+func participants(before, after State) error {
+	seen := map[string]bool{}
+	for i := range after.Participants {
+		p := &after.Participants[i]
+		if seen[p.Unit] {
+			return fmt.Errorf("unit %q is summoned twice", p.Unit)
+		}
+		seen[p.Unit] = true
+	}
+	if !slices.ContainsFunc(after.Participants, func(p Participant) bool { return p.Compulsory }) {
+		return fmt.Errorf("nobody has to come")
+	}
+	for i := range before.Participants {
+		was := &before.Participants[i]
+		is := after.find(was.Unit)
+		switch {
+		case is == nil:
+			return fmt.Errorf("participant %q was lost", was.Unit)
+		case is.State < was.State:
+			return fmt.Errorf("participant %q went from %s to %s", was.Unit, was.State, is.State)
+		}
+	}
+	if !before.IssuedAt.IsZero() && len(after.Participants) != len(before.Participants) {
+		return fmt.Errorf("a participant was added after the whistle was issued")
+	}
+	return nil
+}
+
+// all says whether something holds of every participant that had to come.
+func all(s State, holds func(*Participant) bool) bool {
+	for i := range s.Participants {
+		if p := &s.Participants[i]; p.Compulsory && !holds(p) {
+			return false
+		}
+	}
+	return true
+}
+
+func rated(p *Participant) bool {
+	return p.Rated != nil || p.State == pb.ParticipantState_PARTICIPANT_STATE_EXCUSED
+}
+
+// legal are the states an event can happen in; nil for what is no event of a whistle.
+func legal(event proto.Message) []pb.WhistleState {
+	const (
+		none      = pb.WhistleState_WHISTLE_STATE_UNSPECIFIED
+		draft     = pb.WhistleState_WHISTLE_STATE_DRAFT
+		blown     = pb.WhistleState_WHISTLE_STATE_BLOWN
+		confirmed = pb.WhistleState_WHISTLE_STATE_CONFIRMED
+		rated     = pb.WhistleState_WHISTLE_STATE_RATED
+	)
+	switch event.(type) {
+	case *pb.WhistleDrafted:
+		return []pb.WhistleState{none}
+	case *pb.WhistleBlown:
+		return []pb.WhistleState{none, draft}
+	case *pb.WhistleIssued, *pb.WhistleRefused:
+		return []pb.WhistleState{blown}
+	case *pb.WhistleSigned, *pb.WhistleContacted, *pb.ReportedIn, *pb.TaskDone, *pb.WhistleConfirmed:
+		return under
+	case *pb.Released:
+		return append(slices.Clone(under), confirmed, rated)
+	case *pb.UnitRated:
+		return []pb.WhistleState{confirmed, rated}
+	case *pb.WhistleClosed:
+		return []pb.WhistleState{rated}
+	}
+	return nil
+}
