@@ -32,7 +32,7 @@ func newTx(db *DB, conn *sqlite.Conn) *Tx {
 	return &Tx{db: db, conn: conn, stmts: map[string]*stmt{}}
 }
 
-func (tx *Tx) close() error { return tx.conn.Close() }
+func (tx *Tx) close() error { return errors.Join(tx.forget(), tx.conn.Close()) }
 
 func (tx *Tx) run(ctx context.Context, begin string, do func(*Tx) error) (err error) {
 	tx.conn.SetInterrupt(ctx.Done())
