@@ -64,6 +64,7 @@ var table = []struct{ pkg, may string }{
 	{"internal/principal", contract + " internal/rule internal/registry"},
 	{"internal/dispatch", rules + " " + write},
 	{"internal/dispatch/dispatchtest", rules + " " + write + " internal/eventstore/sqlite examples/wuxi"},
+	{"internal/scenario", contract + " internal/rule"},
 	{"examples/wuxi", ""},
 
 	{"internal/viewdb", ""},
@@ -79,7 +80,7 @@ var table = []struct{ pkg, may string }{
 
 	{"internal/importing", client + " internal/event internal/eventstore internal/rule internal/dispatch"},
 	{"internal/demo", client},
-	{"internal/bench", client + " " + history + " internal/viewdb internal/projector internal/view"},
+	{"internal/bench", client + " " + history + " internal/rule internal/dispatch internal/principal internal/importing internal/viewdb internal/view internal/eventstore/sqlite examples/wuxi"},
 
 	{"cmd/dispatcher", node + " internal/app internal/importing internal/demo internal/bench"},
 	{"cmd/projector", node + " internal/app"},

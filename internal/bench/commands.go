@@ -1,0 +1,220 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/app"
+	"github.com/chuishao/dispatch/internal/rpc"
+)
+
+// callersOf are the numbers of callers that echo and commands are measured with.
+var callersOf = [...]int{1, 16, 64, maxCallers}
+
+// serveWriting serves the write side of a node, as a dispatcher without views does.
+func (r *run) serveWriting(node *app.Node) (addr string, err error) {
+	metrics, err := rpc.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		return "", err
+	}
+	addr, stop, err := serve(func(at net.Addr) *grpc.Server {
+		return rpc.New(rpc.Config{Log: quiet(), Metrics: metrics, DevActor: true, Listens: []net.Addr{at}, Dispatcher: node.Dispatcher})
+	})
+	if err == nil {
+		r.later(func() error {
+			stop()
+			return nil
+		})
+	}
+	return addr, err
+}
+
+// dial dials a server and closes the target when the run ends.
+func (r *run) dial(ctx context.Context, addr, service, name string) (*target, error) {
+	t, err := dial(ctx, r.city, addr, service, name, maxCallers)
+	if err == nil {
+		r.later(func() error {
+			t.close()
+			return nil
+		})
+	}
+	return t, err
+}
+
+// commands measures echo and commands in turns, in slices so short that both see the same noise.
+func (r *run) commands(ctx context.Context) error {
+	addr, stop, err := serveEcho()
+	if err != nil {
+		return err
+	}
+	r.later(func() error {
+		stop()
+		return nil
+	})
+	if r.echo, err = r.dial(ctx, addr, echoService, "echo"); err != nil {
+		return err
+	}
+	for _, s := range []struct {
+		node *app.Node
+		name string
+		to   **target
+	}{{r.full, "full", &r.commandsFull}, {r.empty, "empty", &r.commandsEmpty}} {
+		if addr, err = r.serveWriting(s.node); err != nil {
+			return err
+		}
+		if *s.to, err = r.dial(ctx, addr, commandService, s.name); err != nil {
+			return err
+		}
+	}
+	var ratios []figure
+	for _, n := range callersOf {
+		var echoes, full, empty, ratio, flat []float64
+		for range r.slices {
+			a, err := r.echo.closedLoop(ctx, n, r.slice)
+			if err != nil {
+				return err
+			}
+			b, err := r.commandsFull.closedLoop(ctx, n, r.slice)
+			if err != nil {
+				return err
+			}
+			echoes, full, ratio = append(echoes, a), append(full, b), append(ratio, b/a)
+			if n == maxCallers {
+				c, err := r.commandsEmpty.closedLoop(ctx, n, r.slice)
+				if err != nil {
+					return err
+				}
+				empty, flat = append(empty, c), append(flat, b/c)
+			}
+		}
+		of := fmt.Sprintf("%d callers", n)
+		r.report.at(0, fmt.Sprintf("echo_per_second_%d", n), median(echoes), "1/s", of)
+		r.report.add(fmt.Sprintf("commands_per_second_%d", n), median(full), "1/s", of)
+		ratios = append(ratios, figure{Name: fmt.Sprintf("commands_ratio_%d", n), Value: median(ratio), Note: fmt.Sprintf("median of %d pairs of slices", len(ratio))})
+		r.bestPerSecond = max(r.bestPerSecond, median(full))
+		if n == maxCallers {
+			ratios = append(ratios, figure{
+				Name: "commands_ratio_flat", Value: median(flat), Note: fmt.Sprintf("to %s/s with no tickets before", number(median(empty))),
+			})
+		}
+	}
+	for _, f := range ratios {
+		r.report.add(f.Name, f.Value, "", f.Note)
+	}
+	return nil
+}
+
+// paced is how long the paced loops last, in slices.
+const paced = 6
+
+// latency measures how long commands take at half of the highest rate.
+func (r *run) latency(ctx context.Context) error {
+	rate := r.bestPerSecond / 2
+	took, err := r.commandsFull.openLoop(ctx, rate, paced*r.slice, nil)
+	if err != nil {
+		return err
+	}
+	note := fmt.Sprintf("at %s commands/s, each from when it was due", number(rate))
+	r.report.add("command_p50_ms", quantile(took, 0.50), "ms", note)
+	r.report.add("command_p99_ms", quantile(took, 0.99), "ms", note)
+	return nil
+}
+
+// serving is a node that is served whole: commands, views and what follows from events.
+type serving struct {
+	addr string
+	stop func() error
+}
+
+func serveWhole(ctx context.Context, node *app.Node) (*serving, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	ready := make(chan string, 1)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- node.Serve(ctx, app.ServeConfig{GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", Ready: func(grpc, _ net.Addr) { ready <- grpc.String() }})
+	}()
+	select {
+	case addr := <-ready:
+		return &serving{addr, sync.OnceValue(func() error {
+			cancel()
+			return <-ended
+		})}, nil
+	case err := <-ended:
+		cancel()
+		return nil, errors.Join(errors.New("the node does not serve"), err)
+	}
+}
+
+// sampled is of how many commands one is followed to its row.
+const sampled = 16
+
+// lag measures the node with its views in the same process: the rate of commands, and at half load how long a row is behind its answer.
+func (r *run) lag(ctx context.Context) error {
+	whole, err := serveWhole(ctx, r.full)
+	if err != nil {
+		return err
+	}
+	r.later(whole.stop)
+	t, err := r.dial(ctx, whole.addr, commandService, "whole")
+	if err != nil {
+		return err
+	}
+	rate, err := t.closedLoop(ctx, maxCallers, 3*r.slice)
+	if err != nil {
+		return err
+	}
+	r.report.add("commands_per_second_with_views", rate, "1/s", fmt.Sprintf("%d callers, all views following in the same process", maxCallers))
+	if err := r.caughtUp(ctx); err != nil {
+		return err
+	}
+
+	half := min(r.bestPerSecond, rate) / 2
+	var mu sync.Mutex
+	var behind []time.Duration
+	var fault fault
+	var following sync.WaitGroup
+	took, err := t.openLoop(ctx, half, paced*r.slice, func(n int, answer *pb.TicketAnswer) {
+		if n%sampled != 0 {
+			return
+		}
+		answered := time.Now()
+		following.Go(func() {
+			position, err := rpc.ParseToken("", answer.ConsistencyToken)
+			if err == nil {
+				err = r.full.Projector.WaitFor(ctx, position)
+			}
+			if err != nil {
+				fault.set(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			behind = append(behind, time.Since(answered))
+		})
+	})
+	following.Wait()
+	if err := errors.Join(err, fault.get()); err != nil {
+		return err
+	}
+	r.report.add("projection_lag_p99_ms", quantile(behind, 0.99), "ms", fmt.Sprintf("at %s commands/s, until all views have it; median %s, commands' p99 meanwhile %s",
+		number(half), number(quantile(behind, 0.5)), number(quantile(took, 0.99))))
+	r.whole = whole
+	return r.caughtUp(ctx)
+}
+
+// caughtUp waits until the views of the whole node have seen everything.
+func (r *run) caughtUp(ctx context.Context) error {
+	head, err := r.full.Store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	return r.full.Projector.WaitFor(ctx, head)
+}

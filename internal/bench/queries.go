@@ -1,0 +1,95 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+)
+
+// queries measures single questions to the whole node, one after the other, through gRPC.
+func (r *run) queries(ctx context.Context) error {
+	conn, err := grpc.NewClient("passthrough:///"+r.whole.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	views := pb.NewViewServiceClient(conn)
+	random := rand.New(rand.NewPCG(17, 19))
+	asks := 300
+	if !r.Quick {
+		asks = 2000
+	}
+	now := time.Now()
+	ctx = metadata.NewOutgoingContext(ctx, dispatcher.metadata)
+
+	closure, err := ask(asks, func() error {
+		p := r.city.place(random)
+		node := p.path[random.IntN(len(p.path))]
+		_, err := views.GetClosure(ctx, &pb.GetClosureRequest{
+			Level: node.Level, Code: node.Code, AsOf: stamp(now.Add(-time.Duration(random.Int64N(int64(year))))),
+		})
+		if status.Code(err) == codes.NotFound {
+			return nil // nothing was reported there by then
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("closure: %w", err)
+	}
+	note := fmt.Sprintf("%d questions through gRPC, random node and instant", asks)
+	r.report.add("closure_query_p50_ms", quantile(closure, 0.50), "ms", note)
+	r.report.add("closure_query_p99_ms", quantile(closure, 0.99), "ms", note)
+
+	listed := 0
+	list, err := ask(asks, func() error {
+		p := r.city.place(random)
+		filter := fmt.Sprintf("open AND holder = %q", p.leads[random.IntN(len(p.leads))].actor.Unit)
+		if random.IntN(2) == 0 {
+			filter = fmt.Sprintf("open AND area = %q", p.path[random.IntN(len(p.path))].Code)
+		}
+		answer, err := views.ListTickets(ctx, &pb.ListTicketsRequest{Filter: filter})
+		listed += len(answer.GetTickets())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("list: %w", err)
+	}
+	r.report.add("list_query_p99_ms", quantile(list, 0.99), "ms", fmt.Sprintf("%d inboxes of a unit or an area, by deadline; median %s, %s rows a page",
+		asks, number(quantile(list, 0.5)), number(float64(listed)/float64(asks))))
+
+	due := 0
+	timers, err := ask(max(asks/10, 10), func() error {
+		answer, err := views.ListTickets(ctx, &pb.ListTicketsRequest{
+			Filter: fmt.Sprintf("open AND next_by < %q", now.Format(time.RFC3339)), OrderBy: "next_by", PageSize: 1000,
+		})
+		due = len(answer.GetTickets())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("timers: %w", err)
+	}
+	r.report.add("timers_due_ms", quantile(timers, 0.5), "ms", fmt.Sprintf("the first %d due of the open tickets, by next_by, through ListTickets", due))
+	return nil
+}
+
+// ask does something n times and gives how long each took.
+func ask(n int, do func() error) ([]time.Duration, error) {
+	took := make([]time.Duration, n)
+	for i := range took {
+		began := time.Now()
+		if err := do(); err != nil {
+			return nil, err
+		}
+		took[i] = time.Since(began)
+	}
+	return took, nil
+}
