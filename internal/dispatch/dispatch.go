@@ -199,6 +199,12 @@ func (s *streams[S]) load(ctx context.Context, store eventstore.Store, stream st
 	return f, true, nil
 }
 
+// recall is load for a stream that is taken for new unless the cache knows better.
+func (s *streams[S]) recall(_ context.Context, _ eventstore.Store, stream string) (f folded[S], fresh bool, err error) {
+	f, _ = s.cache.Get(stream)
+	return f, false, nil
+}
+
 // command is what every request of the contract brings.
 type command interface{ GetRequestId() string }
 
@@ -221,8 +227,14 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 		after = &v
 	}
 	_, importing := r.Command.(*pb.ImportRecordRequest)
-	for {
-		f, fresh, err := s.load(ctx, d.store, stream)
+	look := s.load
+	switch r.Command.(type) {
+	case *pb.ReportTicketRequest, *pb.ImportRecordRequest:
+		// A matter that comes in is nearly always new. If it is not, the append says so.
+		look = s.recall
+	}
+	for ; ; look = s.load {
+		f, fresh, err := look(ctx, d.store, stream)
 		if err != nil {
 			return none, Result{}, err
 		}
@@ -271,11 +283,7 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 		if asked.Sealed != nil && !slices.ContainsFunc(events, keepsSealed) {
 			return f.state, Result{}, rule.Bad("particulars", rule.BadField, "this command keeps no particulars; leave them out")
 		}
-		eventID := id
-		if importing && f.version > 0 {
-			eventID = fmt.Sprintf("%s@%d", id, f.version)
-		}
-		next, recorded, err := s.encode(stream, f, events, d.meta(eventID, fingerprint, asked, r.CausedBy))
+		next, recorded, err := s.encode(stream, f, events, d.meta(id, fingerprint, asked, r.CausedBy))
 		if err != nil {
 			return none, Result{}, err
 		}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -36,12 +35,12 @@ const (
 
 var marshal = proto.MarshalOptions{Deterministic: true}
 
-// space is the name space of event ids.
-var space = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/chuishao/dispatch/event"))
-
-// ID is the id of a request's event: the same at every attempt.
-func ID(stream, requestID string, index int) [16]byte {
-	return uuid.NewSHA1(space, fmt.Appendf(nil, "%s\x00%s\x00%d", stream, requestID, index))
+// ID is the id of the event with a hash: a UUID (version 8) of the hash's bytes. So equal ids mean equal bytes, and a store that takes events with the
+// same ids for the same events is right to do so.
+func ID(h Hash) [16]byte {
+	id := [16]byte(h[:16])
+	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80
+	return id
 }
 
 // Encode makes the event that is to be recorded in the stream as version, after one whose hash is prev. Meta's hash is set.
@@ -60,8 +59,9 @@ func Encode(stream string, version eventstore.Version, prev Hash, meta *pb.Event
 	if err != nil {
 		return eventstore.Event{}, fmt.Errorf("encode envelope of %s: %w", typ, err)
 	}
-	e := eventstore.Event{ID: ID(stream, meta.RequestId, int(meta.Index)), Type: typ, Data: data}
+	e := eventstore.Event{Type: typ, Data: data}
 	hash := link(prev, stream, version, &e, head)
+	e.ID = ID(hash)
 	meta.Hash = hash[:]
 	e.Meta = append(append(head, hashTag, sha256.Size), hash[:]...)
 	return e, nil
@@ -108,7 +108,7 @@ func Verify(prev Hash, r *eventstore.Recorded) (Hash, error) {
 		return Hash{}, &DecodeError{r.Stream, r.Version, errors.New("envelope does not end with a hash")}
 	}
 	want := link(prev, r.Stream, r.Version, &r.Event, r.Meta[:n])
-	if !bytes.Equal(want[:], r.Meta[n+2:]) {
+	if r.ID != ID(want) || !bytes.Equal(want[:], r.Meta[n+2:]) {
 		return Hash{}, &DecodeError{r.Stream, r.Version, errors.New("hash differs: this event or one before it was changed, dropped, inserted or moved")}
 	}
 	return want, nil
@@ -116,12 +116,11 @@ func Verify(prev Hash, r *eventstore.Recorded) (Hash, error) {
 
 // link hashes everything an event is, each part led by its length so that no two events hash the same bytes.
 func link(prev Hash, stream string, version eventstore.Version, e *eventstore.Event, head []byte) Hash {
-	buf := make([]byte, 0, sha256.Size+len(stream)+len(e.Type)+len(head)+len(e.Data)+48)
+	buf := make([]byte, 0, sha256.Size+len(stream)+len(e.Type)+len(head)+len(e.Data)+32)
 	buf = append(buf, prev[:]...)
 	buf = binary.AppendUvarint(buf, uint64(len(stream)))
 	buf = append(buf, stream...)
 	buf = binary.AppendUvarint(buf, uint64(version))
-	buf = append(buf, e.ID[:]...)
 	buf = binary.AppendUvarint(buf, uint64(len(e.Type)))
 	buf = append(buf, e.Type...)
 	buf = binary.AppendUvarint(buf, uint64(len(head)))

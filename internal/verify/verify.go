@@ -1,0 +1,263 @@
+// Package verify replays a whole history and checks it: that every event is, byte for byte, the one that was recorded; that versions have no
+// gaps; that everything decodes and keeps the invariants; and that every view is what a rebuild gives.
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/audit"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/registry"
+	"github.com/chuishao/dispatch/internal/ticket"
+	"github.com/chuishao/dispatch/internal/viewdb"
+	"github.com/chuishao/dispatch/internal/whistle"
+)
+
+// Config says what is verified.
+type Config struct {
+	Store eventstore.Store
+	// Integrity is the store's own check of its files; nil if it has none.
+	Integrity func(context.Context) error
+	// Views are compared with a rebuild; nil leaves them out. The history must be at hand as of where they stand or further.
+	Views *viewdb.DB
+	// Zone is what the views count days in.
+	Zone *time.Location
+	// Dir takes the file that views are rebuilt in, and is left as it was.
+	Dir string
+}
+
+const (
+	// maxFindings is how many findings are told; a damaged history can have millions.
+	maxFindings = 100
+	tellEvery   = 50_000
+	// statesKept is how many streams' states are kept in memory; others are folded anew when they go on.
+	statesKept = 50_000
+)
+
+// link is how far a stream was checked.
+type link struct {
+	version eventstore.Version
+	hash    event.Hash
+	broken  bool // a finding was told; what follows in the stream is not checked
+}
+
+type verifier struct {
+	c        Config
+	tell     func(*pb.VerifyHistoryResponse) error
+	events   uint64
+	findings int
+	links    map[string]link
+	tickets  *lru.Cache[string, ticket.State]
+	whistles *lru.Cache[string, whistle.State]
+	registry registry.State
+}
+
+// Run checks everything and tells what it finds, and from time to time how far it is. The last message is done and names the views that were compared.
+// The error is trouble that kept it from checking, or tell's own; findings are no error.
+func Run(ctx context.Context, c Config, tell func(*pb.VerifyHistoryResponse) error) error {
+	v := &verifier{c: c, tell: tell, links: map[string]link{}}
+	var err error
+	if v.tickets, err = lru.New[string, ticket.State](statesKept); err != nil {
+		return err
+	}
+	if v.whistles, err = lru.New[string, whistle.State](statesKept); err != nil {
+		return err
+	}
+	if c.Integrity != nil {
+		if err := c.Integrity(ctx); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err := v.found(&pb.VerifyFinding{Kind: "STORE", Message: err.Error()}); err != nil {
+				return err
+			}
+		}
+	}
+	whole, err := v.history(ctx)
+	if err != nil {
+		return err
+	}
+	var views []string
+	if c.Views != nil && whole {
+		if views, err = v.views(ctx); err != nil {
+			return err
+		}
+	}
+	return tell(&pb.VerifyHistoryResponse{Events: v.events, Done: true, Views: views})
+}
+
+// found tells of one thing that is wrong.
+func (v *verifier) found(f *pb.VerifyFinding) error {
+	if v.findings++; v.findings > maxFindings {
+		return nil
+	}
+	return v.tell(&pb.VerifyHistoryResponse{Events: v.events, Findings: []*pb.VerifyFinding{f}})
+}
+
+// history checks every event; whole says that all of it could be read and understood.
+func (v *verifier) history(ctx context.Context) (whole bool, err error) {
+	whole = true
+	var last eventstore.Position
+	for r, err := range v.c.Store.ReadAll(ctx, 0) {
+		if err != nil {
+			if ctx.Err() != nil {
+				return false, ctx.Err()
+			}
+			if errors.Is(err, eventstore.ErrUnavailable) {
+				return false, err
+			}
+			// The store itself cannot read on.
+			return false, v.found(&pb.VerifyFinding{Kind: "STORE", Position: token(last), Message: err.Error()})
+		}
+		f := v.check(ctx, &r, last)
+		if f != nil {
+			whole = whole && f.Kind != "UNDECODABLE"
+			f.Stream, f.Version, f.Position = r.Stream, uint64(r.Version), token(r.Position)
+			if err := v.found(f); err != nil {
+				return false, err
+			}
+		}
+		last = r.Position
+		if v.events++; v.events%tellEvery == 0 {
+			if err := v.tell(&pb.VerifyHistoryResponse{Events: v.events}); err != nil {
+				return false, err
+			}
+		}
+	}
+	// What ReadAll passes over, a stream's own reading could still show, and the other way round: a position or a stream's name that was changed.
+	return whole, v.tails(ctx)
+}
+
+func token(p eventstore.Position) string { return "p" + strconv.FormatUint(uint64(p), 36) }
+
+// check checks one event against those before it; nil if it is as it should be.
+func (v *verifier) check(ctx context.Context, r *eventstore.Recorded, last eventstore.Position) *pb.VerifyFinding {
+	l := v.links[r.Stream]
+	if l.broken {
+		return nil
+	}
+	finding := v.checkNext(ctx, r, &l, last)
+	l.broken = finding != nil
+	v.links[r.Stream] = l
+	return finding
+}
+
+func (v *verifier) checkNext(ctx context.Context, r *eventstore.Recorded, l *link, last eventstore.Position) *pb.VerifyFinding {
+	if r.Position <= last {
+		return &pb.VerifyFinding{Kind: "STORE", Message: fmt.Sprintf("position %d follows %d", r.Position, last)}
+	}
+	if r.Version != l.version+1 {
+		return &pb.VerifyFinding{Kind: "VERSION_GAP", Message: fmt.Sprintf("version %d follows %d", r.Version, l.version)}
+	}
+	hash, err := event.Verify(l.hash, r)
+	if err != nil {
+		return &pb.VerifyFinding{Kind: "HASH", Message: cause(err)}
+	}
+	d, err := event.Decode(*r)
+	if err != nil {
+		return &pb.VerifyFinding{Kind: "UNDECODABLE", Message: cause(err)}
+	}
+	l.version, l.hash = r.Version, hash
+	if err := v.fold(ctx, &d); err != nil {
+		return &pb.VerifyFinding{Kind: "INVARIANT", Message: err.Error()}
+	}
+	return nil
+}
+
+// cause leaves out the stream and version that a finding says anyway.
+func cause(err error) string {
+	decode := new(event.DecodeError)
+	if errors.As(err, &decode) {
+		return decode.Err.Error()
+	}
+	return err.Error()
+}
+
+// fold takes the event into its stream's state and checks the invariants.
+func (v *verifier) fold(ctx context.Context, d *event.Decoded) error {
+	kind, _, _ := strings.Cut(d.Stream, "-")
+	switch kind {
+	case "ticket":
+		return foldInto(ctx, v, v.tickets, d, ticket.Evolve, ticket.CheckInvariants)
+	case "whistle":
+		return foldInto(ctx, v, v.whistles, d, whistle.Evolve, whistle.CheckInvariants)
+	case "registry":
+		var err error
+		v.registry, err = registry.Evolve(v.registry, d.Meta, d.Event)
+		return err
+	case "audit", "subject":
+		_, err := audit.Evolve(audit.State{}, d.Meta, d.Event)
+		return err
+	}
+	return fmt.Errorf("no rules for streams of kind %q", kind)
+}
+
+// tails compares, for every stream, where it ends by its own reading with where the reading of everything saw it end.
+func (v *verifier) tails(ctx context.Context) error {
+	for stream, l := range v.links {
+		if l.broken {
+			continue
+		}
+		for r, err := range v.c.Store.ReadStream(ctx, stream, l.version-1) {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			var f *pb.VerifyFinding
+			switch {
+			case err != nil:
+				f = &pb.VerifyFinding{Kind: "STORE", Stream: stream, Version: uint64(l.version), Message: err.Error()}
+			case r.Version != l.version:
+				// Events that were appended since are none of ours.
+				if r.Version == l.version+1 {
+					break
+				}
+				f = &pb.VerifyFinding{Kind: "VERSION_GAP", Stream: stream, Version: uint64(r.Version), Position: token(r.Position), Message: "the stream's own reading differs from that of everything"}
+			}
+			if f != nil {
+				if err := v.found(f); err != nil {
+					return err
+				}
+			}
+			break
+		}
+	}
+	return nil
+}
+
+func foldInto[S any](ctx context.Context, v *verifier, states *lru.Cache[string, S], d *event.Decoded,
+	evolve func(S, *pb.EventMeta, proto.Message) (S, error), check func(before, after S, meta *pb.EventMeta, e proto.Message) error) error {
+	before, ok := states.Get(d.Stream)
+	if !ok && d.Version > 1 {
+		for r, err := range v.c.Store.ReadStream(ctx, d.Stream, 0) {
+			if err != nil {
+				return err
+			}
+			if r.Version >= d.Version {
+				break
+			}
+			e, err := event.Decode(r)
+			if err != nil {
+				return err
+			}
+			if before, err = evolve(before, e.Meta, e.Event); err != nil {
+				return err
+			}
+		}
+	}
+	after, err := evolve(before, d.Meta, d.Event)
+	if err != nil {
+		return err
+	}
+	states.Add(d.Stream, after)
+	return check(before, after, d.Meta, d.Event)
+}
