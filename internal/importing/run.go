@@ -109,7 +109,7 @@ func Run(ctx context.Context, m *Mapping, files []string, sink Sink, opts Option
 		report.Reasons[string(kind)] = n
 	}
 	report.QuarantineFile = q.path
-	report.Took = Seconds(time.Since(begin))
+	report.Took = Seconds(time.Since(begin).Seconds())
 	if report.Took > 0 {
 		report.Rate = float64(count.done()) / float64(report.Took)
 	}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/app"
+)
+
+func report(ctx context.Context, args []string, std app.IO) (err error) {
+	f := app.NewFlags("projector report", `
+projector report closure --data DIR | --addr HOST:PORT  --level LEVEL [--area CODE] [--as-of RFC3339] [--format table|csv|json]
+
+Prints, for every node of a level, how many matters were reported by then, how many of them are closed, and the rates. LEVEL is a level of the area tree
+(city, district, street, community, grid), a dimension that imported records brought, or one of all, unit, category, channel.
+
+With --metric it prints that metric instead, in the period from --from up to and without --to: M01 intake, M02 acceptance, M04 dispatched, M12 closure of
+what was due, M13 in time, M14 of what was accepted, M15 overdue, M16 carry-over, M31 whistles, M33 report-in in time.`, std.Err)
+	var place app.Place
+	place.Flags(f)
+	place.DevActor = "person=report;roles=AUDITOR;unit=-"
+	level := f.String("level", "", "`LEVEL` whose nodes are listed")
+	area := f.String("area", "", "`CODE` of an area: only nodes at or below it")
+	asOf := f.String("as-of", "", "`TIME` in RFC 3339: as it was then; now by default")
+	format := f.String("format", "table", "`FORMAT`: table, csv or json")
+	metric := f.String("metric", "", "`METRIC` to print in place of the closure report")
+	from := f.String("from", "", "`TIME` in RFC 3339 that the metric's period begins at; everything by default")
+	to := f.String("to", "", "`TIME` in RFC 3339 that the period ends before; --as-of by default")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	switch {
+	case f.NArg() != 1 || f.Arg(0) != "closure":
+		return app.Usage("the one report is closure")
+	case *level == "":
+		return app.Usage("--level is required")
+	case *format != "table" && *format != "csv" && *format != "json":
+		return app.Usage("--format %q: want table, csv or json", *format)
+	case *metric == "" && (*from != "" || *to != ""):
+		return app.Usage("--from and --to go with --metric")
+	}
+	if err := place.Check(); err != nil {
+		return err
+	}
+	times := map[string]time.Time{"as-of": time.Now()}
+	for name, text := range map[string]string{"as-of": *asOf, "from": *from, "to": *to} {
+		if text == "" {
+			continue
+		}
+		if times[name], err = time.Parse(time.RFC3339, text); err != nil {
+			return app.Usage("--%s %q: want a time like 2025-03-05T09:00:00+08:00", name, text)
+		}
+	}
+	out := printer{w: std.Out, format: *format}
+	return withServer(ctx, &place, std, func(conn *grpc.ClientConn) error {
+		views := remote{pb.NewViewServiceClient(conn)}
+		if *metric == "" {
+			rows, err := views.closure(ctx, &pb.ListClosureRequest{Level: *level, Area: *area, AsOf: timestamppb.New(times["as-of"]), WithMedian: true})
+			if err != nil {
+				return err
+			}
+			return out.closure(rows)
+		}
+		q := &pb.ListMetricsRequest{Metric: *metric, Level: *level, Area: *area, AsOf: timestamppb.New(times["as-of"])}
+		if t, ok := times["from"]; ok {
+			q.From = timestamppb.New(t)
+		}
+		if t, ok := times["to"]; ok {
+			q.To = timestamppb.New(t)
+		}
+		figures, err := views.metrics(ctx, q)
+		if err != nil {
+			return err
+		}
+		return out.metrics(figures)
+	})
+}
+
+const pageSize = 10_000
+
+// remote reads all pages.
+type remote struct{ c pb.ViewServiceClient }
+
+func (r remote) closure(ctx context.Context, q *pb.ListClosureRequest) (all []*pb.ClosureRow, err error) {
+	for q.PageSize = pageSize; ; {
+		page, err := r.c.ListClosure(ctx, q)
+		if all = append(all, page.GetRows()...); err != nil || page.NextPageToken == "" {
+			return all, err
+		}
+		q.PageToken = page.NextPageToken
+	}
+}
+
+func (r remote) metrics(ctx context.Context, q *pb.ListMetricsRequest) (all []*pb.MetricFigure, err error) {
+	for q.PageSize = pageSize; ; {
+		page, err := r.c.ListMetrics(ctx, q)
+		if all = append(all, page.GetFigures()...); err != nil || page.NextPageToken == "" {
+			return all, err
+		}
+		q.PageToken = page.NextPageToken
+	}
+}
+
+// printer prints rows as a table, CSV or JSON.
+type printer struct {
+	w      io.Writer
+	format string
+}
+
+var closureColumns = []string{
+	"level", "area_code", "area_name", "path", "total", "closed", "closure_rate", "due_total", "closed_within_due", "closed_late",
+	"open_overdue", "within_due_rate", "median_hours_to_close",
+}
+
+func (p printer) closure(rows []*pb.ClosureRow) error {
+	lines := make([][]string, len(rows))
+	for i, r := range rows {
+		f := r.GetFigures()
+		lines[i] = []string{
+			r.Level, r.Code, r.Name, r.Path, count(f.Total), count(f.Closed), decimal(f.ClosureRate, 6), count(f.DueTotal),
+			count(f.ClosedWithinDue), count(f.ClosedLate), count(f.OpenOverdue), decimal(f.WithinDueRate, 6), decimal(f.MedianHoursToClose, 4),
+		}
+	}
+	return print(p, closureColumns, lines, rows)
+}
+
+var metricColumns = []string{"metric", "level", "area_code", "area_name", "path", "numerator", "denominator", "rate", "excluded", "parts"}
+
+func (p printer) metrics(rows []*pb.MetricFigure) error {
+	lines := make([][]string, len(rows))
+	for i, r := range rows {
+		denominator := ""
+		if r.Denominator != nil {
+			denominator = count(*r.Denominator)
+		}
+		lines[i] = []string{r.Metric, r.Level, r.Code, r.Name, r.Path, count(r.Numerator), denominator, decimal(r.Rate, 6), counts(r.Excluded), counts(r.Parts)}
+	}
+	return print(p, metricColumns, lines, rows)
+}
+
+func count(n int64) string { return strconv.FormatInt(n, 10) }
+
+// decimal is a number that may be missing.
+func decimal(f *float64, places int) string {
+	if f == nil {
+		return ""
+	}
+	return strconv.FormatFloat(*f, 'f', places, 64)
+}
+
+func counts(m map[string]int64) string {
+	if len(m) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(m) // keys in order
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+func print[M proto.Message](p printer, columns []string, lines [][]string, rows []M) error {
+	switch p.format {
+	case "csv":
+		w := csv.NewWriter(p.w)
+		return errors.Join(w.Write(columns), w.WriteAll(lines))
+	case "json":
+		all := make([]json.RawMessage, len(rows))
+		for i, r := range rows {
+			text, err := protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}.Marshal(r)
+			if err != nil {
+				return fmt.Errorf("print row %d: %w", i, err)
+			}
+			all[i] = text
+		}
+		out := json.NewEncoder(p.w)
+		out.SetIndent("", "  ")
+		return out.Encode(all)
+	}
+	w := tabwriter.NewWriter(p.w, 0, 4, 2, ' ', 0)
+	writeLine := func(cells []string) {
+		for i, c := range cells {
+			if i > 0 {
+				fmt.Fprint(w, "\t")
+			}
+			fmt.Fprint(w, c)
+		}
+		fmt.Fprintln(w)
+	}
+	writeLine(columns)
+	for _, line := range lines {
+		writeLine(line)
+	}
+	return w.Flush()
+}

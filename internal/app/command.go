@@ -1,0 +1,125 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// IO is where a command reads and writes.
+type IO struct {
+	Out io.Writer // what was asked for
+	Err io.Writer // logs, progress and complaints
+}
+
+// Command is one subcommand.
+type Command struct {
+	Name, Summary string
+	Run           func(ctx context.Context, args []string, io IO) error
+}
+
+// UsageError is a fault in how a command was called.
+type UsageError struct{ Text string }
+
+func (e *UsageError) Error() string { return e.Text }
+
+// Usage makes a *UsageError.
+func Usage(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
+
+// Main runs the subcommand that the arguments name until it ends or the process is told to stop, and gives the exit code: 0 done, 1 not done, 2 called
+// wrongly.
+func Main(name, about string, args []string, io IO, commands ...Command) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return Run(ctx, name, about, args, io, commands...)
+}
+
+// Run is Main with a context of the caller's.
+func Run(ctx context.Context, name, about string, args []string, io IO, commands ...Command) int {
+	usage := func(w interface{ Write([]byte) (int, error) }) {
+		fmt.Fprintf(w, "%s: %s\n\nCommands:\n", name, about)
+		for _, c := range commands {
+			fmt.Fprintf(w, "  %-10s %s\n", c.Name, c.Summary)
+		}
+		fmt.Fprintf(w, "\n%s COMMAND -h tells more.\n", name)
+	}
+	if len(args) == 0 {
+		usage(io.Err)
+		return 2
+	}
+	if args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
+		usage(io.Out)
+		return 0
+	}
+	for _, c := range commands {
+		if c.Name != args[0] {
+			continue
+		}
+		err := c.Run(ctx, args[1:], io)
+		switch called := new(UsageError); {
+		case err == nil, errors.Is(err, flag.ErrHelp):
+			return 0
+		case errors.As(err, &called):
+			fmt.Fprintf(io.Err, "%s %s: %s; -h tells more\n", name, c.Name, called.Text)
+			return 2
+		default:
+			fmt.Fprintf(io.Err, "%s %s: %v\n", name, c.Name, err)
+			return 1
+		}
+	}
+	fmt.Fprintf(io.Err, "%s: no command %q\n", name, args[0])
+	usage(io.Err)
+	return 2
+}
+
+// Logger writes log lines for people, or for machines as JSON.
+func Logger(w io.Writer, format string) (*slog.Logger, error) {
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, nil)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, nil)), nil
+	}
+	return nil, Usage("--log %q: want text or json", format)
+}
+
+// Place is where a command finds its node: a data directory that it opens itself, or a running server.
+type Place struct {
+	Data      string
+	MasterKey string
+	Remote
+}
+
+// Flags adds the flags of a place.
+func (p *Place) Flags(f *Flags) {
+	p.DataFlags(f)
+	p.Remote.Flags(f)
+}
+
+// DataFlags adds the flags of a place that can only be a data directory.
+func (p *Place) DataFlags(f *Flags) {
+	f.StringVar(&p.Data, "data", "", "data `DIR`ectory; no running server may hold it")
+	f.StringVar(&p.MasterKey, "master-key", "", "`FILE` with the key that wraps the keys of data subjects; none by default")
+}
+
+// Check refuses both or none of the two.
+func (p *Place) Check() error {
+	if (p.Data == "") == (p.Addr == "") {
+		return Usage("give one of --data and --addr")
+	}
+	return nil
+}
+
+// OpenData opens the data directory, which must be there.
+func (p *Place) OpenData(ctx context.Context, io IO) (*Node, error) {
+	if _, err := os.Stat(p.Data); err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	return Open(ctx, p.Data, Options{MasterKeyFile: p.MasterKey, Log: slog.New(slog.NewTextHandler(io.Err, nil))})
+}

@@ -1,0 +1,138 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+)
+
+// Flags are a command's flags, each of which can also be given by the environment: --data by CHUISHAO_DATA_DIR, and any other by CHUISHAO_ and its
+// name in capitals, with _ for -. A flag on the command line wins.
+type Flags struct {
+	*flag.FlagSet
+	out io.Writer
+}
+
+// NewFlags makes the flags of a command. Usage is its manual: the line of use, then what it does.
+func NewFlags(name, usage string, out io.Writer) *Flags {
+	f := &Flags{flag.NewFlagSet(name, flag.ContinueOnError), out}
+	f.SetOutput(out)
+	f.Usage = func() {
+		fmt.Fprintf(out, "%s\n\nFlags (each also from the environment, as the name in brackets):\n", strings.TrimSpace(usage))
+		f.VisitAll(func(fl *flag.Flag) {
+			kind, text := flag.UnquoteUsage(fl)
+			fmt.Fprintf(out, "  --%s %s\n      %s [%s]", fl.Name, kind, text, Env(fl.Name))
+			if fl.DefValue != "" && fl.DefValue != "false" && fl.DefValue != "0" {
+				fmt.Fprintf(out, " (default %s)", fl.DefValue)
+			}
+			fmt.Fprintln(out)
+		})
+	}
+	return f
+}
+
+// Env is the environment variable that stands for a flag.
+func Env(name string) string {
+	if name == "data" {
+		// CHUISHAO_DATA is where tests find records.
+		return "CHUISHAO_DATA_DIR"
+	}
+	return "CHUISHAO_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// Parse takes flags from the environment, then from the arguments, in any order with other arguments.
+func (f *Flags) Parse(args []string) error {
+	var errs []error
+	f.VisitAll(func(fl *flag.Flag) {
+		if v, ok := os.LookupEnv(Env(fl.Name)); ok {
+			if err := fl.Value.Set(v); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", Env(fl.Name), err))
+			}
+		}
+	})
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	var rest []string
+	for {
+		if err := f.FlagSet.Parse(args); err != nil {
+			return err
+		}
+		left := f.Args()
+		if len(left) == 0 {
+			break
+		}
+		if len(args) > len(left) && args[len(args)-len(left)-1] == "--" {
+			rest = append(rest, left...)
+			break
+		}
+		rest, args = append(rest, left[0]), left[1:]
+	}
+	return f.FlagSet.Parse(append([]string{"--"}, rest...))
+}
+
+// Remote says how another process is reached.
+type Remote struct {
+	Addr      string
+	TokenFile string
+	CA        string
+	// DevActor is who this process says it is to a server in development, which is one that knows no principals.
+	DevActor string
+}
+
+// Flags adds the flags of a remote.
+func (r *Remote) Flags(f *Flags) {
+	f.StringVar(&r.Addr, "addr", "", "`HOST:PORT` of a running server")
+	f.StringVar(&r.TokenFile, "token-file", "", "`FILE` that holds the bearer token; none for a server on this machine in development")
+	f.StringVar(&r.CA, "tls-ca", "", "`FILE` with the server's CA in PEM, or \"system\"; plain text if empty, on this machine only")
+}
+
+// Dial connects. The caller closes the connection.
+func (r *Remote) Dial() (*grpc.ClientConn, error) {
+	creds := insecure.NewCredentials()
+	switch r.CA {
+	case "":
+	case "system":
+		creds = credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12})
+	default:
+		pem, err := os.ReadFile(r.CA)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-ca: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--tls-ca: %s holds no certificate", r.CA)
+		}
+		creds = credentials.NewTLS(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})
+	}
+	key, value := "chuishao-dev-actor", r.DevActor
+	if r.TokenFile != "" {
+		token, err := os.ReadFile(r.TokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("--token-file: %w", err)
+		}
+		key, value = "authorization", "Bearer "+strings.TrimSpace(string(token))
+	}
+	conn, err := grpc.NewClient(r.Addr, grpc.WithTransportCredentials(creds),
+		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+			return invoke(metadata.AppendToOutgoingContext(ctx, key, value), method, req, reply, cc, opts...)
+		}),
+		grpc.WithStreamInterceptor(func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			return stream(metadata.AppendToOutgoingContext(ctx, key, value), desc, cc, method, opts...)
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("--addr %s: %w", r.Addr, err)
+	}
+	return conn, nil
+}

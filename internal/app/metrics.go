@@ -1,0 +1,99 @@
+package app
+
+import (
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/chuishao/dispatch/internal/projector"
+)
+
+// metrics count what one would page for.
+type metrics struct {
+	registry  *prometheus.Registry
+	group     prometheus.Histogram
+	commit    prometheus.Histogram
+	events    prometheus.Counter
+	batch     prometheus.Histogram
+	lag       *prometheus.Desc
+	position  *prometheus.Desc
+	stopped   *prometheus.Desc
+	projector *projector.Projector
+}
+
+func newMetrics(to *prometheus.Registry) (*metrics, error) {
+	m := &metrics{
+		registry: to,
+		group: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "chuishao_append_group_size", Help: "Appends that shared one durable commit.", Buckets: prometheus.ExponentialBuckets(1, 2, 12),
+		}),
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "chuishao_append_duration_seconds", Help: "Time of one durable commit of the history.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}),
+		events: prometheus.NewCounter(prometheus.CounterOpts{Name: "chuishao_view_events_total", Help: "Events that views have taken in."}),
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "chuishao_view_batch_duration_seconds", Help: "Time of one transaction of views.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
+		}),
+		lag:      prometheus.NewDesc("chuishao_view_lag_seconds", "Time since the oldest event was recorded that the view has not seen; 0 when it has seen all.", []string{"view"}, nil),
+		position: prometheus.NewDesc("chuishao_view_position", "Log position the view has seen.", []string{"view"}, nil),
+		stopped:  prometheus.NewDesc("chuishao_view_stopped", "1 if the view stopped at an event it cannot apply.", []string{"view"}, nil),
+	}
+	if to == nil {
+		return m, nil
+	}
+	version := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version = info.Main.Version
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "chuishao_build_info", Help: "1, labelled with what was built.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	build.Set(1)
+	for _, c := range []prometheus.Collector{
+		m.group, m.commit, m.events, m.batch, build, m,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		if err := to.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) committed(group int, took time.Duration) {
+	m.group.Observe(float64(group))
+	m.commit.Observe(took.Seconds())
+}
+
+func (m *metrics) applied(_ []string, events int, took time.Duration) {
+	m.events.Add(float64(events))
+	m.batch.Observe(took.Seconds())
+}
+
+// watch tells of the projector's views from now on. It is called before anything is collected.
+func (m *metrics) watch(p *projector.Projector) { m.projector = p }
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(to chan<- *prometheus.Desc) {
+	to <- m.lag
+	to <- m.position
+	to <- m.stopped
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(to chan<- prometheus.Metric) {
+	if m.projector == nil {
+		return
+	}
+	for _, s := range m.projector.Status() {
+		stopped := 0.0
+		if s.Stopped != nil {
+			stopped = 1
+		}
+		to <- prometheus.MustNewConstMetric(m.lag, prometheus.GaugeValue, s.Lag.Seconds(), s.View)
+		to <- prometheus.MustNewConstMetric(m.position, prometheus.GaugeValue, float64(s.Position), s.View)
+		to <- prometheus.MustNewConstMetric(m.stopped, prometheus.GaugeValue, stopped, s.View)
+	}
+}

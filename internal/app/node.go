@@ -1,0 +1,217 @@
+// Package app assembles a node: it opens a data directory and serves it. Here alone it is known which store runs.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
+	"github.com/chuishao/dispatch/internal/policy"
+	"github.com/chuishao/dispatch/internal/privacy"
+	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/view"
+	"github.com/chuishao/dispatch/internal/viewdb"
+)
+
+// The files of a data directory. History and keys are what must not be lost; views can be thrown away.
+const (
+	HistoryFile = "history.db"
+	KeysFile    = "keys.db"
+	ViewsFile   = "views.db"
+)
+
+// Options of Open. The zero value will do.
+type Options struct {
+	Clock func() time.Time // time.Now if nil
+	Log   *slog.Logger     // slog.Default if nil
+	// Metrics gets the node's collectors; nil counts nothing.
+	Metrics *prometheus.Registry
+	// MasterKeyFile holds the key that wraps the keys of data subjects; empty for none.
+	MasterKeyFile string
+	// Progress hears how far a catch-up has come. May be nil.
+	Progress func(eventstore.Position)
+}
+
+// Node is an open data directory. No other process can write it meanwhile.
+type Node struct {
+	Dir        string
+	Store      *sqlite.Store
+	Keys       *privacy.Keys
+	Dispatcher *dispatch.Dispatcher
+	Views      *viewdb.DB
+	Projector  *projector.Projector
+	Reader     *view.Reader
+
+	log     *slog.Logger
+	metrics *metrics
+	closers []func() error
+}
+
+// Open opens a data directory, and makes it if it is not there. What is in the way is a clear error, and nothing is damaged. Views that are
+// damaged are thrown away, since they can be built again. The caller closes the node.
+func Open(ctx context.Context, dir string, o Options) (_ *Node, err error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("data directory %q: %w", dir, err)
+	}
+	var master []byte
+	if o.MasterKeyFile != "" {
+		if master, err = os.ReadFile(o.MasterKeyFile); err != nil {
+			return nil, fmt.Errorf("master key: %w", err)
+		}
+	}
+	n := &Node{Dir: abs, log: o.Log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	if n.metrics, err = newMetrics(o.Metrics); err != nil {
+		return nil, err
+	}
+	if n.Store, err = sqlite.Open(filepath.Join(abs, HistoryFile), sqlite.Options{OnCommit: n.metrics.committed}); err != nil {
+		return nil, err
+	}
+	n.closers = append(n.closers, n.Store.Close)
+	if n.Keys, err = privacy.Open(filepath.Join(abs, KeysFile), privacy.Options{MasterKey: master}); err != nil {
+		return nil, fmt.Errorf("keys of data subjects: %w", err)
+	}
+	n.closers = append(n.closers, n.Keys.Close)
+	if n.Dispatcher, err = dispatch.New(ctx, n.Store, n.Keys, dispatch.Options{Clock: o.Clock}); err != nil {
+		return nil, err
+	}
+	if err := n.openViews(ctx, o); err != nil {
+		return nil, err
+	}
+	n.metrics.watch(n.Projector)
+	return n, nil
+}
+
+func (n *Node) openViews(ctx context.Context, o Options) error {
+	path := filepath.Join(n.Dir, ViewsFile)
+	open := func() error {
+		var err error
+		if n.Views, err = viewdb.Open(path, viewdb.Options{}); err != nil {
+			return err
+		}
+		n.Projector, err = projector.Open(ctx, n.Store, n.Views, projector.Options{
+			Now: o.Clock, OnBatch: n.metrics.applied, OnProgress: o.Progress,
+			OnStop: func(view string, err error) {
+				n.log.Error("view stopped", "view", view, "error", err)
+			},
+			OnTrouble: func(err error, wait time.Duration) {
+				n.log.Warn("views wait", "error", err, "wait", wait)
+			},
+		}, view.All(calendar.Default().Zone())...)
+		if err != nil {
+			err = errors.Join(err, n.Views.Close())
+		}
+		return err
+	}
+	err := open()
+	damaged := new(viewdb.OpenError)
+	if corrupt := new(viewdb.CorruptError); errors.As(err, &damaged) && damaged.Disposable || errors.As(err, &corrupt) {
+		n.log.Warn("views are damaged and are built anew", "error", err)
+		if err := viewdb.Remove(path); err != nil {
+			return fmt.Errorf("remove damaged views: %w", err)
+		}
+		err = open()
+	}
+	if err != nil {
+		return err
+	}
+	// The position that the history ends at; views ahead of it belong to another history.
+	head, err := n.Store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range n.Projector.Status() {
+		if s.Position > head {
+			n.log.Warn("views are ahead of the history, as after a restore, and are built anew")
+			if err := errors.Join(n.Views.Close(), viewdb.Remove(path)); err != nil {
+				return fmt.Errorf("remove views of another history: %w", err)
+			}
+			if err := open(); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	n.closers = append(n.closers, n.Views.Close)
+	n.Reader = view.NewReader(n.Views, n.Store)
+	return nil
+}
+
+// CatchUp brings the views up to the end of the history.
+func (n *Node) CatchUp(ctx context.Context) error { return n.Projector.CatchUp(ctx) }
+
+// Rebuild builds all views from the first event, beside the old ones, which answer until it is done.
+func (n *Node) Rebuild(ctx context.Context, progress func(eventstore.Position)) error {
+	return projector.Rebuild(ctx, n.Store, n.Views, projector.Options{OnProgress: progress}, view.All(calendar.Default().Zone())...)
+}
+
+// Policy is what follows from the node's events.
+func (n *Node) Policy() *policy.Policy {
+	return &policy.Policy{
+		Dispatcher: n.Dispatcher, Checkpoint: policyCheckpoint{n.Views},
+		OnTrouble: func(err error) { n.log.Warn("policy waits", "error", err) },
+	}
+}
+
+// policyCheckpoint keeps the policy's place beside the views. With the views thrown away it starts anew, which changes nothing.
+type policyCheckpoint struct{ db *viewdb.DB }
+
+const policyTable = "CREATE TABLE IF NOT EXISTS policy (name TEXT PRIMARY KEY, position BIGINT NOT NULL)"
+
+func (c policyCheckpoint) Load(ctx context.Context) (p eventstore.Position, err error) {
+	err = c.db.Write(ctx, func(tx *viewdb.Tx) error {
+		if err := tx.Script(policyTable); err != nil {
+			return err
+		}
+		for row, err := range tx.Query("SELECT position FROM policy WHERE name = 'all'") {
+			if err != nil {
+				return err
+			}
+			p = eventstore.Position(row.Int64(0))
+		}
+		return nil
+	})
+	return p, err
+}
+
+func (c policyCheckpoint) Save(ctx context.Context, p eventstore.Position) error {
+	return c.db.Write(ctx, func(tx *viewdb.Tx) error {
+		if err := tx.Script(policyTable); err != nil {
+			return err
+		}
+		_, err := tx.Exec("INSERT INTO policy (name, position) VALUES ('all', $1) ON CONFLICT (name) DO UPDATE SET position = excluded.position", int64(p))
+		return err
+	})
+}
+
+// Close closes what Open opened, the last first. It may be called twice.
+func (n *Node) Close() error {
+	var errs []error
+	for len(n.closers) > 0 {
+		last := len(n.closers) - 1
+		errs = append(errs, n.closers[last]())
+		n.closers = n.closers[:last]
+	}
+	return errors.Join(errs...)
+}
+
+var _ io.Closer = (*Node)(nil)

@@ -1,0 +1,216 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/principal"
+	"github.com/chuishao/dispatch/internal/rpc"
+	"github.com/chuishao/dispatch/internal/verify"
+)
+
+// ServeConfig says where and to whom a node is served.
+type ServeConfig struct {
+	GRPC string // HOST:PORT; port 0 takes a free one
+	HTTP string // HOST:PORT of metrics and probes; port 0 takes a free one
+	// Principals is the file of who may call. Without it only callers on this machine are served, in development.
+	Principals string
+	// TLSCert and TLSKey are PEM files; TLSClientCA, a PEM file, lets client certificates be credentials.
+	TLSCert, TLSKey, TLSClientCA string
+	// Drain is how long calls may go on once the node is told to stop; 10 s if 0.
+	Drain time.Duration
+	// Ready hears the addresses once calls are taken. May be nil.
+	Ready func(grpc, http net.Addr)
+}
+
+// check refuses to serve other machines without knowing who calls, or in clear.
+func (c *ServeConfig) check() error {
+	host, _, err := net.SplitHostPort(c.GRPC)
+	if err != nil {
+		return fmt.Errorf("--grpc: %w", err)
+	}
+	if _, _, err := net.SplitHostPort(c.HTTP); err != nil {
+		return fmt.Errorf("--http: %w", err)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("--tls-cert and --tls-key go together")
+	}
+	if c.TLSClientCA != "" && c.TLSCert == "" {
+		return errors.New("--tls-client-ca needs --tls-cert and --tls-key")
+	}
+	ip := net.ParseIP(host)
+	if host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	switch {
+	case c.Principals == "":
+		return fmt.Errorf("--grpc %s can be reached from other machines: --principals must say who may call", c.GRPC)
+	case c.TLSCert == "":
+		return fmt.Errorf("--grpc %s can be reached from other machines: --tls-cert and --tls-key are needed, since tokens must not travel in clear", c.GRPC)
+	}
+	return nil
+}
+
+func (c *ServeConfig) tls() (credentials.TransportCredentials, error) {
+	if c.TLSCert == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("TLS certificate: %w", err)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if c.TLSClientCA != "" {
+		pem, err := os.ReadFile(c.TLSClientCA)
+		if err != nil {
+			return nil, fmt.Errorf("TLS client CA: %w", err)
+		}
+		config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
+		if !config.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("TLS client CA %s holds no certificate", c.TLSClientCA)
+		}
+	}
+	return credentials.NewTLS(config), nil
+}
+
+// Serve serves the node until the context ends: then it is not ready, lets calls end, and returns. The node stays open.
+func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	if c.Drain == 0 {
+		c.Drain = 10 * time.Second
+	}
+	creds, err := c.tls()
+	if err != nil {
+		return err
+	}
+	config := n.rpcConfig()
+	config.TLS, config.DevActor = creds, c.Principals == ""
+	if n.metrics.registry != nil {
+		if config.Metrics, err = rpc.NewMetrics(n.metrics.registry); err != nil {
+			return err
+		}
+	}
+	if c.Principals != "" {
+		file, err := principal.Open(c.Principals, func(err error) { n.log.Error("principals", "error", err) })
+		if err != nil {
+			return err
+		}
+		config.Principals = file
+	}
+	grpcListener, err := net.Listen("tcp", c.GRPC)
+	if err != nil {
+		return fmt.Errorf("--grpc: %w", err)
+	}
+	httpListener, err := net.Listen("tcp", c.HTTP)
+	if err != nil {
+		return errors.Join(fmt.Errorf("--http: %w", err), grpcListener.Close())
+	}
+	config.Listens = []net.Addr{grpcListener.Addr()}
+	server := rpc.New(config)
+	web := &http.Server{Handler: n.probes(config.Health), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)}
+
+	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
+	group, failed := errgroup.WithContext(ctx)
+	group.Go(func() error { return unlessCancelled(n.Projector.Run(working)) })
+	group.Go(func() error { return unlessCancelled(n.Policy().Run(working)) })
+	group.Go(func() error { return server.Serve(grpcListener) })
+	group.Go(func() error {
+		if err := web.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-failed.Done()
+		config.Health.SetReady(false)
+		stopGently(server, c.Drain)
+		stopWorking()
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
+		defer cancel()
+		return web.Shutdown(closing)
+	})
+	config.Health.SetReady(true)
+	if c.Ready != nil {
+		c.Ready(grpcListener.Addr(), httpListener.Addr())
+	}
+	err = group.Wait()
+	stopWorking()
+	return err
+}
+
+// rpcConfig is what all servers of the node have in common.
+func (n *Node) rpcConfig() rpc.Config {
+	return rpc.Config{
+		Log: n.log, Health: rpc.NewHealth(), Dispatcher: n.Dispatcher, Projector: n.Projector, Views: n.Reader, Backup: n.Backup, Verify: n.Verify,
+	}
+}
+
+// stopGently lets calls end, and cuts off those that do not.
+func stopGently(server *grpc.Server, drain time.Duration) {
+	ended := make(chan struct{})
+	go func() {
+		server.GracefulStop()
+		close(ended)
+	}()
+	timer := time.NewTimer(drain)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+		server.Stop()
+		<-ended
+	}
+}
+
+func unlessCancelled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// probes answers /metrics, /healthz and /readyz.
+func (n *Node) probes(health rpc.Health) http.Handler {
+	mux := http.NewServeMux()
+	if n.metrics.registry != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherer(n.metrics.registry), promhttp.HandlerOpts{}))
+	}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		answer, err := health.Check(r.Context(), &healthpb.HealthCheckRequest{Service: rpc.Readiness})
+		if err != nil || answer.Status != healthpb.HealthCheckResponse_SERVING {
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	return mux
+}
+
+// Verify checks history and views, telling what it finds and how far it is.
+func (n *Node) Verify(ctx context.Context, historyOnly bool, tell func(*pb.VerifyHistoryResponse) error) error {
+	c := verify.Config{Store: n.Store, Integrity: n.Store.CheckIntegrity, Dir: n.Dir}
+	if !historyOnly {
+		c.Views, c.Zone = n.Views, n.Dispatcher.Zone()
+	}
+	return verify.Run(ctx, c, tell)
+}
