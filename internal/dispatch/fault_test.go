@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch"
@@ -137,6 +138,7 @@ func TestOfManyWithOneRequestIDOneIsCarriedOutAndOtherContentIsRefused(t *testin
 			}
 		}
 		for i, d := range ds {
+			c.Clock.Add(time.Second)
 			_, r, err := d.Ticket(t.Context(), dispatch.Request{Actor: dispatchtest.Hotline, Command: &pb.AcceptTicketRequest{Name: name, RequestId: "a"}})
 			if err != nil || r.Version != 2 || r.Repeated != (i > 0) {
 				t.Fatalf("got %+v, %v", r, err)
