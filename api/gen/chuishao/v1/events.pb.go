@@ -114,7 +114,8 @@ type EventMeta struct {
 	CalendarVersion string `protobuf:"bytes,11,opt,name=calendar_version,json=calendarVersion,proto3" json:"calendar_version,omitempty"`
 	ProfileVersion  string `protobuf:"bytes,12,opt,name=profile_version,json=profileVersion,proto3" json:"profile_version,omitempty"`
 	// SHA-256 over the hash of the stream's event before (32 zero bytes before the first), the stream's name, the
-	// version, the event's id and type, the envelope's bytes up to this field, and the payload's bytes. Always the last field.
+	// version, the event's type, the envelope's bytes up to this field, and the payload's bytes. Always the last field. The event's
+	// id is a UUID (version 8) of its first 16 bytes.
 	Hash          []byte `protobuf:"bytes,15,opt,name=hash,proto3" json:"hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
