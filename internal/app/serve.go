@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/principal"
@@ -103,7 +102,8 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 		return err
 	}
 	config := n.rpcConfig()
-	config.TLS, config.DevActor = creds, c.Principals == ""
+	stopping := make(chan struct{})
+	config.TLS, config.DevActor, config.Stopping = creds, c.Principals == "", stopping
 	if n.metrics.registry != nil {
 		if config.Metrics, err = rpc.NewMetrics(n.metrics.registry); err != nil {
 			return err
@@ -142,6 +142,7 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	group.Go(func() error {
 		<-failed.Done()
 		config.Health.SetReady(false)
+		close(stopping)
 		stopGently(server, c.Drain)
 		stopWorking()
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
@@ -195,9 +196,8 @@ func (n *Node) probes(health rpc.Health) http.Handler {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherer(n.metrics.registry), promhttp.HandlerOpts{}))
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		answer, err := health.Check(r.Context(), &healthpb.HealthCheckRequest{Service: rpc.Readiness})
-		if err != nil || answer.Status != healthpb.HealthCheckResponse_SERVING {
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !health.Ready() {
 			http.Error(w, "not ready", http.StatusServiceUnavailable)
 			return
 		}

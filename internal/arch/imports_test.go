@@ -69,7 +69,7 @@ var table = []struct{ pkg, may string }{
 
 	{"internal/viewdb", ""},
 	{"internal/projector", "internal/eventstore internal/event internal/viewdb"},
-	{"internal/view", read},
+	{"internal/view", rules + " internal/rule " + read},
 	{"internal/policy", write + " " + read},
 	{"internal/bus", history},
 	{"internal/verify", rules + " " + pure + " " + read},
