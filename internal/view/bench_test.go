@@ -95,7 +95,7 @@ func BenchmarkCity(b *testing.B) {
 	for _, m := range []string{"M02", "M12", "M14", "M16"} {
 		measure(m+" of the city, a month, now", 50, func() error {
 			from := when()
-			_, _, err := r.MetricOf(ctx, view.MetricQuery{Metric: m, Level: "city", Code: "3202", From: from, To: from.AddDate(0, 1, 0), At: day0.Add(span)})
+			_, _, err := r.MetricOf(ctx, view.MetricQuery{Metric: m, Level: "city", Code: "3202", From: from, To: from.AddDate(0, 1, 0), At: day0.Add(span).AddDate(0, 0, 30)})
 			return err
 		})
 		measure(m+" of the city, a month, at its end", 10, func() error {
@@ -183,22 +183,22 @@ func fill(b *testing.B, store *sqlite.Store, tickets int) {
 		}
 		p := places[i]
 		t := day0.Add(time.Duration(s.at) * time.Microsecond)
-		close := timestamppb.New(day0.Add(time.Duration(int64(i)*8_640_000)*time.Microsecond).AddDate(0, 0, 5))
+		closeBy := timestamppb.New(day0.Add(time.Duration(int64(i)*8_640_000)*time.Microsecond).AddDate(0, 0, 5))
 		var list []happened
 		stages[i]++
 		switch stages[i] {
 		case 1:
-			list = []happened{{t, &pb.TicketReported{No: fmt.Sprintf("2026%08d", i), Source: "12345", SourceRef: fmt.Sprint(i), Channel: pb.Channel(1 + i%6), Path: p.path, AcceptBy: close}},
-				{t.Add(time.Minute), &pb.TicketAccepted{Path: p.path, DispatchBy: close}}}
+			list = []happened{{t, &pb.TicketReported{No: fmt.Sprintf("2026%08d", i), Source: "12345", SourceRef: fmt.Sprint(i), Channel: pb.Channel(1 + i%6), Path: p.path, AcceptBy: closeBy}},
+				{t.Add(time.Minute), &pb.TicketAccepted{Path: p.path, DispatchBy: closeBy}}}
 		case 2:
 			list = []happened{{t, &pb.TicketTriaged{Category: fmt.Sprintf("%04d", 101+rnd.IntN(42)), Grade: pb.Grade_GRADE_G2, Path: p.path, Lead: p.unit}},
-				{t.Add(time.Second), &pb.TicketDispatched{Lead: p.unit, LeadPath: []string{"root", "dep", p.unit}, Round: 1, Hop: 1, SignBy: close, HandleBy: close, CloseBy: close}},
+				{t.Add(time.Second), &pb.TicketDispatched{Lead: p.unit, LeadPath: []string{"root", "dep", p.unit}, Round: 1, Hop: 1, SignBy: closeBy, HandleBy: closeBy, CloseBy: closeBy}},
 				{t.Add(time.Minute), &pb.TicketSigned{}}, {t.Add(time.Hour), &pb.PetitionerContacted{}}}
 		default:
 			if i%20 == 0 {
 				continue // stays open
 			}
-			list = []happened{{t, &pb.ResultSubmitted{Result: pb.ResultCode_RESULT_CODE_RESOLVED, VerifyBy: close}}, {t.Add(time.Minute), &pb.VerificationPassed{CallbackBy: close}},
+			list = []happened{{t, &pb.ResultSubmitted{Result: pb.ResultCode_RESULT_CODE_RESOLVED, VerifyBy: closeBy}}, {t.Add(time.Minute), &pb.VerificationPassed{CallbackBy: closeBy}},
 				{t.Add(time.Hour), &pb.CallbackRecorded{Contacted: true, Solved: pb.Solved_SOLVED_YES, Satisfaction: 5}}, {t.Add(61 * time.Minute), &pb.TicketClosed{Kind: pb.CloseKind_CLOSE_KIND_SOLVED}}}
 		}
 		stream := fmt.Sprintf("ticket-%08x-0000-5000-8000-%012x", uint32(i)*2654435761, i)
@@ -224,14 +224,11 @@ func fill(b *testing.B, store *sqlite.Store, tickets int) {
 			if _, err := store.Append(context.Background(), stream, after, events); err != nil {
 				b.Error(err)
 			}
-			close2(done)
+			close(done)
 		}
 	}
 	for _, done := range busy {
 		<-done
 	}
-	close3(jobs)
+	close(jobs)
 }
-
-func close2(c chan struct{}) { close(c) }
-func close3(c chan func())   { close(c) }

@@ -1,0 +1,227 @@
+package view_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/view"
+)
+
+var everyone = view.Scope{All: true}
+
+func list(t *testing.T, r *view.Reader, q view.TicketQuery) []*pb.TicketRow {
+	t.Helper()
+	var all []*pb.TicketRow
+	for {
+		page, next, _, err := r.ListTickets(t.Context(), q)
+		if err != nil {
+			t.Fatalf("%q: %v", q.Filter, err)
+		}
+		all = append(all, page...)
+		if next == "" {
+			return all
+		}
+		q.PageToken = next
+		q.PageSize++ // a changed size is honoured
+	}
+}
+
+func TestPagesOfAListAreTheWholeListInOrder(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	lives(h, rand.New(rand.NewPCG(5, 5)), 80)
+	r := h.reader()
+	all := list(t, r, view.TicketQuery{Scope: everyone, PageSize: 7})
+	if len(all) != 80 {
+		t.Fatalf("got %d tickets, want 80", len(all))
+	}
+	isOpen := func(row *pb.TicketRow) bool {
+		switch row.State {
+		case pb.TicketState_TICKET_STATE_CLOSED, pb.TicketState_TICKET_STATE_DECLINED, pb.TicketState_TICKET_STATE_VOIDED:
+			return false
+		}
+		return true
+	}
+	in := func(row *pb.TicketRow, code string) bool {
+		return slices.ContainsFunc(row.Path, func(n *pb.AreaNode) bool { return n.Code == code })
+	}
+	limit := time.Date(2026, 3, 8, 0, 0, 0, 0, time.UTC)
+	for filter, want := range map[string]func(*pb.TicketRow) bool{
+		`open`:                            isOpen,
+		`NOT open`:                        func(r *pb.TicketRow) bool { return !isOpen(r) },
+		`open = false`:                    func(r *pb.TicketRow) bool { return !isOpen(r) },
+		`area = "d1" AND open`:            func(r *pb.TicketRow) bool { return in(r, "d1") && isOpen(r) },
+		`area = d1`:                       func(r *pb.TicketRow) bool { return in(r, "d1") },
+		`-area = d1`:                      func(r *pb.TicketRow) bool { return !in(r, "d1") },
+		`area != d1`:                      func(r *pb.TicketRow) bool { return !in(r, "d1") },
+		`holder = u1 open`:                func(r *pb.TicketRow) bool { return r.Lead == "u1" && isOpen(r) },
+		`state = CLOSED`:                  func(r *pb.TicketRow) bool { return r.State == pb.TicketState_TICKET_STATE_CLOSED },
+		`state = TICKET_STATE_DISPATCHED`: func(r *pb.TicketRow) bool { return r.State == pb.TicketState_TICKET_STATE_DISPATCHED },
+		`lead = u1 OR lead = u2 AND area = d2`: func(r *pb.TicketRow) bool {
+			return (r.Lead == "u1" || r.Lead == "u2") && in(r, "d2")
+		},
+		`no = "ticket-01*"`:                  func(r *pb.TicketRow) bool { return strings.HasPrefix(r.No, "ticket-01") },
+		`close_by > 2026-03-08T00:00:00Z`:    func(r *pb.TicketRow) bool { return r.CloseBy != nil && r.CloseBy.AsTime().After(limit) },
+		`close_by <= "2026-03-08T00:00:00Z"`: func(r *pb.TicketRow) bool { return r.CloseBy != nil && !r.CloseBy.AsTime().After(limit) },
+		`closed_at:*`:                        func(r *pb.TicketRow) bool { return r.ClosedAt != nil },
+		`NOT (open OR channel = IMPORT)`:     func(r *pb.TicketRow) bool { return !isOpen(r) && r.Channel != pb.Channel_CHANNEL_IMPORT },
+	} {
+		var names []string
+		for _, row := range all {
+			if want(row) {
+				names = append(names, row.Name)
+			}
+		}
+		for _, order := range []string{"", "next_by desc", "handle_by", "close_by desc", "reported_at", "reported_at desc"} {
+			got := list(t, r, view.TicketQuery{Scope: everyone, Filter: filter, OrderBy: order, PageSize: 5})
+			key := func(r *pb.TicketRow) int64 {
+				at := map[string]interface{ AsTime() time.Time }{"": r.NextBy, "next_by": r.NextBy, "handle_by": r.HandleBy, "close_by": r.CloseBy, "reported_at": r.ReportedAt}[strings.TrimSuffix(order, " desc")]
+				if fmt.Sprint(at) == "<nil>" {
+					return 1<<63 - 1
+				}
+				return at.AsTime().UnixMicro()
+			}
+			var found []string
+			for i, row := range got {
+				found = append(found, row.Name)
+				if i > 0 && (strings.HasSuffix(order, "desc") && key(got[i-1]) < key(row) || !strings.HasSuffix(order, "desc") && key(got[i-1]) > key(row)) {
+					t.Errorf("%q by %q: %s stands after %s", filter, order, row.Name, got[i-1].Name)
+				}
+			}
+			slices.Sort(found)
+			slices.Sort(names)
+			if !slices.Equal(found, names) {
+				t.Errorf("%q by %q: got %v, want %v", filter, order, found, names)
+			}
+		}
+	}
+}
+
+func TestOnlyWhatIsInScopeIsListed(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	h.due(2, 0, 0, day0, day0.AddDate(0, 0, 5), "c", "a")
+	h.due(1, 0, 0, day0, day0.AddDate(0, 0, 5), "c", "b")
+	h.record("ticket-secret",
+		happened{day0, &pb.TicketReported{No: "secret", Path: path("c", "a"), Confidentiality: pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL}},
+		happened{day0, &pb.TicketAccepted{}},
+		happened{day0, &pb.TicketDispatched{Lead: "d2", LeadPath: []string{"root", "d2"}, Co: []string{"d3"}}})
+	r := h.reader()
+	for _, c := range []struct {
+		scope view.Scope
+		want  int
+	}{
+		{view.Scope{}, 0}, {everyone, 4}, {view.Scope{Areas: []string{"a"}}, 2}, {view.Scope{Areas: []string{"c"}}, 3},
+		{view.Scope{Units: []string{"root"}}, 4}, {view.Scope{Units: []string{"d2"}}, 1}, {view.Scope{Units: []string{"d3"}}, 1},
+		{view.Scope{Units: []string{"d2"}, Areas: []string{"b"}}, 2},
+	} {
+		for _, filter := range []string{"", "open", "area = c", "area = c AND open", "next_by:* OR open"} {
+			if got := list(t, r, view.TicketQuery{Scope: c.scope, Filter: filter, PageSize: 1}); len(got) != c.want {
+				t.Errorf("%+v, %q: got %d tickets, want %d", c.scope, filter, len(got), c.want)
+			}
+		}
+	}
+}
+
+func TestBadListArgumentsAreRefusedByField(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	h.due(3, 0, 0, day0, day0.AddDate(0, 0, 5), "c", "a")
+	r := h.reader()
+	_, next, _, err := r.ListTickets(t.Context(), view.TicketQuery{Scope: everyone, PageSize: 1, Filter: "open"})
+	if err != nil || next == "" {
+		t.Fatal(next, err)
+	}
+	type q = view.TicketQuery
+	for _, c := range []struct {
+		q     q
+		field string
+	}{
+		{q{Filter: `colour = "red"`}, "filter"}, {q{Filter: `state = FLYING`}, "filter"}, {q{Filter: `state < CLOSED`}, "filter"},
+		{q{Filter: `(open`}, "filter"}, {q{Filter: `open)`}, "filter"}, {q{Filter: `no`}, "filter"}, {q{Filter: `no =`}, "filter"},
+		{q{Filter: `no = "a`}, "filter"}, {q{Filter: `close_by < yesterday`}, "filter"}, {q{Filter: `open AND`}, "filter"},
+		{q{Filter: `no = "a" ; DROP TABLE tickets_1`}, "filter"}, {q{Filter: "no = \"\xff\""}, "filter"},
+		{q{Filter: strings.Repeat("(", 30) + "open" + strings.Repeat(")", 30)}, "filter"}, {q{Filter: strings.Repeat("open ", 100)}, "filter"},
+		{q{Filter: strings.Repeat("x", 5000)}, "filter"}, {q{Filter: `no = "*a"`}, "filter"}, {q{Filter: `open = maybe`}, "filter"},
+		{q{OrderBy: "no"}, "order_by"}, {q{OrderBy: "next_by, no"}, "order_by"}, {q{OrderBy: "next_by sideways"}, "order_by"},
+		{q{PageSize: -1}, "page_size"}, {q{PageToken: "!"}, "page_token"}, {q{PageToken: "AAAA"}, "page_token"},
+		{q{PageToken: next}, "page_token"}, {q{PageToken: next, Filter: "open", OrderBy: "close_by"}, "page_token"},
+	} {
+		c.q.Scope = everyone
+		_, _, _, err := r.ListTickets(t.Context(), c.q)
+		refusal, ok := errors.AsType[*rule.Refusal](err)
+		if !ok || refusal.Field != c.field {
+			t.Errorf("%+v: got %v, want a refusal for %s", c.q, err, c.field)
+		}
+	}
+}
+
+func FuzzFilter(f *testing.F) {
+	h := newHistory(f)
+	h.due(1, 0, 0, day0, day0.AddDate(0, 0, 5), "c", "a")
+	r := h.reader()
+	for _, s := range []string{`open AND area = "c"`, `-(no = "a*" OR lead != b) close_by < 2026-01-01T00:00:00Z`, `state = CLOSED`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, filter string) {
+		_, _, _, err := r.ListTickets(t.Context(), view.TicketQuery{Scope: everyone, Filter: filter})
+		if _, refused := errors.AsType[*rule.Refusal](err); err != nil && !refused {
+			t.Errorf("%q: %v", filter, err)
+		}
+	})
+}
+
+func TestWhistlesAndWhoReportedIn(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	h.due(4, 0, 0, day0, day0.AddDate(0, 0, 5), "c", "d", "s")
+	by := day0.Add(24 * time.Hour)
+	parts := []*pb.Participant{
+		{Unit: "u1", Compulsory: true, ReportInBy: at(by), UnitPath: []string{"root", "u1"}},
+		{Unit: "u2", Compulsory: true, ReportInBy: at(by), UnitPath: []string{"root", "u2"}},
+		{Unit: "u3", ReportInBy: at(by), UnitPath: []string{"root", "u3"}},
+	}
+	h.record("whistle-1",
+		happened{day0, &pb.WhistleBlown{No: "W1", Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, Street: "st", Path: path("c", "d", "s"), Participants: parts}},
+		happened{day0.Add(time.Hour), &pb.WhistleIssued{Participants: parts}},
+		happened{by, &pb.ReportedIn{Unit: "u1", InTime: true}},
+		happened{by.Add(time.Second), &pb.ReportedIn{Unit: "u2", Convened: true}})
+	r := h.reader()
+	for _, c := range []struct {
+		metric, level, code string
+		num, den            int64
+	}{
+		{"M31", "street", "s", 1, 4}, {"M31", "all", "", 1, 4}, {"M33", "street", "s", 1, 2}, {"M33", "unit", "u1", 1, 1}, {"M33", "unit", "u2", 0, 1},
+		{"M33", "unit", "u3", 0, 0}, {"M33", "unit", "root", 1, 2}, {"M33", "city", "c", 1, 2},
+	} {
+		got, _, err := r.MetricOf(t.Context(), view.MetricQuery{Metric: c.metric, Level: c.level, Code: c.code, From: day0, To: day0.AddDate(0, 0, 7), At: day0.AddDate(0, 0, 7)})
+		if err != nil || got.Numerator != c.num || got.GetDenominator() != c.den {
+			t.Errorf("%s of %s %s: got %v, %v, want %d/%d", c.metric, c.level, c.code, got, err, c.num, c.den)
+		}
+	}
+	for filter, want := range map[string]int{
+		"": 1, "open": 1, "NOT open": 0, "unit = u2": 1, "unit = root": 0, "area = d": 1, "area = x": 0, "state = CONVENED": 1, "kind = TOUGH": 0, "street = st": 1,
+		"blown_at < 2026-03-02T00:00:00Z": 1,
+	} {
+		got, _, _, err := r.ListWhistles(t.Context(), view.WhistleQuery{Scope: everyone, Filter: filter})
+		if err != nil || len(got) != want {
+			t.Errorf("%q: got %v, %v, want %d whistles", filter, got, err, want)
+		}
+	}
+	for _, c := range []struct {
+		scope view.Scope
+		want  int
+	}{{view.Scope{}, 0}, {view.Scope{Units: []string{"u1"}}, 1}, {view.Scope{Units: []string{"u9"}}, 0}, {view.Scope{Areas: []string{"d"}}, 1}} {
+		got, _, _, err := r.ListWhistles(t.Context(), view.WhistleQuery{Scope: c.scope})
+		if err != nil || len(got) != c.want {
+			t.Errorf("%+v: got %v, %v, want %d whistles", c.scope, got, err, c.want)
+		}
+	}
+}
