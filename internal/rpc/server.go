@@ -58,6 +58,9 @@ type Config struct {
 // refusal has the form of all others.
 const hardLimit = 2 * MaxMessage
 
+// workers is how many calls are handled without a goroutine of their own.
+const workers = 256
+
 // New makes a server. The caller serves it on listeners and stops it.
 func New(c Config) *grpc.Server {
 	return newServer(c, c.register)
@@ -88,6 +91,8 @@ func newServer(c Config, register func(grpc.ServiceRegistrar, *interceptor)) *gr
 		grpc.MaxHeaderListSize(16 << 10),
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.WaitForHandlers(true),
+		// A handler's stack has to grow some times before it holds a command. Workers that stay save that of each call.
+		grpc.NumStreamWorkers(workers),
 		// A caller that goes silent is noticed within a minute and a half; one that pings more often than this is a fault of its own.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
