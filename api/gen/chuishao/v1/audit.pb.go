@@ -37,8 +37,10 @@ type StreamHistoryRequest struct {
 	RecordedTo   *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=recorded_to,json=recordedTo,proto3" json:"recorded_to,omitempty"`
 	// Events that occurred at or before.
 	OccurredUntil *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=occurred_until,json=occurredUntil,proto3" json:"occurred_until,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,8,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *StreamHistoryRequest) Reset() {
@@ -118,6 +120,13 @@ func (x *StreamHistoryRequest) GetOccurredUntil() *timestamppb.Timestamp {
 		return x.OccurredUntil
 	}
 	return nil
+}
+
+func (x *StreamHistoryRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
 }
 
 // HistoryEvent is a recorded event.
@@ -279,9 +288,11 @@ type GetTicketAsOfRequest struct {
 	// Facts that occurred at or before it. Unset: all.
 	AsOf *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	// Only what had been recorded up to this log position. Empty: all.
-	KnownAt       string `protobuf:"bytes,3,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	KnownAt string `protobuf:"bytes,3,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *GetTicketAsOfRequest) Reset() {
@@ -331,6 +342,13 @@ func (x *GetTicketAsOfRequest) GetAsOf() *timestamppb.Timestamp {
 func (x *GetTicketAsOfRequest) GetKnownAt() string {
 	if x != nil {
 		return x.KnownAt
+	}
+	return ""
+}
+
+func (x *GetTicketAsOfRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
 	}
 	return ""
 }
@@ -736,7 +754,7 @@ var File_chuishao_v1_audit_proto protoreflect.FileDescriptor
 
 const file_chuishao_v1_audit_proto_rawDesc = "" +
 	"\n" +
-	"\x17chuishao/v1/audit.proto\x12\vchuishao.v1\x1a\x17chuishao/v1/terms.proto\x1a\x18chuishao/v1/ticket.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x02\n" +
+	"\x17chuishao/v1/audit.proto\x12\vchuishao.v1\x1a\x17chuishao/v1/terms.proto\x1a\x18chuishao/v1/ticket.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x02\n" +
 	"\x14StreamHistoryRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04area\x18\x02 \x01(\tR\x04area\x12\x14\n" +
@@ -745,7 +763,8 @@ const file_chuishao_v1_audit_proto_rawDesc = "" +
 	"\rrecorded_from\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\frecordedFrom\x12;\n" +
 	"\vrecorded_to\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"recordedTo\x12A\n" +
-	"\x0eoccurred_until\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\roccurredUntil\"\xb0\x03\n" +
+	"\x0eoccurred_until\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\roccurredUntil\x122\n" +
+	"\x15min_consistency_token\x18\b \x01(\tR\x13minConsistencyToken\"\xb0\x03\n" +
 	"\fHistoryEvent\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x18\n" +
@@ -764,11 +783,12 @@ const file_chuishao_v1_audit_proto_rawDesc = "" +
 	"\x04meta\x18\v \x01(\fR\x04meta\x12\x12\n" +
 	"\x04data\x18\f \x01(\fR\x04data\x12\x12\n" +
 	"\x04json\x18\r \x01(\tR\x04json\x12\x12\n" +
-	"\x04hash\x18\x0e \x01(\tR\x04hash\"v\n" +
+	"\x04hash\x18\x0e \x01(\tR\x04hash\"\xaa\x01\n" +
 	"\x14GetTicketAsOfRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\x05as_of\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x19\n" +
-	"\bknown_at\x18\x03 \x01(\tR\aknownAt\"9\n" +
+	"\bknown_at\x18\x03 \x01(\tR\aknownAt\x122\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"9\n" +
 	"\x14VerifyHistoryRequest\x12!\n" +
 	"\fhistory_only\x18\x01 \x01(\bR\vhistoryOnly\"\x91\x01\n" +
 	"\x15VerifyHistoryResponse\x12\x16\n" +

@@ -258,9 +258,11 @@ func (x *RegistryFault) GetMessage() string {
 }
 
 type GetRegistryRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,1,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *GetRegistryRequest) Reset() {
@@ -291,6 +293,13 @@ func (x *GetRegistryRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use GetRegistryRequest.ProtoReflect.Descriptor instead.
 func (*GetRegistryRequest) Descriptor() ([]byte, []int) {
 	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetRegistryRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
 }
 
 type Registry struct {
@@ -383,10 +392,12 @@ type ListAreasRequest struct {
 	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Only areas below this one, at any depth.
-	Ancestor      string `protobuf:"bytes,3,opt,name=ancestor,proto3" json:"ancestor,omitempty"`
-	Level         string `protobuf:"bytes,4,opt,name=level,proto3" json:"level,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Ancestor string `protobuf:"bytes,3,opt,name=ancestor,proto3" json:"ancestor,omitempty"`
+	Level    string `protobuf:"bytes,4,opt,name=level,proto3" json:"level,omitempty"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,5,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *ListAreasRequest) Reset() {
@@ -443,6 +454,13 @@ func (x *ListAreasRequest) GetAncestor() string {
 func (x *ListAreasRequest) GetLevel() string {
 	if x != nil {
 		return x.Level
+	}
+	return ""
+}
+
+func (x *ListAreasRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
 	}
 	return ""
 }
@@ -505,9 +523,11 @@ type ListUnitsRequest struct {
 	PageToken string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	Ancestor  string                 `protobuf:"bytes,3,opt,name=ancestor,proto3" json:"ancestor,omitempty"`
 	// Only units anchored at this area.
-	Area          string `protobuf:"bytes,4,opt,name=area,proto3" json:"area,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Area string `protobuf:"bytes,4,opt,name=area,proto3" json:"area,omitempty"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,5,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *ListUnitsRequest) Reset() {
@@ -568,6 +588,13 @@ func (x *ListUnitsRequest) GetArea() string {
 	return ""
 }
 
+func (x *ListUnitsRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
 type ListUnitsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Units         []*Unit                `protobuf:"bytes,1,rep,name=units,proto3" json:"units,omitempty"`
@@ -621,11 +648,13 @@ func (x *ListUnitsResponse) GetNextPageToken() string {
 }
 
 type ListCategoriesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	PageSize      int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	PageToken     string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	PageSize  int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,3,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *ListCategoriesRequest) Reset() {
@@ -668,6 +697,13 @@ func (x *ListCategoriesRequest) GetPageSize() int32 {
 func (x *ListCategoriesRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListCategoriesRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
 	}
 	return ""
 }
@@ -751,8 +787,9 @@ const file_chuishao_v1_registry_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x12\n" +
 	"\x04code\x18\x03 \x01(\tR\x04code\x12\x18\n" +
-	"\amessage\x18\x04 \x01(\tR\amessage\"\x14\n" +
-	"\x12GetRegistryRequest\"\xd7\x01\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\"H\n" +
+	"\x12GetRegistryRequest\x122\n" +
+	"\x15min_consistency_token\x18\x01 \x01(\tR\x13minConsistencyToken\"\xd7\x01\n" +
 	"\bRegistry\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12*\n" +
 	"\x06levels\x18\x02 \x03(\v2\x12.chuishao.v1.LevelR\x06levels\x12\x14\n" +
@@ -762,29 +799,32 @@ const file_chuishao_v1_registry_proto_rawDesc = "" +
 	"categories\x18\x05 \x01(\rR\n" +
 	"categories\x129\n" +
 	"\n" +
-	"valid_from\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\"\x80\x01\n" +
+	"valid_from\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\"\xb4\x01\n" +
 	"\x10ListAreasRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1a\n" +
 	"\bancestor\x18\x03 \x01(\tR\bancestor\x12\x14\n" +
-	"\x05level\x18\x04 \x01(\tR\x05level\"d\n" +
+	"\x05level\x18\x04 \x01(\tR\x05level\x122\n" +
+	"\x15min_consistency_token\x18\x05 \x01(\tR\x13minConsistencyToken\"d\n" +
 	"\x11ListAreasResponse\x12'\n" +
 	"\x05areas\x18\x01 \x03(\v2\x11.chuishao.v1.AreaR\x05areas\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"~\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb2\x01\n" +
 	"\x10ListUnitsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1a\n" +
 	"\bancestor\x18\x03 \x01(\tR\bancestor\x12\x12\n" +
-	"\x04area\x18\x04 \x01(\tR\x04area\"d\n" +
+	"\x04area\x18\x04 \x01(\tR\x04area\x122\n" +
+	"\x15min_consistency_token\x18\x05 \x01(\tR\x13minConsistencyToken\"d\n" +
 	"\x11ListUnitsResponse\x12'\n" +
 	"\x05units\x18\x01 \x03(\v2\x11.chuishao.v1.UnitR\x05units\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"S\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x87\x01\n" +
 	"\x15ListCategoriesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"w\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x122\n" +
+	"\x15min_consistency_token\x18\x03 \x01(\tR\x13minConsistencyToken\"w\n" +
 	"\x16ListCategoriesResponse\x125\n" +
 	"\n" +
 	"categories\x18\x01 \x03(\v2\x15.chuishao.v1.CategoryR\n" +

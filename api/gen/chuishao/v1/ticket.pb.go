@@ -2183,9 +2183,11 @@ func (x *VoidTicketRequest) GetConfirmation() Confirmation {
 type GetTicketRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "tickets/{ticket}".
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,2,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *GetTicketRequest) Reset() {
@@ -2221,6 +2223,13 @@ func (*GetTicketRequest) Descriptor() ([]byte, []int) {
 func (x *GetTicketRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *GetTicketRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
 	}
 	return ""
 }
@@ -3011,9 +3020,10 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"occurredAt\x12:\n" +
 	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12=\n" +
 	"\fconfirmation\x18\n" +
-	" \x01(\x0e2\x19.chuishao.v1.ConfirmationR\fconfirmation\"&\n" +
+	" \x01(\x0e2\x19.chuishao.v1.ConfirmationR\fconfirmation\"Z\n" +
 	"\x10GetTicketRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\x8d\x02\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x122\n" +
+	"\x15min_consistency_token\x18\x02 \x01(\tR\x13minConsistencyToken\"\x8d\x02\n" +
 	"\x15RevealIdentityRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +

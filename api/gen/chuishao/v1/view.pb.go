@@ -1505,9 +1505,11 @@ type ListTimelineRequest struct {
 	PageSize  int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	PageToken string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// "tickets/{ticket}" or "whistles/{whistle}".
-	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *ListTimelineRequest) Reset() {
@@ -1557,6 +1559,13 @@ func (x *ListTimelineRequest) GetPageToken() string {
 func (x *ListTimelineRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *ListTimelineRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
 	}
 	return ""
 }
@@ -2046,11 +2055,13 @@ func (x *ListWhistlesResponse) GetConsistencyToken() string {
 }
 
 type WatchClosureRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Level         string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
-	Code          string                 `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Level string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
+	Code  string                 `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,3,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *WatchClosureRequest) Reset() {
@@ -2093,6 +2104,13 @@ func (x *WatchClosureRequest) GetLevel() string {
 func (x *WatchClosureRequest) GetCode() string {
 	if x != nil {
 		return x.Code
+	}
+	return ""
+}
+
+func (x *WatchClosureRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
 	}
 	return ""
 }
@@ -2461,12 +2479,13 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x13ListTicketsResponse\x120\n" +
 	"\atickets\x18\x01 \x03(\v2\x16.chuishao.v1.TicketRowR\atickets\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
-	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"e\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\x99\x01\n" +
 	"\x13ListTimelineRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"\xe8\x02\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x122\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"\xe8\x02\n" +
 	"\rTimelineEntry\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12;\n" +
 	"\voccurred_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -2513,10 +2532,11 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x14ListWhistlesResponse\x123\n" +
 	"\bwhistles\x18\x01 \x03(\v2\x17.chuishao.v1.WhistleRowR\bwhistles\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
-	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"?\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"s\n" +
 	"\x13WatchClosureRequest\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\x12\x12\n" +
-	"\x04code\x18\x02 \x01(\tR\x04code\"\x9f\x01\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\x122\n" +
+	"\x15min_consistency_token\x18\x03 \x01(\tR\x13minConsistencyToken\"\x9f\x01\n" +
 	"\x14WatchClosureResponse\x12)\n" +
 	"\x03row\x18\x01 \x01(\v2\x17.chuishao.v1.ClosureRowR\x03row\x12/\n" +
 	"\x05as_of\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12+\n" +

@@ -1129,10 +1129,12 @@ func (x *CloseWhistleRequest) GetParticulars() *Particulars {
 }
 
 type GetWhistleRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,2,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *GetWhistleRequest) Reset() {
@@ -1168,6 +1170,13 @@ func (*GetWhistleRequest) Descriptor() ([]byte, []int) {
 func (x *GetWhistleRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *GetWhistleRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
 	}
 	return ""
 }
@@ -1613,9 +1622,10 @@ const file_chuishao_v1_whistle_proto_rawDesc = "" +
 	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
 	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"occurredAt\x12:\n" +
-	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"'\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"[\n" +
 	"\x11GetWhistleRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"\x94\x06\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x122\n" +
+	"\x15min_consistency_token\x18\x02 \x01(\tR\x13minConsistencyToken\"\x94\x06\n" +
 	"\aWhistle\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02no\x18\x02 \x01(\tR\x02no\x12\x12\n" +
