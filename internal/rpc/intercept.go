@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
@@ -23,6 +24,7 @@ type interceptor struct {
 	codec   *codec
 	log     *slog.Logger
 	metrics *Metrics
+	store   eventstore.Store // nil: nothing is asked of a history
 }
 
 // ours begins the names of this contract's messages; those of health and reflection have no rules of ours.
@@ -69,6 +71,9 @@ func (i *interceptor) handle(ctx context.Context, req any, info *grpc.UnaryServe
 		ctx = context.WithValue(ctx, actorKey{}, actor)
 	}
 	if err := i.check(req); err != nil {
+		return nil, err
+	}
+	if err := i.reached(ctx, req); err != nil {
 		return nil, err
 	}
 	return handler(ctx, req)
@@ -139,7 +144,10 @@ func (s *checkedStream) RecvMsg(m any) error {
 	if err := s.reauthenticate(); err != nil {
 		return err
 	}
-	return s.i.check(m)
+	if err := s.i.check(m); err != nil {
+		return err
+	}
+	return s.i.reached(s.ctx, m)
 }
 
 // SendMsg sends a message.

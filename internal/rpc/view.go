@@ -31,34 +31,22 @@ type viewService struct {
 	stopping  <-chan struct{}
 }
 
-const (
-	// longestWait is how long a query waits for a view if its call has no deadline.
-	longestWait = 10 * time.Second
-	// toAnswer is what of a call's time is kept for its answer, where there is as much.
-	toAnswer = 100 * time.Millisecond
-)
-
 // wait waits until the views have seen what the token stands for.
 func (s viewService) wait(ctx context.Context, token string, views ...string) error {
 	position, err := ParseToken("min_consistency_token", token)
 	if err != nil || position == 0 {
 		return err
 	}
-	limit := longestWait
-	if deadline, ok := ctx.Deadline(); ok {
-		left := time.Until(deadline)
-		limit = left - min(left/10, toAnswer)
-	}
-	waiting, cancel := context.WithTimeout(ctx, limit)
+	within, cancel := waiting(ctx)
 	defer cancel()
-	err = s.projector.WaitFor(waiting, position, views...)
+	err = s.projector.WaitFor(within, position, views...)
 	stopped := new(projector.StoppedError)
 	switch {
 	case errors.As(err, &stopped):
 		return &rule.Refusal{Reason: ViewBehind, Field: "min_consistency_token", Message: fmt.Sprintf("view %s has stopped before that position", stopped.View)}
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case waiting.Err() != nil && err != nil:
+	case within.Err() != nil && err != nil:
 		return &rule.Refusal{Reason: ViewBehind, Field: "min_consistency_token", Message: "the view has not come that far within the call's time"}
 	}
 	return err

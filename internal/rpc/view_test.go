@@ -164,6 +164,31 @@ func TestAQuerySeesTheCommandWhoseTokenItIsGiven(t *testing.T) {
 // refusalOf leaves out the answer.
 func refusalOf[T any](_ T, err error) error { return err }
 
+func TestAQueryOfTheHistoryWaitsForItsTokenToo(t *testing.T) {
+	t.Parallel()
+	city := dispatchtest.Open(t)
+	c := Config{DevActor: true, Dispatcher: city.Dispatcher}
+	tickets := pb.NewTicketServiceClient(serve(t, c, c.register))
+	agent := acting(t.Context(), dispatchtest.CityCentre, "AGENT,DISPATCHER")
+	reported, err := tickets.ReportTicket(agent, matter("r-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tickets.GetTicket(agent, &pb.GetTicketRequest{Name: reported.Name, MinConsistencyToken: reported.ConsistencyToken}); err != nil {
+		t.Error(err)
+	}
+	hurried, cancel := context.WithTimeout(agent, 300*time.Millisecond)
+	defer cancel()
+	_, err = tickets.GetTicket(hurried, &pb.GetTicketRequest{Name: reported.Name, MinConsistencyToken: Token(1 << 40)})
+	if info, _ := details(t, err, codes.Unavailable); info.Reason != "VIEW_BEHIND" {
+		t.Errorf("got %v; want VIEW_BEHIND", err)
+	}
+	_, err = tickets.GetTicket(agent, &pb.GetTicketRequest{Name: reported.Name, MinConsistencyToken: "!"})
+	if info, _ := details(t, err, codes.InvalidArgument); info.Metadata["field"] != "min_consistency_token" {
+		t.Errorf("got %v; want the field named", err)
+	}
+}
+
 func TestAWatchTellsOfChangesAndEndsWhenTheServerStops(t *testing.T) {
 	t.Parallel()
 	city := dispatchtest.Open(t)
