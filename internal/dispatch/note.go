@@ -47,7 +47,11 @@ func (d *Dispatcher) noteRefusal(ctx context.Context, stream string, version eve
 		return err
 	}
 	noteID := fmt.Sprintf("refused/%x", sha256.Sum256(fmt.Appendf(content, "\x00%s\x00%s", r.Actor.Person, r.Actor.Unit)))
-	if _, noted := d.note(ctx, stream, r.Actor, 0, noteID, note); noted != nil {
+	var role pb.Role
+	if len(r.Actor.Roles) > 0 {
+		role = r.Actor.Roles[0]
+	}
+	if _, noted := d.note(ctx, stream, r.Actor, role, noteID, note); noted != nil {
 		return fmt.Errorf("note a refusal beside %s: %w", stream, noted)
 	}
 	return err
