@@ -1,0 +1,284 @@
+package scenario_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/examples/wuxi"
+	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/registry"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/scenario"
+	"github.com/chuishao/dispatch/internal/ticket"
+	"github.com/chuishao/dispatch/internal/whistle"
+)
+
+func load(t testing.TB) *scenario.Corpus {
+	t.Helper()
+	c, err := scenario.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestTheRulesKeepWhatTheScenariosPromise(t *testing.T) {
+	t.Parallel()
+	c := load(t)
+	for i := range c.Scenarios {
+		s := &c.Scenarios[i]
+		if s.Beyond != "" {
+			continue
+		}
+		t.Run(s.File+"/"+s.Name, func(t *testing.T) {
+			t.Parallel()
+			if err := c.Play(t.Context(), newRules(), s, "s"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestTheWritePathKeepsWhatTheScenariosPromise(t *testing.T) {
+	t.Parallel()
+	c := load(t)
+	city := dispatchtest.Open(t)
+	for i := range c.Scenarios {
+		s := &c.Scenarios[i]
+		t.Run(s.File+"/"+s.Name, func(t *testing.T) { // one after another: they share a clock
+			if err := c.Play(t.Context(), &written{city}, s, fmt.Sprint(i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestScenariosHaveNamesOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, s := range load(t).Scenarios {
+		if s.Name == "" || seen[s.Name] {
+			t.Errorf("%s: %q", s.File, s.Name)
+		}
+		seen[s.Name] = true
+	}
+}
+
+// snapshot is the example city's registry, as dispatchtest loads it.
+var snapshot = sync.OnceValue(func() *registry.Snapshot {
+	content, faults := registry.ReadDir(wuxi.Files)
+	if len(faults) > 0 {
+		panic(fmt.Sprint(faults))
+	}
+	return registry.NewSnapshot("wuxi-1", dispatchtest.Start.AddDate(-10, 0, 0), content.Pieces(), nil)
+})
+
+// rules plays on the rules alone: nothing is stored.
+type rules struct {
+	tickets  map[string]ticket.State
+	whistles map[string]whistle.State
+	meta     *pb.EventMeta
+	events   []recorded
+}
+
+// recorded is an event with the stream it belongs to.
+type recorded struct {
+	stream string
+	event  proto.Message
+}
+
+func newRules() *rules {
+	return &rules{tickets: map[string]ticket.State{}, whistles: map[string]whistle.State{}}
+}
+
+// Do is a scenario.Player's.
+func (r *rules) Do(_ context.Context, at time.Time, by rule.Actor, command proto.Message) (scenario.Outcome, error) {
+	a := &rule.Asked{
+		Actor: by, At: at.UTC(), OccurredAt: at.UTC(), Registry: snapshot(), Calendar: calendar.Default(), Profile: calendar.DefaultProfile(), No: "No",
+	}
+	if c, ok := command.(interface{ GetOccurredAt() *timestamppb.Timestamp }); ok && c.GetOccurredAt() != nil {
+		a.OccurredAt, a.Backdated = c.GetOccurredAt().AsTime(), true
+	}
+	_, a.Imported = command.(*pb.ImportRecordRequest)
+	if c, ok := command.(interface{ GetParticulars() *pb.Particulars }); ok && c.GetParticulars() != nil {
+		a.Sealed = &pb.Sealed{Subject: "s", Box: []byte{1}}
+	}
+	if isWhistle(command) {
+		return r.whistle(a, command)
+	}
+	return r.ticket(a, command)
+}
+
+func isWhistle(command proto.Message) bool {
+	return command.ProtoReflect().Descriptor().ParentFile().Path() == "chuishao/v1/whistle.proto"
+}
+
+func id(key string) string { return uuid.NewSHA1(uuid.Nil, []byte(key)).String() }
+
+func (r *rules) ticket(a *rule.Asked, command proto.Message) (scenario.Outcome, error) {
+	var name string
+	switch c := command.(type) {
+	case *pb.ReportTicketRequest:
+		name = "tickets/" + id(c.Source+c.SourceRef)
+		if c.SourceRef == "" {
+			name = "tickets/" + id(c.RequestId)
+		}
+	case *pb.ImportRecordRequest:
+		name = "tickets/" + id(c.Source+c.SourceRef)
+	case interface{ GetName() string }:
+		name = c.GetName()
+	}
+	return r.decideTicket(a, name, command)
+}
+
+func (r *rules) decideTicket(a *rule.Asked, name string, command proto.Message) (scenario.Outcome, error) {
+	s := r.tickets[name]
+	events, err := ticket.Decide(s, a, command)
+	if err != nil {
+		return scenario.Outcome{}, err
+	}
+	out := scenario.Outcome{Name: name, Repeated: len(events) == 0}
+	for _, e := range events {
+		meta := r.envelope(a)
+		if l, ok := e.(rule.Later); ok {
+			e, meta.OccurredAt = l.Message, timestamppb.New(l.OccurredAt)
+		}
+		out.Events = append(out.Events, e)
+		if _, ok := e.(*pb.IdentityRevealed); ok {
+			continue
+		}
+		before := s
+		if s, err = ticket.Evolve(s, meta, e); err != nil {
+			return out, err
+		}
+		if err := ticket.CheckInvariants(before, s, meta, e); err != nil {
+			return out, err
+		}
+		r.events = append(r.events, recorded{name, e})
+	}
+	r.tickets[name] = s
+	out.State = s.State.String()
+	return out, nil
+}
+
+func (r *rules) envelope(a *rule.Asked) *pb.EventMeta {
+	return &pb.EventMeta{
+		OccurredAt: timestamppb.New(a.OccurredAt), RecordedAt: timestamppb.New(a.At),
+		Actor: &pb.Actor{Person: a.Actor.Person, Role: a.Acting, Unit: a.Actor.Unit},
+	}
+}
+
+func (r *rules) whistle(a *rule.Asked, command proto.Message) (scenario.Outcome, error) {
+	name := command.(interface{ GetName() string }).GetName()
+	if c, ok := command.(*pb.BlowWhistleRequest); ok && name == "" {
+		name = "whistles/" + id(c.RequestId)
+	}
+	s := r.whistles[name]
+	a.Linked = map[string]*pb.Ticket{}
+	for n, t := range r.tickets {
+		tid := strings.TrimPrefix(n, "tickets/")
+		a.Linked[tid] = t.Message(tid)
+	}
+	events, err := whistle.Decide(s, a, command)
+	if err != nil {
+		return scenario.Outcome{}, err
+	}
+	out := scenario.Outcome{Name: name, Events: events, Repeated: len(events) == 0}
+	for _, e := range events {
+		before := s
+		if s, err = whistle.Evolve(s, r.envelope(a), e); err != nil {
+			return out, err
+		}
+		if err := whistle.CheckInvariants(before, s, r.envelope(a), e); err != nil {
+			return out, err
+		}
+		r.events = append(r.events, recorded{name, e})
+	}
+	r.whistles[name] = s
+	out.State = s.State.String()
+	return out, r.tell(a, strings.TrimPrefix(name, "whistles/"), s)
+}
+
+// tell lets the tickets of a whistle know, as the policy does.
+func (r *rules) tell(a *rule.Asked, id string, s whistle.State) error {
+	var word proto.Message
+	switch {
+	case whistle.Ended(s.State):
+		word = &pb.WhistleSettled{Whistle: id, Outcome: s.State}
+	case s.State == pb.WhistleState_WHISTLE_STATE_BLOWN, s.State == pb.WhistleState_WHISTLE_STATE_ISSUED:
+		word = &pb.WhistleLinked{Whistle: id}
+	default:
+		return nil
+	}
+	policy := *a
+	policy.Actor, policy.Sealed = rule.Actor{Person: "policy", Roles: []pb.Role{pb.Role_ROLE_SYSTEM}}, nil
+	for _, t := range s.Tickets {
+		if _, err := r.decideTicket(&policy, "tickets/"+t, word); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// written plays through the one write path, on the embedded store.
+type written struct{ *dispatchtest.City }
+
+// Do is a scenario.Player's.
+func (w *written) Do(ctx context.Context, at time.Time, by rule.Actor, command proto.Message) (scenario.Outcome, error) {
+	w.Clock.Set(at)
+	var (
+		out    scenario.Outcome
+		result dispatch.Result
+		err    error
+	)
+	id := command.(interface{ GetRequestId() string }).GetRequestId()
+	request := dispatch.Request{Actor: by, Command: command}
+	stream := ""
+	switch c := command.(type) {
+	case *pb.RevealIdentityRequest:
+		_, result, err = w.Reveal(ctx, by, c)
+		out.Name, stream = c.Name, result.Stream
+	default:
+		if isWhistle(command) {
+			var s whistle.State
+			s, result, err = w.Whistle(ctx, request)
+			out.Name, out.State = "whistles/"+dispatch.ID(result.Stream), s.State.String()
+		} else {
+			var s ticket.State
+			s, result, err = w.Ticket(ctx, request)
+			out.Name, out.State = "tickets/"+dispatch.ID(result.Stream), s.State.String()
+		}
+		stream = result.Stream
+	}
+	if err != nil {
+		return scenario.Outcome{}, err
+	}
+	if out.Repeated = result.Repeated; out.Repeated {
+		return out, nil
+	}
+	for r, err := range w.Store.ReadStream(ctx, stream, 0) {
+		if err != nil {
+			return out, err
+		}
+		e, err := event.Decode(r)
+		if err != nil {
+			return out, err
+		}
+		if e.Meta.RequestId == id || strings.HasPrefix(e.Meta.RequestId, id+"@") {
+			out.Events = append(out.Events, e.Event)
+		}
+	}
+	return out, nil
+}
