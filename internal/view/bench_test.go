@@ -70,7 +70,7 @@ func BenchmarkCity(b *testing.B) {
 	}
 	defer db.Close()
 	r := view.NewReader(db, store)
-	span := time.Duration(tickets) * 24 * time.Hour / 10_000
+	span := time.Duration(tickets) * (24 * time.Hour / 10_000)
 	rnd := rand.New(rand.NewPCG(3, 3))
 	when := func() time.Time { return day0.Add(time.Duration(rnd.Int64N(int64(span)))) }
 	measure := func(what string, n int, do func() error) {

@@ -146,20 +146,3 @@ func (m *nodes) save() error {
 	}
 	return nil
 }
-
-// load reads all nodes of a level, or all there are for the empty level.
-func (m *nodes) load(level string) error {
-	query, args := "SELECT "+nodeColumns+" FROM closure_node_1", []any(nil)
-	if level != "" {
-		query, args = query+" WHERE level = $1", []any{level}
-	}
-	for row, err := range m.tx.Query(query, args...) {
-		if err != nil {
-			return err
-		}
-		if n := readNode(row); m.byID[n.id] == nil {
-			m.keep(n)
-		}
-	}
-	return nil
-}

@@ -71,8 +71,8 @@ func Tickets() projector.View {
 		Indexes: []string{
 			`CREATE INDEX tickets_1_next ON tickets_1 (closed, next_by, ticket)`,
 			`CREATE INDEX tickets_1_reported ON tickets_1 (closed, reported_at, ticket)`,
-			`CREATE INDEX tickets_1_handle ON tickets_1 (handle_by, ticket) WHERE closed = 0`,
-			`CREATE INDEX tickets_1_close ON tickets_1 (close_by, ticket) WHERE closed = 0`,
+			`CREATE INDEX tickets_1_handle ON tickets_1 (closed, handle_by, ticket)`,
+			`CREATE INDEX tickets_1_close ON tickets_1 (closed, close_by, ticket)`,
 			`CREATE INDEX tickets_1_lead ON tickets_1 (lead, closed, next_by, ticket)`,
 			`CREATE INDEX tickets_1_path ON tickets_1 (path, closed)`,
 			`CREATE INDEX tickets_1_units ON tickets_1 (units, closed)`,
