@@ -1,0 +1,104 @@
+package dispatch_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/audit"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/registry"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/ticket"
+	"github.com/chuishao/dispatch/internal/whistle"
+)
+
+func message(t *testing.T, name protoreflect.FullName) proto.Message {
+	t.Helper()
+	typ, err := protoregistry.GlobalTypes.FindMessageByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return typ.New().Interface()
+}
+
+func TestEveryEventIsOfExactlyOneKindOfStream(t *testing.T) {
+	t.Parallel()
+	for _, typ := range event.Types() {
+		e := message(t, protoreflect.FullName("chuishao.v1."+typ))
+		_, ofTicket := ticket.Evolve(ticket.State{}, &pb.EventMeta{}, e)
+		_, ofWhistle := whistle.Evolve(whistle.State{}, &pb.EventMeta{}, e)
+		_, ofNotes := audit.Evolve(audit.State{}, &pb.EventMeta{}, e)
+		_, ofRegistry := registry.Evolve(registry.State{}, &pb.EventMeta{}, e)
+		n := 0
+		for _, err := range []error{ofTicket, ofWhistle, ofNotes} {
+			if err == nil {
+				n++
+			}
+		}
+		// An empty event of the registry does not follow, but it is one.
+		if ofRegistry == nil || strings.HasPrefix(typ, "Registry") {
+			n++
+		}
+		if n != 1 {
+			t.Errorf("%s is understood by %d kinds of streams, want 1", typ, n)
+		}
+	}
+}
+
+func TestEveryEventOfAStreamHasItsInvariants(t *testing.T) {
+	t.Parallel()
+	for _, typ := range event.Types() {
+		e := message(t, protoreflect.FullName("chuishao.v1."+typ))
+		if _, err := ticket.Evolve(ticket.State{}, &pb.EventMeta{}, e); err == nil {
+			if err := ticket.CheckInvariants(ticket.State{}, ticket.State{}, &pb.EventMeta{}, e); err == nil || strings.Contains(err.Error(), "is no event") {
+				t.Errorf("%s: got %v for an event that changed nothing", typ, err)
+			}
+		}
+		if _, err := whistle.Evolve(whistle.State{}, &pb.EventMeta{}, e); err == nil {
+			if err := whistle.CheckInvariants(whistle.State{}, whistle.State{}, &pb.EventMeta{}, e); err == nil || strings.Contains(err.Error(), "is no event") {
+				t.Errorf("%s: got %v for an event that changed nothing", typ, err)
+			}
+		}
+	}
+}
+
+func TestEveryCommandOfTheContractHasARule(t *testing.T) {
+	t.Parallel()
+	decide := map[protoreflect.Name]func(proto.Message) error{
+		"TicketService": func(c proto.Message) error {
+			_, err := ticket.Decide(ticket.State{State: pb.TicketState_TICKET_STATE_REPORTED}, &rule.Asked{}, c)
+			return err
+		},
+		"WhistleService": func(c proto.Message) error {
+			_, err := whistle.Decide(whistle.State{State: pb.WhistleState_WHISTLE_STATE_BLOWN}, &rule.Asked{}, c)
+			return err
+		},
+	}
+	for _, file := range []protoreflect.FileDescriptor{pb.File_chuishao_v1_ticket_proto, pb.File_chuishao_v1_whistle_proto} {
+		for i := range file.Services().Len() {
+			service := file.Services().Get(i)
+			if decide[service.Name()] == nil {
+				t.Fatalf("no rules for %s", service.Name())
+			}
+			for j := range service.Methods().Len() {
+				m := service.Methods().Get(j)
+				if m.Input().Fields().ByName("request_id") == nil {
+					if !strings.HasPrefix(string(m.Name()), "Get") && m.Name() != "IntakeTickets" {
+						t.Errorf("%s is neither a query nor a command with a request id", m.FullName())
+					}
+					continue
+				}
+				err := decide[service.Name()](message(t, m.Input().FullName()))
+				if refused := new(rule.Refusal); err != nil && !errors.As(err, &refused) {
+					t.Errorf("%s: %v", m.FullName(), err)
+				}
+			}
+		}
+	}
+}
