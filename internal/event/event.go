@@ -116,7 +116,7 @@ func Verify(prev Hash, r *eventstore.Recorded) (Hash, error) {
 
 // link hashes everything an event is, each part led by its length so that no two events hash the same bytes.
 func link(prev Hash, stream string, version eventstore.Version, e *eventstore.Event, head []byte) Hash {
-	buf := make([]byte, 0, sha256.Size+len(stream)+len(e.Type)+len(head)+len(e.Data)+32)
+	buf := make([]byte, 0, 2048) // most events fit, and then it is no allocation
 	buf = append(buf, prev[:]...)
 	buf = binary.AppendUvarint(buf, uint64(len(stream)))
 	buf = append(buf, stream...)
