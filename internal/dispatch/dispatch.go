@@ -70,7 +70,9 @@ func New(ctx context.Context, store eventstore.Store, keys *privacy.Keys, o Opti
 		cached = 20_000
 	}
 	d.tickets = newStreams(cached, ticket.Decide, ticket.Evolve)
+	d.tickets.subject = func(s ticket.State) string { return s.Subject }
 	d.whistles = newStreams(max(cached/8, 1), whistle.Decide, whistle.Evolve)
+	d.whistles.subject = func(s whistle.State) string { return s.Subject }
 	d.notes = newStreams(max(cached/8, 1), audit.Decide, audit.Evolve)
 	d.registry.streams = newStreams(1, registry.Decide, registry.Evolve)
 	if err := d.RefreshRegistry(ctx); err != nil {
@@ -112,6 +114,8 @@ type streams[S any] struct {
 	decide func(S, *rule.Asked, proto.Message) ([]proto.Message, error)
 	evolve func(S, *pb.EventMeta, proto.Message) (S, error)
 	cache  *lru.Cache[string, folded[S]]
+	// subject is whose key seals what is said on a stream; nobody's in particular for kinds that leave it out.
+	subject func(S) string
 }
 
 func newStreams[S any](cached int, decide func(S, *rule.Asked, proto.Message) ([]proto.Message, error), evolve func(S, *pb.EventMeta, proto.Message) (S, error)) *streams[S] {
@@ -119,7 +123,7 @@ func newStreams[S any](cached int, decide func(S, *rule.Asked, proto.Message) ([
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	return &streams[S]{decide, evolve, cache}
+	return &streams[S]{decide: decide, evolve: evolve, cache: cache, subject: func(S) string { return "" }}
 }
 
 // folded is a stream as far as it was read. It is a value: nothing it leads to is ever changed.
@@ -252,7 +256,7 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 			}
 			return none, Result{}, &eventstore.ConflictError{Stream: stream, After: *after, Actual: f.version}
 		}
-		asked, fingerprint, err := d.asked(ctx, stream, f.version > 0, r, subjectOf(f.state))
+		asked, fingerprint, err := d.asked(ctx, stream, f.version > 0, r, s.subject(f.state))
 		if err != nil {
 			return none, Result{}, err
 		}
@@ -487,17 +491,6 @@ func (d *Dispatcher) meta(requestID string, fingerprint []byte, a *rule.Asked, c
 		CausedBy: causedBy, RegistryVersion: a.Registry.Version(), CalendarVersion: d.calendar.Version(),
 		ProfileVersion: d.profile.Name() + "@" + d.profile.Version(),
 	}
-}
-
-// subjectOf is whose key seals what is said on a stream.
-func subjectOf(state any) string {
-	switch s := state.(type) {
-	case ticket.State:
-		return s.Subject
-	case whistle.State:
-		return s.Subject
-	}
-	return ""
 }
 
 // maxRequestID is the length of the longest request id.
