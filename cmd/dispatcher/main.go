@@ -1,0 +1,25 @@
+// Command dispatcher is everything that writes: it serves, imports, loads the registry, plays a demo city, measures, and makes
+// and restores backups.
+package main
+
+import (
+	"os"
+	_ "time/tzdata" // zones, on machines that have none
+
+	"github.com/chuishao/dispatch/internal/app"
+)
+
+var commands = []app.Command{
+	{Name: "serve", Summary: "serve a data directory over gRPC, with its views, metrics and probes", Run: serve},
+	{Name: "demo", Summary: "play a day of a city, and serve it", Run: playDemo},
+	{Name: "import", Summary: "import other systems' records through a mapping", Run: importRecords},
+	{Name: "registry", Summary: "check and load areas, units and categories from CSV files", Run: loadRegistry},
+	{Name: "backup", Summary: "write a consistent copy of history and keys, also of a running server", Run: backup},
+	{Name: "restore", Summary: "make a data directory of a backup", Run: restore},
+	{Name: "bench", Summary: "measure, next to limits measured in the same run", Run: runBench},
+	{Name: "token", Summary: "print the hash of a bearer token, for the file of principals", Run: hashToken},
+}
+
+func main() {
+	os.Exit(app.Main("dispatcher", "calls become tickets, whistles summon, everything leaves a trace", os.Args[1:], app.IO{Out: os.Stdout, Err: os.Stderr}, commands...))
+}

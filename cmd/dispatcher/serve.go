@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chuishao/dispatch/internal/app"
+	"github.com/chuishao/dispatch/internal/principal"
+)
+
+// serving are the flags of whatever serves.
+type serving struct {
+	app.ServeConfig
+	data, masterKey, log string
+}
+
+func (s *serving) flags(f *app.Flags, data string) {
+	f.StringVar(&s.data, "data", data, "data `DIR`ectory; made if it is not there")
+	f.StringVar(&s.masterKey, "master-key", "", "`FILE` with the key that wraps the keys of data subjects; none by default")
+	f.StringVar(&s.GRPC, "grpc", "127.0.0.1:7878", "`HOST:PORT` of gRPC; port 0 takes a free one")
+	f.StringVar(&s.HTTP, "http", "127.0.0.1:7879", "`HOST:PORT` of /metrics, /healthz and /readyz; port 0 takes a free one")
+	f.StringVar(&s.Principals, "principals", "", "`FILE` of who may call; without it only this machine is served, and callers say who they are")
+	f.StringVar(&s.TLSCert, "tls-cert", "", "`FILE` with the server's certificate in PEM")
+	f.StringVar(&s.TLSKey, "tls-key", "", "`FILE` with its key in PEM")
+	f.StringVar(&s.TLSClientCA, "tls-client-ca", "", "`FILE` with the CA whose client certificates are credentials, in PEM")
+	f.DurationVar(&s.Drain, "drain", 10*time.Second, "`TIME` that calls may go on after the server is told to stop")
+	f.StringVar(&s.log, "log", "text", "`FORMAT` of log lines: text or json")
+}
+
+// open opens the data directory with metrics.
+func (s *serving) open(ctx context.Context, io app.IO) (*app.Node, error) {
+	logger, err := app.Logger(io.Err, s.log)
+	if err != nil {
+		return nil, err
+	}
+	return app.Open(ctx, s.data, app.Options{Log: logger, Metrics: prometheus.NewRegistry(), MasterKeyFile: s.masterKey})
+}
+
+func serve(ctx context.Context, args []string, io app.IO) (err error) {
+	f := app.NewFlags("dispatcher serve", `
+dispatcher serve [--data DIR] [--grpc HOST:PORT] [--http HOST:PORT]
+
+Serves a data directory: commands, queries and audit over gRPC, with reflection and health; metrics and probes over HTTP. The views are kept up
+in the same process. It prints the addresses once it takes calls. SIGINT or SIGTERM stops it: it is not ready, lets calls end, and closes.
+
+Reached from other machines it must know who calls (--principals) and be secured (--tls-cert, --tls-key).`, io.Err)
+	var s serving
+	s.flags(f, "data")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return app.Usage("serve takes no argument %q", f.Arg(0))
+	}
+	node, err := s.open(ctx, io)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, node.Close()) }()
+	s.Ready = func(grpc, http net.Addr) {
+		fmt.Fprintf(io.Out, "grpc %s\nhttp %s\n", grpc, http)
+	}
+	return node.Serve(ctx, s.ServeConfig)
+}
+
+func hashToken(_ context.Context, args []string, io app.IO) error {
+	f := app.NewFlags("dispatcher token", `
+dispatcher token < TOKEN
+
+Prints the SHA-256 of the bearer token on standard input, as the file of principals wants it.`, io.Err)
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if token := strings.TrimSpace(line); token != "" {
+		fmt.Fprintln(io.Out, principal.HashToken(token))
+		return nil
+	}
+	return errors.Join(app.Usage("no token on standard input"), err)
+}
