@@ -76,33 +76,36 @@ func (r *run) commands(ctx context.Context) error {
 	}
 	var ratios []figure
 	for _, n := range callersOf {
-		var echoes, full, empty, ratio, flat []float64
+		var echo, full, empty []pace
 		for range r.slices {
-			a, err := r.echo.closedLoop(ctx, n, r.slice)
-			if err != nil {
-				return err
-			}
-			b, err := r.commandsFull.closedLoop(ctx, n, r.slice)
-			if err != nil {
-				return err
-			}
-			echoes, full, ratio = append(echoes, a), append(full, b), append(ratio, b/a)
-			if n == maxCallers {
-				c, err := r.commandsEmpty.closedLoop(ctx, n, r.slice)
+			for _, turn := range []struct {
+				of *target
+				to *[]pace
+			}{{r.echo, &echo}, {r.commandsFull, &full}, {r.commandsEmpty, &empty}} {
+				if turn.of == r.commandsEmpty && n != maxCallers {
+					continue
+				}
+				p, err := turn.of.closedLoop(ctx, n, r.slice)
 				if err != nil {
 					return err
 				}
-				empty, flat = append(empty, c), append(flat, b/c)
+				*turn.to = append(*turn.to, p)
 			}
 		}
-		of := fmt.Sprintf("%d callers", n)
-		r.report.at(0, fmt.Sprintf("echo_per_second_%d", n), median(echoes), "1/s", of)
-		r.report.add(fmt.Sprintf("commands_per_second_%d", n), median(full), "1/s", of)
-		ratios = append(ratios, figure{Name: fmt.Sprintf("commands_ratio_%d", n), Value: median(ratio), Note: fmt.Sprintf("median of %d pairs of slices", len(ratio))})
-		r.bestPerSecond = max(r.bestPerSecond, median(full))
+		note := fmt.Sprintf("%d callers on %d connections", n, min(n, connections))
+		r.report.at(0, fmt.Sprintf("echo_per_second_%d", n), median(of(echo, perSecond)), "1/s", note)
+		rate := median(of(full, perSecond))
+		r.report.add(fmt.Sprintf("commands_per_second_%d", n), rate, "1/s", note)
+		r.bestPerSecond = max(r.bestPerSecond, rate)
+		ratios = append(ratios, figure{
+			Name: fmt.Sprintf("commands_ratio_%d", n), Value: median(over(full, echo)),
+			Note: fmt.Sprintf("median of %d pairs of slices; processor time of a command %s µs, of an echo %s µs",
+				len(full), number(median(of(full, cpuMicros))), number(median(of(echo, cpuMicros)))),
+		})
 		if n == maxCallers {
 			ratios = append(ratios, figure{
-				Name: "commands_ratio_flat", Value: median(flat), Note: fmt.Sprintf("to %s/s with no tickets before", number(median(empty))),
+				Name: "commands_ratio_flat", Value: median(over(full, empty)),
+				Note: fmt.Sprintf("to %s/s with no tickets before", number(median(of(empty, perSecond)))),
 			})
 		}
 	}
@@ -110,6 +113,27 @@ func (r *run) commands(ctx context.Context) error {
 		r.report.add(f.Name, f.Value, "", f.Note)
 	}
 	return nil
+}
+
+func perSecond(p pace) float64 { return p.perSecond }
+
+func cpuMicros(p pace) float64 { return float64(p.cpu) / float64(time.Microsecond) }
+
+func of(paces []pace, what func(pace) float64) []float64 {
+	values := make([]float64, len(paces))
+	for i, p := range paces {
+		values[i] = what(p)
+	}
+	return values
+}
+
+// over gives the ratio of each slice to the one it took turns with.
+func over(paces, limits []pace) []float64 {
+	values := make([]float64, len(paces))
+	for i := range paces {
+		values[i] = paces[i].perSecond / limits[i].perSecond
+	}
+	return values
 }
 
 // paced is how long the paced loops last, in slices.
@@ -167,16 +191,16 @@ func (r *run) lag(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rate, err := t.closedLoop(ctx, maxCallers, 3*r.slice)
+	best, err := t.closedLoop(ctx, maxCallers, 3*r.slice)
 	if err != nil {
 		return err
 	}
-	r.report.add("commands_per_second_with_views", rate, "1/s", fmt.Sprintf("%d callers, all views following in the same process", maxCallers))
+	r.report.add("commands_per_second_with_views", best.perSecond, "1/s", fmt.Sprintf("%d callers, all views following in the same process", maxCallers))
 	if err := r.caughtUp(ctx); err != nil {
 		return err
 	}
 
-	half := min(r.bestPerSecond, rate) / 2
+	half := min(r.bestPerSecond, best.perSecond) / 2
 	var mu sync.Mutex
 	var behind []time.Duration
 	var fault fault

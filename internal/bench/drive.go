@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -112,13 +113,20 @@ func (f *fault) get() error {
 	return nil
 }
 
-// closedLoop has n callers give commands for a while, each the next as soon as the last is answered, and gives the commands per second.
-func (t *target) closedLoop(ctx context.Context, n int, lasts time.Duration) (float64, error) {
+// pace is what a closed loop came to.
+type pace struct {
+	perSecond float64
+	// cpu is the processor time of one command, callers included: what is left of the figure on a machine that others use too.
+	cpu time.Duration
+}
+
+// closedLoop has n callers give commands for a while, each the next as soon as the last is answered.
+func (t *target) closedLoop(ctx context.Context, n int, lasts time.Duration) (pace, error) {
 	var stop atomic.Bool
 	var count atomic.Int64
 	var fault fault
 	var working sync.WaitGroup
-	began := time.Now()
+	began, spent := time.Now(), processorTime()
 	for _, c := range t.callers[:n] {
 		working.Go(func() {
 			done := int64(0)
@@ -132,15 +140,30 @@ func (t *target) closedLoop(ctx context.Context, n int, lasts time.Duration) (fl
 			count.Add(done)
 		})
 	}
-	timer := time.NewTimer(lasts)
+	pause(ctx, lasts)
+	stop.Store(true)
+	working.Wait()
+	done := float64(max(count.Load(), 1))
+	return pace{done / time.Since(began).Seconds(), time.Duration(float64(processorTime()-spent) / done)}, fault.get()
+}
+
+// processorTime is what this process has used so far.
+func processorTime() time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		return 0
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// pause lets others work for a while.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	stop.Store(true)
-	working.Wait()
-	return float64(count.Load()) / time.Since(began).Seconds(), fault.get()
 }
 
 // openLoop gives rate commands a second for a while, each at its time whether or not earlier ones were answered, and gives how long each

@@ -220,13 +220,3 @@ func (r *run) append(ctx context.Context) error {
 	r.report.at(0, "append_raw_per_second", float64(count.Load())/time.Since(began).Seconds(), "1/s", fmt.Sprintf("%d callers", appenders))
 	return fault.get()
 }
-
-// pause lets others work for a while.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}

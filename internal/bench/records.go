@@ -53,8 +53,8 @@ var recordColumns = []string{
 // dataVariable names the directory of real records, where there is one.
 const dataVariable = "CHUISHAO_DATA"
 
-// records is how many made records are imported, and at most how many real ones there are.
-func (r *run) records() int { return max(min(r.Tickets/2, 50_000), 100) }
+// records is how many records are made where there are no real ones.
+func (r *run) records() int { return max(min(r.Tickets/2, 20_000), 100) }
 
 // importing measures records on their way from a file through a mapping and gRPC into the history.
 func (r *run) importing(ctx context.Context) error {
@@ -64,7 +64,7 @@ func (r *run) importing(ctx context.Context) error {
 	}
 	what := "real records"
 	file := filepath.Join(os.Getenv(dataVariable), "nyc311-sample.csv.gz")
-	if _, err := os.Stat(file); os.Getenv(dataVariable) == "" || err != nil || r.records() < 20_000 {
+	if _, err := os.Stat(file); os.Getenv(dataVariable) == "" || err != nil || r.Tickets < QuickTickets {
 		what, file = "records made like real ones", filepath.Join(r.dir, "records.csv.gz")
 		if err := writeRecords(file, r.records()); err != nil {
 			return err
