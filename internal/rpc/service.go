@@ -47,8 +47,11 @@ func (s *service) absent(ctx context.Context, err error) error {
 	if slices.Contains(actor.Roles, pb.Role_ROLE_AUDITOR) || nobodys.InScope(s.dispatcher.Registry(), actor.Unit) {
 		return err
 	}
-	return &rule.Refusal{Reason: rule.OutOfScope, Field: refusal.Field, Message: "there is no such thing in your scope"}
+	return &rule.Refusal{Reason: rule.OutOfScope, Field: refusal.Field, Message: absentMessage}
 }
+
+// absentMessage is told of what is not there and of what the caller may not see, alike.
+const absentMessage = "there is no such thing in your scope"
 
 // maySee refuses a caller who may not know of the ticket.
 func (s *service) maySee(ctx context.Context, t *ticket.State) error {
@@ -57,7 +60,7 @@ func (s *service) maySee(ctx context.Context, t *ticket.State) error {
 		return nil
 	}
 	if !t.InScope(s.dispatcher.Registry(), actor.Unit) {
-		return rule.Bad("name", rule.OutOfScope, "there is no such thing in your scope")
+		return rule.Bad("name", rule.OutOfScope, absentMessage)
 	}
 	return nil
 }
@@ -66,7 +69,7 @@ func (s *service) maySee(ctx context.Context, t *ticket.State) error {
 func (s *service) maySeeWhistle(ctx context.Context, w *whistle.State) error {
 	actor, _ := ActorFrom(ctx)
 	if !slices.Contains(actor.Roles, pb.Role_ROLE_AUDITOR) && !w.InScope(s.dispatcher.Registry(), actor.Unit) {
-		return rule.Bad("name", rule.OutOfScope, "there is no such thing in your scope")
+		return rule.Bad("name", rule.OutOfScope, absentMessage)
 	}
 	return nil
 }

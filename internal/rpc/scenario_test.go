@@ -1,0 +1,156 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/scenario"
+)
+
+// called plays over gRPC, as a city's own systems would, with a projector that has to keep up.
+type called struct {
+	city *dispatchtest.City
+	conn *grpc.ClientConn
+}
+
+// Do is a scenario.Player's.
+func (c *called) Do(ctx context.Context, at time.Time, by rule.Actor, command proto.Message) (scenario.Outcome, error) {
+	c.city.Clock.Set(at)
+	roles := make([]string, len(by.Roles))
+	for i, r := range by.Roles {
+		roles[i] = strings.TrimPrefix(r.String(), "ROLE_")
+	}
+	ctx = metadata.AppendToOutgoingContext(ctx, "chuishao-dev-actor", fmt.Sprintf("person=%s;roles=%s;unit=%s", by.Person, strings.Join(roles, ","), by.Unit))
+	out := scenario.Outcome{}
+	id := command.(interface{ GetRequestId() string }).GetRequestId()
+	kind, method := "ticket", strings.TrimSuffix(string(command.ProtoReflect().Descriptor().Name()), "Request")
+	switch m := command.(type) {
+	case *pb.ImportRecordRequest:
+		stream, err := pb.NewImportServiceClient(c.conn).ImportRecords(ctx)
+		if err != nil {
+			return out, err
+		}
+		if err := stream.Send(&pb.ImportRecordsRequest{Record: m}); err != nil {
+			return out, err
+		}
+		got, err := stream.Recv()
+		if err != nil {
+			return out, toldRefusal(err)
+		}
+		if f := got.GetFailure(); f != nil {
+			return out, &rule.Refusal{Reason: rule.Reason(f.Reason), Field: strings.TrimPrefix(f.Field, "record."), Message: f.Message}
+		}
+		out.Name, out.Repeated = got.GetAnswer().GetName(), got.GetAnswer().GetUnchanged()
+		t, err := pb.NewAuditServiceClient(c.conn).GetTicketAsOf(acting(metadata.NewOutgoingContext(ctx, metadata.MD{}), dispatchtest.CityCentre, "AUDITOR"), &pb.GetTicketAsOfRequest{Name: out.Name})
+		if err == nil {
+			out.State = t.State.String()
+		}
+	case *pb.RevealIdentityRequest:
+		if _, err := pb.NewTicketServiceClient(c.conn).RevealIdentity(ctx, m); err != nil {
+			return out, toldRefusal(err)
+		}
+		out.Name = m.Name
+	default:
+		if command.ProtoReflect().Descriptor().ParentFile().Path() == "chuishao/v1/whistle.proto" {
+			kind = "whistle"
+			var got pb.WhistleAnswer
+			if err := c.conn.Invoke(ctx, "/chuishao.v1.WhistleService/"+method, command, &got); err != nil {
+				return out, toldRefusal(err)
+			}
+			out.Name, out.State, out.Repeated = got.Name, got.State.String(), got.Repeated
+		} else {
+			var got pb.TicketAnswer
+			if err := c.conn.Invoke(ctx, "/chuishao.v1.TicketService/"+method, command, &got); err != nil {
+				return out, toldRefusal(err)
+			}
+			out.Name, out.State, out.Repeated = got.Name, got.State.String(), got.Repeated
+		}
+	}
+	if out.Repeated {
+		return out, nil
+	}
+	stream := kind + "-" + out.Name[strings.Index(out.Name, "/")+1:]
+	if method == "RevealIdentity" {
+		stream = "audit-" + dispatch.ID(stream)
+	}
+	for r, err := range c.city.Store.ReadStream(ctx, stream, 0) {
+		if err != nil {
+			return out, err
+		}
+		e, err := event.Decode(r)
+		if err != nil {
+			return out, err
+		}
+		if e.Meta.RequestId == id {
+			out.Events = append(out.Events, e.Event)
+		}
+	}
+	if n := len(out.Events); method == "ImportRecord" && n > 0 && out.State != "" {
+		// Of two imports under one id, what the later one added.
+		if _, first := out.Events[0].(*pb.RecordImported); first && n == 2 && command.(*pb.ImportRecordRequest).ClosedAt == nil {
+			out.Events = out.Events[:1]
+		}
+	}
+	return out, nil
+}
+
+// toldRefusal is the refusal that a status tells of.
+func toldRefusal(err error) error {
+	r := &rule.Refusal{}
+	for _, d := range status.Convert(err).Details() {
+		switch d := d.(type) {
+		case *errdetails.ErrorInfo:
+			r.Reason, r.DecidedBy, r.Message = rule.Reason(d.Reason), d.Metadata["decided_by"], d.Metadata["detail"]
+			r.Field = d.Metadata["field"]
+		}
+	}
+	switch {
+	case r.Reason == "":
+		return err
+	case r.Reason == rule.OutOfScope && r.Message == absentMessage:
+		r.Reason = rule.NotFound // calls do not say so to those who may not know
+	}
+	return r
+}
+
+func TestCallsKeepWhatTheScenariosPromise(t *testing.T) {
+	t.Parallel()
+	corpus, err := scenario.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	city := dispatchtest.Open(t)
+	c := Config{DevActor: true, Dispatcher: city.Dispatcher}
+	run := viewing(t, city, &c)
+	conn := serve(t, c, c.register)
+	run()
+	for i := range corpus.Scenarios {
+		s := &corpus.Scenarios[i]
+		t.Run(s.File+"/"+s.Name, func(t *testing.T) { // one after another: they share a clock
+			if err := corpus.Play(t.Context(), &called{city, conn}, s, fmt.Sprint(i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	head, err := city.Store.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Projector.WaitFor(t.Context(), head); err != nil {
+		t.Errorf("the views did not keep up: %v", err)
+	}
+}
