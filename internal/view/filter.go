@@ -1,11 +1,16 @@
 package view
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
+
+	"go.einride.tech/aip/filtering"
+	expr "google.golang.org/genproto/googleapis/api/expr/v1alpha1"
 
 	"github.com/chuishao/dispatch/internal/rule"
 )
@@ -39,6 +44,39 @@ type field struct {
 	sql    string           // of a setField, with one %s for the argument; of a boolField, what is true
 }
 
+// fields are what lists of one kind may be filtered by.
+type fields struct {
+	byName map[string]field
+	known  *filtering.Declarations
+}
+
+// declare tells the checker of filters what there is. Values always come to it as texts.
+func declare(byName map[string]field) *fields {
+	options := []filtering.DeclarationOption{
+		filtering.DeclareStandardFunctions(),
+		filtering.DeclareFunction(filtering.FunctionFuzzyAnd,
+			filtering.NewFunctionOverload(filtering.FunctionFuzzyAnd+"_bool", filtering.TypeBool, filtering.TypeBool, filtering.TypeBool)),
+	}
+	for _, op := range []string{filtering.FunctionEquals, filtering.FunctionNotEquals, filtering.FunctionHas} {
+		options = append(options, filtering.DeclareFunction(op, filtering.NewFunctionOverload(op+"_bool_string", filtering.TypeBool, filtering.TypeBool, filtering.TypeString)))
+	}
+	for name, f := range byName {
+		of := filtering.TypeString
+		switch f.kind {
+		case timeField, limitField:
+			of = filtering.TypeTimestamp
+		case boolField:
+			of = filtering.TypeBool
+		}
+		options = append(options, filtering.DeclareIdent(name, of))
+	}
+	known, err := filtering.NewDeclarations(options...)
+	if err != nil {
+		panic(err) // two fields of one name, which a map does not have
+	}
+	return &fields{byName, known}
+}
+
 // condition is what a filter asks for, as SQL, with what can be told of it for choosing an index.
 type condition struct {
 	sql  string
@@ -53,82 +91,30 @@ func (c *condition) arg(v any) string {
 	return fmt.Sprintf("$%d", len(c.args))
 }
 
+func (c *condition) and(sql string) {
+	if c.sql != "" {
+		c.sql += " AND "
+	}
+	c.sql += sql
+}
+
 func badFilter(format string, args ...any) error {
 	return rule.Bad("filter", rule.BadField, format, args...)
 }
 
-type lexeme struct {
-	kind byte // 'w' a word, 's' a quoted text, 'o' an operator or parenthesis, 0 the end
-	text string
-	gap  bool // a space stands before it
-}
-
-func lex(text string) ([]lexeme, error) {
-	var list []lexeme
-	gap := false
-	for i := 0; i < len(text); {
-		switch c := text[i]; {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
-			gap = true
-			i++
-			continue
-		case c == '"' || c == '\'':
-			var b strings.Builder
-			j := i + 1
-			for ; j < len(text) && text[j] != c; j++ {
-				if text[j] == '\\' && j+1 < len(text) {
-					j++
-				}
-				b.WriteByte(text[j])
-			}
-			if j >= len(text) {
-				return nil, badFilter("a quotation has no end")
-			}
-			list = append(list, lexeme{'s', b.String(), gap})
-			i = j + 1
-		case strings.HasPrefix(text[i:], "<=") || strings.HasPrefix(text[i:], ">=") || strings.HasPrefix(text[i:], "!="):
-			list = append(list, lexeme{'o', text[i : i+2], gap})
-			i += 2
-		case strings.IndexByte("=<>:()", c) >= 0:
-			list = append(list, lexeme{'o', text[i : i+1], gap})
-			i++
-		case c == '-' && (i == 0 || gap || text[i-1] == '('):
-			list = append(list, lexeme{'o', "-", gap})
-			i++
-		default:
-			j := i
-			for j < len(text) {
-				r, n := utf8.DecodeRuneInString(text[j:])
-				// A colon inside a word belongs to an instant such as 2026-01-02T03:04:05Z.
-				inTime := r == ':' && j > i && j+1 < len(text) && isDigit(text[j-1]) && isDigit(text[j+1]) && isDigit(text[i])
-				if !(unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_-.*+/#@", r) || inTime) {
-					break
-				}
-				j += n
-			}
-			if j == i {
-				r, _ := utf8.DecodeRuneInString(text[i:])
-				return nil, badFilter("%q cannot stand there; quote texts", r)
-			}
-			list = append(list, lexeme{'w', text[i:j], gap})
-			i = j
-		}
-		gap = false
+// misread is the refusal of what the library cannot read. The innermost cause says it in words; those around it repeat the filter.
+func misread(err error) error {
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		err = inner
 	}
-	return append(list, lexeme{}), nil
-}
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-
-type filterParser struct {
-	rest   []lexeme
-	fields map[string]field
-	out    *condition
-	terms  int
+	text := strings.TrimSpace(err.Error())
+	text = strings.TrimLeft(text[strings.LastIndexByte(text, '\n')+1:], " ^")
+	text = strings.ReplaceAll(text, "check call expr: ", "")
+	return badFilter("is not understood: %s", text)
 }
 
 // parseFilter adds what the filter asks for to a condition.
-func parseFilter(text string, fields map[string]field, out *condition) error {
+func parseFilter(text string, of *fields, out *condition) error {
 	if out.must == nil {
 		out.must = map[string]string{}
 	}
@@ -138,157 +124,161 @@ func parseFilter(text string, fields map[string]field, out *condition) error {
 	if !utf8.ValidString(text) {
 		return rule.Bad("filter", rule.InvalidUTF8, "is no valid UTF-8")
 	}
-	list, err := lex(text)
-	if err != nil || len(list) == 1 {
+	text, err := quoteValues(text)
+	if err != nil || text == "" {
 		return err
 	}
-	p := &filterParser{rest: list, fields: fields, out: out}
-	sql, err := p.expression(0, true)
+	var parser filtering.Parser
+	parser.Init(text)
+	parsed, err := parser.Parse()
+	if err != nil {
+		return misread(err)
+	}
+	var checker filtering.Checker
+	checker.Init(parsed.GetExpr(), parsed.GetSourceInfo(), of.known)
+	checked, err := checker.Check()
+	if err != nil {
+		return misread(err)
+	}
+	t := &translation{of.byName, out, 0}
+	sql, err := t.condition(checked.GetExpr(), true)
 	if err != nil {
 		return err
-	}
-	if p.rest[0].kind != 0 {
-		return badFilter("%q is more than a filter", p.rest[0].text)
 	}
 	out.and(sql)
 	return nil
 }
 
-func (c *condition) and(sql string) {
-	if c.sql != "" {
-		c.sql += " AND "
-	}
-	c.sql += sql
-}
-
-func (p *filterParser) next() lexeme {
-	l := p.rest[0]
-	if l.kind != 0 {
-		p.rest = p.rest[1:]
-	}
-	return l
-}
-
-func (p *filterParser) is(kind byte, text string) bool {
-	return p.rest[0].kind == kind && p.rest[0].text == text
-}
-
-// expression is terms joined by AND or nothing. all: every row must match it.
-func (p *filterParser) expression(depth int, all bool) (string, error) {
-	if depth > maxDepth {
-		return "", badFilter("has more than %d parentheses in one another", maxDepth)
-	}
-	var parts []string
-	for {
-		part, err := p.factor(depth, all)
-		if err != nil {
-			return "", err
+// quoteValues puts each value after a comparison in quotes, so that 0801, 2026-01-02T03:04:05Z and u-17 are the texts they
+// look like, and drops spaces next to parentheses. What is nested too deeply is refused before anybody follows it down.
+func quoteValues(text string) (string, error) {
+	var tokens []filtering.Token
+	var lexer filtering.Lexer
+	lexer.Init(text)
+	for depth := 0; ; {
+		token, err := lexer.Lex()
+		if errors.Is(err, io.EOF) {
+			break
 		}
-		parts = append(parts, part)
-		if p.is('w', "AND") {
-			p.next()
+		if err != nil {
+			return "", misread(err)
+		}
+		switch token.Type {
+		case filtering.TokenTypeLeftParen:
+			if depth++; depth > maxDepth {
+				return "", badFilter("has more than %d parentheses in one another", maxDepth)
+			}
+		case filtering.TokenTypeRightParen:
+			depth--
+		}
+		tokens = append(tokens, token)
+	}
+	is := func(i int, types ...filtering.TokenType) bool {
+		return i >= 0 && i < len(tokens) && slices.Contains(types, tokens[i].Type)
+	}
+	const space, open, shut = filtering.TokenTypeWhitespace, filtering.TokenTypeLeftParen, filtering.TokenTypeRightParen
+	var b strings.Builder
+	for i := 0; i < len(tokens); i++ {
+		if is(i, space) && (i == 0 || i == len(tokens)-1 || is(i-1, open) || is(i+1, shut)) {
 			continue
 		}
-		if p.rest[0].kind == 0 || p.is('o', ")") {
-			return strings.Join(parts, " AND "), nil
+		b.WriteString(tokens[i].Value)
+		if !tokens[i].Type.IsComparator() {
+			continue
 		}
-		if !p.rest[0].gap {
-			return "", badFilter("%q cannot stand there", p.rest[0].text)
+		for is(i+1, space) {
+			i++
 		}
+		from := i + 1
+		for i+1 < len(tokens) && !is(i+1, space, open, shut) {
+			i++
+		}
+		value := text[offset(tokens, from, text):offset(tokens, i+1, text)]
+		if i < from || i == from && is(i, filtering.TokenTypeString) || is(i+1, open) {
+			b.WriteString(value)
+			continue
+		}
+		b.WriteByte('"')
+		b.WriteString(quoting.Replace(value))
+		b.WriteByte('"')
 	}
+	return b.String(), nil
 }
 
-func (p *filterParser) factor(depth int, all bool) (string, error) {
-	before := len(p.out.must)
-	saved := make(map[string]string, before)
-	for k, v := range p.out.must {
-		saved[k] = v
+var quoting = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
+func offset(tokens []filtering.Token, i int, text string) int {
+	if i >= len(tokens) {
+		return len(text)
 	}
-	first, err := p.term(depth, all)
-	if err != nil || !p.is('w', "OR") {
-		return first, err
-	}
-	p.out.must = saved // what only one side of an OR asks for need not be
-	parts := []string{first}
-	for p.is('w', "OR") {
-		p.next()
-		part, err := p.term(depth, false)
-		if err != nil {
-			return "", err
-		}
-		parts = append(parts, part)
-	}
-	return "(" + strings.Join(parts, " OR ") + ")", nil
+	return int(tokens[i].Position.Offset)
 }
 
-func (p *filterParser) term(depth int, all bool) (string, error) {
-	if p.is('w', "NOT") || p.is('o', "-") {
-		p.next()
-		if p.rest[0].kind == 'w' && p.fields[p.rest[0].text].kind == boolField && p.fields[p.rest[0].text].sql != "" {
-			if l := p.rest[1]; l.kind != 'o' || l.text == ")" {
-				return p.flag(p.next().text, false, all)
-			}
+// translation makes SQL of a checked filter.
+type translation struct {
+	fields map[string]field
+	out    *condition
+	terms  int
+}
+
+// condition translates an expression. all: every row must match it.
+func (t *translation) condition(e *expr.Expr, all bool) (string, error) {
+	call := e.GetCallExpr()
+	args := call.GetArgs()
+	switch call.GetFunction() {
+	case "":
+		return t.flag(e.GetIdentExpr().GetName(), true, all)
+	case filtering.FunctionAnd, filtering.FunctionFuzzyAnd:
+		return t.both(args, " AND ", all)
+	case filtering.FunctionOr:
+		// What only one side of an OR asks for need not be.
+		sql, err := t.both(args, " OR ", false)
+		return "(" + sql + ")", err
+	case filtering.FunctionNot:
+		if name := args[0].GetIdentExpr().GetName(); name != "" {
+			return t.flag(name, false, all)
 		}
-		sql, err := p.simple(depth, false)
+		sql, err := t.condition(args[0], false)
 		return "(" + sql + ") IS NOT TRUE", err
 	}
-	return p.simple(depth, all)
-}
-
-func (p *filterParser) simple(depth int, all bool) (string, error) {
-	if p.is('o', "(") {
-		p.next()
-		sql, err := p.expression(depth+1, all)
-		if err != nil {
-			return "", err
-		}
-		if !p.is('o', ")") {
-			return "", badFilter("a parenthesis has no end")
-		}
-		p.next()
-		return "(" + sql + ")", nil
+	if len(args) != 2 || args[0].GetIdentExpr() == nil || args[1].GetConstExpr() == nil {
+		return "", badFilter("%q compares something else than a field with a value", call.GetFunction())
 	}
-	if p.terms++; p.terms > maxTerms {
+	if t.terms++; t.terms > maxTerms {
 		return "", badFilter("has more than %d comparisons", maxTerms)
 	}
-	name := p.next()
-	f, known := p.fields[name.text]
-	if name.kind != 'w' || !known {
-		if name.kind == 0 {
-			return "", badFilter("ends too early")
-		}
-		return "", badFilter("knows no field %q", name.text)
-	}
-	op := p.rest[0]
-	if op.kind != 'o' || op.text == "(" || op.text == ")" || op.text == "-" {
-		if f.kind == boolField {
-			return p.flag(name.text, true, all)
-		}
-		return "", badFilter("%s is compared with nothing", name.text)
-	}
-	p.next()
-	value := p.next()
-	if value.kind == 'o' && value.text == "-" && p.rest[0].kind == 'w' { // a value that begins with a hyphen
-		value = lexeme{'w', "-" + p.next().text, false}
-	}
-	if value.kind != 'w' && value.kind != 's' {
-		return "", badFilter("%s is compared with nothing", name.text)
-	}
-	return p.compare(name.text, f, op.text, value, all)
+	name := args[0].GetIdentExpr().GetName()
+	return t.compare(name, t.fields[name], call.GetFunction(), args[1].GetConstExpr().GetStringValue(), all)
 }
 
-func (p *filterParser) flag(name string, yes, all bool) (string, error) {
+func (t *translation) both(args []*expr.Expr, join string, all bool) (string, error) {
+	one, err := t.condition(args[0], all)
+	if err != nil {
+		return "", err
+	}
+	other, err := t.condition(args[1], all)
+	return one + join + other, err
+}
+
+func (t *translation) flag(name string, yes, all bool) (string, error) {
+	f, ok := t.fields[name]
+	if !ok || f.kind != boolField {
+		return "", badFilter("%q is compared with nothing", name)
+	}
+	if t.terms++; t.terms > maxTerms {
+		return "", badFilter("has more than %d comparisons", maxTerms)
+	}
 	if all {
-		p.out.must[name] = fmt.Sprint(yes)
+		t.out.must[name] = fmt.Sprint(yes)
 	}
 	if yes {
-		return p.fields[name].sql, nil
+		return f.sql, nil
 	}
-	return "NOT (" + p.fields[name].sql + ")", nil
+	return "NOT (" + f.sql + ")", nil
 }
 
-func (p *filterParser) compare(name string, f field, op string, value lexeme, all bool) (string, error) {
-	if op == ":" && value.kind == 'w' && value.text == "*" {
+func (t *translation) compare(name string, f field, op, value string, all bool) (string, error) {
+	if op == filtering.FunctionHas && value == "*" {
 		switch f.kind {
 		case timeField:
 			return f.column + " IS NOT NULL", nil
@@ -299,7 +289,7 @@ func (p *filterParser) compare(name string, f field, op string, value lexeme, al
 		}
 		return "", badFilter("%s cannot be asked whether it is set", name)
 	}
-	if op == ":" {
+	if op == filtering.FunctionHas {
 		op = "="
 	}
 	ordered := op != "=" && op != "!="
@@ -307,54 +297,54 @@ func (p *filterParser) compare(name string, f field, op string, value lexeme, al
 	if op == "!=" {
 		sqlOp = "<>"
 	}
-	if all && op == "=" && !(f.kind == textField && strings.HasSuffix(value.text, "*")) {
-		p.out.must[name] = value.text
+	if all && op == "=" && !(f.kind == textField && strings.HasSuffix(value, "*")) {
+		t.out.must[name] = value
 	}
 	switch f.kind {
 	case textField:
-		if prefix, wild := strings.CutSuffix(value.text, "*"); wild {
+		if prefix, wild := strings.CutSuffix(value, "*"); wild {
 			if ordered {
 				return "", badFilter("%s: * goes with = and != only", name)
 			}
-			sql := fmt.Sprintf("(%s >= %s AND %s < %s)", f.column, p.out.arg(prefix), f.column, p.out.arg(prefix+string(utf8.MaxRune)))
+			sql := fmt.Sprintf("(%s >= %s AND %s < %s)", f.column, t.out.arg(prefix), f.column, t.out.arg(prefix+string(utf8.MaxRune)))
 			if op == "!=" {
 				sql = "NOT " + sql
 			}
 			return sql, nil
 		}
-		if strings.Contains(value.text, "*") {
+		if strings.Contains(value, "*") {
 			return "", badFilter("%s: * may stand at the end only", name)
 		}
-		return f.column + " " + sqlOp + " " + p.out.arg(value.text), nil
+		return f.column + " " + sqlOp + " " + t.out.arg(value), nil
 	case enumField:
-		v, ok := f.values[value.text]
+		v, ok := f.values[value]
 		if !ok {
-			v, ok = f.values[f.prefix+value.text]
+			v, ok = f.values[f.prefix+value]
 		}
 		if !ok || ordered {
-			return "", badFilter("%s: want = or != and the name of a value, got %s %q", name, op, value.text)
+			return "", badFilter("%s: want = or != and the name of a value, got %s %q", name, op, value)
 		}
-		return f.column + " " + sqlOp + " " + p.out.arg(int64(v)), nil
+		return f.column + " " + sqlOp + " " + t.out.arg(int64(v)), nil
 	case timeField, limitField:
-		t, err := time.Parse(time.RFC3339Nano, value.text)
+		instant, err := time.Parse(time.RFC3339Nano, value)
 		if err != nil {
-			return "", badFilter("%s: want an instant such as 2026-01-02T03:04:05Z, got %q", name, value.text)
+			return "", badFilter("%s: want an instant such as 2026-01-02T03:04:05Z, got %q", name, value)
 		}
-		sql := f.column + " " + sqlOp + " " + p.out.arg(t.UnixMicro())
+		sql := f.column + " " + sqlOp + " " + t.out.arg(instant.UnixMicro())
 		if f.kind == limitField && (op[0] == '>' || op == "!=") {
 			sql = fmt.Sprintf("(%s AND %s <> %d)", sql, f.column, ever)
 		}
 		return sql, nil
 	case boolField:
-		if value.text != "true" && value.text != "false" || ordered {
+		if value != "true" && value != "false" || ordered {
 			return "", badFilter("%s: want = or != and true or false", name)
 		}
-		return p.flag(name, (value.text == "true") == (op == "="), all)
+		return t.flag(name, (value == "true") == (op == "="), all)
 	default: // setField
 		if ordered {
 			return "", badFilter("%s: want = or !=", name)
 		}
-		sql := fmt.Sprintf(f.sql, p.out.arg(value.text))
+		sql := fmt.Sprintf(f.sql, t.out.arg(value))
 		if op == "!=" {
 			sql = "NOT (" + sql + ")"
 		}

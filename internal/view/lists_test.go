@@ -67,6 +67,10 @@ func TestPagesOfAListAreTheWholeListInOrder(t *testing.T) {
 		`lead = u1 OR lead = u2 AND area = d2`: func(r *pb.TicketRow) bool {
 			return (r.Lead == "u1" || r.Lead == "u2") && in(r, "d2")
 		},
+		`( lead=u1 OR lead = u2 )   open`:    func(r *pb.TicketRow) bool { return (r.Lead == "u1" || r.Lead == "u2") && isOpen(r) },
+		`category = 0801`:                    func(r *pb.TicketRow) bool { return r.Category == "0801" },
+		`category = '0801' AND open = true`:  func(r *pb.TicketRow) bool { return r.Category == "0801" && isOpen(r) },
+		`no = ticket-007`:                    func(r *pb.TicketRow) bool { return r.No == "ticket-007" },
 		`no = "ticket-01*"`:                  func(r *pb.TicketRow) bool { return strings.HasPrefix(r.No, "ticket-01") },
 		`close_by > 2026-03-08T00:00:00Z`:    func(r *pb.TicketRow) bool { return r.CloseBy != nil && r.CloseBy.AsTime().After(limit) },
 		`close_by <= "2026-03-08T00:00:00Z"`: func(r *pb.TicketRow) bool { return r.CloseBy != nil && !r.CloseBy.AsTime().After(limit) },
@@ -144,7 +148,10 @@ func TestBadListArgumentsAreRefusedByField(t *testing.T) {
 		q     q
 		field string
 	}{
-		{q{Filter: `colour = "red"`}, "filter"}, {q{Filter: `state = FLYING`}, "filter"}, {q{Filter: `state < CLOSED`}, "filter"},
+		{q{Filter: `colour = "red"`}, "filter"}, {q{Filter: `-colour`}, "filter"}, {q{Filter: `no = lower(no)`}, "filter"}, {q{Filter: `"no" = "a"`}, "filter"},
+		{q{Filter: `open = (open)`}, "filter"}, {q{Filter: `a.b = 1`}, "filter"}, {q{Filter: `no = "\q"`}, "filter"}, {q{Filter: `close_by = "*"`}, "filter"},
+		{q{Filter: strings.Repeat("a(", 999)}, "filter"}, {q{Filter: strings.Repeat("NOT(", 499)}, "filter"}, {q{Filter: strings.Repeat("-", 1999)}, "filter"},
+		{q{Filter: strings.Repeat("a.", 999)}, "filter"}, {q{Filter: strings.Repeat("open OR ", 249) + "open"}, "filter"}, {q{Filter: `state = FLYING`}, "filter"}, {q{Filter: `state < CLOSED`}, "filter"},
 		{q{Filter: `(open`}, "filter"}, {q{Filter: `open)`}, "filter"}, {q{Filter: `no`}, "filter"}, {q{Filter: `no =`}, "filter"},
 		{q{Filter: `no = "a`}, "filter"}, {q{Filter: `close_by < yesterday`}, "filter"}, {q{Filter: `open AND`}, "filter"},
 		{q{Filter: `no = "a" ; DROP TABLE tickets_1`}, "filter"}, {q{Filter: "no = \"\xff\""}, "filter"},
@@ -167,7 +174,7 @@ func FuzzFilter(f *testing.F) {
 	h := newHistory(f)
 	h.due(1, 0, 0, day0, day0.AddDate(0, 0, 5), "c", "a")
 	r := h.reader()
-	for _, s := range []string{`open AND area = "c"`, `-(no = "a*" OR lead != b) close_by < 2026-01-01T00:00:00Z`, `state = CLOSED`} {
+	for _, s := range []string{`open AND area = "c"`, `-(no = "a*" OR lead != b) close_by < 2026-01-01T00:00:00Z`, `state = CLOSED`, `AND(open, -open)`, `a(b(c('x\'y')`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, filter string) {

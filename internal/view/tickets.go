@@ -421,7 +421,7 @@ var ticketPages = pages{50, 1_000}
 
 const inPaths = "path IN (SELECT path FROM tickets_step_1 WHERE kind = 0 AND code = %s)"
 
-var ticketFields = map[string]field{
+var ticketFields = declare(map[string]field{
 	"no":          {kind: textField, column: "no"},
 	"state":       {kind: enumField, column: "state", values: pb.TicketState_value, prefix: "TICKET_STATE_"},
 	"channel":     {kind: enumField, column: "channel", values: pb.Channel_value, prefix: "CHANNEL_"},
@@ -439,7 +439,7 @@ var ticketFields = map[string]field{
 	"reported_at": {kind: timeField, column: "reported_at"},
 	"closed_at":   {kind: timeField, column: "closed_at"},
 	"open":        {kind: boolField, sql: "closed = 0"},
-}
+})
 
 // narrow is how many tickets an area or a unit may have for all of them to be looked at and sorted; with more, a walk in
 // the order asked for finds a page soon.
@@ -633,7 +633,7 @@ func shift(query string, n int) string {
 			return b.String()
 		}
 		digits := 0
-		for digits < len(after) && isDigit(after[digits]) {
+		for digits < len(after) && after[digits] >= '0' && after[digits] <= '9' {
 			digits++
 		}
 		i, _ := strconv.Atoi(after[:digits])

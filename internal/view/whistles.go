@@ -325,7 +325,7 @@ type WhistleQuery struct {
 
 var whistlePages = pages{50, 1_000}
 
-var whistleFields = map[string]field{
+var whistleFields = declare(map[string]field{
 	"no":       {kind: textField, column: "no"},
 	"kind":     {kind: enumField, column: "kind", values: pb.WhistleKind_value, prefix: "WHISTLE_KIND_"},
 	"state":    {kind: enumField, column: "state", values: pb.WhistleState_value, prefix: "WHISTLE_STATE_"},
@@ -334,7 +334,7 @@ var whistleFields = map[string]field{
 	"unit":     {kind: setField, sql: "whistle IN (SELECT whistle FROM whistles_party_1 WHERE unit = %s)"},
 	"blown_at": {kind: timeField, column: "blown_at"},
 	"open":     {kind: boolField, sql: "closed_at IS NULL"},
-}
+})
 
 // ListWhistles gives a page of the whistles in scope that the filter lets through, the latest first.
 func (r *Reader) ListWhistles(ctx context.Context, q WhistleQuery) (rows []*pb.WhistleRow, next string, at eventstore.Position, err error) {
