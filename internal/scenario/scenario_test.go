@@ -85,6 +85,10 @@ var snapshot = sync.OnceValue(func() *registry.Snapshot {
 	return registry.NewSnapshot("wuxi-1", dispatchtest.Start.AddDate(-10, 0, 0), content.Pieces(), nil)
 })
 
+func calendarAndProfile() (*calendar.Calendar, calendar.Profile) {
+	return calendar.Default(), calendar.DefaultProfile()
+}
+
 // rules plays on the rules alone: nothing is stored.
 type rules struct {
 	tickets  map[string]ticket.State
