@@ -242,43 +242,16 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 		if err != nil {
 			return none, Result{}, err
 		}
-	decide:
 		if i := slices.IndexFunc(f.done, func(d done) bool { return d.request == id }); i >= 0 && !importing {
 			return repeat(ctx, d, s, stream, f, f.done[i], r.Command)
 		}
-		if after != nil && *after != f.version {
-			if !fresh {
-				if f, err = s.refresh(ctx, d.store, stream, f); err != nil {
-					return none, Result{}, err
-				}
-				fresh = true
-				goto decide
-			}
-			return none, Result{}, &eventstore.ConflictError{Stream: stream, After: *after, Actual: f.version}
-		}
-		asked, fingerprint, err := d.asked(ctx, stream, f.version > 0, r, s.subject(f.state))
-		if err != nil {
-			return none, Result{}, err
-		}
-		if edit != nil {
-			if err := edit(f.state, asked); err != nil {
-				return none, Result{}, err
-			}
-		}
-		events, err := s.decide(f.state, asked, r.Command)
-		if err != nil {
+		events, asked, fingerprint, err := decide(ctx, d, s, stream, f, r, after, edit)
+		if err != nil && !fresh {
 			// What was cached may be old: another process may have made possible what is refused here.
-			if !fresh {
-				was := f.version
-				if f, err = s.refresh(ctx, d.store, stream, f); err != nil {
-					return none, Result{}, err
-				}
-				fresh = true
-				if f.version != was {
-					goto decide
-				}
-				_, err = s.decide(f.state, asked, r.Command)
-			}
+			s.cache.Remove(stream)
+			continue
+		}
+		if err != nil {
 			return f.state, Result{stream, f.version, f.position, false}, err
 		}
 		if len(events) == 0 {
@@ -292,11 +265,8 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 			return none, Result{}, err
 		}
 		position, err := d.store.Append(ctx, stream, f.version, recorded)
-		if conflict := new(eventstore.ConflictError); errors.As(err, &conflict) {
+		if _, ok := errors.AsType[*eventstore.ConflictError](err); ok {
 			s.cache.Remove(stream)
-			if after != nil {
-				return none, Result{}, &eventstore.ConflictError{Stream: stream, After: *after, Actual: conflict.Actual}
-			}
 			continue // a fresh look may decide otherwise
 		}
 		if err != nil {
@@ -308,6 +278,24 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 		s.cache.Add(stream, next)
 		return next.state, Result{stream, next.version, position, false}, nil
 	}
+}
+
+// decide asks the rule, as the stream is in f.
+func decide[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string, f folded[S], r Request, after *eventstore.Version,
+	edit func(S, *rule.Asked) error) (events []proto.Message, asked *rule.Asked, fingerprint []byte, err error) {
+	if after != nil && *after != f.version {
+		return nil, nil, nil, &eventstore.ConflictError{Stream: stream, After: *after, Actual: f.version}
+	}
+	if asked, fingerprint, err = d.asked(ctx, stream, f.version > 0, r, s.subject(f.state)); err != nil {
+		return nil, nil, nil, err
+	}
+	if edit != nil {
+		if err := edit(f.state, asked); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	events, err = s.decide(f.state, asked, r.Command)
+	return events, asked, fingerprint, err
 }
 
 // refresh reads on from what was cached.
