@@ -57,7 +57,20 @@ func bulk[In, Out any](stream bulkStream[Out], inOrder bool, key func(*In) strin
 		sent <- failed
 	}()
 
+	// Those who have done one message do the next: a stack that has grown to hold a command is worth keeping.
 	var working sync.WaitGroup
+	work := make(chan func())
+	begin := func(first func()) {
+		select {
+		case work <- first:
+		default:
+			working.Go(func() {
+				for do := first; do != nil; do = <-work {
+					do()
+				}
+			})
+		}
+	}
 	var turns turns
 	received := func() error {
 		for {
@@ -84,7 +97,7 @@ func bulk[In, Out any](stream bulkStream[Out], inOrder bool, key func(*In) strin
 				queue <- place
 			}
 			before, done := turns.take(key(in))
-			working.Go(func() {
+			begin(func() {
 				defer done()
 				if before != nil {
 					<-before
@@ -96,6 +109,7 @@ func bulk[In, Out any](stream bulkStream[Out], inOrder bool, key func(*In) strin
 	if received != nil {
 		cancel()
 	}
+	close(work)
 	working.Wait()
 	close(ready)
 	close(queue)
