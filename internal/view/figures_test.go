@@ -149,63 +149,6 @@ func TestPublishedBulletinsComeOutOfTheCounters(t *testing.T) {
 	}
 }
 
-func TestLedgerBalances(t *testing.T) {
-	t.Parallel()
-	if testing.Short() {
-		t.Skip("long")
-	}
-	// Lianyungang: 83,218 = 78,589 new + 4,629 carried over = 41,489 answered directly + 41,729 dispatched. Jiangyin: 46,653 = 27,929 + 18,724.
-	// In the same proportions, a hundredth of the first and a tenth of the second, to the ticket.
-	for name, c := range map[string]struct{ carried, direct, dispatched int }{
-		"Lianyungang": {463, 415, 417 + 40},
-		"Jiangyin":    {0, 2793, 1872},
-	} {
-		h := newHistory(t)
-		n := 0
-		make := func(reported time.Time, direct bool) {
-			n++
-			list := []happened{
-				{reported, &pb.TicketReported{No: fmt.Sprint(n), Path: path("c")}},
-				{reported, &pb.TicketAccepted{Path: path("c")}},
-			}
-			if direct {
-				list = append(list, happened{day0.Add(time.Hour), &pb.TicketAnsweredDirectly{}})
-			} else {
-				list = append(list, happened{day0.Add(time.Hour), &pb.TicketDispatched{Lead: "d", CloseBy: at(day0.AddDate(0, 0, 9))}})
-			}
-			h.record(fmt.Sprintf("ticket-%d", n), list...)
-		}
-		for i := range c.direct + c.dispatched {
-			reported := day0
-			if i < c.carried {
-				reported = day0.AddDate(0, 0, -1)
-			}
-			make(reported, i%2 == 0 && i/2 < c.direct || i >= 2*min(c.direct, c.dispatched) && c.direct > c.dispatched)
-		}
-		r := h.reader()
-		q := view.MetricQuery{Metric: "M16", Level: "city", Code: "c", From: day0, To: day0.AddDate(0, 1, 0), At: day0.AddDate(0, 1, 0)}
-		got, _, err := r.MetricOf(t.Context(), q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := got.Parts
-		if p["opening"]+p["accepted"]-p["closed"]-p["x1"]-p["merged"]+p["reopened"] != p["closing"] {
-			t.Errorf("%s: %v does not balance", name, p)
-		}
-		if p["opening"] != int64(c.carried) || p["opening"]+p["accepted"] != int64(n) || p["closed"]+p["closing"] != int64(n) {
-			t.Errorf("%s: got %v, want %d carried over of %d", name, p, c.carried, n)
-		}
-		q.Metric = "M04"
-		dispatched, _, err := r.MetricOf(t.Context(), q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if dispatched.Numerator+p["closed"] != int64(n) {
-			t.Errorf("%s: %d dispatched and %d direct are not %d", name, dispatched.Numerator, p["closed"], n)
-		}
-	}
-}
-
 func TestNoTicketNoRow(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)
