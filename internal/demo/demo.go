@@ -114,6 +114,7 @@ func playOn(ctx context.Context, o Options, c *city, stories []*story, clock *cl
 	if err := p.load(ctx, c); err != nil {
 		return err
 	}
+	fmt.Fprintln(o.Out, "first what the days before left over ...")
 	if err := p.play(ctx, stories); err != nil {
 		return err
 	}
@@ -194,7 +195,7 @@ func (p *player) hint(addr string, stories []*story) {
 			again = s.ticket
 		}
 		if whistled == "" && s.whistle != "" {
-			whistled = s.ticket
+			whistled = s.whistle
 		}
 	}
 	grpcurl := func(person, role, unit, message, method string) {
@@ -205,7 +206,7 @@ func (p *player) hint(addr string, stories []*story) {
 	grpcurl("zhang", "SUPERVISOR", cityCentre, fmt.Sprintf(`{"name":"%s"}`, ticket), "TicketService/GetTicket")
 	grpcurl("zhang", "SUPERVISOR", cityCentre, fmt.Sprintf(`{"name":"%s","request_id":"try-1","purpose":"REVEAL_PURPOSE_CONTACT"}`, ticket), "TicketService/RevealIdentity")
 	grpcurl("li", "AUDITOR", cityCentre, fmt.Sprintf(`{"name":"%s","request_id":"try-2","order_ref":"order-1"}`, ticket), "AuditService/EraseSubject")
-	fmt.Fprintf(p.out, "\nFigures, what happened to a ticket that was done again, and to one with a whistle, and the proof of it all:\n")
+	fmt.Fprintf(p.out, "\nFigures, what happened to a ticket that was opened again, and to a whistle, and the proof of it all:\n")
 	fmt.Fprintf(p.out, "  go run ./cmd/projector report closure --addr %s --level district%s\n", addr, asOf)
 	for _, name := range []string{again, whistled} {
 		fmt.Fprintf(p.out, "  go run ./cmd/projector replay --addr %s --ticket %s\n", addr, strings.TrimPrefix(name, "tickets/"))

@@ -303,11 +303,17 @@ func (p *player) figures(ctx context.Context, at time.Time) (*pb.ClosureFigures,
 	for _, token := range append([]string{""}, p.tokens...) {
 		q.MinConsistencyToken = token
 		var err error
-		if answer, err = views.GetClosure(p.reading(ctx), q); err != nil {
+		answer, err = views.GetClosure(p.reading(ctx), q)
+		if status.Code(err) == codes.NotFound { // nothing has come in so far
+			answer = new(pb.GetClosureResponse)
+		} else if err != nil {
 			return nil, fmt.Errorf("figures of the city: %w", err)
 		}
 	}
-	return answer.GetRow().GetFigures(), nil
+	if f := answer.GetRow().GetFigures(); f != nil {
+		return f, nil
+	}
+	return new(pb.ClosureFigures), nil
 }
 
 func (p *player) reading(ctx context.Context) context.Context {
@@ -334,5 +340,4 @@ func percent(rate *float64) string {
 	return fmt.Sprintf("%.1f %%", *rate*100)
 }
 
-// zone is the city's.
 func zone() *time.Location { return calendar.Default().Zone() }
