@@ -55,14 +55,31 @@ func TestTheWritePathKeepsWhatTheScenariosPromise(t *testing.T) {
 	t.Parallel()
 	c := load(t)
 	city := dispatchtest.Open(t)
-	for i := range c.Scenarios {
-		s := &c.Scenarios[i]
-		t.Run(s.File+"/"+s.Name, func(t *testing.T) { // one after another: they share a clock
-			if err := c.Play(t.Context(), &written{city}, s, fmt.Sprint(i)); err != nil {
-				t.Error(err)
+	const desks = 8 // dispatchers on one history, each with a clock of its own
+	for desk := range desks {
+		t.Run(fmt.Sprint("desk ", desk), func(t *testing.T) {
+			t.Parallel()
+			p := &written{beside(t, city)}
+			for i := desk; i < len(c.Scenarios); i += desks {
+				s := &c.Scenarios[i]
+				if err := c.Play(t.Context(), p, s, fmt.Sprint(i)); err != nil {
+					t.Errorf("%s: %s: %v", s.File, s.Name, err)
+				}
 			}
 		})
 	}
+}
+
+// beside is another dispatcher on the same history and keys.
+func beside(t *testing.T, city *dispatchtest.City) *dispatchtest.City {
+	t.Helper()
+	clock := new(dispatchtest.Clock)
+	clock.Set(dispatchtest.Start)
+	d, err := dispatch.New(t.Context(), city.Store, city.Keys, dispatch.Options{Clock: clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &dispatchtest.City{Dispatcher: d, Dir: city.Dir, Store: city.Store, Keys: city.Keys, Clock: clock}
 }
 
 func TestScenariosHaveNamesOfTheirOwn(t *testing.T) {
