@@ -90,7 +90,7 @@ func TestTheSameRecordsAreMadeEachTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range 50 {
-		if a, b := c.record(n, epoch), c.record(n, epoch); a.String() == "" || a.OccurredAt.AsTime() != b.OccurredAt.AsTime() || a.Category != b.Category || len(a.Path) != len(b.Path) {
+		if a, b := c.record(n, 50, epoch), c.record(n, 50, epoch); a.String() == "" || a.OccurredAt.AsTime() != b.OccurredAt.AsTime() || a.Category != b.Category || len(a.Path) != len(b.Path) {
 			t.Errorf("record %d: got %v and %v", n, a, b)
 		}
 	}

@@ -114,11 +114,13 @@ func (c *city) place(r *rand.Rand) *place {
 
 func (c *city) category(r *rand.Rand) *pb.Category { return c.categories[r.IntN(len(c.categories))] }
 
-// record is the nth matter of another system, reported within the year before now. About every eighth is still open.
-func (c *city) record(n int, now time.Time) *pb.ImportRecordRequest {
+// record is the nth of so many matters of another system, reported within the year before now, in about the order in which they were
+// reported, as such systems hand them over. About every eighth is still open.
+func (c *city) record(n, of int, now time.Time) *pb.ImportRecordRequest {
 	r := rand.New(rand.NewPCG(uint64(n), 3))
 	p := c.place(r)
-	reported := now.Add(-time.Duration(r.Int64N(int64(year)))).Truncate(time.Second)
+	ago := time.Duration(float64(year)*float64(of-n)/float64(of)) + time.Duration(r.Int64N(int64(24*time.Hour)))
+	reported := now.Add(-ago).Truncate(time.Second)
 	took := time.Duration(r.ExpFloat64() * float64(4*24*time.Hour))
 	m := &pb.ImportRecordRequest{
 		RequestId: fmt.Sprintf("bench/record/%d", n), OccurredAt: stamp(reported), Source: "bench", SourceRef: fmt.Sprintf("%d", n),

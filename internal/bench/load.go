@@ -67,7 +67,7 @@ func (r *run) load(ctx context.Context) (err error) {
 	began = time.Now()
 	records := r.Tickets - lives
 	err = each(ctx, records, func(ctx context.Context, n int) error {
-		_, err := carryOut(ctx, node, system, r.city.record(n, end))
+		_, err := carryOut(ctx, node, system, r.city.record(n, records, end))
 		return err
 	})
 	if err != nil {
