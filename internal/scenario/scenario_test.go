@@ -110,7 +110,6 @@ func calendarAndProfile() (*calendar.Calendar, calendar.Profile) {
 type rules struct {
 	tickets  map[string]ticket.State
 	whistles map[string]whistle.State
-	meta     *pb.EventMeta
 	events   []recorded
 }
 
