@@ -96,6 +96,8 @@ type Request struct {
 	Command  proto.Message // a request of the contract; brings its request_id, etag, occurred_at and particulars along
 	ID       string        // the request id, for a command that brings none
 	CausedBy string        // "<stream>@<version>" of the event it follows from, for a policy
+
+	subject string // whose key seals the particulars, where the stream knows nobody yet
 }
 
 // Result is where a command left its stream.
@@ -286,7 +288,7 @@ func decide[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream str
 	if after != nil && *after != f.version {
 		return nil, nil, nil, &eventstore.ConflictError{Stream: stream, After: *after, Actual: f.version}
 	}
-	if asked, fingerprint, err = d.asked(ctx, stream, f.version > 0, r, s.subject(f.state)); err != nil {
+	if asked, fingerprint, err = d.asked(ctx, stream, r, s.subject(f.state)); err != nil {
 		return nil, nil, nil, err
 	}
 	if edit != nil {
@@ -386,7 +388,7 @@ func (s *streams[S]) upTo(ctx context.Context, store eventstore.Store, stream st
 }
 
 // asked is what the rule is told besides the command, and the fingerprint of the command's content.
-func (d *Dispatcher) asked(ctx context.Context, stream string, exists bool, r Request, subject string) (*rule.Asked, []byte, error) {
+func (d *Dispatcher) asked(ctx context.Context, stream string, r Request, subject string) (*rule.Asked, []byte, error) {
 	now := d.Now()
 	a := &rule.Asked{
 		Actor: r.Actor, At: now, OccurredAt: now, Registry: d.registry.at(now), Calendar: d.calendar, Profile: d.profile,
@@ -405,7 +407,10 @@ func (d *Dispatcher) asked(ctx context.Context, stream string, exists bool, r Re
 		hash := sha256.Sum256(content)
 		return a, hash[:], nil
 	}
-	key, err := d.subject(ctx, exists, subject, particulars.GetPetitioner())
+	if subject == "" {
+		subject = r.subject
+	}
+	key, err := d.subject(ctx, subject, particulars.GetPetitioner())
 	if err != nil {
 		return nil, nil, fmt.Errorf("key for %s: %w", stream, err)
 	}
@@ -428,7 +433,7 @@ func particularsOf(command proto.Message) *pb.Particulars {
 }
 
 // subject is whose key seals: the ticket's subject while its key is there, else the petitioner's, else nobody's in particular.
-func (d *Dispatcher) subject(ctx context.Context, exists bool, subject string, p *pb.Petitioner) (privacy.Subject, error) {
+func (d *Dispatcher) subject(ctx context.Context, subject string, p *pb.Petitioner) (privacy.Subject, error) {
 	if subject != "" {
 		key, err := d.keys.Lookup(ctx, subject)
 		if !errors.Is(err, privacy.ErrErased) {

@@ -183,6 +183,28 @@ func TestWhatWasSealedIsGoneAfterErasureAndRetriesStillWork(t *testing.T) {
 	}
 }
 
+func TestErasureOfAPetitionerTakesWhatAWhistleSaidOfTheMatter(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	name := c.Report(t, dispatchtest.Community)
+	c.ToHandling(t, name, dispatchtest.Street)
+	_, r, err := c.Whistle(t.Context(), dispatch.Request{Actor: dispatchtest.As(dispatchtest.Street, pb.Role_ROLE_STREET_LEADER), Command: &pb.BlowWhistleRequest{
+		RequestId: "blow", Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, Tickets: []string{name}, Particulars: &pb.Particulars{Text: "张三丰家门口"},
+		Summons: []*pb.Summons{{Unit: dispatchtest.DistrictUrban}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, _, err := c.LoadWhistle(t.Context(), "whistles/"+dispatch.ID(r.Stream))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := c.LoadTicket(t.Context(), name)
+	if err != nil || w.Subject == "" || w.Subject != s.Subject {
+		t.Errorf("got %q, want the ticket's subject %q, %v", w.Subject, s.Subject, err)
+	}
+}
+
 func TestAWhistleGoesItsWholeWayAndItsTicketLearnsOfIt(t *testing.T) {
 	t.Parallel()
 	c := dispatchtest.Open(t)

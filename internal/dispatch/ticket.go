@@ -220,7 +220,7 @@ func (d *Dispatcher) Reveal(ctx context.Context, actor rule.Actor, c *pb.RevealI
 		return nil, result, err
 	}
 	stream := result.Stream
-	asked, _, err := d.asked(ctx, stream, true, Request{Actor: actor, Command: &pb.RevealIdentityRequest{}}, "")
+	asked, _, err := d.asked(ctx, stream, Request{Actor: actor, Command: &pb.RevealIdentityRequest{}}, "")
 	if err != nil {
 		return nil, result, err
 	}

@@ -21,6 +21,12 @@ func (d *Dispatcher) Whistle(ctx context.Context, r Request) (whistle.State, Res
 	if err != nil {
 		return whistle.State{}, Result{}, err
 	}
+	if blow, ok := r.Command.(*pb.BlowWhistleRequest); ok && len(blow.Tickets) > 0 {
+		// What is said of a ticket's matter goes with its petitioner's key. A ticket that is not there is the rule's to refuse.
+		if t, _, err := d.LoadTicket(ctx, blow.Tickets[0]); err == nil {
+			r.subject = t.Subject
+		}
+	}
 	s, result, err := do(ctx, d, d.whistles, stream, r, func(s whistle.State, a *rule.Asked) error {
 		return d.linked(ctx, s, a, r.Command)
 	})

@@ -43,7 +43,6 @@ const (
 	UnknownArea        Reason = "UNKNOWN_AREA"
 	UnknownUnit        Reason = "UNKNOWN_UNIT"
 	UnknownCategory    Reason = "UNKNOWN_CATEGORY"
-	UnitNotActive      Reason = "UNIT_NOT_ACTIVE"
 	LeadComplainedOf   Reason = "LEAD_COMPLAINED_OF"
 	FiveElementsNeeded Reason = "FIVE_ELEMENTS_NEEDED"
 	ContactNeeded      Reason = "CONTACT_NEEDED"
@@ -53,7 +52,6 @@ const (
 	AppealLapsed       Reason = "APPEAL_LAPSED"
 	NothingProposed    Reason = "NOTHING_PROPOSED"
 	AlreadyProposed    Reason = "ALREADY_PROPOSED"
-	TooManyRounds      Reason = "TOO_MANY_ROUNDS"
 	NotParticipant     Reason = "NOT_PARTICIPANT"
 	AlreadyDone        Reason = "ALREADY_DONE"
 	TasksOpen          Reason = "TASKS_OPEN"
@@ -71,9 +69,9 @@ var Reasons = []Reason{
 	MissingField, BadField, FieldTooLong, TooMany, UnknownValue, InvalidUTF8, InvalidName, InvalidRequestID, InvalidETag, TimeOutOfRange,
 	OccurredInFuture, OccurredTooLongAgo, OccurredBeforeCause, MalformedMessage,
 	RoleNotAllowed, OutOfScope, SeparationOfDuties, SecondPersonNeeded,
-	NotFound, AlreadyExists, WrongState, RequestIDReused, UnknownArea, UnknownUnit, UnknownCategory, UnitNotActive,
+	NotFound, AlreadyExists, WrongState, RequestIDReused, UnknownArea, UnknownUnit, UnknownCategory,
 	LeadComplainedOf, FiveElementsNeeded, ContactNeeded, WhistleOpen, CallbackNeeded, LimitLengthened, AppealLapsed,
-	NothingProposed, AlreadyProposed, TooManyRounds, NotParticipant, AlreadyDone, TasksOpen, RatingsMissing, TicketNotInHand,
+	NothingProposed, AlreadyProposed, NotParticipant, AlreadyDone, TasksOpen, RatingsMissing, TicketNotInHand,
 	RecordChanged, RegistryNotLoaded, RegistryInvalid, SubjectErased, DeadlineOutOfRange,
 }
 

@@ -23,8 +23,6 @@ var elsewhere = map[rule.Reason]string{
 	rule.TimeOutOfRange:    "the transport, and the registry",
 	rule.RegistryNotLoaded: "the transport",
 	rule.RegistryInvalid:   "the registry",
-	rule.UnitNotActive:     "nothing yet",
-	rule.TooManyRounds:     "nothing yet",
 	rule.InvalidUTF8:       "the transport, and the loading of a registry",
 	rule.MalformedMessage:  "dispatch, for bytes that a scenario cannot hold",
 	rule.SubjectErased:     "dispatch, after an erasure, which is no command of a ticket",
