@@ -31,6 +31,7 @@ position. Sealed parts are left out. --until leaves out what happened after that
 	after := f.String("after", "", "`POSITION` as an earlier replay printed it")
 	until := f.String("until", "", "`TIME` in RFC 3339")
 	format := f.String("format", "text", "`FORMAT`: text or json (a line an event)")
+	zoneName := f.String("zone", "Asia/Shanghai", "`ZONE` that text shows times in")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -39,6 +40,10 @@ position. Sealed parts are left out. --until leaves out what happened after that
 	}
 	if *format != "text" && *format != "json" {
 		return app.Usage("--format %q: want text or json", *format)
+	}
+	zone, err := time.LoadLocation(*zoneName)
+	if err != nil {
+		return app.Usage("--zone: %v", err)
 	}
 	if err := place.Check(); err != nil {
 		return err
@@ -67,14 +72,14 @@ position. Sealed parts are left out. --until leaves out what happened after that
 			if err != nil {
 				return err
 			}
-			if err := printEvent(std.Out, e, *format); err != nil {
+			if err := printEvent(std.Out, e, *format, zone); err != nil {
 				return err
 			}
 		}
 	})
 }
 
-func printEvent(w io.Writer, e *pb.HistoryEvent, format string) error {
+func printEvent(w io.Writer, e *pb.HistoryEvent, format string, zone *time.Location) error {
 	if format == "json" {
 		var data json.RawMessage
 		if e.Json != "" {
@@ -95,7 +100,7 @@ func printEvent(w io.Writer, e *pb.HistoryEvent, format string) error {
 	if d := e.RecordedAt.AsTime().Sub(e.OccurredAt.AsTime()); d >= time.Second && e.Type != "RecordImported" && e.Type != "ImportedRecordClosed" {
 		late = fmt.Sprintf(" (recorded %s later)", d.Round(time.Second))
 	}
-	_, err := fmt.Fprintf(w, "%-8s %s  %s@%d  %-24s %s %s %s%s  %s\n", e.Position, e.OccurredAt.AsTime().Local().Format("2006-01-02 15:04:05 -0700"),
+	_, err := fmt.Fprintf(w, "%-8s %s  %s@%d  %-24s %s %s %s%s  %s\n", e.Position, e.OccurredAt.AsTime().In(zone).Format("2006-01-02 15:04:05 -0700"),
 		e.Stream, e.Version, e.Type, e.Actor.GetPerson(), strings.TrimPrefix(e.Actor.GetRole().String(), "ROLE_"), e.Actor.GetUnit(), late, e.Json)
 	return err
 }

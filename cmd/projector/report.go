@@ -55,32 +55,28 @@ what was due, M13 in time, M14 of what was accepted, M15 overdue, M16 carry-over
 	if err := place.Check(); err != nil {
 		return err
 	}
-	times := map[string]time.Time{"as-of": time.Now()}
+	times := map[string]*timestamppb.Timestamp{}
 	for name, text := range map[string]string{"as-of": *asOf, "from": *from, "to": *to} {
 		if text == "" {
 			continue
 		}
-		if times[name], err = time.Parse(time.RFC3339, text); err != nil {
+		t, err := time.Parse(time.RFC3339, text)
+		if err != nil {
 			return app.Usage("--%s %q: want a time like 2025-03-05T09:00:00+08:00", name, text)
 		}
+		times[name] = timestamppb.New(t)
 	}
 	out := printer{w: std.Out, format: *format}
 	return withServer(ctx, &place, std, func(conn *grpc.ClientConn) error {
 		views := remote{pb.NewViewServiceClient(conn)}
 		if *metric == "" {
-			rows, err := views.closure(ctx, &pb.ListClosureRequest{Level: *level, Area: *area, AsOf: timestamppb.New(times["as-of"]), WithMedian: true})
+			rows, err := views.closure(ctx, &pb.ListClosureRequest{Level: *level, Area: *area, AsOf: times["as-of"], WithMedian: true})
 			if err != nil {
 				return err
 			}
 			return out.closure(rows)
 		}
-		q := &pb.ListMetricsRequest{Metric: *metric, Level: *level, Area: *area, AsOf: timestamppb.New(times["as-of"])}
-		if t, ok := times["from"]; ok {
-			q.From = timestamppb.New(t)
-		}
-		if t, ok := times["to"]; ok {
-			q.To = timestamppb.New(t)
-		}
+		q := &pb.ListMetricsRequest{Metric: *metric, Level: *level, Area: *area, From: times["from"], To: times["to"], AsOf: times["as-of"]}
 		figures, err := views.metrics(ctx, q)
 		if err != nil {
 			return err

@@ -100,10 +100,29 @@ func (s viewService) GetClosure(ctx context.Context, q *pb.GetClosureRequest) (*
 		return nil, err
 	}
 	row, position, err := s.reader.ClosureAt(ctx, view.ClosureQuery{Level: q.Level, Code: q.Code, At: at, KnownAt: knownAt, WithMedian: q.WithMedian})
+	if refusal, ok := errors.AsType[*rule.Refusal](err); ok && refusal.Reason == rule.NotFound {
+		// Nothing was ever reported there. Of an area of the registry that is an answer.
+		if row = s.nothingAt(q.Level, q.Code, at); row != nil {
+			err = nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &pb.GetClosureResponse{Row: row, AsOf: timestamppb.New(at), ConsistencyToken: Token(position)}, nil
+}
+
+// nothingAt is the row of an area of the registry where nothing was reported; nil if it is none.
+func (s viewService) nothingAt(level, code string, at time.Time) *pb.ClosureRow {
+	path, ok := s.dispatcher.Registry().Path(code, at)
+	if !ok || path[len(path)-1].Level != level {
+		return nil
+	}
+	names := make([]string, len(path))
+	for i, n := range path {
+		names[i] = n.Name
+	}
+	return &pb.ClosureRow{Level: level, Code: code, Name: names[len(names)-1], Path: strings.Join(names, "/"), Figures: &pb.ClosureFigures{}}
 }
 
 // ListClosure gives the stock view of every node of a level.

@@ -164,6 +164,23 @@ func TestAQuerySeesTheCommandWhoseTokenItIsGiven(t *testing.T) {
 // refusalOf leaves out the answer.
 func refusalOf[T any](_ T, err error) error { return err }
 
+func TestAnAreaWhereNothingWasReportedHasARowOfNothing(t *testing.T) {
+	t.Parallel()
+	city := dispatchtest.Open(t)
+	c := Config{DevActor: true, Dispatcher: city.Dispatcher}
+	viewing(t, city, &c)
+	views := pb.NewViewServiceClient(serve(t, c, c.register))
+	agent := acting(t.Context(), dispatchtest.CityCentre, "AGENT")
+	got, err := views.GetClosure(agent, &pb.GetClosureRequest{Level: "street", Code: dispatchtest.Street})
+	if err != nil || got.Row.GetName() != "东亭街道" || got.Row.GetPath() != "无锡市/锡山区/东亭街道" || got.Row.GetFigures().GetTotal() != 0 || got.Row.Figures.ClosureRate != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for _, q := range []*pb.GetClosureRequest{{Level: "district", Code: dispatchtest.Street}, {Level: "street", Code: "1"}} {
+		_, err := views.GetClosure(agent, q)
+		details(t, err, codes.NotFound)
+	}
+}
+
 func TestAQueryOfTheHistoryWaitsForItsTokenToo(t *testing.T) {
 	t.Parallel()
 	city := dispatchtest.Open(t)

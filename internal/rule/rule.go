@@ -4,6 +4,7 @@ package rule
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -91,7 +92,11 @@ func (a *Asked) Require(roles ...pb.Role) error {
 			return nil
 		}
 	}
-	return &Refusal{Reason: RoleNotAllowed, Message: "none of your roles may do this"}
+	names := make([]string, len(roles))
+	for i, r := range roles {
+		names[i] = strings.TrimPrefix(r.String(), "ROLE_")
+	}
+	return &Refusal{Reason: RoleNotAllowed, Message: "this needs one of the roles " + strings.Join(names, ", ")}
 }
 
 // MaxBackdate is how old a fact may be when it is recorded: phones of grid workers are offline for a while.
@@ -108,7 +113,7 @@ func (a *Asked) CheckTime(notBefore time.Time) error {
 	case a.Backdated && a.At.Sub(a.OccurredAt) > MaxBackdate:
 		return Bad("occurred_at", OccurredTooLongAgo, "lies more than 72 hours back")
 	case a.Backdated && a.OccurredAt.Before(notBefore):
-		return Bad("occurred_at", OccurredBeforeCause, "lies before what it follows")
+		return Bad("occurred_at", OccurredBeforeCause, "lies before what it follows, at %s", notBefore.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
