@@ -171,7 +171,8 @@ func (x *TicketAnswer) GetRepeated() bool {
 	return false
 }
 
-// Limits are the instants by which something is to be done; unset where nothing is due.
+// Limits are the instants by which something is to be done; unset where nothing is due. What happens at the very second is in time: a limit
+// of whole days ends at 23:59:59 in the city's zone.
 type Limits struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	AcceptBy   *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=accept_by,json=acceptBy,proto3" json:"accept_by,omitempty"`
