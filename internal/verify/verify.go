@@ -4,8 +4,12 @@ package verify
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,7 +52,8 @@ const (
 type link struct {
 	version eventstore.Version
 	hash    event.Hash
-	broken  bool // a finding was told; what follows in the stream is not checked
+	sum     uint64 // of the events so far: which they are, and where they lie
+	broken  bool   // a finding was told; what follows in the stream is not checked
 }
 
 type verifier struct {
@@ -135,7 +140,7 @@ func (v *verifier) history(ctx context.Context) (whole bool, err error) {
 		}
 	}
 	// What ReadAll passes over, a stream's own reading could still show, and the other way round: a position or a stream's name that was changed.
-	return whole, v.tails(ctx)
+	return whole, v.ownReadings(ctx)
 }
 
 func token(p eventstore.Position) string { return "p" + strconv.FormatUint(uint64(p), 36) }
@@ -167,7 +172,7 @@ func (v *verifier) checkNext(ctx context.Context, r *eventstore.Recorded, l *lin
 	if err != nil {
 		return &pb.VerifyFinding{Kind: "UNDECODABLE", Message: cause(err)}
 	}
-	l.version, l.hash = r.Version, hash
+	l.version, l.hash, l.sum = r.Version, hash, sum(l.sum, r)
 	if err := v.fold(ctx, &d); err != nil {
 		return &pb.VerifyFinding{Kind: "INVARIANT", Message: err.Error()}
 	}
@@ -202,36 +207,79 @@ func (v *verifier) fold(ctx context.Context, d *event.Decoded) error {
 	return fmt.Errorf("no rules for streams of kind %q", kind)
 }
 
-// tails compares, for every stream, where it ends by its own reading with where the reading of everything saw it end.
-func (v *verifier) tails(ctx context.Context) error {
-	for stream, l := range v.links {
+// sum takes one more event into the sum of those before it.
+func sum(before uint64, r *eventstore.Recorded) uint64 {
+	h := fnv.New64a()
+	var b [40]byte
+	binary.BigEndian.PutUint64(b[0:], before)
+	binary.BigEndian.PutUint64(b[8:], uint64(r.Position))
+	binary.BigEndian.PutUint64(b[16:], uint64(r.Version))
+	copy(b[24:], r.ID[:])
+	_, _ = h.Write(b[:])
+	return h.Sum64()
+}
+
+// ownReadings compares, for every stream, its own reading with what the reading of everything saw of it: commands are decided by the first, views
+// are made of the second.
+func (v *verifier) ownReadings(ctx context.Context) error {
+	for _, stream := range slices.Sorted(maps.Keys(v.links)) {
+		l := v.links[stream]
 		if l.broken {
 			continue
 		}
-		for r, err := range v.c.Store.ReadStream(ctx, stream, l.version-1) {
-			if ctx.Err() != nil {
-				return ctx.Err()
+		f, err := v.ownReading(ctx, stream, l)
+		if err != nil {
+			return err
+		}
+		if f != nil {
+			f.Stream = stream
+			if err := v.found(f); err != nil {
+				return err
 			}
-			var f *pb.VerifyFinding
-			switch {
-			case err != nil:
-				f = &pb.VerifyFinding{Kind: "STORE", Stream: stream, Version: uint64(l.version), Message: err.Error()}
-			case r.Version != l.version:
-				// Events that were appended since are none of ours.
-				if r.Version == l.version+1 {
-					break
-				}
-				f = &pb.VerifyFinding{Kind: "VERSION_GAP", Stream: stream, Version: uint64(r.Version), Position: token(r.Position), Message: "the stream's own reading differs from that of everything"}
-			}
-			if f != nil {
-				if err := v.found(f); err != nil {
-					return err
-				}
-			}
-			break
 		}
 	}
 	return nil
+}
+
+// ownReading finds the first event in which a stream's own reading differs; nil if there is none.
+func (v *verifier) ownReading(ctx context.Context, stream string, l link) (*pb.VerifyFinding, error) {
+	const differs = "the stream's own reading differs from that of everything: "
+	var own link
+	for r, err := range v.c.Store.ReadStream(ctx, stream, 0) {
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return &pb.VerifyFinding{Kind: "STORE", Version: uint64(own.version + 1), Message: err.Error()}, nil
+		}
+		if own.version == l.version {
+			break // events that were appended since are none of ours
+		}
+		if r.Version != own.version+1 {
+			return &pb.VerifyFinding{Kind: "VERSION_GAP", Version: uint64(own.version + 1), Position: token(r.Position), Message: fmt.Sprintf("%sversion %d follows %d", differs, r.Version, own.version)}, nil
+		}
+		own.version, own.sum = r.Version, sum(own.sum, &r)
+	}
+	if own.version < l.version {
+		return &pb.VerifyFinding{Kind: "VERSION_GAP", Version: uint64(own.version + 1), Message: fmt.Sprintf("%sit ends after version %d", differs, own.version)}, nil
+	}
+	if own.sum == l.sum {
+		return nil, nil
+	}
+	// Some event is another one. The chain tells which is the first.
+	own = link{}
+	for r, err := range v.c.Store.ReadStream(ctx, stream, 0) {
+		if err != nil {
+			return nil, err
+		}
+		if own.hash, err = event.Verify(own.hash, &r); err != nil {
+			return &pb.VerifyFinding{Kind: "HASH", Version: uint64(r.Version), Position: token(r.Position), Message: differs + cause(err)}, nil
+		}
+		if r.Version == l.version {
+			break
+		}
+	}
+	return &pb.VerifyFinding{Kind: "STORE", Version: 1, Message: differs + "its events lie at other positions"}, nil
 }
 
 func foldInto[S any](ctx context.Context, v *verifier, states *lru.Cache[string, S], d *event.Decoded,

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -211,8 +212,8 @@ func (s *Store) Head(ctx context.Context) (eventstore.Position, error) {
 	return eventstore.Position(head), nil
 }
 
-// CheckIntegrity reads the whole file and returns a *CorruptError if its structure is damaged. It does not look
-// inside the events. It takes about a second for each 500 MB and may run while the store is in use.
+// CheckIntegrity reads the whole file and returns a *CorruptError if its structure is damaged: its pages, its indexes, its schema, or the table
+// that says where streams begin. It does not look inside the events. It takes a few seconds for each 500 MB and may run while the store is in use.
 func (s *Store) CheckIntegrity(ctx context.Context) error {
 	r, err := s.readers.take(ctx, s)
 	if err != nil {
@@ -232,21 +233,42 @@ func (s *Store) CheckIntegrity(ctx context.Context) error {
 	})
 	r.conn.SetInterrupt(looking.Done())
 	defer r.conn.SetInterrupt(nil)
-	stmt, _, err := r.conn.PrepareTransient("PRAGMA quick_check(1)")
-	if err != nil {
-		return s.explain("check integrity", err)
-	}
-	defer stmt.Finalize()
-	if _, err := stmt.Step(); err != nil {
-		if ctx.Err() != nil {
+	for _, c := range []struct{ query, want, fault string }{
+		{"PRAGMA integrity_check(1)", "ok", ""},
+		{"SELECT group_concat(sql, ';' || char(10)) || ';' || char(10) FROM (SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid)", strings.TrimPrefix(schema, "\n"), "its schema is not the one it was made with"},
+		{"SELECT group_concat(type || ' ' || name || ' ' || tbl_name, ',') FROM (SELECT * FROM sqlite_schema ORDER BY rowid)", "table events events,index events_by_stream events,table streams streams", "its schema is not the one it was made with"},
+		{"SELECT e.name || '@' || e.version FROM events e LEFT JOIN streams s ON s.name = e.name WHERE s.first IS NOT e.stream LIMIT 1", "", "the stream of an event does not begin where it should: "},
+		{"SELECT s.name FROM streams s LEFT JOIN events e ON e.position = s.first WHERE e.name IS NOT s.name OR e.version IS NOT 1 LIMIT 1", "", "a stream begins with an event that is not its first: "},
+	} {
+		verdict, err := text(r.conn, c.query)
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case err != nil:
+			return s.explain("check integrity", err)
+		case verdict == c.want:
+		case c.want == "":
+			return &CorruptError{s.path, c.fault + verdict}
+		case c.fault == "":
+			return &CorruptError{s.path, verdict}
+		default:
+			return &CorruptError{s.path, c.fault}
 		}
-		return s.explain("check integrity", err)
-	}
-	if verdict := stmt.ColumnText(0); verdict != "ok" {
-		return &CorruptError{s.path, verdict}
 	}
 	return nil
+}
+
+// text is the first column of a query's first row; empty if there is none.
+func text(conn *sqlite.Conn, query string) (string, error) {
+	stmt, _, err := conn.PrepareTransient(query)
+	if err != nil {
+		return "", err
+	}
+	defer stmt.Finalize()
+	if found, err := stmt.Step(); err != nil || !found {
+		return "", err
+	}
+	return stmt.ColumnText(0), nil
 }
 
 // explain gives an error of the engine the type by which callers decide.
