@@ -46,6 +46,7 @@ type Options struct {
 
 	slices int           // how often each pair of slices is repeated; 5 if 0, 3 for Quick
 	slice  time.Duration // how long one lasts
+	lives  int           // tickets that a caller has under way; livesEach if 0
 }
 
 var (
@@ -79,6 +80,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		if o.Quick {
 			o.slices, o.slice = 3, 400*time.Millisecond
 		}
+	}
+	if o.lives == 0 {
+		o.lives = livesEach
 	}
 	if o.Progress == nil {
 		o.Progress = io.Discard

@@ -23,7 +23,7 @@ func tiny(t *testing.T, format string) string {
 	t.Helper()
 	var out bytes.Buffer
 	err := Run(t.Context(), Options{
-		Quick: true, Tickets: 500, Format: format, Dir: t.TempDir(), Out: &out, Progress: t.Output(), slices: 1, slice: 40 * time.Millisecond,
+		Quick: true, Tickets: 500, Format: format, Dir: t.TempDir(), Out: &out, Progress: t.Output(), slices: 1, slice: 40 * time.Millisecond, lives: 1,
 	})
 	if err != nil {
 		t.Fatal(err)

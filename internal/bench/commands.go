@@ -39,7 +39,7 @@ func (r *run) serveWriting(node *app.Node) (addr string, err error) {
 
 // dial dials a server and closes the target when the run ends.
 func (r *run) dial(ctx context.Context, addr, service, name string) (*target, error) {
-	t, err := dial(ctx, r.city, addr, service, name, maxCallers)
+	t, err := dial(ctx, r.city, addr, service, name, r.lives)
 	if err == nil {
 		r.later(func() error {
 			t.close()

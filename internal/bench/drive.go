@@ -39,8 +39,8 @@ type callerOf struct {
 	turn   int
 }
 
-// dial makes a target of a server. Its callers' tickets are somewhere in the middle of their lives.
-func dial(ctx context.Context, c *city, addr, service, run string, callers int) (*target, error) {
+// dial makes a target of a server. Each caller has so many tickets, somewhere in the middle of their lives.
+func dial(ctx context.Context, c *city, addr, service, run string, lives int) (*target, error) {
 	t := &target{service: service}
 	for range connections {
 		conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -49,10 +49,10 @@ func dial(ctx context.Context, c *city, addr, service, run string, callers int) 
 		}
 		t.conns = append(t.conns, conn)
 	}
-	for i := range callers {
+	for i := range maxCallers {
 		one := &callerOf{target: t, conn: t.conns[i%len(t.conns)]}
-		for j := range livesEach {
-			one.lives = append(one.lives, newLife(c, fmt.Sprintf("bench/%s/%d/%d", run, i, j), uint64(i*livesEach+j)))
+		for j := range lives {
+			one.lives = append(one.lives, newLife(c, fmt.Sprintf("bench/%s/%d/%d", run, i, j), uint64(i*lives+j)))
 		}
 		t.callers = append(t.callers, one)
 	}

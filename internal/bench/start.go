@@ -111,7 +111,7 @@ func firstAnswer(ctx context.Context, addr string) error {
 
 // loadFully has a node carry out commands as fast as it can for a while.
 func (r *run) loadFully(ctx context.Context, addr string) error {
-	t, err := dial(ctx, r.city, addr, commandService, "start", maxCallers)
+	t, err := dial(ctx, r.city, addr, commandService, "start", r.lives)
 	if err != nil {
 		return err
 	}
