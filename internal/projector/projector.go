@@ -24,13 +24,24 @@ type View struct {
 	// Apply folds events in. It reads nothing but the batch and tx, and gives the same rows wherever batches are cut. An
 	// event that it does not know is an error. tx and batch are not kept.
 	Apply func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error
+	// Folding begins to fold a whole history, which comes to the same rows as Apply but may write them later. nil: Apply
+	// does it, event by event.
+	Folding func() Folding
+}
+
+// Folding folds events in and keeps in memory what they come to until it is told to write it. It belongs to one transaction.
+type Folding interface {
+	// Add folds an event in. After an error nothing of the folding may be used.
+	Add(tx *viewdb.Tx, d *event.Decoded) error
+	// Write writes rows until what is kept of at most that many streams is left; of 0, all is written.
+	Write(tx *viewdb.Tx, keep int) error
 }
 
 const (
-	liveBatch    = 10_000
-	rebuildBatch = 100_000
-	backOffFrom  = 100 * time.Millisecond
-	backOffTo    = 10 * time.Second
+	liveBatch   = 10_000
+	keepStreams = 50_000
+	backOffFrom = 100 * time.Millisecond
+	backOffTo   = 10 * time.Second
 )
 
 const checkpoints = `CREATE TABLE IF NOT EXISTS checkpoints (
@@ -40,8 +51,10 @@ const checkpoints = `CREATE TABLE IF NOT EXISTS checkpoints (
 
 // Options of Open. The zero value is right for a server. Hooks are called one at a time and must return soon.
 type Options struct {
-	// Batch is the largest number of events in one transaction. 0 means 10,000, and 100,000 when rebuilding.
+	// Batch is the largest number of events in one transaction; a rebuild is one transaction and reads them in such pieces. 0 means 10,000.
 	Batch int
+	// Keep is how many streams a rebuild keeps in memory, of which more is to come. 0 means 50,000: about 100 MiB.
+	Keep int
 	// Now is the clock that lag is told by. nil means time.Now.
 	Now func() time.Time
 	// OnBatch hears of each committed transaction.
@@ -108,6 +121,9 @@ func Open(ctx context.Context, store eventstore.Store, db *viewdb.DB, opts Optio
 func open(ctx context.Context, store eventstore.Store, db *viewdb.DB, opts Options, views []View, indexes bool) (*Projector, error) {
 	if opts.Batch <= 0 {
 		opts.Batch = liveBatch
+	}
+	if opts.Keep <= 0 {
+		opts.Keep = keepStreams
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -227,9 +243,6 @@ func Rebuild(ctx context.Context, store eventstore.Store, db *viewdb.DB, opts Op
 
 // Build builds the views from the first event into a new file at path, in place of what is there.
 func Build(ctx context.Context, store eventstore.Store, path string, opts Options, views ...View) error {
-	if opts.Batch <= 0 {
-		opts.Batch = rebuildBatch
-	}
 	db, err := viewdb.Open(path, viewdb.Options{Fresh: true})
 	if err != nil {
 		return err
@@ -239,10 +252,10 @@ func Build(ctx context.Context, store eventstore.Store, path string, opts Option
 	if err != nil {
 		return err
 	}
-	if err := p.CatchUp(ctx); err != nil {
-		return err
-	}
 	err = db.Write(ctx, func(tx *viewdb.Tx) error {
+		if err := p.build(ctx, tx); err != nil {
+			return err
+		}
 		for _, v := range views {
 			if err := tx.Script(v.Indexes...); err != nil {
 				return err

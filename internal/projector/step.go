@@ -200,7 +200,7 @@ func (p *Projector) corner(ctx context.Context, v *running, batch []event.Decode
 }
 
 func (p *Projector) stop(v *running, at *eventstore.Recorded, recorded time.Time, err error) {
-	err = &StoppedError{View: v.Name, Stream: at.Stream, Version: at.Version, Position: at.Position, Type: at.Type, Err: err}
+	err = stoppedAt(v.Name, at, err)
 	p.say(v, func(v *running) { v.stopped, v.unseen = err, recorded })
 	if p.opts.OnStop != nil {
 		p.opts.OnStop(v.Name, err)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 	"sync"
@@ -103,8 +104,9 @@ func Closure(zone *time.Location) projector.View {
 			`CREATE INDEX closure_ticket_1_accepted ON closure_ticket_1 (accepted_at)`,
 		},
 		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
-			return applyClosure(tx, batch, calendarOf(zone))
+			return applyAll(newClosureFolding(zone), tx, batch)
 		},
+		Folding: func() projector.Folding { return newClosureFolding(zone) },
 	}
 }
 
@@ -119,35 +121,69 @@ type touched struct {
 	wasTaken   int64
 }
 
-func applyClosure(tx *viewdb.Tx, batch []event.Decoded, days *calendar) error {
-	nodes := newNodes(tx)
-	byID := map[string]*touched{}
-	var list []*touched
-	for i := range batch {
-		d := &batch[i]
-		kind, id := kind(d)
-		switch kind {
-		case "ticket":
-		case "whistle", "registry", "audit", "subject":
-			continue
-		default:
-			return unknown(d)
-		}
-		t := byID[id]
-		if t == nil {
-			var err error
-			if t, err = loadTouched(tx, id, d); err != nil {
-				return err
-			}
-			byID[id] = t
-			list = append(list, t)
-		}
-		if err := t.fold(d, nodes); err != nil {
+// closureFolding folds events into the rows of the view of figures.
+type closureFolding struct {
+	tickets hot[*touched]
+	nodes   *nodes
+	days    *calendar
+
+	// Not yet written: counters, and rows whose place in their table does not follow the order of the history. They are kept so
+	// that each counter is written once and rows go in by the order of their tables.
+	sums   map[nodeDay]*counts
+	rows   []changeRow
+	dues   []limit // the due and its ticket
+	ticket []dayCounts
+	buf    []byte
+}
+
+func newClosureFolding(zone *time.Location) *closureFolding {
+	return &closureFolding{tickets: newHot[*touched](), nodes: newNodes(nil), days: calendarOf(zone), sums: map[nodeDay]*counts{}}
+}
+
+func (f *closureFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
+	kind, id := kind(d)
+	switch kind {
+	case "ticket":
+	case "whistle", "registry", "audit", "subject":
+		return nil
+	default:
+		return unknown(d)
+	}
+	f.nodes.tx = tx
+	t, err := f.tickets.of(id, d, func() (*touched, error) { return loadTouched(tx, id, d) })
+	if err != nil {
+		return err
+	}
+	return t.fold(d, f.nodes)
+}
+
+func (f *closureFolding) Write(tx *viewdb.Tx, keep int) error {
+	list := f.tickets.drop(keep, (*touched).ended)
+	slices.SortFunc(list, func(a, b *touched) int { return cmp.Compare(a.ticket, b.ticket) })
+	for _, t := range list {
+		f.count(t)
+		f.buf = t.bytes(f.buf[:0])
+		if err := t.save(tx, f.buf); err != nil {
 			return err
 		}
 	}
-	slices.SortFunc(list, func(a, b *touched) int { return cmp.Compare(a.ticket, b.ticket) })
-	return saveClosure(tx, nodes, list, days)
+	if keep == 0 {
+		if err := f.nodes.save(); err != nil {
+			return err
+		}
+	}
+	if keep == 0 || len(f.rows) > 4*keep {
+		if err := f.saveRows(tx); err != nil {
+			return err
+		}
+	}
+	if keep == 0 || len(f.sums) > 2*keep {
+		if err := saveDays(tx, f.sums); err != nil {
+			return err
+		}
+		clear(f.sums)
+	}
+	return nil
 }
 
 func loadTouched(tx *viewdb.Tx, id string, d *event.Decoded) (*touched, error) {
@@ -179,93 +215,136 @@ type changeRow struct {
 	nodes             []byte // nil: the row goes
 }
 
-func saveClosure(tx *viewdb.Tx, nodes *nodes, list []*touched, days *calendar) error {
-	if err := nodes.save(); err != nil {
-		return err
+// dayCounts is what a ticket adds on a day, to each of its nodes.
+type dayCounts struct {
+	day    int64
+	counts [allColumns]int32
+	mask   uint32 // of the columns that are not 0, or were not
+}
+
+func (f *closureFolding) add(t int64, column int, n int32) {
+	day := f.days.day(t)
+	i := slices.IndexFunc(f.ticket, func(d dayCounts) bool { return d.day == day })
+	if i < 0 {
+		i = len(f.ticket)
+		f.ticket = append(f.ticket, dayCounts{day: day})
 	}
-	sums := map[nodeDay]*counts{}
-	sum := func(node, day int64) *counts {
-		c := sums[nodeDay{node, day}]
-		if c == nil {
-			c = new(counts)
-			sums[nodeDay{node, day}] = c
+	f.ticket[i].counts[column] += n
+	f.ticket[i].mask |= 1 << column
+}
+
+func (f *closureFolding) addChange(c *change, sign int32) {
+	for i, d := range c.delta {
+		if d != 0 {
+			f.add(c.at, i, sign*int32(d))
 		}
-		return c
 	}
-	var rows []changeRow
-	var dues []limit // the due and its ticket
-	var buf []byte
-	for _, t := range list {
-		keys, changes, rates := t.keys(), t.changes(), t.rates(ever)
-		same := slices.Equal(keys, t.wasKeys)
-		packed := appendKeys(nil, keys)
-		count := func(c *change, keys []int64, sign int64) {
-			day := days.day(c.at)
-			for _, k := range keys {
-				sum(k, day).stock(&c.delta, sign)
+}
+
+func (f *closureFolding) addRates(r *rates, sign int32) {
+	for i, d := range r.cols {
+		if d != 0 {
+			f.add(r.bucket(i), int(stockColumns)+i, sign*int32(d))
+		}
+	}
+}
+
+// spread adds what was added up of a ticket to the counters of nodes.
+func (f *closureFolding) spread(keys []int64) {
+	for _, k := range keys {
+		for i := range f.ticket {
+			d := &f.ticket[i]
+			c := f.sums[nodeDay{k, d.day}]
+			if c == nil {
+				c = new(counts)
+				f.sums[nodeDay{k, d.day}] = c
+			}
+			for m := d.mask; m != 0; m &= m - 1 {
+				column := bits.TrailingZeros32(m)
+				c[column] += int64(d.counts[column])
 			}
 		}
-		// Both lists are in order of time: what stands in both, alike, is left as it is.
-		for i, j := 0, 0; i < len(t.wasChanges) || j < len(changes); {
-			switch {
-			case j == len(changes) || i < len(t.wasChanges) && t.wasChanges[i].at < changes[j].at:
-				count(&t.wasChanges[i], t.wasKeys, -1)
-				rows = append(rows, changeRow{at: t.wasChanges[i].at, ticket: t.ticket})
-				i++
-			case i == len(t.wasChanges) || changes[j].at < t.wasChanges[i].at:
-				count(&changes[j], keys, 1)
-				rows = append(rows, changeRow{changes[j].at, t.ticket, changes[j].pack(), packed})
-				j++
-			default:
-				if !same || t.wasChanges[i] != changes[j] {
-					count(&t.wasChanges[i], t.wasKeys, -1)
-					count(&changes[j], keys, 1)
-					rows = append(rows, changeRow{changes[j].at, t.ticket, changes[j].pack(), packed})
+	}
+	f.ticket = f.ticket[:0]
+}
+
+// count notes in what a ticket's contribution differs from the one that is written.
+func (f *closureFolding) count(t *touched) {
+	keys, changes, rates := t.keys(), t.changes(), t.rates(ever)
+	same := slices.Equal(keys, t.wasKeys)
+	packed := appendKeys(make([]byte, 0, 3*len(keys)), keys)
+	if !same && !t.isNew {
+		for i := range t.wasChanges {
+			f.addChange(&t.wasChanges[i], -1)
+		}
+		f.addRates(&t.wasRates, -1)
+		f.spread(t.wasKeys)
+	}
+	// Both lists are in order of time: what stands in both, alike, is left as it is.
+	for i, j := 0, 0; i < len(t.wasChanges) || j < len(changes); {
+		switch {
+		case j == len(changes) || i < len(t.wasChanges) && t.wasChanges[i].at < changes[j].at:
+			if same {
+				f.addChange(&t.wasChanges[i], -1)
+			}
+			f.rows = append(f.rows, changeRow{at: t.wasChanges[i].at, ticket: t.ticket})
+			i++
+		case i == len(t.wasChanges) || changes[j].at < t.wasChanges[i].at:
+			f.addChange(&changes[j], 1)
+			f.rows = append(f.rows, changeRow{changes[j].at, t.ticket, changes[j].pack(), packed})
+			j++
+		default:
+			if !same || t.wasChanges[i] != changes[j] {
+				if same {
+					f.addChange(&t.wasChanges[i], -1)
 				}
-				i++
-				j++
+				f.addChange(&changes[j], 1)
+				f.rows = append(f.rows, changeRow{changes[j].at, t.ticket, changes[j].pack(), packed})
 			}
-		}
-		if !same || rates != t.wasRates {
-			countRates(sum, days, &t.wasRates, t.wasKeys, -1)
-			countRates(sum, days, &rates, keys, 1)
-		}
-		for _, l := range t.dues[t.wasDues:] {
-			dues = append(dues, limit{l.by, t.ticket})
-		}
-		buf = t.bytes(buf[:0])
-		if err := t.save(tx, buf); err != nil {
-			return err
+			i++
+			j++
 		}
 	}
-	// In the order of the tables, so that neighbours are written together.
-	slices.SortFunc(rows, func(a, b changeRow) int {
+	if !same || rates != t.wasRates {
+		if same {
+			f.addRates(&t.wasRates, -1)
+		}
+		f.addRates(&rates, 1)
+	}
+	f.spread(keys)
+	for _, l := range t.dues[t.wasDues:] {
+		f.dues = append(f.dues, limit{l.by, t.ticket})
+	}
+}
+
+// saveRows writes in the order of the tables, so that neighbours are written together.
+func (f *closureFolding) saveRows(tx *viewdb.Tx) error {
+	// Of one instant of one ticket the later row counts.
+	slices.SortStableFunc(f.rows, func(a, b changeRow) int {
 		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.ticket, b.ticket))
 	})
-	for i := range rows {
-		if err := rows[i].save(tx); err != nil {
+	for i := range f.rows {
+		if err := f.rows[i].save(tx); err != nil {
 			return err
 		}
 	}
-	slices.SortFunc(dues, func(a, b limit) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.by, b.by)) })
-	for _, d := range dues {
+	slices.SortFunc(f.dues, func(a, b limit) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.by, b.by)) })
+	for _, d := range f.dues {
 		if _, err := tx.Exec("INSERT INTO closure_due_1 (due, ticket) VALUES ($1, $2) ON CONFLICT DO NOTHING", d.from, d.by); err != nil {
 			return err
 		}
 	}
-	return saveDays(tx, sums)
+	f.rows, f.dues = f.rows[:0], f.dues[:0]
+	return nil
 }
 
-func countRates(sum func(node, day int64) *counts, days *calendar, r *rates, keys []int64, sign int64) {
-	for i, d := range r.cols {
-		if d == 0 {
-			continue
-		}
-		day := days.day(r.bucket(i))
-		for _, k := range keys {
-			sum(k, day)[int(stockColumns)+i] += sign * int64(d)
-		}
+// ended says whether nothing more is expected of the ticket.
+func (t *touched) ended() bool {
+	if t.end != stays {
+		return true
 	}
+	n := len(t.rounds)
+	return n > 0 && t.rounds[n-1].closed != never
 }
 
 func (t *touched) save(tx *viewdb.Tx, facts []byte) error {

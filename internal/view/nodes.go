@@ -1,6 +1,7 @@
 package view
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -40,10 +41,13 @@ type nodes struct {
 	byID    map[int64]*node
 	last    int64 // the largest id given; 0: not yet asked
 	changed map[int64]*node
+	// Paths that say nothing new of their nodes.
+	paths map[string][]int64
+	key   []byte
 }
 
 func newNodes(tx *viewdb.Tx) *nodes {
-	return &nodes{tx: tx, byKey: map[[2]string]*node{}, byID: map[int64]*node{}, changed: map[int64]*node{}}
+	return &nodes{tx: tx, byKey: map[[2]string]*node{}, byID: map[int64]*node{}, changed: map[int64]*node{}, paths: map[string][]int64{}}
 }
 
 const nodeColumns = "id, level, code, tree, name, path, parent"
@@ -100,8 +104,15 @@ func (m *nodes) set(id *int64, level, code string) error {
 	return err
 }
 
-// path gives the ids of an area path, city first, and that of the direct node of its end, and notes names and parents.
+// path gives the ids of an area path, city first, and that of the direct node of its end, and notes names and parents. The ids are not to be changed.
 func (m *nodes) path(path []*pb.AreaNode) ([]int64, error) {
+	m.key = m.key[:0]
+	for _, step := range path {
+		m.key = appendText(appendText(appendText(m.key, step.Level), step.Code), step.Name)
+	}
+	if ids := m.paths[string(m.key)]; ids != nil {
+		return ids, nil
+	}
 	ids := make([]int64, 0, len(path)+1)
 	var parent int64
 	var names strings.Builder
@@ -117,15 +128,27 @@ func (m *nodes) path(path []*pb.AreaNode) ([]int64, error) {
 		if !n.tree || n.name != step.Name || n.parent != parent || n.path != names.String() {
 			n.tree, n.name, n.path, n.parent = true, step.Name, names.String(), parent
 			m.changed[n.id] = n
+			clear(m.paths) // others may say otherwise
 		}
 		ids = append(ids, n.id)
 		parent = n.id
 	}
 	leaf := path[len(path)-1]
-	if leaf.Level == finest {
-		return ids, nil
+	if leaf.Level != finest {
+		if err := m.put(&ids, directLevel, leaf.Code); err != nil {
+			return nil, err
+		}
 	}
-	return ids, m.put(&ids, directLevel, leaf.Code)
+	if len(m.paths) >= maxPaths {
+		clear(m.paths)
+	}
+	m.paths[string(m.key)] = slices.Clip(ids)
+	return ids, nil
+}
+
+// appendText appends a text so that no two lists of texts come to the same bytes.
+func appendText(buf []byte, s string) []byte {
+	return append(binary.AppendUvarint(buf, uint64(len(s))), s...)
 }
 
 // save writes what is new or was changed.

@@ -537,11 +537,14 @@ func TestRowsAreTheSameWhereverBatchesAreCut(t *testing.T) {
 			t.Errorf("in batches of %d: got other rows than in one", batch)
 		}
 	}
-	if err := projector.Rebuild(t.Context(), h.store, whole, projector.Options{Batch: 50}, view.All(shanghai)...); err != nil {
-		t.Fatal(err)
-	}
-	if got := dump(t, whole); got != want {
-		t.Error("rebuilt: got other rows")
+	// However little is kept in memory on the way.
+	for _, o := range []projector.Options{{}, {Batch: 50}, {Batch: 3, Keep: 1}, {Batch: 20, Keep: 9}, {Batch: 1, Keep: 30}} {
+		if err := projector.Rebuild(t.Context(), h.store, whole, o, view.All(shanghai)...); err != nil {
+			t.Fatal(err)
+		}
+		if got := dump(t, whole); got != want {
+			t.Errorf("rebuilt with %+v: got other rows", o)
+		}
 	}
 
 	// Rivals on one database, each with batches of its own, beginning anew now and then.

@@ -79,7 +79,10 @@ func Tickets() projector.View {
 			`CREATE INDEX tickets_1_no ON tickets_1 (no)`,
 			`CREATE INDEX tickets_1_source ON tickets_1 (source_ref)`,
 		},
-		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error { return applyTickets(tx, batch) },
+		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
+			return applyAll(newTicketFolding(), tx, batch)
+		},
+		Folding: func() projector.Folding { return newTicketFolding() },
 	}
 }
 
@@ -116,33 +119,35 @@ func isOpen(s pb.TicketState) bool {
 	return true
 }
 
-func applyTickets(tx *viewdb.Tx, batch []event.Decoded) error {
-	byID := map[string]*ticketRow{}
-	var list []*ticketRow
-	paths := &paths{tx: tx, ids: map[string]int64{}}
-	for i := range batch {
-		d := &batch[i]
-		kind, id := kind(d)
-		switch kind {
-		case "ticket":
-		case "whistle", "registry", "audit", "subject":
-			continue
-		default:
-			return unknown(d)
-		}
-		r := byID[id]
-		if r == nil {
-			var err error
-			if r, err = loadTicket(tx, id, d); err != nil {
-				return err
-			}
-			byID[id] = r
-			list = append(list, r)
-		}
-		if err := r.fold(d, paths); err != nil {
-			return err
-		}
+// ticketFolding folds events into rows of tickets_1.
+type ticketFolding struct {
+	rows  hot[*ticketRow]
+	paths paths
+}
+
+func newTicketFolding() *ticketFolding {
+	return &ticketFolding{rows: newHot[*ticketRow](), paths: paths{ids: map[string]int64{}}}
+}
+
+func (f *ticketFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
+	kind, id := kind(d)
+	switch kind {
+	case "ticket":
+	case "whistle", "registry", "audit", "subject":
+		return nil
+	default:
+		return unknown(d)
 	}
+	f.paths.tx = tx
+	r, err := f.rows.of(id, d, func() (*ticketRow, error) { return loadTicket(tx, id, d) })
+	if err != nil {
+		return err
+	}
+	return r.fold(d, &f.paths)
+}
+
+func (f *ticketFolding) Write(tx *viewdb.Tx, keep int) error {
+	list := f.rows.drop(keep, (*ticketRow).closed)
 	slices.SortFunc(list, func(a, b *ticketRow) int { return cmp.Compare(a.ticket, b.ticket) })
 	for _, r := range list {
 		if err := r.save(tx); err != nil {
@@ -289,28 +294,29 @@ func (r *ticketRow) lie(path []*pb.AreaNode, paths *paths) error {
 	if len(path) == 0 {
 		return nil
 	}
-	codes := make([]string, len(path))
-	var b strings.Builder
-	for i, n := range path {
-		codes[i] = n.Code
-		for _, s := range []string{n.Level, n.Code, n.Name} {
-			b.WriteString(strconv.Quote(s))
-			b.WriteByte(' ')
-		}
+	key := append(paths.key[:0], areaPath)
+	for _, n := range path {
+		key = appendText(appendText(appendText(key, n.Level), n.Code), n.Name)
 	}
+	paths.key = key
 	r.area = path[len(path)-1].Code
-	id, err := paths.id(areaPath, b.String(), codes)
+	id, err := paths.id(areaPath, func() (list, codes []string) {
+		for _, n := range path {
+			list, codes = append(list, n.Level, n.Code, n.Name), append(codes, n.Code)
+		}
+		return list, codes
+	})
 	r.path = id
 	return err
 }
 
 func (r *ticketRow) under(units []string, paths *paths) error {
-	var b strings.Builder
+	key := append(paths.key[:0], unitPath)
 	for _, u := range units {
-		b.WriteString(strconv.Quote(u))
-		b.WriteByte(' ')
+		key = appendText(key, u)
 	}
-	id, err := paths.id(unitPath, b.String(), units)
+	paths.key = key
+	id, err := paths.id(unitPath, func() (list, codes []string) { return units, units })
 	r.units = id
 	return err
 }
@@ -345,20 +351,29 @@ const (
 // paths numbers paths in the order in which events first mention them.
 type paths struct {
 	tx   *viewdb.Tx
-	ids  map[string]int64
+	ids  map[string]int64 // by key
 	last int64
+	key  []byte // of the path that is asked for
 }
 
-func (p *paths) id(kind int64, text string, codes []string) (int64, error) {
-	key := strconv.FormatInt(kind, 10) + text
-	if id, ok := p.ids[key]; ok {
+// maxPaths is how many paths are remembered at a time.
+const maxPaths = 100_000
+
+// id is the number of the path whose key is set. parts gives its words and the codes it is found by.
+func (p *paths) id(kind int64, parts func() (words, codes []string)) (int64, error) {
+	if id, ok := p.ids[string(p.key)]; ok {
 		return id, nil
 	}
+	if len(p.ids) >= maxPaths {
+		clear(p.ids)
+	}
+	words, codes := parts()
+	text := quoteAll(words)
 	for row, err := range p.tx.Query("SELECT id FROM tickets_path_1 WHERE kind = $1 AND path = $2", kind, text) {
 		if err != nil {
 			return 0, err
 		}
-		p.ids[key] = row.Int64(0)
+		p.ids[string(p.key)] = row.Int64(0)
 		return row.Int64(0), nil
 	}
 	if p.last == 0 {
@@ -370,7 +385,7 @@ func (p *paths) id(kind int64, text string, codes []string) (int64, error) {
 		}
 	}
 	p.last++
-	p.ids[key] = p.last
+	p.ids[string(p.key)] = p.last
 	if _, err := p.tx.Exec("INSERT INTO tickets_path_1 (id, kind, path) VALUES ($1, $2, $3)", p.last, kind, text); err != nil {
 		return 0, err
 	}

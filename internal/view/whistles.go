@@ -60,7 +60,10 @@ func Whistles() projector.View {
 ) WITHOUT ROWID`,
 		},
 		Indexes: []string{`CREATE INDEX whistles_1_blown ON whistles_1 (blown_at)`},
-		Apply:   func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error { return applyWhistles(tx, batch) },
+		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
+			return applyAll(newWhistleFolding(), tx, batch)
+		},
+		Folding: func() projector.Folding { return newWhistleFolding() },
 	}
 }
 
@@ -83,32 +86,29 @@ type whistleRow struct {
 	parties               []party
 }
 
-func applyWhistles(tx *viewdb.Tx, batch []event.Decoded) error {
-	byID := map[string]*whistleRow{}
-	var list []*whistleRow
-	for i := range batch {
-		d := &batch[i]
-		kind, id := kind(d)
-		switch kind {
-		case "whistle":
-		case "ticket", "registry", "audit", "subject":
-			continue
-		default:
-			return unknown(d)
-		}
-		w := byID[id]
-		if w == nil {
-			var err error
-			if w, err = loadWhistle(tx, id, d); err != nil {
-				return err
-			}
-			byID[id] = w
-			list = append(list, w)
-		}
-		if err := w.fold(d); err != nil {
-			return err
-		}
+// whistleFolding folds events into rows of whistles_1 and the tables beside it.
+type whistleFolding struct{ rows hot[*whistleRow] }
+
+func newWhistleFolding() *whistleFolding { return &whistleFolding{newHot[*whistleRow]()} }
+
+func (f *whistleFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
+	kind, id := kind(d)
+	switch kind {
+	case "whistle":
+	case "ticket", "registry", "audit", "subject":
+		return nil
+	default:
+		return unknown(d)
 	}
+	w, err := f.rows.of(id, d, func() (*whistleRow, error) { return loadWhistle(tx, id, d) })
+	if err != nil {
+		return err
+	}
+	return w.fold(d)
+}
+
+func (f *whistleFolding) Write(tx *viewdb.Tx, keep int) error {
+	list := f.rows.drop(keep, func(w *whistleRow) bool { return w.closed != never })
 	slices.SortFunc(list, func(a, b *whistleRow) int { return cmp.Compare(a.whistle, b.whistle) })
 	for _, w := range list {
 		if err := w.save(tx); err != nil {
