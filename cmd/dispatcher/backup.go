@@ -20,7 +20,7 @@ func backup(ctx context.Context, args []string, std app.IO) error {
 dispatcher backup --data DIR | --addr HOST:PORT  --to FILE
 
 Writes a consistent copy of history and keys to a new file, while the server works. Guard it as the data itself: it holds the keys of data
-subjects. Views are not in it; they are built again.`, std.Err)
+subjects. Views are not in it; they are built again.`)
 	var place app.Place
 	place.Flags(f)
 	place.DevActor = "person=backup;roles=AUDITOR;unit=-"
@@ -77,7 +77,7 @@ func restore(_ context.Context, args []string, std app.IO) error {
 dispatcher restore --from FILE --data DIR
 
 Makes a data directory of a backup. DIR must be missing or empty. The copy is compared with the backup's own check sums and opened once before it
-is put in place; projector verify --data DIR then proves it event by event.`, std.Err)
+is put in place; projector verify --data DIR then proves it event by event.`)
 	from := f.String("from", "", "`FILE` that a backup was written to")
 	data := f.String("data", "", "data `DIR`ectory to make")
 	if err := f.Parse(args); err != nil {

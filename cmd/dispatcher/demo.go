@@ -16,7 +16,7 @@ dispatcher demo [--speed N] [--tickets N] [--data DIR] [--grpc HOST:PORT] [--htt
 
 Plays a day of an example city, of the size of Wuxi, through gRPC: calls and reports come in, are dispatched, handled, whistled for, checked, closed, and
 opened again. It prints a line for every hour of the day, then what to try next, and serves the city until it is stopped; its clock goes on from the end of the
-day. People and matters are invented.`, io.Err)
+day. People and matters are invented.`)
 	o := demo.Options{Out: io.Out}
 	f.Float64Var(&o.Speed, "speed", 2000, "`SECONDS` of the day that pass in a second; 0 for as fast as it goes")
 	f.IntVar(&o.Tickets, "tickets", 2000, "`NUMBER` of tickets")

@@ -38,7 +38,7 @@ func importRecords(ctx context.Context, args []string, io app.IO) (err error) {
 dispatcher import --data DIR | --addr HOST:PORT  --mapping FILE RECORDS...
 
 Imports records from CSV files, plain or gzip, through a mapping (see examples/). Records are kept as they are, oddities included; running the
-same import again changes nothing. Rows that cannot be read go to the quarantine file. A report is printed at the end.`, io.Err)
+same import again changes nothing. Rows that cannot be read go to the quarantine file. A report is printed at the end.`)
 	var place app.Place
 	place.Flags(f)
 	place.DevActor = "person=import;roles=CONNECTED_SYSTEM;unit=-"
@@ -111,7 +111,7 @@ func loadRegistry(ctx context.Context, args []string, io app.IO) (err error) {
 dispatcher registry --data DIR | --addr HOST:PORT  --version NAME [--check] CSVDIR
 
 Loads a version of the registry from levels.csv, areas.csv, units.csv and categories.csv in CSVDIR (see examples/wuxi). Every fault is listed, and
-with a single one nothing is loaded. The version takes effect whole, at --valid-from or at once.`, io.Err)
+with a single one nothing is loaded. The version takes effect whole, at --valid-from or at once.`)
 	var place app.Place
 	place.Flags(f)
 	place.DevActor = "person=registry;roles=AUDITOR;unit=-"

@@ -51,7 +51,7 @@ dispatcher serve [--data DIR] [--grpc HOST:PORT] [--http HOST:PORT]
 Serves a data directory: commands, queries and audit over gRPC, with reflection and health; metrics and probes over HTTP. The views are kept up
 in the same process. It prints the addresses once it takes calls. SIGINT or SIGTERM stops it: it is not ready, lets calls end, and closes.
 
-Reached from other machines it must know who calls (--principals) and be secured (--tls-cert, --tls-key).`, io.Err)
+Reached from other machines it must know who calls (--principals) and be secured (--tls-cert, --tls-key).`)
 	var s serving
 	s.flags(f, "data")
 	if err := f.Parse(args); err != nil {
@@ -75,7 +75,7 @@ func hashToken(_ context.Context, args []string, io app.IO) error {
 	f := app.NewFlags("dispatcher token", `
 dispatcher token < TOKEN
 
-Prints the SHA-256 of the bearer token on standard input, as the file of principals wants it.`, io.Err)
+Prints the SHA-256 of the bearer token on standard input, as the file of principals wants it.`)
 	if err := f.Parse(args); err != nil {
 		return err
 	}

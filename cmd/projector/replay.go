@@ -22,7 +22,7 @@ func replay(ctx context.Context, args []string, std app.IO) (err error) {
 projector replay --data DIR | --addr HOST:PORT  [--ticket ID | --area CODE | --after POSITION] [--until RFC3339] [--format text|json]
 
 Prints what happened in the order it was recorded: of one ticket with its refused commands and reveals, of an area and what lies below it, or everything after a
-position. Sealed parts are left out. --until leaves out what happened after that instant.`, std.Err)
+position. Sealed parts are left out. --until leaves out what happened after that instant.`)
 	var place app.Place
 	place.Flags(f)
 	place.DevActor = "person=replay;roles=AUDITOR;unit=-"

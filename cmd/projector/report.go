@@ -28,7 +28,7 @@ Prints, for every node of a level, how many matters were reported by then, how m
 (city, district, street, community, grid), a dimension that imported records brought, or one of all, unit, category, channel.
 
 With --metric it prints that metric instead, in the period from --from up to and without --to: M01 intake, M02 acceptance, M04 dispatched, M12 closure of
-what was due, M13 in time, M14 of what was accepted, M15 overdue, M16 carry-over, M31 whistles, M33 report-in in time.`, std.Err)
+what was due, M13 in time, M14 of what was accepted, M15 overdue, M16 carry-over, M31 whistles, M33 report-in in time.`)
 	var place app.Place
 	place.Flags(f)
 	place.DevActor = "person=report;roles=AUDITOR;unit=-"

@@ -19,7 +19,7 @@ func verifyAll(ctx context.Context, args []string, std app.IO) (err error) {
 projector verify --data DIR | --addr HOST:PORT [--history-only]
 
 Replays everything: checks the hash chain, version gaps, decoding and invariants, rebuilds every view aside and compares it row by row. Names the first bad
-event of each stream. Exits with 1 if anything is wrong.`, std.Err)
+event of each stream. Exits with 1 if anything is wrong.`)
 	var place app.Place
 	place.Flags(f)
 	place.DevActor = "person=verify;roles=AUDITOR;unit=-"
@@ -101,7 +101,7 @@ func rebuild(ctx context.Context, args []string, std app.IO) (err error) {
 	f := app.NewFlags("projector rebuild", `
 projector rebuild --data DIR
 
-Builds all views from the first event, beside the old ones, and puts them in their place.`, std.Err)
+Builds all views from the first event, beside the old ones, and puts them in their place.`)
 	var place app.Place
 	place.DataFlags(f)
 	if err := f.Parse(args); err != nil {

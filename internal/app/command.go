@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -62,8 +61,12 @@ func Run(ctx context.Context, name, about string, args []string, io IO, commands
 			continue
 		}
 		err := c.Run(ctx, args[1:], io)
-		switch called := new(UsageError); {
-		case err == nil, errors.Is(err, flag.ErrHelp):
+		called, help := new(UsageError), new(HelpError)
+		switch {
+		case err == nil:
+			return 0
+		case errors.As(err, &help):
+			fmt.Fprint(io.Out, help.Manual)
 			return 0
 		case errors.As(err, &called):
 			fmt.Fprintf(io.Err, "%s %s: %s; -h tells more\n", name, c.Name, called.Text)

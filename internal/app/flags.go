@@ -21,25 +21,43 @@ import (
 // name in capitals, with _ for -. A flag on the command line wins.
 type Flags struct {
 	*flag.FlagSet
-	out io.Writer
+	manual string
 }
 
-// NewFlags makes the flags of a command. Usage is its manual: the line of use, then what it does.
-func NewFlags(name, usage string, out io.Writer) *Flags {
-	f := &Flags{flag.NewFlagSet(name, flag.ContinueOnError), out}
-	f.SetOutput(out)
-	f.Usage = func() {
-		fmt.Fprintf(out, "%s\n\nFlags (each also from the environment, as the name in brackets):\n", strings.TrimSpace(usage))
-		f.VisitAll(func(fl *flag.Flag) {
-			kind, text := flag.UnquoteUsage(fl)
-			fmt.Fprintf(out, "  --%s %s\n      %s [%s]", fl.Name, kind, text, Env(fl.Name))
-			if fl.DefValue != "" && fl.DefValue != "false" && fl.DefValue != "0" {
-				fmt.Fprintf(out, " (default %s)", fl.DefValue)
-			}
-			fmt.Fprintln(out)
-		})
-	}
+// HelpError is that a command was asked for its manual. It Is flag.ErrHelp.
+type HelpError struct{ Manual string }
+
+func (e *HelpError) Error() string { return flag.ErrHelp.Error() }
+
+// Unwrap gives flag.ErrHelp.
+func (e *HelpError) Unwrap() error { return flag.ErrHelp }
+
+// NewFlags makes the flags of a command. Usage begins its manual: the line of use, then what it does.
+func NewFlags(name, usage string) *Flags {
+	f := &Flags{flag.NewFlagSet(name, flag.ContinueOnError), strings.TrimSpace(usage)}
+	f.SetOutput(io.Discard) // Parse's error says it all
+	f.Usage = func() {}
 	return f
+}
+
+// help is the manual.
+func (f *Flags) help() error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s\n", f.manual)
+	first := true
+	f.VisitAll(func(fl *flag.Flag) {
+		if first {
+			fmt.Fprint(&text, "\nFlags (each also from the environment, as the name in brackets):\n")
+			first = false
+		}
+		kind, what := flag.UnquoteUsage(fl)
+		fmt.Fprintf(&text, "  --%s %s\n      %s [%s]", fl.Name, kind, what, Env(fl.Name))
+		if fl.DefValue != "" && fl.DefValue != "false" && fl.DefValue != "0" {
+			fmt.Fprintf(&text, " (default %s)", fl.DefValue)
+		}
+		fmt.Fprintln(&text)
+	})
+	return &HelpError{text.String()}
 }
 
 // Env is the environment variable that stands for a flag.
@@ -51,7 +69,7 @@ func Env(name string) string {
 	return "CHUISHAO_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
-// Parse takes flags from the environment, then from the arguments, in any order with other arguments.
+// Parse takes flags from the environment, then from the arguments, in any order with other arguments. Its error is a *UsageError or a *HelpError.
 func (f *Flags) Parse(args []string) error {
 	var errs []error
 	f.VisitAll(func(fl *flag.Flag) {
@@ -62,12 +80,15 @@ func (f *Flags) Parse(args []string) error {
 		}
 	})
 	if err := errors.Join(errs...); err != nil {
-		return err
+		return Usage("%v", err)
 	}
 	var rest []string
 	for {
-		if err := f.FlagSet.Parse(args); err != nil {
-			return err
+		switch err := f.FlagSet.Parse(args); {
+		case errors.Is(err, flag.ErrHelp):
+			return f.help()
+		case err != nil:
+			return Usage("%v", err)
 		}
 		left := f.Args()
 		if len(left) == 0 {
