@@ -139,11 +139,15 @@ func (r *Remote) Dial() (*grpc.ClientConn, error) {
 	}
 	key, value := "chuishao-dev-actor", r.DevActor
 	if r.TokenFile != "" {
-		token, err := os.ReadFile(r.TokenFile)
+		text, err := os.ReadFile(r.TokenFile)
 		if err != nil {
 			return nil, fmt.Errorf("--token-file: %w", err)
 		}
-		key, value = "authorization", "Bearer "+strings.TrimSpace(string(token))
+		token := strings.TrimSpace(string(text))
+		if token == "" || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			return nil, fmt.Errorf("--token-file: %s does not hold one token", r.TokenFile)
+		}
+		key, value = "authorization", "Bearer "+token
 	}
 	conn, err := grpc.NewClient(r.Addr, grpc.WithTransportCredentials(creds),
 		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {

@@ -121,8 +121,11 @@ func (v *verifier) history(ctx context.Context) (whole bool, err error) {
 			if errors.Is(err, eventstore.ErrUnavailable) {
 				return false, err
 			}
-			// The store itself cannot read on.
-			return false, v.found(&pb.VerifyFinding{Kind: "STORE", Position: token(last), Message: err.Error()})
+			// The store itself cannot read on. The streams' own readings may tell which events it cannot give.
+			if err := v.found(&pb.VerifyFinding{Kind: "STORE", Position: token(last), Message: err.Error()}); err != nil {
+				return false, err
+			}
+			return false, v.ownReadings(ctx, true)
 		}
 		f := v.check(ctx, &r, last)
 		if f != nil {
@@ -140,7 +143,7 @@ func (v *verifier) history(ctx context.Context) (whole bool, err error) {
 		}
 	}
 	// What ReadAll passes over, a stream's own reading could still show, and the other way round: a position or a stream's name that was changed.
-	return whole, v.ownReadings(ctx)
+	return whole, v.ownReadings(ctx, false)
 }
 
 func token(p eventstore.Position) string { return "p" + strconv.FormatUint(uint64(p), 36) }
@@ -220,14 +223,14 @@ func sum(before uint64, r *eventstore.Recorded) uint64 {
 }
 
 // ownReadings compares, for every stream, its own reading with what the reading of everything saw of it: commands are decided by the first, views
-// are made of the second.
-func (v *verifier) ownReadings(ctx context.Context) error {
+// are made of the second. If the reading of everything broke off, each is read to its end.
+func (v *verifier) ownReadings(ctx context.Context, brokeOff bool) error {
 	for _, stream := range slices.Sorted(maps.Keys(v.links)) {
 		l := v.links[stream]
 		if l.broken {
 			continue
 		}
-		f, err := v.ownReading(ctx, stream, l)
+		f, err := v.ownReading(ctx, stream, l, brokeOff)
 		if err != nil {
 			return err
 		}
@@ -242,7 +245,7 @@ func (v *verifier) ownReadings(ctx context.Context) error {
 }
 
 // ownReading finds the first event in which a stream's own reading differs; nil if there is none.
-func (v *verifier) ownReading(ctx context.Context, stream string, l link) (*pb.VerifyFinding, error) {
+func (v *verifier) ownReading(ctx context.Context, stream string, l link, brokeOff bool) (*pb.VerifyFinding, error) {
 	const differs = "the stream's own reading differs from that of everything: "
 	var own link
 	for r, err := range v.c.Store.ReadStream(ctx, stream, 0) {
@@ -252,13 +255,15 @@ func (v *verifier) ownReading(ctx context.Context, stream string, l link) (*pb.V
 			}
 			return &pb.VerifyFinding{Kind: "STORE", Version: uint64(own.version + 1), Message: err.Error()}, nil
 		}
-		if own.version == l.version {
+		if own.version >= l.version && !brokeOff {
 			break // events that were appended since are none of ours
 		}
 		if r.Version != own.version+1 {
 			return &pb.VerifyFinding{Kind: "VERSION_GAP", Version: uint64(own.version + 1), Position: token(r.Position), Message: fmt.Sprintf("%sversion %d follows %d", differs, r.Version, own.version)}, nil
 		}
-		own.version, own.sum = r.Version, sum(own.sum, &r)
+		if own.version = r.Version; own.version <= l.version {
+			own.sum = sum(own.sum, &r)
+		}
 	}
 	if own.version < l.version {
 		return &pb.VerifyFinding{Kind: "VERSION_GAP", Version: uint64(own.version + 1), Message: fmt.Sprintf("%sit ends after version %d", differs, own.version)}, nil

@@ -55,10 +55,10 @@ const patience = time.Minute
 
 // Units of the example city.
 const (
-	centre    = "320200000000-ZH"
-	community = "320205001001"
-	street    = "320205001000"
-	other     = "320206001000"
+	centre      = "320200000000-ZH"
+	community   = "320205001001"
+	street      = "320205001000"
+	otherStreet = "320206001000"
 )
 
 // environment is this process's without what would set flags.

@@ -50,11 +50,15 @@ func (s *Store) ReadStream(ctx context.Context, stream string, after eventstore.
 		var page []eventstore.Recorded
 		for {
 			var err error
-			if page, err = s.page(ctx, page[:0], fetch); err != nil {
+			page, err = s.page(ctx, page[:0], fetch)
+			if !hand(ctx, page, yield) {
+				return
+			}
+			if err != nil {
 				yield(eventstore.Recorded{}, err)
 				return
 			}
-			if !hand(ctx, page, yield) || !full(page) {
+			if !full(page) {
 				return
 			}
 			after = page[len(page)-1].Version
@@ -76,14 +80,17 @@ func (s *Store) ReadAll(ctx context.Context, after eventstore.Position) iter.Seq
 		var page []eventstore.Recorded
 		for after < end {
 			page, err = s.page(ctx, page[:0], fetch)
+			for len(page) > 0 && page[len(page)-1].Position > end {
+				page = page[:len(page)-1]
+			}
+			if !hand(ctx, page, yield) {
+				return
+			}
 			if err != nil {
 				yield(eventstore.Recorded{}, err)
 				return
 			}
-			for len(page) > 0 && page[len(page)-1].Position > end {
-				page = page[:len(page)-1]
-			}
-			if len(page) == 0 || !hand(ctx, page, yield) {
+			if len(page) == 0 {
 				return
 			}
 			after = page[len(page)-1].Position
@@ -143,7 +150,8 @@ func (s *Store) await(ctx context.Context, news <-chan struct{}) error {
 	return nil
 }
 
-// page reads one page on a connection of its own and frees it.
+// page reads one page on a connection of its own and frees it. With an error comes what was read before it: a damaged file tells so where exactly it
+// is damaged.
 func (s *Store) page(ctx context.Context, page []eventstore.Recorded, fetch func(*reader, []eventstore.Recorded) ([]eventstore.Recorded, error)) ([]eventstore.Recorded, error) {
 	r, err := s.readers.take(ctx, s)
 	if err != nil {
