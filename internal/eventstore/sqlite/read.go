@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"sync"
 	"time"
@@ -87,7 +88,10 @@ func (s *Store) ReadAll(ctx context.Context, after eventstore.Position) iter.Seq
 				return
 			}
 			if err != nil {
-				yield(eventstore.Recorded{}, err)
+				if len(page) > 0 {
+					after = page[len(page)-1].Position
+				}
+				yield(eventstore.Recorded{}, s.place(ctx, after, err))
 				return
 			}
 			if len(page) == 0 {
@@ -163,6 +167,23 @@ func (s *Store) page(ctx context.Context, page []eventstore.Recorded, fetch func
 		return page, s.explain("read events", err)
 	}
 	return page, nil
+}
+
+// place adds to an error of damage which event comes next after a position, as the index of versions has it.
+func (s *Store) place(ctx context.Context, after eventstore.Position, err error) error {
+	if _, ok := errors.AsType[*CorruptError](err); !ok {
+		return err
+	}
+	r, failed := s.readers.take(ctx, s)
+	if failed != nil {
+		return err
+	}
+	defer s.readers.put(r)
+	next, failed := text(r.conn, fmt.Sprintf("SELECT s.name || '@' || e.version FROM events e INDEXED BY events_by_stream JOIN streams s ON s.first = e.stream WHERE e.stream > 0 AND e.position > %d ORDER BY e.position LIMIT 1", after))
+	if failed != nil || next == "" {
+		return err
+	}
+	return fmt.Errorf("event %s, the next after position %d, cannot be read: %w", next, after, err)
 }
 
 // hand yields a page and reports whether to go on.
