@@ -12,7 +12,7 @@ func runBench(ctx context.Context, args []string, std app.IO) error {
 dispatcher bench [--quick] [--tickets N] [--format table|json] [--store sqlite]
 
 Measures commands, import, rebuild and queries next to limits measured in the same run, and prints a table with what is to be reached.`)
-	o := bench.Options{Out: std.Out, Progress: std.Err}
+	o := bench.Options{Out: std.Out, Progress: std.Err, Serve: []string{"serve", "--data"}}
 	f.BoolVar(&o.Quick, "quick", false, "50,000 tickets instead of 1,000,000")
 	f.IntVar(&o.Tickets, "tickets", 0, "`NUMBER` of tickets; 0 for the default")
 	f.StringVar(&o.Format, "format", "table", "`FORMAT`: table or json")

@@ -86,6 +86,7 @@ func openSink(ctx context.Context, place *app.Place, io app.IO) (importing.Sink,
 		if err := os.MkdirAll(place.Data, 0o750); err != nil {
 			return nil, nil, fmt.Errorf("--data: %w", err)
 		}
+		app.Tune()
 		node, err := place.OpenData(ctx, io)
 		if err != nil {
 			return nil, nil, err

@@ -94,6 +94,7 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	if err := c.check(); err != nil {
 		return err
 	}
+	Tune()
 	if c.Drain == 0 {
 		c.Drain = 10 * time.Second
 	}

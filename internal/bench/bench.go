@@ -87,6 +87,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
+	app.Tune() // as a node is, so that limits and what is measured against them have the same
 	began := time.Now()
 	dir, err := os.MkdirTemp(o.Dir, "bench-")
 	if err != nil {
