@@ -133,7 +133,13 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	group, failed := errgroup.WithContext(ctx)
 	group.Go(func() error { return unlessCancelled(n.Projector.Run(working)) })
 	group.Go(func() error { return unlessCancelled(n.Policy().Run(working)) })
-	group.Go(func() error { return server.Serve(grpcListener) })
+	group.Go(func() error {
+		// Told to stop before it began, it says so; that is no fault.
+		if err := server.Serve(grpcListener); !errors.Is(err, grpc.ErrServerStopped) {
+			return err
+		}
+		return nil
+	})
 	group.Go(func() error {
 		if err := web.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
 			return err
