@@ -38,10 +38,11 @@ type Folding interface {
 }
 
 const (
-	liveBatch   = 10_000
-	keepStreams = 50_000
-	backOffFrom = 100 * time.Millisecond
-	backOffTo   = 10 * time.Second
+	liveBatch    = 10_000
+	rebuildBatch = 4_000
+	keepStreams  = 20_000
+	backOffFrom  = 100 * time.Millisecond
+	backOffTo    = 10 * time.Second
 )
 
 const checkpoints = `CREATE TABLE IF NOT EXISTS checkpoints (
@@ -51,9 +52,10 @@ const checkpoints = `CREATE TABLE IF NOT EXISTS checkpoints (
 
 // Options of Open. The zero value is right for a server. Hooks are called one at a time and must return soon.
 type Options struct {
-	// Batch is the largest number of events in one transaction; a rebuild is one transaction and reads them in such pieces. 0 means 10,000.
+	// Batch is the largest number of events in one transaction; a rebuild is one transaction and reads them in such pieces. 0 means
+	// 10,000, and 4,000 when rebuilding.
 	Batch int
-	// Keep is how many streams a rebuild keeps in memory, of which more is to come. 0 means 50,000: about 100 MiB.
+	// Keep is how many streams a rebuild keeps in memory, of which more is to come. 0 means 20,000: some 40 MiB.
 	Keep int
 	// Now is the clock that lag is told by. nil means time.Now.
 	Now func() time.Time
@@ -243,6 +245,9 @@ func Rebuild(ctx context.Context, store eventstore.Store, db *viewdb.DB, opts Op
 
 // Build builds the views from the first event into a new file at path, in place of what is there.
 func Build(ctx context.Context, store eventstore.Store, path string, opts Options, views ...View) error {
+	if opts.Batch <= 0 {
+		opts.Batch = rebuildBatch
+	}
 	db, err := viewdb.Open(path, viewdb.Options{Fresh: true})
 	if err != nil {
 		return err

@@ -171,7 +171,7 @@ func (db *DB) pragmas(empty bool) []string {
 		return []string{
 			fmt.Sprintf("PRAGMA application_id = %d", applicationID), fmt.Sprintf("PRAGMA user_version = %d", layout),
 			"PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", "PRAGMA locking_mode = EXCLUSIVE",
-			"PRAGMA cache_size = -262144", "PRAGMA temp_store = FILE",
+			"PRAGMA cache_size = -65536", "PRAGMA temp_store = FILE",
 		}
 	}
 	list := []string{"PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", "PRAGMA cache_size = -32768", "PRAGMA cell_size_check = ON"}
