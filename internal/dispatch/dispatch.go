@@ -139,11 +139,17 @@ type folded[S any] struct {
 
 // done is a request that was carried out on the stream.
 type done struct {
-	request     string
-	fingerprint [sha256.Size]byte
-	subject     string // whose key the fingerprint was made with; empty for a plain hash
-	version     eventstore.Version
-	position    eventstore.Position
+	request      string
+	person, unit string // who asked: another\'s request under the same id is another request
+	fingerprint  [sha256.Size]byte
+	subject      string // whose key the fingerprint was made with; empty for a plain hash
+	version      eventstore.Version
+	position     eventstore.Position
+}
+
+// is says whether it is the request of that id by that actor.
+func (d *done) is(request, person, unit string) bool {
+	return d.request == request && d.person == person && d.unit == unit
 }
 
 // add folds one more event.
@@ -156,12 +162,13 @@ func (s *streams[S]) add(f folded[S], e *event.Decoded) (folded[S], error) {
 		return f, fmt.Errorf("fold %s: version %d follows %d", e.Stream, e.Version, f.version)
 	}
 	f.state, f.version, f.position, f.hash = state, e.Version, e.Position, e.Hash()
-	d := done{request: e.Meta.RequestId, version: e.Version, position: e.Position}
+	actor := e.Meta.GetActor()
+	d := done{request: e.Meta.RequestId, person: actor.GetPerson(), unit: actor.GetUnit(), version: e.Version, position: e.Position}
 	copy(d.fingerprint[:], e.Meta.Fingerprint)
 	if sealed, ok := e.Event.(interface{ GetSealed() *pb.Sealed }); ok {
 		d.subject = sealed.GetSealed().GetSubject()
 	}
-	if n := len(f.done); n > 0 && f.done[n-1].request == d.request {
+	if n := len(f.done); n > 0 && f.done[n-1].is(d.request, d.person, d.unit) {
 		f.done = slices.Clone(f.done)
 		if d.subject == "" {
 			d.subject = f.done[n-1].subject
@@ -244,7 +251,7 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 		if err != nil {
 			return none, Result{}, err
 		}
-		if i := slices.IndexFunc(f.done, func(d done) bool { return d.request == id }); i >= 0 && !importing {
+		if i := slices.IndexFunc(f.done, func(d done) bool { return d.is(id, r.Actor.Person, r.Actor.Unit) }); i >= 0 && !importing {
 			return repeat(ctx, d, s, stream, f, f.done[i], r.Command)
 		}
 		events, asked, fingerprint, err := decide(ctx, d, s, stream, f, r, after, edit)

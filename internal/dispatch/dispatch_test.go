@@ -108,6 +108,72 @@ func TestAnETagThatIsNotCurrentIsAConflict(t *testing.T) {
 	}
 }
 
+func TestARequestIDIsItsActorsOwn(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	name := c.Report(t, dispatchtest.Community)
+	stream := "ticket-" + name[len("tickets/"):]
+	c.ToHandling(t, name, dispatchtest.Street)
+
+	// A stranger who repeats a request id is answered by the rules, not by what somebody else was told.
+	stranger := dispatchtest.As(dispatchtest.OtherStreet, pb.Role_ROLE_STREET_CLERK)
+	clerk := dispatchtest.As(dispatchtest.Street, pb.Role_ROLE_STREET_CLERK)
+	contact := &pb.RecordContactRequest{Name: name, RequestId: "contact", Channel: "phone", Reached: true}
+	c.Do(t, clerk, contact)
+	if _, _, err := c.Ticket(t.Context(), dispatch.Request{Actor: stranger, Command: contact}); reason(err) != rule.OutOfScope {
+		t.Errorf("got %v, want %s", err, rule.OutOfScope)
+	}
+	// Nor can a caller take the ids under which a policy acts: the whistle's id follows from its request, so that it can be foreseen.
+	leader := dispatchtest.As(dispatchtest.Street, pb.Role_ROLE_STREET_LEADER)
+	blow := &pb.BlowWhistleRequest{
+		RequestId: "blow", Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, Tickets: []string{name}, Particulars: &pb.Particulars{Text: "x"},
+		Summons: []*pb.Summons{{Unit: dispatchtest.DistrictUrban}},
+	}
+	_, foreseen, err := dispatchtest.Open(t).Whistle(t.Context(), dispatch.Request{Actor: leader, Command: &pb.BlowWhistleRequest{
+		RequestId: "blow", Kind: blow.Kind, Particulars: blow.Particulars, Summons: blow.Summons,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Do(t, clerk, &pb.RecordContactRequest{
+		Name: name, RequestId: "link/" + dispatch.ID(foreseen.Stream) + "/" + dispatch.ID(stream), Channel: "phone", Reached: true,
+	})
+	_, blown, err := c.Whistle(t.Context(), dispatch.Request{Actor: leader, Command: blow})
+	if err != nil || blown.Stream != foreseen.Stream {
+		t.Fatalf("got %+v, %v", blown, err)
+	}
+	if s, _, err := c.LoadTicket(t.Context(), name); err != nil || len(s.Whistles) != 1 {
+		t.Errorf("the ticket did not learn of its whistle: %+v, %v", s.Whistles, err)
+	}
+	// Each reveal is recorded, whatever its request id.
+	su := dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_SUPERVISOR)
+	other := su
+	other.Person = "another"
+	see := &pb.RevealIdentityRequest{Name: name, RequestId: "see", Purpose: pb.RevealPurpose_REVEAL_PURPOSE_CALLBACK}
+	for _, who := range []rule.Actor{su, other, su} {
+		if _, _, err := c.Reveal(t.Context(), who, see); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reveals := 0
+	for r, err := range c.Store.ReadStream(t.Context(), "audit-"+name[len("tickets/"):], 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Type == "IdentityRevealed" {
+			reveals++
+		}
+	}
+	if reveals != 2 {
+		t.Errorf("got %d reveals recorded, want 2: one a person", reveals)
+	}
+	// And two people's reports under one id are two matters.
+	report := &pb.ReportTicketRequest{RequestId: "1", Channel: pb.Channel_CHANNEL_HOTLINE, Kind: pb.MatterKind_MATTER_KIND_HELP, Particulars: &pb.Particulars{Text: "x"}}
+	if c.Do(t, dispatchtest.Hotline, report) == c.Do(t, su, report) {
+		t.Error("two people's matters became one ticket")
+	}
+}
+
 func TestARefusalIsNotedBesideTheTicket(t *testing.T) {
 	t.Parallel()
 	c := dispatchtest.Open(t)

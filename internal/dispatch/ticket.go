@@ -49,7 +49,7 @@ func ticketStream(r Request) (string, error) {
 		if err := checkRequestID(c.RequestId); err != nil {
 			return "", err
 		}
-		return "ticket-" + uuid.NewSHA1(ticketSpace, []byte("request\x00"+c.RequestId)).String(), nil
+		return "ticket-" + requested(ticketSpace, r.Actor, c.RequestId), nil
 	case *pb.ImportRecordRequest:
 		if c.Source == "" {
 			return "", rule.Bad("source", rule.MissingField, "is required")
@@ -62,6 +62,11 @@ func ticketStream(r Request) (string, error) {
 		return Stream(c.GetName(), "tickets")
 	}
 	return "", fmt.Errorf("%T names no ticket", r.Command)
+}
+
+// requested is the id of what an actor's request brings to life.
+func requested(space uuid.UUID, by rule.Actor, requestID string) string {
+	return uuid.NewSHA1(space, []byte("request\x00"+by.Person+"\x00"+by.Unit+"\x00"+requestID)).String()
 }
 
 func sourceStream(source, ref string) string {

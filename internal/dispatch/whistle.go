@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -45,7 +44,7 @@ func whistleStream(r Request) (string, error) {
 		if err := checkRequestID(blow.RequestId); err != nil {
 			return "", err
 		}
-		return "whistle-" + uuid.NewSHA1(whistleSpace, []byte(blow.RequestId)).String(), nil
+		return "whistle-" + requested(whistleSpace, r.Actor, blow.RequestId), nil
 	}
 	return Stream(c.GetName(), "whistles")
 }

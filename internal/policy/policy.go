@@ -12,6 +12,7 @@ import (
 	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 // Checkpoint keeps how far the policy has come. Losing it costs a replay, nothing else.
@@ -41,14 +42,18 @@ func (p *Policy) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if p.OnTrouble != nil {
-			p.OnTrouble(err)
-		}
+		p.trouble(err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(retryAfter):
 		}
+	}
+}
+
+func (p *Policy) trouble(err error) {
+	if p.OnTrouble != nil {
+		p.OnTrouble(err)
 	}
 }
 
@@ -67,7 +72,13 @@ func (p *Policy) run(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if err := p.Dispatcher.React(ctx, &e); err != nil {
+			err = p.Dispatcher.React(ctx, &e)
+			if refusal, ok := errors.AsType[*rule.Refusal](err); ok {
+				// It will be refused for ever: it must be heard of, and nothing may wait for it.
+				p.trouble(fmt.Errorf("react to %s@%d: %w", r.Stream, r.Version, refusal))
+				err = nil
+			}
+			if err != nil {
 				return errors.Join(err, p.save(ctx, at))
 			}
 		}
