@@ -204,3 +204,12 @@ func TestHelpIsTheManualAndAWrongCallIsToldApartFromAFailure(t *testing.T) {
 		}
 	}
 }
+
+func TestToldToStopAtOnceTheServerStillEndsWell(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	for range 15 {
+		serve(t, data).stop(t)
+	}
+	verified(t, data)
+}
