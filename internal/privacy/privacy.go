@@ -318,12 +318,7 @@ func (k *Keys) Find(ctx context.Context, identity string) (id string, ok bool, e
 	if identity == "" {
 		return "", false, nil
 	}
-	mac := k.hash(identity)
-	var found row
-	err = k.read(ctx, func(conn *sqlite.Conn) error {
-		found, ok, err = findPerson(conn, mac)
-		return err
-	})
+	found, ok, err := k.find(ctx, k.hash(identity))
 	if err != nil || !ok {
 		return "", false, wrapf(err, "find a subject")
 	}
@@ -370,12 +365,7 @@ func (k *Keys) Subjects(ctx context.Context, identities []string) ([]Subject, er
 		}
 		mac := k.hash(identity)
 		since := k.cache.erasures()
-		var found row
-		var ok bool
-		err := k.read(ctx, func(conn *sqlite.Conn) (err error) {
-			found, ok, err = findPerson(conn, mac)
-			return err
-		})
+		found, ok, err := k.find(ctx, mac)
 		if err != nil {
 			return nil, wrapf(err, "look for a subject")
 		}
@@ -398,6 +388,31 @@ func (k *Keys) Subjects(ctx context.Context, identities []string) ([]Subject, er
 		subjects[place] = missing.subjects[i]
 	}
 	return subjects, nil
+}
+
+// find is findPerson in what is committed.
+func (k *Keys) find(ctx context.Context, mac [sha256.Size]byte) (found row, ok bool, err error) {
+	err = k.read(ctx, func(conn *sqlite.Conn) (err error) {
+		begin, err := conn.Prepare("BEGIN")
+		if err != nil {
+			return err
+		}
+		end, err := conn.Prepare("COMMIT")
+		if err != nil {
+			return err
+		}
+		if err := step(begin); err != nil {
+			return err
+		}
+		defer func() {
+			if !conn.AutocommitEnabled() { // some errors have ended it already
+				err = errors.Join(err, step(end))
+			}
+		}()
+		found, ok, err = findPerson(conn, mac)
+		return err
+	})
+	return found, ok, err
 }
 
 // handOut makes a subject of a key that is durable already and that nobody else has.

@@ -118,7 +118,7 @@ func unlock(conn *sqlite.Conn, master []byte) (identity []byte, wrap cipher.AEAD
 	if err != nil {
 		return nil, nil, damaged(err)
 	}
-	for _, query := range []string{selectSeq, selectID, selectChain, selectErased} {
+	for _, query := range []string{selectSeq, selectID, selectChain, selectNewest, selectErased} {
 		if _, err := conn.Prepare(query); err != nil {
 			return nil, nil, damaged(err)
 		}
@@ -168,6 +168,7 @@ const (
 	selectSeq    = "SELECT seq, id, key, mac, older FROM subjects WHERE seq = $1"
 	selectID     = "SELECT seq, id, key, mac, older FROM subjects WHERE id = $1"
 	selectChain  = "SELECT newest FROM chains WHERE n = $1"
+	selectNewest = "SELECT substr(newest, $1, 8) FROM chains WHERE n = $2"
 	selectErased = "SELECT erased_at FROM erased WHERE id = $1"
 )
 
@@ -246,6 +247,26 @@ func readChain(conn *sqlite.Conn, n int64) ([]byte, error) {
 	return columnBytes(stmt, 0), nil
 }
 
+// readNewest reads the one seq of a chain, where readChain reads those of its neighbours too.
+func readNewest(conn *sqlite.Conn, at chain) (newest [8]byte, err error) {
+	stmt, err := conn.Prepare(selectNewest)
+	if err != nil {
+		return newest, err
+	}
+	defer stmt.Reset()
+	stmt.BindInt64(1, int64(at.offset)+1)
+	stmt.BindInt64(2, at.n)
+	ok, err := stmt.Step()
+	if err != nil {
+		return newest, err
+	}
+	if !ok || stmt.ColumnLen(0) != len(newest) {
+		return newest, fmt.Errorf("%w: a chain is missing", ErrCorrupt)
+	}
+	stmt.ColumnBytes(0, newest[:])
+	return newest, nil
+}
+
 // walk calls visit for the rows of a chain until it returns false.
 func walk(conn *sqlite.Conn, newest []byte, visit func(row) bool) error {
 	stmt, err := conn.Prepare(selectSeq)
@@ -273,15 +294,14 @@ func walk(conn *sqlite.Conn, newest []byte, visit func(row) bool) error {
 	return nil
 }
 
-// findPerson finds a subject by the keyed hash of the identity. It reads several rows, all of the same state.
+// findPerson finds a subject by the keyed hash of the identity. It reads several rows: the caller sees to it that they are all of the
+// same state.
 func findPerson(conn *sqlite.Conn, mac [sha256.Size]byte) (found row, ok bool, err error) {
-	defer sqlitex.Save(conn)(&err)
-	at := chainOf(mac[:])
-	newest, err := readChain(conn, at.n)
+	newest, err := readNewest(conn, chainOf(mac[:]))
 	if err != nil {
 		return row{}, false, err
 	}
-	err = walk(conn, newest[at.offset:], func(r row) bool {
+	err = walk(conn, newest[:], func(r row) bool {
 		if ok = [sha256.Size]byte(r.mac) == mac; ok {
 			found = r
 		}
