@@ -34,21 +34,26 @@ subjects. Views are not in it; they are built again.`)
 	if err := place.Check(); err != nil {
 		return err
 	}
-	if err := app.BackupToFile(*to, func(w io.Writer) error { return writeBackup(ctx, &place, w, std) }); err != nil {
+	if err := backupTo(ctx, &place, *to, std); err != nil {
 		return err
 	}
 	fmt.Fprintf(std.Out, "backup %s\n", *to)
 	return nil
 }
 
-func writeBackup(ctx context.Context, place *app.Place, w io.Writer, std app.IO) (err error) {
-	if place.Data != "" {
-		node, err := place.OpenData(ctx, std)
-		if err != nil {
-			return err
-		}
-		return errors.Join(node.Backup(ctx, w), node.Close())
+func backupTo(ctx context.Context, place *app.Place, to string, std app.IO) (err error) {
+	if place.Addr != "" {
+		return app.BackupToFile(to, func(w io.Writer) error { return fetchBackup(ctx, place, w) })
 	}
+	// First, since it clears away unfinished backups.
+	node, err := place.OpenData(ctx, std)
+	if err != nil {
+		return err
+	}
+	return errors.Join(app.BackupToFile(to, func(w io.Writer) error { return node.Backup(ctx, w) }), node.Close())
+}
+
+func fetchBackup(ctx context.Context, place *app.Place, w io.Writer) (err error) {
 	conn, err := place.Dial()
 	if err != nil {
 		return err

@@ -12,6 +12,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
@@ -26,6 +28,27 @@ type manifest struct {
 	Format int               `json:"format"`
 	Made   time.Time         `json:"made_at"`
 	SHA256 map[string]string `json:"sha256"`
+}
+
+// leftovers begin the names of what a backup, a verification, a restore and the making of keys work in beside the data.
+var leftovers = []string{".backup-", ".verify-", ".restore-", ".keys-"}
+
+// removeLeftovers removes what such work left in a data directory when its process was killed. It can hold keys that were destroyed since. The caller
+// holds the directory's lock.
+func removeLeftovers(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("look for leftovers: %w", err)
+	}
+	for _, e := range entries {
+		if !slices.ContainsFunc(leftovers, func(prefix string) bool { return strings.HasPrefix(e.Name(), prefix) }) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("remove leftovers: %w", err)
+		}
+	}
+	return nil
 }
 
 // Backup writes a consistent copy of history and keys while the node works. Views are left out: they are built again.

@@ -87,6 +87,10 @@ func Open(ctx context.Context, dir string, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n.closers = append(n.closers, n.Store.Close)
+	// Under the store's lock, so that nobody is still at work on them.
+	if err := removeLeftovers(abs); err != nil {
+		return nil, err
+	}
 	if n.Keys, err = privacy.Open(filepath.Join(abs, KeysFile), privacy.Options{MasterKey: master}); err != nil {
 		return nil, fmt.Errorf("keys of data subjects: %w", err)
 	}
