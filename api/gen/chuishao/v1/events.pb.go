@@ -267,7 +267,9 @@ type TicketReported struct {
 	// Areas that are affected too; they see the ticket, it is not counted there.
 	AlsoAffects []string `protobuf:"bytes,16,rep,name=also_affects,json=alsoAffects,proto3" json:"also_affects,omitempty"`
 	// The unit that has the ticket until it is dispatched: the territorial unit of the area, or the nearest above it.
-	Holder        string `protobuf:"bytes,17,opt,name=holder,proto3" json:"holder,omitempty"`
+	Holder string `protobuf:"bytes,17,opt,name=holder,proto3" json:"holder,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,18,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -421,6 +423,13 @@ func (x *TicketReported) GetHolder() string {
 	return ""
 }
 
+func (x *TicketReported) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
 // TicketAccepted: the matter is within remit (受理). occurred_at of this event is T0, which never changes.
 type TicketAccepted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -429,8 +438,13 @@ type TicketAccepted struct {
 	DispatchBy *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=dispatch_by,json=dispatchBy,proto3" json:"dispatch_by,omitempty"`
 	Sealed     *Sealed                `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	// Elements that were added since the report.
-	Elements      []Element `protobuf:"varint,4,rep,packed,name=elements,proto3,enum=chuishao.v1.Element" json:"elements,omitempty"`
-	Holder        string    `protobuf:"bytes,5,opt,name=holder,proto3" json:"holder,omitempty"`
+	Elements []Element `protobuf:"varint,4,rep,packed,name=elements,proto3,enum=chuishao.v1.Element" json:"elements,omitempty"`
+	Holder   string    `protobuf:"bytes,5,opt,name=holder,proto3" json:"holder,omitempty"`
+	// Where the acceptance brought a petitioner: what the report said is so no more. Unset: as it was.
+	Anonymous      *bool `protobuf:"varint,6,opt,name=anonymous,proto3,oneof" json:"anonymous,omitempty"`
+	CallbackWanted *bool `protobuf:"varint,7,opt,name=callback_wanted,json=callbackWanted,proto3,oneof" json:"callback_wanted,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,8,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -498,6 +512,27 @@ func (x *TicketAccepted) GetHolder() string {
 		return x.Holder
 	}
 	return ""
+}
+
+func (x *TicketAccepted) GetAnonymous() bool {
+	if x != nil && x.Anonymous != nil {
+		return *x.Anonymous
+	}
+	return false
+}
+
+func (x *TicketAccepted) GetCallbackWanted() bool {
+	if x != nil && x.CallbackWanted != nil {
+		return *x.CallbackWanted
+	}
+	return false
+}
+
+func (x *TicketAccepted) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
 }
 
 // DeclineProposed: an agent holds that the matter is not to be admitted; a shift leader must confirm.
@@ -662,8 +697,10 @@ func (x *TicketDeclined) GetSealed() *Sealed {
 
 // TicketAnsweredDirectly: closed by the agent, never dispatched (直接答复).
 type TicketAnsweredDirectly struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Sealed        *Sealed                `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Sealed *Sealed                `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// The entry of the knowledge base the answer was taken from; empty if from none.
+	KnowledgeRef  string `protobuf:"bytes,2,opt,name=knowledge_ref,json=knowledgeRef,proto3" json:"knowledge_ref,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -705,6 +742,13 @@ func (x *TicketAnsweredDirectly) GetSealed() *Sealed {
 	return nil
 }
 
+func (x *TicketAnsweredDirectly) GetKnowledgeRef() string {
+	if x != nil {
+		return x.KnowledgeRef
+	}
+	return ""
+}
+
 // TicketTriaged: classified, located and graded (研判), with the lead that is proposed.
 type TicketTriaged struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -717,10 +761,12 @@ type TicketTriaged struct {
 	Fallback        string          `protobuf:"bytes,6,opt,name=fallback,proto3" json:"fallback,omitempty"`
 	Confidentiality Confidentiality `protobuf:"varint,7,opt,name=confidentiality,proto3,enum=chuishao.v1.Confidentiality" json:"confidentiality,omitempty"`
 	// The unit the matter complains about; it and the units below it may not lead.
-	ComplainedOf  string                 `protobuf:"bytes,8,opt,name=complained_of,json=complainedOf,proto3" json:"complained_of,omitempty"`
-	DispatchBy    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=dispatch_by,json=dispatchBy,proto3" json:"dispatch_by,omitempty"`
-	Sealed        *Sealed                `protobuf:"bytes,10,opt,name=sealed,proto3" json:"sealed,omitempty"`
-	Holder        string                 `protobuf:"bytes,11,opt,name=holder,proto3" json:"holder,omitempty"`
+	ComplainedOf string                 `protobuf:"bytes,8,opt,name=complained_of,json=complainedOf,proto3" json:"complained_of,omitempty"`
+	DispatchBy   *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=dispatch_by,json=dispatchBy,proto3" json:"dispatch_by,omitempty"`
+	Sealed       *Sealed                `protobuf:"bytes,10,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Holder       string                 `protobuf:"bytes,11,opt,name=holder,proto3" json:"holder,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,12,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -832,6 +878,13 @@ func (x *TicketTriaged) GetHolder() string {
 	return ""
 }
 
+func (x *TicketTriaged) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
 // TriageCorrected: triage was wrong in something. Fields that are not set did not change.
 type TriageCorrected struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -844,8 +897,16 @@ type TriageCorrected struct {
 	HandleBy *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=handle_by,json=handleBy,proto3" json:"handle_by,omitempty"`
 	CloseBy  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=close_by,json=closeBy,proto3" json:"close_by,omitempty"`
 	// The holder, where the ticket is not dispatched yet and the path changed.
-	Holder        string  `protobuf:"bytes,8,opt,name=holder,proto3" json:"holder,omitempty"`
-	Sealed        *Sealed `protobuf:"bytes,9,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Holder string  `protobuf:"bytes,8,opt,name=holder,proto3" json:"holder,omitempty"`
+	Sealed *Sealed `protobuf:"bytes,9,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// More limits that a changed grade shortened; unset where none did.
+	DispatchBy *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=dispatch_by,json=dispatchBy,proto3" json:"dispatch_by,omitempty"`
+	SignBy     *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=sign_by,json=signBy,proto3" json:"sign_by,omitempty"`
+	ContactBy  *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=contact_by,json=contactBy,proto3" json:"contact_by,omitempty"`
+	VerifyBy   *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=verify_by,json=verifyBy,proto3" json:"verify_by,omitempty"`
+	CallbackBy *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=callback_by,json=callbackBy,proto3" json:"callback_by,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,15,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -941,6 +1002,48 @@ func (x *TriageCorrected) GetSealed() *Sealed {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *TriageCorrected) GetDispatchBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DispatchBy
+	}
+	return nil
+}
+
+func (x *TriageCorrected) GetSignBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SignBy
+	}
+	return nil
+}
+
+func (x *TriageCorrected) GetContactBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ContactBy
+	}
+	return nil
+}
+
+func (x *TriageCorrected) GetVerifyBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.VerifyBy
+	}
+	return nil
+}
+
+func (x *TriageCorrected) GetCallbackBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CallbackBy
+	}
+	return nil
+}
+
+func (x *TriageCorrected) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
 }
 
 // TicketDispatched: assigned to one lead (派单).
@@ -1145,8 +1248,9 @@ func (*TicketSigned) Descriptor() ([]byte, []int) {
 // PetitionerContacted: the lead reached the petitioner (先行联系).
 type PetitionerContacted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How: phone, visit, message.
-	Channel       string  `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	// How: phone, visit, message or another word of a-z 0-9 - _ .
+	Channel string `protobuf:"bytes,1,opt,name=channel,proto3" json:"channel,omitempty"`
+	// Printable ASCII.
 	RecordingRef  string  `protobuf:"bytes,2,opt,name=recording_ref,json=recordingRef,proto3" json:"recording_ref,omitempty"`
 	Sealed        *Sealed `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1373,11 +1477,13 @@ func (x *RequirementWaived) GetSealed() *Sealed {
 
 // ResultSubmitted: the lead says what it achieved (处置反馈).
 type ResultSubmitted struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Result        ResultCode             `protobuf:"varint,1,opt,name=result,proto3,enum=chuishao.v1.ResultCode" json:"result,omitempty"`
-	Attachments   []*Attachment          `protobuf:"bytes,2,rep,name=attachments,proto3" json:"attachments,omitempty"`
-	VerifyBy      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=verify_by,json=verifyBy,proto3" json:"verify_by,omitempty"`
-	Sealed        *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Result      ResultCode             `protobuf:"varint,1,opt,name=result,proto3,enum=chuishao.v1.ResultCode" json:"result,omitempty"`
+	Attachments []*Attachment          `protobuf:"bytes,2,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	VerifyBy    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=verify_by,json=verifyBy,proto3" json:"verify_by,omitempty"`
+	Sealed      *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,5,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1440,14 +1546,23 @@ func (x *ResultSubmitted) GetSealed() *Sealed {
 	return nil
 }
 
+func (x *ResultSubmitted) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
 // VerificationPassed: somebody outside the handling unit found the result to be as told (核查).
 type VerificationPassed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At the place, not from a desk.
-	OnSite        bool                   `protobuf:"varint,1,opt,name=on_site,json=onSite,proto3" json:"on_site,omitempty"`
-	Attachments   []*Attachment          `protobuf:"bytes,2,rep,name=attachments,proto3" json:"attachments,omitempty"`
-	CallbackBy    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=callback_by,json=callbackBy,proto3" json:"callback_by,omitempty"`
-	Sealed        *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	OnSite      bool                   `protobuf:"varint,1,opt,name=on_site,json=onSite,proto3" json:"on_site,omitempty"`
+	Attachments []*Attachment          `protobuf:"bytes,2,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	CallbackBy  *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=callback_by,json=callbackBy,proto3" json:"callback_by,omitempty"`
+	Sealed      *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,5,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1508,6 +1623,13 @@ func (x *VerificationPassed) GetSealed() *Sealed {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *VerificationPassed) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
 }
 
 // VerificationFailed: the result is not as told; rework in the same round.
@@ -1796,9 +1918,11 @@ type TicketReopened struct {
 	SignBy    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=sign_by,json=signBy,proto3" json:"sign_by,omitempty"`
 	ContactBy *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=contact_by,json=contactBy,proto3" json:"contact_by,omitempty"`
 	// The redo limit; the ticket's handle_by from now on.
-	RedoBy        *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=redo_by,json=redoBy,proto3" json:"redo_by,omitempty"`
-	CloseBy       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=close_by,json=closeBy,proto3" json:"close_by,omitempty"`
-	Sealed        *Sealed                `protobuf:"bytes,8,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	RedoBy  *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=redo_by,json=redoBy,proto3" json:"redo_by,omitempty"`
+	CloseBy *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=close_by,json=closeBy,proto3" json:"close_by,omitempty"`
+	Sealed  *Sealed                `protobuf:"bytes,8,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,9,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1887,6 +2011,13 @@ func (x *TicketReopened) GetSealed() *Sealed {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *TicketReopened) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
 }
 
 // VoidProposed: created by mistake; a second person must confirm.
@@ -2032,10 +2163,12 @@ func (x *TicketVoided) GetSealed() *Sealed {
 	return nil
 }
 
-// WhistleLinked: a whistle was blown for this ticket.
+// WhistleLinked: a whistle was blown for this ticket, or summons more units than when it was.
 type WhistleLinked struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Whistle       string                 `protobuf:"bytes,1,opt,name=whistle,proto3" json:"whistle,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Whistle string                 `protobuf:"bytes,1,opt,name=whistle,proto3" json:"whistle,omitempty"`
+	// The units it summons. While the whistle is open they see the ticket, unless that is confidential.
+	Participants  []string `protobuf:"bytes,2,rep,name=participants,proto3" json:"participants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2075,6 +2208,13 @@ func (x *WhistleLinked) GetWhistle() string {
 		return x.Whistle
 	}
 	return ""
+}
+
+func (x *WhistleLinked) GetParticipants() []string {
+	if x != nil {
+		return x.Participants
+	}
+	return nil
 }
 
 // WhistleSettled: a linked whistle ended.
@@ -2681,8 +2821,10 @@ type WhistleIssued struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	Participants []*Participant         `protobuf:"bytes,1,rep,name=participants,proto3" json:"participants,omitempty"`
 	// The emergency whistle must be looked at by then, after the fact.
-	ReviewBy      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=review_by,json=reviewBy,proto3" json:"review_by,omitempty"`
-	Sealed        *Sealed                `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	ReviewBy *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=review_by,json=reviewBy,proto3" json:"review_by,omitempty"`
+	Sealed   *Sealed                `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// A participant's limit was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,4,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2738,18 +2880,89 @@ func (x *WhistleIssued) GetSealed() *Sealed {
 	return nil
 }
 
+func (x *WhistleIssued) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+// WhistleReviewed: an emergency whistle was looked at after the fact. It goes on either way.
+type WhistleReviewed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It was a matter for such a whistle.
+	Justified bool `protobuf:"varint,1,opt,name=justified,proto3" json:"justified,omitempty"`
+	// Why not: a code of A-Z 0-9 _ .
+	Reason        string  `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhistleReviewed) Reset() {
+	*x = WhistleReviewed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhistleReviewed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhistleReviewed) ProtoMessage() {}
+
+func (x *WhistleReviewed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhistleReviewed.ProtoReflect.Descriptor instead.
+func (*WhistleReviewed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *WhistleReviewed) GetJustified() bool {
+	if x != nil {
+		return x.Justified
+	}
+	return false
+}
+
+func (x *WhistleReviewed) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *WhistleReviewed) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
 // WhistleRefused: screening found it no matter for a whistle.
 type WhistleRefused struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
-	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A code of A-Z 0-9 _ .
+	Reason        string  `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WhistleRefused) Reset() {
 	*x = WhistleRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[34]
+	mi := &file_chuishao_v1_events_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2761,7 +2974,7 @@ func (x *WhistleRefused) String() string {
 func (*WhistleRefused) ProtoMessage() {}
 
 func (x *WhistleRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[34]
+	mi := &file_chuishao_v1_events_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2774,7 +2987,7 @@ func (x *WhistleRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleRefused.ProtoReflect.Descriptor instead.
 func (*WhistleRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{34}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WhistleRefused) GetReason() string {
@@ -2800,7 +3013,7 @@ type WhistleSigned struct {
 
 func (x *WhistleSigned) Reset() {
 	*x = WhistleSigned{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[35]
+	mi := &file_chuishao_v1_events_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2812,7 +3025,7 @@ func (x *WhistleSigned) String() string {
 func (*WhistleSigned) ProtoMessage() {}
 
 func (x *WhistleSigned) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[35]
+	mi := &file_chuishao_v1_events_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2825,7 +3038,7 @@ func (x *WhistleSigned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleSigned.ProtoReflect.Descriptor instead.
 func (*WhistleSigned) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{35}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WhistleSigned) GetUnit() string {
@@ -2845,7 +3058,7 @@ type WhistleContacted struct {
 
 func (x *WhistleContacted) Reset() {
 	*x = WhistleContacted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[36]
+	mi := &file_chuishao_v1_events_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2857,7 +3070,7 @@ func (x *WhistleContacted) String() string {
 func (*WhistleContacted) ProtoMessage() {}
 
 func (x *WhistleContacted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[36]
+	mi := &file_chuishao_v1_events_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2870,7 +3083,7 @@ func (x *WhistleContacted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleContacted.ProtoReflect.Descriptor instead.
 func (*WhistleContacted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{36}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WhistleContacted) GetUnit() string {
@@ -2906,7 +3119,7 @@ type ReportedIn struct {
 
 func (x *ReportedIn) Reset() {
 	*x = ReportedIn{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[37]
+	mi := &file_chuishao_v1_events_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2918,7 +3131,7 @@ func (x *ReportedIn) String() string {
 func (*ReportedIn) ProtoMessage() {}
 
 func (x *ReportedIn) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[37]
+	mi := &file_chuishao_v1_events_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2931,7 +3144,7 @@ func (x *ReportedIn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportedIn.ProtoReflect.Descriptor instead.
 func (*ReportedIn) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{37}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReportedIn) GetUnit() string {
@@ -2995,7 +3208,7 @@ type TaskDone struct {
 
 func (x *TaskDone) Reset() {
 	*x = TaskDone{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[38]
+	mi := &file_chuishao_v1_events_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3007,7 +3220,7 @@ func (x *TaskDone) String() string {
 func (*TaskDone) ProtoMessage() {}
 
 func (x *TaskDone) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[38]
+	mi := &file_chuishao_v1_events_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3020,7 +3233,7 @@ func (x *TaskDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDone.ProtoReflect.Descriptor instead.
 func (*TaskDone) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{38}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TaskDone) GetUnit() string {
@@ -3054,7 +3267,7 @@ type Released struct {
 
 func (x *Released) Reset() {
 	*x = Released{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[39]
+	mi := &file_chuishao_v1_events_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3066,7 +3279,7 @@ func (x *Released) String() string {
 func (*Released) ProtoMessage() {}
 
 func (x *Released) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[39]
+	mi := &file_chuishao_v1_events_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3079,7 +3292,7 @@ func (x *Released) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Released.ProtoReflect.Descriptor instead.
 func (*Released) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{39}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Released) GetUnit() string {
@@ -3100,7 +3313,7 @@ type WhistleConfirmed struct {
 
 func (x *WhistleConfirmed) Reset() {
 	*x = WhistleConfirmed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[40]
+	mi := &file_chuishao_v1_events_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3112,7 +3325,7 @@ func (x *WhistleConfirmed) String() string {
 func (*WhistleConfirmed) ProtoMessage() {}
 
 func (x *WhistleConfirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[40]
+	mi := &file_chuishao_v1_events_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3125,7 +3338,7 @@ func (x *WhistleConfirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleConfirmed.ProtoReflect.Descriptor instead.
 func (*WhistleConfirmed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{40}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *WhistleConfirmed) GetResolved() bool {
@@ -3158,7 +3371,7 @@ type UnitRated struct {
 
 func (x *UnitRated) Reset() {
 	*x = UnitRated{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[41]
+	mi := &file_chuishao_v1_events_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3170,7 +3383,7 @@ func (x *UnitRated) String() string {
 func (*UnitRated) ProtoMessage() {}
 
 func (x *UnitRated) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[41]
+	mi := &file_chuishao_v1_events_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3183,7 +3396,7 @@ func (x *UnitRated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnitRated.ProtoReflect.Descriptor instead.
 func (*UnitRated) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{41}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *UnitRated) GetUnit() string {
@@ -3237,7 +3450,7 @@ type WhistleClosed struct {
 
 func (x *WhistleClosed) Reset() {
 	*x = WhistleClosed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[42]
+	mi := &file_chuishao_v1_events_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3249,7 +3462,7 @@ func (x *WhistleClosed) String() string {
 func (*WhistleClosed) ProtoMessage() {}
 
 func (x *WhistleClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[42]
+	mi := &file_chuishao_v1_events_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3262,7 +3475,7 @@ func (x *WhistleClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleClosed.ProtoReflect.Descriptor instead.
 func (*WhistleClosed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{42}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{43}
 }
 
 // RegistryStaged: a piece of a registry version. It takes effect only with RegistryVersionPublished.
@@ -3278,7 +3491,7 @@ type RegistryStaged struct {
 
 func (x *RegistryStaged) Reset() {
 	*x = RegistryStaged{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[43]
+	mi := &file_chuishao_v1_events_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3290,7 +3503,7 @@ func (x *RegistryStaged) String() string {
 func (*RegistryStaged) ProtoMessage() {}
 
 func (x *RegistryStaged) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[43]
+	mi := &file_chuishao_v1_events_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3303,7 +3516,7 @@ func (x *RegistryStaged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryStaged.ProtoReflect.Descriptor instead.
 func (*RegistryStaged) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{43}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RegistryStaged) GetVersion() string {
@@ -3344,7 +3557,7 @@ type RegistryVersionPublished struct {
 
 func (x *RegistryVersionPublished) Reset() {
 	*x = RegistryVersionPublished{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[44]
+	mi := &file_chuishao_v1_events_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3356,7 +3569,7 @@ func (x *RegistryVersionPublished) String() string {
 func (*RegistryVersionPublished) ProtoMessage() {}
 
 func (x *RegistryVersionPublished) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[44]
+	mi := &file_chuishao_v1_events_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3369,7 +3582,7 @@ func (x *RegistryVersionPublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryVersionPublished.ProtoReflect.Descriptor instead.
 func (*RegistryVersionPublished) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{44}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RegistryVersionPublished) GetVersion() string {
@@ -3434,7 +3647,7 @@ type RegistryPiece struct {
 
 func (x *RegistryPiece) Reset() {
 	*x = RegistryPiece{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[45]
+	mi := &file_chuishao_v1_events_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3446,7 +3659,7 @@ func (x *RegistryPiece) String() string {
 func (*RegistryPiece) ProtoMessage() {}
 
 func (x *RegistryPiece) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[45]
+	mi := &file_chuishao_v1_events_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3459,7 +3672,7 @@ func (x *RegistryPiece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryPiece.ProtoReflect.Descriptor instead.
 func (*RegistryPiece) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{45}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RegistryPiece) GetLevels() []*Level {
@@ -3504,7 +3717,7 @@ type Level struct {
 
 func (x *Level) Reset() {
 	*x = Level{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[46]
+	mi := &file_chuishao_v1_events_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3516,7 +3729,7 @@ func (x *Level) String() string {
 func (*Level) ProtoMessage() {}
 
 func (x *Level) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[46]
+	mi := &file_chuishao_v1_events_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3529,7 +3742,7 @@ func (x *Level) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Level.ProtoReflect.Descriptor instead.
 func (*Level) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{46}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Level) GetName() string {
@@ -3571,7 +3784,7 @@ type Area struct {
 
 func (x *Area) Reset() {
 	*x = Area{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[47]
+	mi := &file_chuishao_v1_events_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3583,7 +3796,7 @@ func (x *Area) String() string {
 func (*Area) ProtoMessage() {}
 
 func (x *Area) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[47]
+	mi := &file_chuishao_v1_events_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3596,7 +3809,7 @@ func (x *Area) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Area.ProtoReflect.Descriptor instead.
 func (*Area) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{47}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Area) GetCode() string {
@@ -3666,7 +3879,7 @@ type Unit struct {
 
 func (x *Unit) Reset() {
 	*x = Unit{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[48]
+	mi := &file_chuishao_v1_events_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3678,7 +3891,7 @@ func (x *Unit) String() string {
 func (*Unit) ProtoMessage() {}
 
 func (x *Unit) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[48]
+	mi := &file_chuishao_v1_events_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3691,7 +3904,7 @@ func (x *Unit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unit.ProtoReflect.Descriptor instead.
 func (*Unit) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{48}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Unit) GetCode() string {
@@ -3759,7 +3972,7 @@ type Category struct {
 
 func (x *Category) Reset() {
 	*x = Category{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[49]
+	mi := &file_chuishao_v1_events_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3771,7 +3984,7 @@ func (x *Category) String() string {
 func (*Category) ProtoMessage() {}
 
 func (x *Category) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[49]
+	mi := &file_chuishao_v1_events_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3784,7 +3997,7 @@ func (x *Category) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Category.ProtoReflect.Descriptor instead.
 func (*Category) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{49}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Category) GetCode() string {
@@ -3846,7 +4059,7 @@ type CommandRefused struct {
 
 func (x *CommandRefused) Reset() {
 	*x = CommandRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[50]
+	mi := &file_chuishao_v1_events_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3858,7 +4071,7 @@ func (x *CommandRefused) String() string {
 func (*CommandRefused) ProtoMessage() {}
 
 func (x *CommandRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[50]
+	mi := &file_chuishao_v1_events_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3871,7 +4084,7 @@ func (x *CommandRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRefused.ProtoReflect.Descriptor instead.
 func (*CommandRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{50}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CommandRefused) GetStream() string {
@@ -3928,7 +4141,7 @@ type IdentityRevealed struct {
 
 func (x *IdentityRevealed) Reset() {
 	*x = IdentityRevealed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[51]
+	mi := &file_chuishao_v1_events_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3940,7 +4153,7 @@ func (x *IdentityRevealed) String() string {
 func (*IdentityRevealed) ProtoMessage() {}
 
 func (x *IdentityRevealed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[51]
+	mi := &file_chuishao_v1_events_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3953,7 +4166,7 @@ func (x *IdentityRevealed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityRevealed.ProtoReflect.Descriptor instead.
 func (*IdentityRevealed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{51}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *IdentityRevealed) GetStream() string {
@@ -3989,7 +4202,7 @@ type SubjectErased struct {
 
 func (x *SubjectErased) Reset() {
 	*x = SubjectErased{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[52]
+	mi := &file_chuishao_v1_events_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4001,7 +4214,7 @@ func (x *SubjectErased) String() string {
 func (*SubjectErased) ProtoMessage() {}
 
 func (x *SubjectErased) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[52]
+	mi := &file_chuishao_v1_events_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4014,7 +4227,7 @@ func (x *SubjectErased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectErased.ProtoReflect.Descriptor instead.
 func (*SubjectErased) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{52}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SubjectErased) GetSubject() string {
@@ -4053,7 +4266,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	" \x01(\tR\x0fregistryVersion\x12)\n" +
 	"\x10calendar_version\x18\v \x01(\tR\x0fcalendarVersion\x12'\n" +
 	"\x0fprofile_version\x18\f \x01(\tR\x0eprofileVersion\x12\x12\n" +
-	"\x04hash\x18\x0f \x01(\fR\x04hash\"\xc9\x05\n" +
+	"\x04hash\x18\x0f \x01(\fR\x04hash\"\xeb\x05\n" +
 	"\x0eTicketReported\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\tR\x02no\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1d\n" +
@@ -4073,14 +4286,21 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\x0e \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x129\n" +
 	"\vattachments\x18\x0f \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12!\n" +
 	"\falso_affects\x18\x10 \x03(\tR\valsoAffects\x12\x16\n" +
-	"\x06holder\x18\x11 \x01(\tR\x06holder\"\xef\x01\n" +
+	"\x06holder\x18\x11 \x01(\tR\x06holder\x12 \n" +
+	"\vprovisional\x18\x12 \x01(\bR\vprovisional\"\x84\x03\n" +
 	"\x0eTicketAccepted\x12)\n" +
 	"\x04path\x18\x01 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12;\n" +
 	"\vdispatch_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"dispatchBy\x12+\n" +
 	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x120\n" +
 	"\belements\x18\x04 \x03(\x0e2\x14.chuishao.v1.ElementR\belements\x12\x16\n" +
-	"\x06holder\x18\x05 \x01(\tR\x06holder\"r\n" +
+	"\x06holder\x18\x05 \x01(\tR\x06holder\x12!\n" +
+	"\tanonymous\x18\x06 \x01(\bH\x00R\tanonymous\x88\x01\x01\x12,\n" +
+	"\x0fcallback_wanted\x18\a \x01(\bH\x01R\x0ecallbackWanted\x88\x01\x01\x12 \n" +
+	"\vprovisional\x18\b \x01(\bR\vprovisionalB\f\n" +
+	"\n" +
+	"_anonymousB\x12\n" +
+	"\x10_callback_wanted\"r\n" +
 	"\x0fDeclineProposed\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.chuishao.v1.DeclineReasonR\x06reason\x12+\n" +
 	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"=\n" +
@@ -4090,9 +4310,10 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.chuishao.v1.DeclineReasonR\x06reason\x123\n" +
 	"\vproposed_by\x18\x02 \x01(\v2\x12.chuishao.v1.ActorR\n" +
 	"proposedBy\x12+\n" +
-	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"E\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"j\n" +
 	"\x16TicketAnsweredDirectly\x12+\n" +
-	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xaf\x03\n" +
+	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12#\n" +
+	"\rknowledge_ref\x18\x02 \x01(\tR\fknowledgeRef\"\xd1\x03\n" +
 	"\rTicketTriaged\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12(\n" +
 	"\x05grade\x18\x02 \x01(\x0e2\x12.chuishao.v1.GradeR\x05grade\x12)\n" +
@@ -4106,7 +4327,8 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"dispatchBy\x12+\n" +
 	"\x06sealed\x18\n" +
 	" \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x16\n" +
-	"\x06holder\x18\v \x01(\tR\x06holder\"\xa4\x03\n" +
+	"\x06holder\x18\v \x01(\tR\x06holder\x12 \n" +
+	"\vprovisional\x18\f \x01(\bR\vprovisional\"\xe9\x05\n" +
 	"\x0fTriageCorrected\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12(\n" +
 	"\x05grade\x18\x02 \x01(\x0e2\x12.chuishao.v1.GradeR\x05grade\x12)\n" +
@@ -4116,7 +4338,17 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\thandle_by\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bhandleBy\x125\n" +
 	"\bclose_by\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\acloseBy\x12\x16\n" +
 	"\x06holder\x18\b \x01(\tR\x06holder\x12+\n" +
-	"\x06sealed\x18\t \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xea\x04\n" +
+	"\x06sealed\x18\t \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12;\n" +
+	"\vdispatch_by\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"dispatchBy\x123\n" +
+	"\asign_by\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x06signBy\x129\n" +
+	"\n" +
+	"contact_by\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tcontactBy\x127\n" +
+	"\tverify_by\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\bverifyBy\x12;\n" +
+	"\vcallback_by\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"callbackBy\x12 \n" +
+	"\vprovisional\x18\x0f \x01(\bR\vprovisional\"\xea\x04\n" +
 	"\x10TicketDispatched\x12\x12\n" +
 	"\x04lead\x18\x01 \x01(\tR\x04lead\x12\x1b\n" +
 	"\tlead_path\x18\x02 \x03(\tR\bleadPath\x12\x0e\n" +
@@ -4151,18 +4383,20 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"n\n" +
 	"\x11RequirementWaived\x12,\n" +
 	"\x04what\x18\x01 \x01(\x0e2\x18.chuishao.v1.RequirementR\x04what\x12+\n" +
-	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xe3\x01\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x85\x02\n" +
 	"\x0fResultSubmitted\x12/\n" +
 	"\x06result\x18\x01 \x01(\x0e2\x17.chuishao.v1.ResultCodeR\x06result\x129\n" +
 	"\vattachments\x18\x02 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x127\n" +
 	"\tverify_by\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bverifyBy\x12+\n" +
-	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xd2\x01\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
+	"\vprovisional\x18\x05 \x01(\bR\vprovisional\"\xf4\x01\n" +
 	"\x12VerificationPassed\x12\x17\n" +
 	"\aon_site\x18\x01 \x01(\bR\x06onSite\x129\n" +
 	"\vattachments\x18\x02 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12;\n" +
 	"\vcallback_by\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"callbackBy\x12+\n" +
-	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xad\x01\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
+	"\vprovisional\x18\x05 \x01(\bR\vprovisional\"\xad\x01\n" +
 	"\x12VerificationFailed\x12\x17\n" +
 	"\aon_site\x18\x01 \x01(\bR\x06onSite\x129\n" +
 	"\vattachments\x18\x02 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12\x16\n" +
@@ -4178,7 +4412,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x13CallbackUnreachable\x12\x1a\n" +
 	"\battempts\x18\x01 \x01(\rR\battempts\":\n" +
 	"\fTicketClosed\x12*\n" +
-	"\x04kind\x18\x01 \x01(\x0e2\x16.chuishao.v1.CloseKindR\x04kind\"\xf6\x02\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x16.chuishao.v1.CloseKindR\x04kind\"\x98\x03\n" +
 	"\x0eTicketReopened\x121\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x19.chuishao.v1.ReopenReasonR\x06reason\x12\x14\n" +
 	"\x05round\x18\x02 \x01(\rR\x05round\x12\x12\n" +
@@ -4188,7 +4422,8 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"contact_by\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tcontactBy\x123\n" +
 	"\aredo_by\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06redoBy\x125\n" +
 	"\bclose_by\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\acloseBy\x12+\n" +
-	"\x06sealed\x18\b \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\";\n" +
+	"\x06sealed\x18\b \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
+	"\vprovisional\x18\t \x01(\bR\vprovisional\";\n" +
 	"\fVoidProposed\x12+\n" +
 	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\":\n" +
 	"\vVoidDropped\x12+\n" +
@@ -4196,9 +4431,10 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\fTicketVoided\x123\n" +
 	"\vproposed_by\x18\x01 \x01(\v2\x12.chuishao.v1.ActorR\n" +
 	"proposedBy\x12+\n" +
-	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\")\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"M\n" +
 	"\rWhistleLinked\x12\x18\n" +
-	"\awhistle\x18\x01 \x01(\tR\awhistle\"_\n" +
+	"\awhistle\x18\x01 \x01(\tR\awhistle\x12\"\n" +
+	"\fparticipants\x18\x02 \x03(\tR\fparticipants\"_\n" +
 	"\x0eWhistleSettled\x12\x18\n" +
 	"\awhistle\x18\x01 \x01(\tR\awhistle\x123\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x19.chuishao.v1.WhistleStateR\aoutcome\"\x85\x04\n" +
@@ -4263,10 +4499,15 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"screenedBy\x121\n" +
 	"\n" +
 	"drafted_by\x18\v \x01(\v2\x12.chuishao.v1.ActorR\tdraftedBy\x12+\n" +
-	"\x06sealed\x18\f \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xb3\x01\n" +
+	"\x06sealed\x18\f \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xd5\x01\n" +
 	"\rWhistleIssued\x12<\n" +
 	"\fparticipants\x18\x01 \x03(\v2\x18.chuishao.v1.ParticipantR\fparticipants\x127\n" +
 	"\treview_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\breviewBy\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
+	"\vprovisional\x18\x04 \x01(\bR\vprovisional\"t\n" +
+	"\x0fWhistleReviewed\x12\x1c\n" +
+	"\tjustified\x18\x01 \x01(\bR\tjustified\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12+\n" +
 	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"U\n" +
 	"\x0eWhistleRefused\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12+\n" +
@@ -4392,7 +4633,7 @@ func file_chuishao_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_chuishao_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_chuishao_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
+var file_chuishao_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_chuishao_v1_events_proto_goTypes = []any{
 	(UnitKind)(0),                    // 0: chuishao.v1.UnitKind
 	(*EventMeta)(nil),                // 1: chuishao.v1.EventMeta
@@ -4429,172 +4670,179 @@ var file_chuishao_v1_events_proto_goTypes = []any{
 	(*WhistleDrafted)(nil),           // 32: chuishao.v1.WhistleDrafted
 	(*WhistleBlown)(nil),             // 33: chuishao.v1.WhistleBlown
 	(*WhistleIssued)(nil),            // 34: chuishao.v1.WhistleIssued
-	(*WhistleRefused)(nil),           // 35: chuishao.v1.WhistleRefused
-	(*WhistleSigned)(nil),            // 36: chuishao.v1.WhistleSigned
-	(*WhistleContacted)(nil),         // 37: chuishao.v1.WhistleContacted
-	(*ReportedIn)(nil),               // 38: chuishao.v1.ReportedIn
-	(*TaskDone)(nil),                 // 39: chuishao.v1.TaskDone
-	(*Released)(nil),                 // 40: chuishao.v1.Released
-	(*WhistleConfirmed)(nil),         // 41: chuishao.v1.WhistleConfirmed
-	(*UnitRated)(nil),                // 42: chuishao.v1.UnitRated
-	(*WhistleClosed)(nil),            // 43: chuishao.v1.WhistleClosed
-	(*RegistryStaged)(nil),           // 44: chuishao.v1.RegistryStaged
-	(*RegistryVersionPublished)(nil), // 45: chuishao.v1.RegistryVersionPublished
-	(*RegistryPiece)(nil),            // 46: chuishao.v1.RegistryPiece
-	(*Level)(nil),                    // 47: chuishao.v1.Level
-	(*Area)(nil),                     // 48: chuishao.v1.Area
-	(*Unit)(nil),                     // 49: chuishao.v1.Unit
-	(*Category)(nil),                 // 50: chuishao.v1.Category
-	(*CommandRefused)(nil),           // 51: chuishao.v1.CommandRefused
-	(*IdentityRevealed)(nil),         // 52: chuishao.v1.IdentityRevealed
-	(*SubjectErased)(nil),            // 53: chuishao.v1.SubjectErased
-	(*timestamppb.Timestamp)(nil),    // 54: google.protobuf.Timestamp
-	(*Actor)(nil),                    // 55: chuishao.v1.Actor
-	(Channel)(0),                     // 56: chuishao.v1.Channel
-	(MatterKind)(0),                  // 57: chuishao.v1.MatterKind
-	(*AreaNode)(nil),                 // 58: chuishao.v1.AreaNode
-	(*LonLat)(nil),                   // 59: chuishao.v1.LonLat
-	(Element)(0),                     // 60: chuishao.v1.Element
-	(Confidentiality)(0),             // 61: chuishao.v1.Confidentiality
-	(*Sealed)(nil),                   // 62: chuishao.v1.Sealed
-	(*Attachment)(nil),               // 63: chuishao.v1.Attachment
-	(DeclineReason)(0),               // 64: chuishao.v1.DeclineReason
-	(Grade)(0),                       // 65: chuishao.v1.Grade
-	(Requirement)(0),                 // 66: chuishao.v1.Requirement
-	(ResultCode)(0),                  // 67: chuishao.v1.ResultCode
-	(Solved)(0),                      // 68: chuishao.v1.Solved
-	(CloseKind)(0),                   // 69: chuishao.v1.CloseKind
-	(ReopenReason)(0),                // 70: chuishao.v1.ReopenReason
-	(WhistleState)(0),                // 71: chuishao.v1.WhistleState
-	(*Dimension)(nil),                // 72: chuishao.v1.Dimension
-	(WhistleKind)(0),                 // 73: chuishao.v1.WhistleKind
-	(RevealPurpose)(0),               // 74: chuishao.v1.RevealPurpose
+	(*WhistleReviewed)(nil),          // 35: chuishao.v1.WhistleReviewed
+	(*WhistleRefused)(nil),           // 36: chuishao.v1.WhistleRefused
+	(*WhistleSigned)(nil),            // 37: chuishao.v1.WhistleSigned
+	(*WhistleContacted)(nil),         // 38: chuishao.v1.WhistleContacted
+	(*ReportedIn)(nil),               // 39: chuishao.v1.ReportedIn
+	(*TaskDone)(nil),                 // 40: chuishao.v1.TaskDone
+	(*Released)(nil),                 // 41: chuishao.v1.Released
+	(*WhistleConfirmed)(nil),         // 42: chuishao.v1.WhistleConfirmed
+	(*UnitRated)(nil),                // 43: chuishao.v1.UnitRated
+	(*WhistleClosed)(nil),            // 44: chuishao.v1.WhistleClosed
+	(*RegistryStaged)(nil),           // 45: chuishao.v1.RegistryStaged
+	(*RegistryVersionPublished)(nil), // 46: chuishao.v1.RegistryVersionPublished
+	(*RegistryPiece)(nil),            // 47: chuishao.v1.RegistryPiece
+	(*Level)(nil),                    // 48: chuishao.v1.Level
+	(*Area)(nil),                     // 49: chuishao.v1.Area
+	(*Unit)(nil),                     // 50: chuishao.v1.Unit
+	(*Category)(nil),                 // 51: chuishao.v1.Category
+	(*CommandRefused)(nil),           // 52: chuishao.v1.CommandRefused
+	(*IdentityRevealed)(nil),         // 53: chuishao.v1.IdentityRevealed
+	(*SubjectErased)(nil),            // 54: chuishao.v1.SubjectErased
+	(*timestamppb.Timestamp)(nil),    // 55: google.protobuf.Timestamp
+	(*Actor)(nil),                    // 56: chuishao.v1.Actor
+	(Channel)(0),                     // 57: chuishao.v1.Channel
+	(MatterKind)(0),                  // 58: chuishao.v1.MatterKind
+	(*AreaNode)(nil),                 // 59: chuishao.v1.AreaNode
+	(*LonLat)(nil),                   // 60: chuishao.v1.LonLat
+	(Element)(0),                     // 61: chuishao.v1.Element
+	(Confidentiality)(0),             // 62: chuishao.v1.Confidentiality
+	(*Sealed)(nil),                   // 63: chuishao.v1.Sealed
+	(*Attachment)(nil),               // 64: chuishao.v1.Attachment
+	(DeclineReason)(0),               // 65: chuishao.v1.DeclineReason
+	(Grade)(0),                       // 66: chuishao.v1.Grade
+	(Requirement)(0),                 // 67: chuishao.v1.Requirement
+	(ResultCode)(0),                  // 68: chuishao.v1.ResultCode
+	(Solved)(0),                      // 69: chuishao.v1.Solved
+	(CloseKind)(0),                   // 70: chuishao.v1.CloseKind
+	(ReopenReason)(0),                // 71: chuishao.v1.ReopenReason
+	(WhistleState)(0),                // 72: chuishao.v1.WhistleState
+	(*Dimension)(nil),                // 73: chuishao.v1.Dimension
+	(WhistleKind)(0),                 // 74: chuishao.v1.WhistleKind
+	(RevealPurpose)(0),               // 75: chuishao.v1.RevealPurpose
 }
 var file_chuishao_v1_events_proto_depIdxs = []int32{
-	54,  // 0: chuishao.v1.EventMeta.occurred_at:type_name -> google.protobuf.Timestamp
-	54,  // 1: chuishao.v1.EventMeta.recorded_at:type_name -> google.protobuf.Timestamp
-	55,  // 2: chuishao.v1.EventMeta.actor:type_name -> chuishao.v1.Actor
-	56,  // 3: chuishao.v1.TicketReported.channel:type_name -> chuishao.v1.Channel
-	57,  // 4: chuishao.v1.TicketReported.kind:type_name -> chuishao.v1.MatterKind
-	58,  // 5: chuishao.v1.TicketReported.path:type_name -> chuishao.v1.AreaNode
-	59,  // 6: chuishao.v1.TicketReported.position:type_name -> chuishao.v1.LonLat
-	60,  // 7: chuishao.v1.TicketReported.elements:type_name -> chuishao.v1.Element
-	61,  // 8: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
-	54,  // 9: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
-	62,  // 10: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 11: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
-	58,  // 12: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
-	54,  // 13: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
-	62,  // 14: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
-	60,  // 15: chuishao.v1.TicketAccepted.elements:type_name -> chuishao.v1.Element
-	64,  // 16: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
-	62,  // 17: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 18: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
-	64,  // 19: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
-	55,  // 20: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
-	62,  // 21: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 22: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
-	65,  // 23: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
-	58,  // 24: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
-	61,  // 25: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
-	54,  // 26: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
-	62,  // 27: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
-	65,  // 28: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
-	58,  // 29: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
-	61,  // 30: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
-	54,  // 31: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
-	54,  // 32: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
-	62,  // 33: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
-	54,  // 34: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
-	54,  // 35: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
-	54,  // 36: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
-	54,  // 37: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
-	54,  // 38: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
-	54,  // 39: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
-	62,  // 40: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 41: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 42: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 43: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
-	62,  // 44: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
-	66,  // 45: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
-	62,  // 46: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
-	67,  // 47: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
-	63,  // 48: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	54,  // 49: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
-	62,  // 50: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 51: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
-	54,  // 52: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
-	62,  // 53: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 54: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
-	62,  // 55: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
-	68,  // 56: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
-	62,  // 57: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
-	69,  // 58: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
-	70,  // 59: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
-	54,  // 60: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
-	54,  // 61: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
-	54,  // 62: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
-	54,  // 63: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
-	62,  // 64: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 65: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 66: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
-	55,  // 67: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
-	62,  // 68: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
-	71,  // 69: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
-	56,  // 70: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
-	58,  // 71: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
-	72,  // 72: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
-	54,  // 73: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
-	59,  // 74: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
-	62,  // 75: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 76: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
-	54,  // 77: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
-	54,  // 78: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
-	54,  // 79: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
-	73,  // 80: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
-	58,  // 81: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
-	31,  // 82: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
-	54,  // 83: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
-	59,  // 84: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
-	62,  // 85: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
-	73,  // 86: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
-	58,  // 87: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
-	31,  // 88: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
-	54,  // 89: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
-	59,  // 90: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
-	55,  // 91: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
-	62,  // 92: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
-	31,  // 93: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
-	54,  // 94: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
-	62,  // 95: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 96: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 97: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
-	59,  // 98: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
-	62,  // 99: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 100: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
-	62,  // 101: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 102: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
-	62,  // 103: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
-	46,  // 104: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
-	54,  // 105: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
-	47,  // 106: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
-	48,  // 107: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
-	49,  // 108: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
-	50,  // 109: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
-	54,  // 110: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
-	54,  // 111: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
-	0,   // 112: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
-	54,  // 113: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
-	54,  // 114: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
-	65,  // 115: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
-	54,  // 116: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
-	54,  // 117: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
-	74,  // 118: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
-	119, // [119:119] is the sub-list for method output_type
-	119, // [119:119] is the sub-list for method input_type
-	119, // [119:119] is the sub-list for extension type_name
-	119, // [119:119] is the sub-list for extension extendee
-	0,   // [0:119] is the sub-list for field type_name
+	55,  // 0: chuishao.v1.EventMeta.occurred_at:type_name -> google.protobuf.Timestamp
+	55,  // 1: chuishao.v1.EventMeta.recorded_at:type_name -> google.protobuf.Timestamp
+	56,  // 2: chuishao.v1.EventMeta.actor:type_name -> chuishao.v1.Actor
+	57,  // 3: chuishao.v1.TicketReported.channel:type_name -> chuishao.v1.Channel
+	58,  // 4: chuishao.v1.TicketReported.kind:type_name -> chuishao.v1.MatterKind
+	59,  // 5: chuishao.v1.TicketReported.path:type_name -> chuishao.v1.AreaNode
+	60,  // 6: chuishao.v1.TicketReported.position:type_name -> chuishao.v1.LonLat
+	61,  // 7: chuishao.v1.TicketReported.elements:type_name -> chuishao.v1.Element
+	62,  // 8: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
+	55,  // 9: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
+	63,  // 10: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
+	64,  // 11: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
+	59,  // 12: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
+	55,  // 13: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
+	63,  // 14: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
+	61,  // 15: chuishao.v1.TicketAccepted.elements:type_name -> chuishao.v1.Element
+	65,  // 16: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
+	63,  // 17: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 18: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	65,  // 19: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
+	56,  // 20: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
+	63,  // 21: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 22: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
+	66,  // 23: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
+	59,  // 24: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
+	62,  // 25: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
+	55,  // 26: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
+	63,  // 27: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
+	66,  // 28: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
+	59,  // 29: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
+	62,  // 30: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
+	55,  // 31: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
+	55,  // 32: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
+	63,  // 33: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
+	55,  // 34: chuishao.v1.TriageCorrected.dispatch_by:type_name -> google.protobuf.Timestamp
+	55,  // 35: chuishao.v1.TriageCorrected.sign_by:type_name -> google.protobuf.Timestamp
+	55,  // 36: chuishao.v1.TriageCorrected.contact_by:type_name -> google.protobuf.Timestamp
+	55,  // 37: chuishao.v1.TriageCorrected.verify_by:type_name -> google.protobuf.Timestamp
+	55,  // 38: chuishao.v1.TriageCorrected.callback_by:type_name -> google.protobuf.Timestamp
+	55,  // 39: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
+	55,  // 40: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
+	55,  // 41: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
+	55,  // 42: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
+	55,  // 43: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
+	55,  // 44: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
+	63,  // 45: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 46: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 47: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
+	64,  // 48: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
+	63,  // 49: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
+	67,  // 50: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
+	63,  // 51: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
+	68,  // 52: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
+	64,  // 53: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	55,  // 54: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
+	63,  // 55: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	64,  // 56: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
+	55,  // 57: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
+	63,  // 58: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
+	64,  // 59: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
+	63,  // 60: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
+	69,  // 61: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
+	63,  // 62: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
+	70,  // 63: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
+	71,  // 64: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
+	55,  // 65: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
+	55,  // 66: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
+	55,  // 67: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
+	55,  // 68: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
+	63,  // 69: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 70: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 71: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
+	56,  // 72: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
+	63,  // 73: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
+	72,  // 74: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
+	57,  // 75: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
+	59,  // 76: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
+	73,  // 77: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
+	55,  // 78: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
+	60,  // 79: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
+	63,  // 80: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 81: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
+	55,  // 82: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
+	55,  // 83: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
+	55,  // 84: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
+	74,  // 85: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
+	59,  // 86: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
+	31,  // 87: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
+	55,  // 88: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
+	60,  // 89: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
+	63,  // 90: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
+	74,  // 91: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
+	59,  // 92: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
+	31,  // 93: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
+	55,  // 94: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
+	60,  // 95: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
+	56,  // 96: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
+	63,  // 97: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
+	31,  // 98: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
+	55,  // 99: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
+	63,  // 100: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 101: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 102: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 103: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
+	60,  // 104: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
+	63,  // 105: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
+	64,  // 106: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
+	63,  // 107: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 108: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
+	63,  // 109: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
+	47,  // 110: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
+	55,  // 111: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
+	48,  // 112: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
+	49,  // 113: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
+	50,  // 114: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
+	51,  // 115: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
+	55,  // 116: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
+	55,  // 117: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
+	0,   // 118: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
+	55,  // 119: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
+	55,  // 120: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
+	66,  // 121: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
+	55,  // 122: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
+	55,  // 123: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
+	75,  // 124: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
+	125, // [125:125] is the sub-list for method output_type
+	125, // [125:125] is the sub-list for method input_type
+	125, // [125:125] is the sub-list for extension type_name
+	125, // [125:125] is the sub-list for extension extendee
+	0,   // [0:125] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_events_proto_init() }
@@ -4603,13 +4851,14 @@ func file_chuishao_v1_events_proto_init() {
 		return
 	}
 	file_chuishao_v1_terms_proto_init()
+	file_chuishao_v1_events_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_events_proto_rawDesc), len(file_chuishao_v1_events_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   53,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1799,7 +1799,7 @@ func (x *LonLat) GetDatum() Datum {
 // Attachment points to a file kept elsewhere.
 type Attachment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where the bytes are. At most 500 characters.
+	// Where the bytes are. At most 500 printable ASCII characters; must hold no personal data.
 	Uri string `protobuf:"bytes,1,opt,name=uri,proto3" json:"uri,omitempty"`
 	// SHA-256 of the bytes, 32 bytes.
 	Sha256        []byte                 `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`

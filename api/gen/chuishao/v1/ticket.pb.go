@@ -850,7 +850,10 @@ type AnswerTicketDirectlyRequest struct {
 	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
 	// reply: the answer given, required.
-	Particulars   *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// The entry of the knowledge base the answer was taken from, 1 to 128 printable ASCII characters. Required unless the
+	// matter's kind is CONSULT, SUGGESTION or THANKS.
+	KnowledgeRef  string `protobuf:"bytes,10,opt,name=knowledge_ref,json=knowledgeRef,proto3" json:"knowledge_ref,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -918,6 +921,13 @@ func (x *AnswerTicketDirectlyRequest) GetParticulars() *Particulars {
 		return x.Particulars
 	}
 	return nil
+}
+
+func (x *AnswerTicketDirectlyRequest) GetKnowledgeRef() string {
+	if x != nil {
+		return x.KnowledgeRef
+	}
+	return ""
 }
 
 type TriageTicketRequest struct {
@@ -1366,9 +1376,10 @@ type RecordContactRequest struct {
 	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
 	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
-	// How: "phone", "visit", "message" or another word of at most 32 characters. Required.
-	Channel       string `protobuf:"bytes,10,opt,name=channel,proto3" json:"channel,omitempty"`
-	Reached       bool   `protobuf:"varint,11,opt,name=reached,proto3" json:"reached,omitempty"`
+	// How: "phone", "visit", "message" or another word, 1 to 32 of a-z 0-9 - _ . Required.
+	Channel string `protobuf:"bytes,10,opt,name=channel,proto3" json:"channel,omitempty"`
+	Reached bool   `protobuf:"varint,11,opt,name=reached,proto3" json:"reached,omitempty"`
+	// Printable ASCII; must hold no personal data.
 	RecordingRef  string `protobuf:"bytes,12,opt,name=recording_ref,json=recordingRef,proto3" json:"recording_ref,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1637,8 +1648,10 @@ type SubmitResultRequest struct {
 	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
 	// reply: the public reply, required.
-	Particulars   *Particulars  `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
-	Result        ResultCode    `protobuf:"varint,10,opt,name=result,proto3,enum=chuishao.v1.ResultCode" json:"result,omitempty"`
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Result      ResultCode   `protobuf:"varint,10,opt,name=result,proto3,enum=chuishao.v1.ResultCode" json:"result,omitempty"`
+	// Where the matter came from the grid or a patrol and the result is RESOLVED or PARTLY, at least one BEFORE and one AFTER,
+	// each with position and shot_at.
 	Attachments   []*Attachment `protobuf:"bytes,11,rep,name=attachments,proto3" json:"attachments,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1724,12 +1737,13 @@ func (x *SubmitResultRequest) GetAttachments() []*Attachment {
 }
 
 type VerifyResultRequest struct {
-	state       protoimpl.MessageState `protogen:"open.v1"`
-	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
-	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
-	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: what was found. It, on_site or an attachment is required.
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
 	// True passes, false sends back for rework.
 	Passed        bool          `protobuf:"varint,10,opt,name=passed,proto3" json:"passed,omitempty"`
 	OnSite        bool          `protobuf:"varint,11,opt,name=on_site,json=onSite,proto3" json:"on_site,omitempty"`
@@ -2865,7 +2879,7 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x122\n" +
 	"\x06reason\x18\n" +
 	" \x01(\x0e2\x1a.chuishao.v1.DeclineReasonR\x06reason\x12=\n" +
-	"\fconfirmation\x18\v \x01(\x0e2\x19.chuishao.v1.ConfirmationR\fconfirmation\"\xdd\x01\n" +
+	"\fconfirmation\x18\v \x01(\x0e2\x19.chuishao.v1.ConfirmationR\fconfirmation\"\x82\x02\n" +
 	"\x1bAnswerTicketDirectlyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -2873,7 +2887,9 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
 	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"occurredAt\x12:\n" +
-	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"\xdc\x03\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12#\n" +
+	"\rknowledge_ref\x18\n" +
+	" \x01(\tR\fknowledgeRef\"\xdc\x03\n" +
 	"\x13TriageTicketRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +

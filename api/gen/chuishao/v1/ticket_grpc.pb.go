@@ -50,7 +50,11 @@ const (
 // Every command carries a request_id, kept as long as the ticket: the same command sent again gives the same answer and
 // records nothing; the same id with other content is refused with REQUEST_ID_REUSED. A command is never carried out
 // half. Who calls is taken from the credentials. A command may be given by an actor whose unit is above or is the ticket's
-// holder, or is its lead, co-handler or a participant of its whistles; which roles is said at each command.
+// holder, or is its lead or co-handler; which roles is said at each command. The participants of its open whistles see a
+// ticket that is not confidential, and command nothing.
+//
+// A CITIZEN principal is a gateway, such as the city's app, and no person: it vouches that whoever speaks through it is the
+// petitioner of the ticket it names.
 //
 // Errors: INVALID_ARGUMENT with the field, FAILED_PRECONDITION when the state does not allow it, PERMISSION_DENIED,
 // NOT_FOUND, ABORTED when etag is not current, UNAVAILABLE when the outcome is unknown: send the same request again.
@@ -65,7 +69,8 @@ type TicketServiceClient interface {
 	// Proposes not to admit, or, by a second person, confirms it: REPORTED to DECLINED. Who: AGENT proposes,
 	// DUTY_LEADER confirms or drops.
 	DeclineTicket(ctx context.Context, in *DeclineTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
-	// Answers at once: ACCEPTED to CLOSED. Who: AGENT.
+	// Answers at once a question, thanks or a suggestion, or anything that the knowledge base answers: ACCEPTED to CLOSED.
+	// Who: AGENT.
 	AnswerTicketDirectly(ctx context.Context, in *AnswerTicketDirectlyRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Classifies, locates and grades (研判): ACCEPTED to TRIAGED. Who: DISPATCHER.
 	TriageTicket(ctx context.Context, in *TriageTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
@@ -82,16 +87,19 @@ type TicketServiceClient interface {
 	RecordProgress(ctx context.Context, in *RecordProgressRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Waives a requirement, with a reason. Who: SUPERVISOR.
 	WaiveRequirement(ctx context.Context, in *WaiveRequirementRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
-	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. Who: the lead's clerks.
+	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. A find of the grid or a patrol that is resolved, even in part,
+	// needs photos from before and after. Who: the lead's clerks.
 	SubmitResult(ctx context.Context, in *SubmitResultRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
-	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Who: GRID_WORKER or SUPERVISOR outside the lead.
+	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Needs evidence. Who: GRID_WORKER or SUPERVISOR outside
+	// the lead.
 	VerifyResult(ctx context.Context, in *VerifyResultRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
-	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead, or CITIZEN.
+	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead; CITIZEN, which vouches for the
+	// petitioner and is not asked for its unit.
 	RecordCallback(ctx context.Context, in *RecordCallbackRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM.
 	CloseTicket(ctx context.Context, in *CloseTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
-	// Opens a new round (重办): CALLBACK or CLOSED to DISPATCHED. Who: SUPERVISOR, DISPATCHER; CITIZEN within the
-	// appeal limit.
+	// Opens a new round (重办): CALLBACK or CLOSED to DISPATCHED. Who: SUPERVISOR, DISPATCHER; CITIZEN, which vouches for the
+	// petitioner, within the appeal limit.
 	ReopenTicket(ctx context.Context, in *ReopenTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Proposes to void, or, by a second person, confirms it: REPORTED, ACCEPTED, TRIAGED to VOIDED. Who: DUTY_LEADER.
 	VoidTicket(ctx context.Context, in *VoidTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
@@ -322,7 +330,11 @@ func (c *ticketServiceClient) RevealIdentity(ctx context.Context, in *RevealIden
 // Every command carries a request_id, kept as long as the ticket: the same command sent again gives the same answer and
 // records nothing; the same id with other content is refused with REQUEST_ID_REUSED. A command is never carried out
 // half. Who calls is taken from the credentials. A command may be given by an actor whose unit is above or is the ticket's
-// holder, or is its lead, co-handler or a participant of its whistles; which roles is said at each command.
+// holder, or is its lead or co-handler; which roles is said at each command. The participants of its open whistles see a
+// ticket that is not confidential, and command nothing.
+//
+// A CITIZEN principal is a gateway, such as the city's app, and no person: it vouches that whoever speaks through it is the
+// petitioner of the ticket it names.
 //
 // Errors: INVALID_ARGUMENT with the field, FAILED_PRECONDITION when the state does not allow it, PERMISSION_DENIED,
 // NOT_FOUND, ABORTED when etag is not current, UNAVAILABLE when the outcome is unknown: send the same request again.
@@ -337,7 +349,8 @@ type TicketServiceServer interface {
 	// Proposes not to admit, or, by a second person, confirms it: REPORTED to DECLINED. Who: AGENT proposes,
 	// DUTY_LEADER confirms or drops.
 	DeclineTicket(context.Context, *DeclineTicketRequest) (*TicketAnswer, error)
-	// Answers at once: ACCEPTED to CLOSED. Who: AGENT.
+	// Answers at once a question, thanks or a suggestion, or anything that the knowledge base answers: ACCEPTED to CLOSED.
+	// Who: AGENT.
 	AnswerTicketDirectly(context.Context, *AnswerTicketDirectlyRequest) (*TicketAnswer, error)
 	// Classifies, locates and grades (研判): ACCEPTED to TRIAGED. Who: DISPATCHER.
 	TriageTicket(context.Context, *TriageTicketRequest) (*TicketAnswer, error)
@@ -354,16 +367,19 @@ type TicketServiceServer interface {
 	RecordProgress(context.Context, *RecordProgressRequest) (*TicketAnswer, error)
 	// Waives a requirement, with a reason. Who: SUPERVISOR.
 	WaiveRequirement(context.Context, *WaiveRequirementRequest) (*TicketAnswer, error)
-	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. Who: the lead's clerks.
+	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. A find of the grid or a patrol that is resolved, even in part,
+	// needs photos from before and after. Who: the lead's clerks.
 	SubmitResult(context.Context, *SubmitResultRequest) (*TicketAnswer, error)
-	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Who: GRID_WORKER or SUPERVISOR outside the lead.
+	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Needs evidence. Who: GRID_WORKER or SUPERVISOR outside
+	// the lead.
 	VerifyResult(context.Context, *VerifyResultRequest) (*TicketAnswer, error)
-	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead, or CITIZEN.
+	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead; CITIZEN, which vouches for the
+	// petitioner and is not asked for its unit.
 	RecordCallback(context.Context, *RecordCallbackRequest) (*TicketAnswer, error)
 	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM.
 	CloseTicket(context.Context, *CloseTicketRequest) (*TicketAnswer, error)
-	// Opens a new round (重办): CALLBACK or CLOSED to DISPATCHED. Who: SUPERVISOR, DISPATCHER; CITIZEN within the
-	// appeal limit.
+	// Opens a new round (重办): CALLBACK or CLOSED to DISPATCHED. Who: SUPERVISOR, DISPATCHER; CITIZEN, which vouches for the
+	// petitioner, within the appeal limit.
 	ReopenTicket(context.Context, *ReopenTicketRequest) (*TicketAnswer, error)
 	// Proposes to void, or, by a second person, confirms it: REPORTED, ACCEPTED, TRIAGED to VOIDED. Who: DUTY_LEADER.
 	VoidTicket(context.Context, *VoidTicketRequest) (*TicketAnswer, error)

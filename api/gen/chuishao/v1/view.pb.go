@@ -1582,8 +1582,12 @@ type TimelineEntry struct {
 	Stage            Stage                  `protobuf:"varint,6,opt,name=stage,proto3,enum=chuishao.v1.Stage" json:"stage,omitempty"`
 	Version          uint64                 `protobuf:"varint,7,opt,name=version,proto3" json:"version,omitempty"`
 	ConsistencyToken string                 `protobuf:"bytes,8,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What was said with it, masked; unset where nothing was.
+	Particulars *Particulars `protobuf:"bytes,9,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// The data subject's key was destroyed, so nothing is left to show.
+	Erased        bool `protobuf:"varint,10,opt,name=erased,proto3" json:"erased,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TimelineEntry) Reset() {
@@ -1670,6 +1674,20 @@ func (x *TimelineEntry) GetConsistencyToken() string {
 		return x.ConsistencyToken
 	}
 	return ""
+}
+
+func (x *TimelineEntry) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *TimelineEntry) GetErased() bool {
+	if x != nil {
+		return x.Erased
+	}
+	return false
 }
 
 type ListTimelineResponse struct {
@@ -2485,7 +2503,7 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x122\n" +
-	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"\xe8\x02\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"\xbc\x03\n" +
 	"\rTimelineEntry\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12;\n" +
 	"\voccurred_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -2496,7 +2514,10 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x05state\x18\x05 \x01(\x0e2\x18.chuishao.v1.TicketStateR\x05state\x12(\n" +
 	"\x05stage\x18\x06 \x01(\x0e2\x12.chuishao.v1.StageR\x05stage\x12\x18\n" +
 	"\aversion\x18\a \x01(\x04R\aversion\x12+\n" +
-	"\x11consistency_token\x18\b \x01(\tR\x10consistencyToken\"\xa1\x01\n" +
+	"\x11consistency_token\x18\b \x01(\tR\x10consistencyToken\x12:\n" +
+	"\vparticulars\x18\t \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x16\n" +
+	"\x06erased\x18\n" +
+	" \x01(\bR\x06erased\"\xa1\x01\n" +
 	"\x14ListTimelineResponse\x124\n" +
 	"\aentries\x18\x01 \x03(\v2\x1a.chuishao.v1.TimelineEntryR\aentries\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
@@ -2622,9 +2643,10 @@ var file_chuishao_v1_view_proto_goTypes = []any{
 	(Grade)(0),                    // 35: chuishao.v1.Grade
 	(*AreaNode)(nil),              // 36: chuishao.v1.AreaNode
 	(*Actor)(nil),                 // 37: chuishao.v1.Actor
-	(WhistleKind)(0),              // 38: chuishao.v1.WhistleKind
-	(WhistleState)(0),             // 39: chuishao.v1.WhistleState
-	(ParticipantState)(0),         // 40: chuishao.v1.ParticipantState
+	(*Particulars)(nil),           // 38: chuishao.v1.Particulars
+	(WhistleKind)(0),              // 39: chuishao.v1.WhistleKind
+	(WhistleState)(0),             // 40: chuishao.v1.WhistleState
+	(ParticipantState)(0),         // 41: chuishao.v1.ParticipantState
 }
 var file_chuishao_v1_view_proto_depIdxs = []int32{
 	1,  // 0: chuishao.v1.ClosureRow.figures:type_name -> chuishao.v1.ClosureFigures
@@ -2663,43 +2685,44 @@ var file_chuishao_v1_view_proto_depIdxs = []int32{
 	37, // 33: chuishao.v1.TimelineEntry.actor:type_name -> chuishao.v1.Actor
 	31, // 34: chuishao.v1.TimelineEntry.state:type_name -> chuishao.v1.TicketState
 	32, // 35: chuishao.v1.TimelineEntry.stage:type_name -> chuishao.v1.Stage
-	17, // 36: chuishao.v1.ListTimelineResponse.entries:type_name -> chuishao.v1.TimelineEntry
-	38, // 37: chuishao.v1.WhistleRow.kind:type_name -> chuishao.v1.WhistleKind
-	39, // 38: chuishao.v1.WhistleRow.state:type_name -> chuishao.v1.WhistleState
-	30, // 39: chuishao.v1.WhistleRow.blown_at:type_name -> google.protobuf.Timestamp
-	30, // 40: chuishao.v1.WhistleRow.issued_at:type_name -> google.protobuf.Timestamp
-	30, // 41: chuishao.v1.WhistleRow.closed_at:type_name -> google.protobuf.Timestamp
-	20, // 42: chuishao.v1.WhistleRow.arrivals:type_name -> chuishao.v1.WhistleArrival
-	40, // 43: chuishao.v1.WhistleArrival.state:type_name -> chuishao.v1.ParticipantState
-	30, // 44: chuishao.v1.WhistleArrival.report_in_by:type_name -> google.protobuf.Timestamp
-	30, // 45: chuishao.v1.WhistleArrival.reported_in_at:type_name -> google.protobuf.Timestamp
-	19, // 46: chuishao.v1.ListWhistlesResponse.whistles:type_name -> chuishao.v1.WhistleRow
-	2,  // 47: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
-	30, // 48: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	27, // 49: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
-	3,  // 50: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
-	5,  // 51: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
-	8,  // 52: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
-	10, // 53: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
-	14, // 54: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
-	16, // 55: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
-	21, // 56: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
-	23, // 57: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
-	25, // 58: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
-	4,  // 59: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
-	6,  // 60: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
-	9,  // 61: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
-	11, // 62: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
-	15, // 63: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
-	18, // 64: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
-	22, // 65: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
-	24, // 66: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
-	26, // 67: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
-	59, // [59:68] is the sub-list for method output_type
-	50, // [50:59] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	38, // 36: chuishao.v1.TimelineEntry.particulars:type_name -> chuishao.v1.Particulars
+	17, // 37: chuishao.v1.ListTimelineResponse.entries:type_name -> chuishao.v1.TimelineEntry
+	39, // 38: chuishao.v1.WhistleRow.kind:type_name -> chuishao.v1.WhistleKind
+	40, // 39: chuishao.v1.WhistleRow.state:type_name -> chuishao.v1.WhistleState
+	30, // 40: chuishao.v1.WhistleRow.blown_at:type_name -> google.protobuf.Timestamp
+	30, // 41: chuishao.v1.WhistleRow.issued_at:type_name -> google.protobuf.Timestamp
+	30, // 42: chuishao.v1.WhistleRow.closed_at:type_name -> google.protobuf.Timestamp
+	20, // 43: chuishao.v1.WhistleRow.arrivals:type_name -> chuishao.v1.WhistleArrival
+	41, // 44: chuishao.v1.WhistleArrival.state:type_name -> chuishao.v1.ParticipantState
+	30, // 45: chuishao.v1.WhistleArrival.report_in_by:type_name -> google.protobuf.Timestamp
+	30, // 46: chuishao.v1.WhistleArrival.reported_in_at:type_name -> google.protobuf.Timestamp
+	19, // 47: chuishao.v1.ListWhistlesResponse.whistles:type_name -> chuishao.v1.WhistleRow
+	2,  // 48: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
+	30, // 49: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	27, // 50: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
+	3,  // 51: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
+	5,  // 52: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
+	8,  // 53: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
+	10, // 54: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
+	14, // 55: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
+	16, // 56: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
+	21, // 57: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
+	23, // 58: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
+	25, // 59: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
+	4,  // 60: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
+	6,  // 61: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
+	9,  // 62: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
+	11, // 63: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
+	15, // 64: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
+	18, // 65: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
+	22, // 66: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
+	24, // 67: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
+	26, // 68: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
+	60, // [60:69] is the sub-list for method output_type
+	51, // [51:60] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_view_proto_init() }

@@ -306,7 +306,8 @@ type ScreenWhistleRequest struct {
 	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
 	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
-	// True issues, false refuses; refusing needs a reason code of at most 64 characters.
+	// True issues, false refuses; refusing needs a reason code, 1 to 64 of A-Z 0-9 _ . Of an EMERGENCY whistle, which is issued
+	// already, it is the review after the fact: true finds it justified, false needs a reason, and either is said once.
 	Issue  bool   `protobuf:"varint,10,opt,name=issue,proto3" json:"issue,omitempty"`
 	Reason string `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Units that the screening adds.
@@ -1203,8 +1204,16 @@ type Whistle struct {
 	Resolved         bool                   `protobuf:"varint,17,opt,name=resolved,proto3" json:"resolved,omitempty"`
 	ReviewBy         *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=review_by,json=reviewBy,proto3" json:"review_by,omitempty"`
 	ConsistencyToken string                 `protobuf:"bytes,19,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What was said when it was blown, masked. Erased: the data subject's key was destroyed, so nothing is left to show.
+	Particulars *Particulars `protobuf:"bytes,20,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Erased      bool         `protobuf:"varint,21,opt,name=erased,proto3" json:"erased,omitempty"`
+	// When an EMERGENCY whistle was looked at after the fact, and what that found.
+	ReviewedAt *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=reviewed_at,json=reviewedAt,proto3" json:"reviewed_at,omitempty"`
+	Justified  bool                   `protobuf:"varint,23,opt,name=justified,proto3" json:"justified,omitempty"`
+	// A participant's limit was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,24,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Whistle) Reset() {
@@ -1368,6 +1377,41 @@ func (x *Whistle) GetConsistencyToken() string {
 		return x.ConsistencyToken
 	}
 	return ""
+}
+
+func (x *Whistle) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *Whistle) GetErased() bool {
+	if x != nil {
+		return x.Erased
+	}
+	return false
+}
+
+func (x *Whistle) GetReviewedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReviewedAt
+	}
+	return nil
+}
+
+func (x *Whistle) GetJustified() bool {
+	if x != nil {
+		return x.Justified
+	}
+	return false
+}
+
+func (x *Whistle) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
 }
 
 // ParticipantStatus is a participant and how far it has come.
@@ -1625,7 +1669,7 @@ const file_chuishao_v1_whistle_proto_rawDesc = "" +
 	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"[\n" +
 	"\x11GetWhistleRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x122\n" +
-	"\x15min_consistency_token\x18\x02 \x01(\tR\x13minConsistencyToken\"\x94\x06\n" +
+	"\x15min_consistency_token\x18\x02 \x01(\tR\x13minConsistencyToken\"\xe5\a\n" +
 	"\aWhistle\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02no\x18\x02 \x01(\tR\x02no\x12\x12\n" +
@@ -1647,7 +1691,13 @@ const file_chuishao_v1_whistle_proto_rawDesc = "" +
 	"\fparticipants\x18\x10 \x03(\v2\x1e.chuishao.v1.ParticipantStatusR\fparticipants\x12\x1a\n" +
 	"\bresolved\x18\x11 \x01(\bR\bresolved\x127\n" +
 	"\treview_by\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\breviewBy\x12+\n" +
-	"\x11consistency_token\x18\x13 \x01(\tR\x10consistencyToken\"\xa8\x04\n" +
+	"\x11consistency_token\x18\x13 \x01(\tR\x10consistencyToken\x12:\n" +
+	"\vparticulars\x18\x14 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x16\n" +
+	"\x06erased\x18\x15 \x01(\bR\x06erased\x12;\n" +
+	"\vreviewed_at\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"reviewedAt\x12\x1c\n" +
+	"\tjustified\x18\x17 \x01(\bR\tjustified\x12 \n" +
+	"\vprovisional\x18\x18 \x01(\bR\vprovisional\"\xa8\x04\n" +
 	"\x11ParticipantStatus\x12:\n" +
 	"\vparticipant\x18\x01 \x01(\v2\x18.chuishao.v1.ParticipantR\vparticipant\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.chuishao.v1.ParticipantStateR\x05state\x127\n" +
@@ -1755,40 +1805,42 @@ var file_chuishao_v1_whistle_proto_depIdxs = []int32{
 	19, // 35: chuishao.v1.Whistle.position:type_name -> chuishao.v1.LonLat
 	14, // 36: chuishao.v1.Whistle.participants:type_name -> chuishao.v1.ParticipantStatus
 	16, // 37: chuishao.v1.Whistle.review_by:type_name -> google.protobuf.Timestamp
-	22, // 38: chuishao.v1.ParticipantStatus.participant:type_name -> chuishao.v1.Participant
-	23, // 39: chuishao.v1.ParticipantStatus.state:type_name -> chuishao.v1.ParticipantState
-	16, // 40: chuishao.v1.ParticipantStatus.signed_at:type_name -> google.protobuf.Timestamp
-	16, // 41: chuishao.v1.ParticipantStatus.contacted_at:type_name -> google.protobuf.Timestamp
-	16, // 42: chuishao.v1.ParticipantStatus.reported_in_at:type_name -> google.protobuf.Timestamp
-	16, // 43: chuishao.v1.ParticipantStatus.task_done_at:type_name -> google.protobuf.Timestamp
-	16, // 44: chuishao.v1.ParticipantStatus.released_at:type_name -> google.protobuf.Timestamp
-	1,  // 45: chuishao.v1.WhistleService.BlowWhistle:input_type -> chuishao.v1.BlowWhistleRequest
-	3,  // 46: chuishao.v1.WhistleService.ScreenWhistle:input_type -> chuishao.v1.ScreenWhistleRequest
-	4,  // 47: chuishao.v1.WhistleService.SignWhistle:input_type -> chuishao.v1.SignWhistleRequest
-	5,  // 48: chuishao.v1.WhistleService.ContactStreet:input_type -> chuishao.v1.ContactStreetRequest
-	6,  // 49: chuishao.v1.WhistleService.ReportIn:input_type -> chuishao.v1.ReportInRequest
-	7,  // 50: chuishao.v1.WhistleService.CompleteTask:input_type -> chuishao.v1.CompleteTaskRequest
-	8,  // 51: chuishao.v1.WhistleService.ReleaseParticipant:input_type -> chuishao.v1.ReleaseParticipantRequest
-	9,  // 52: chuishao.v1.WhistleService.ConfirmWhistle:input_type -> chuishao.v1.ConfirmWhistleRequest
-	10, // 53: chuishao.v1.WhistleService.RateUnit:input_type -> chuishao.v1.RateUnitRequest
-	11, // 54: chuishao.v1.WhistleService.CloseWhistle:input_type -> chuishao.v1.CloseWhistleRequest
-	12, // 55: chuishao.v1.WhistleService.GetWhistle:input_type -> chuishao.v1.GetWhistleRequest
-	0,  // 56: chuishao.v1.WhistleService.BlowWhistle:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 57: chuishao.v1.WhistleService.ScreenWhistle:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 58: chuishao.v1.WhistleService.SignWhistle:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 59: chuishao.v1.WhistleService.ContactStreet:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 60: chuishao.v1.WhistleService.ReportIn:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 61: chuishao.v1.WhistleService.CompleteTask:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 62: chuishao.v1.WhistleService.ReleaseParticipant:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 63: chuishao.v1.WhistleService.ConfirmWhistle:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 64: chuishao.v1.WhistleService.RateUnit:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 65: chuishao.v1.WhistleService.CloseWhistle:output_type -> chuishao.v1.WhistleAnswer
-	13, // 66: chuishao.v1.WhistleService.GetWhistle:output_type -> chuishao.v1.Whistle
-	56, // [56:67] is the sub-list for method output_type
-	45, // [45:56] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	17, // 38: chuishao.v1.Whistle.particulars:type_name -> chuishao.v1.Particulars
+	16, // 39: chuishao.v1.Whistle.reviewed_at:type_name -> google.protobuf.Timestamp
+	22, // 40: chuishao.v1.ParticipantStatus.participant:type_name -> chuishao.v1.Participant
+	23, // 41: chuishao.v1.ParticipantStatus.state:type_name -> chuishao.v1.ParticipantState
+	16, // 42: chuishao.v1.ParticipantStatus.signed_at:type_name -> google.protobuf.Timestamp
+	16, // 43: chuishao.v1.ParticipantStatus.contacted_at:type_name -> google.protobuf.Timestamp
+	16, // 44: chuishao.v1.ParticipantStatus.reported_in_at:type_name -> google.protobuf.Timestamp
+	16, // 45: chuishao.v1.ParticipantStatus.task_done_at:type_name -> google.protobuf.Timestamp
+	16, // 46: chuishao.v1.ParticipantStatus.released_at:type_name -> google.protobuf.Timestamp
+	1,  // 47: chuishao.v1.WhistleService.BlowWhistle:input_type -> chuishao.v1.BlowWhistleRequest
+	3,  // 48: chuishao.v1.WhistleService.ScreenWhistle:input_type -> chuishao.v1.ScreenWhistleRequest
+	4,  // 49: chuishao.v1.WhistleService.SignWhistle:input_type -> chuishao.v1.SignWhistleRequest
+	5,  // 50: chuishao.v1.WhistleService.ContactStreet:input_type -> chuishao.v1.ContactStreetRequest
+	6,  // 51: chuishao.v1.WhistleService.ReportIn:input_type -> chuishao.v1.ReportInRequest
+	7,  // 52: chuishao.v1.WhistleService.CompleteTask:input_type -> chuishao.v1.CompleteTaskRequest
+	8,  // 53: chuishao.v1.WhistleService.ReleaseParticipant:input_type -> chuishao.v1.ReleaseParticipantRequest
+	9,  // 54: chuishao.v1.WhistleService.ConfirmWhistle:input_type -> chuishao.v1.ConfirmWhistleRequest
+	10, // 55: chuishao.v1.WhistleService.RateUnit:input_type -> chuishao.v1.RateUnitRequest
+	11, // 56: chuishao.v1.WhistleService.CloseWhistle:input_type -> chuishao.v1.CloseWhistleRequest
+	12, // 57: chuishao.v1.WhistleService.GetWhistle:input_type -> chuishao.v1.GetWhistleRequest
+	0,  // 58: chuishao.v1.WhistleService.BlowWhistle:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 59: chuishao.v1.WhistleService.ScreenWhistle:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 60: chuishao.v1.WhistleService.SignWhistle:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 61: chuishao.v1.WhistleService.ContactStreet:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 62: chuishao.v1.WhistleService.ReportIn:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 63: chuishao.v1.WhistleService.CompleteTask:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 64: chuishao.v1.WhistleService.ReleaseParticipant:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 65: chuishao.v1.WhistleService.ConfirmWhistle:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 66: chuishao.v1.WhistleService.RateUnit:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 67: chuishao.v1.WhistleService.CloseWhistle:output_type -> chuishao.v1.WhistleAnswer
+	13, // 68: chuishao.v1.WhistleService.GetWhistle:output_type -> chuishao.v1.Whistle
+	58, // [58:69] is the sub-list for method output_type
+	47, // [47:58] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_whistle_proto_init() }
