@@ -16,17 +16,27 @@ import (
 	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/importing"
 	"github.com/chuishao/dispatch/internal/registry"
+	"github.com/chuishao/dispatch/internal/rpc"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
 // importer is who imports into a data directory: whoever can write its files.
 var importer = rule.Actor{Person: "import", Roles: []pb.Role{pb.Role_ROLE_CONNECTED_SYSTEM}}
 
-// localSink imports into an open node.
+// localSink imports into an open node, and takes and refuses what a server would.
 type localSink struct{ d *dispatch.Dispatcher }
 
 func (s localSink) Import(ctx context.Context, record *pb.ImportRecordRequest) (*pb.ImportAnswer, error) {
+	if err := rpc.Check(&pb.ImportRecordsRequest{Record: record}); err != nil {
+		return nil, err
+	}
 	t, result, err := s.d.Ticket(ctx, dispatch.Request{Actor: importer, Command: record})
+	if refusal := new(rule.Refusal); errors.As(err, &refusal) && refusal.Field != "" {
+		// A server names fields as they stand in the message of its stream.
+		named := *refusal
+		named.Field = "record." + named.Field
+		return nil, &named
+	}
 	if err != nil {
 		return nil, err
 	}

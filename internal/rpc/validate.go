@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -61,6 +62,10 @@ func validate(m protoreflect.Message) error {
 	}
 	return nil
 }
+
+// Check refuses a message of the contract as a server would that received it, with a *rule.Refusal that names the field. It is for those who hand a
+// command to a dispatcher without a server between.
+func Check(m proto.Message) error { return validate(m.ProtoReflect()) }
 
 func (p plan) run(m protoreflect.Message) *rule.Refusal {
 	for i := range p {
