@@ -2,7 +2,9 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
 	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/scenario"
 )
@@ -61,7 +64,7 @@ func (c *called) Do(ctx context.Context, at time.Time, by rule.Actor, command pr
 		}
 	case *pb.RevealIdentityRequest:
 		if _, err := pb.NewTicketServiceClient(c.conn).RevealIdentity(ctx, m); err != nil {
-			return out, toldRefusal(err)
+			return out, c.refused(ctx, by, command, err)
 		}
 		out.Name = m.Name
 	default:
@@ -69,13 +72,13 @@ func (c *called) Do(ctx context.Context, at time.Time, by rule.Actor, command pr
 			kind = "whistle"
 			var got pb.WhistleAnswer
 			if err := c.conn.Invoke(ctx, "/chuishao.v1.WhistleService/"+method, command, &got); err != nil {
-				return out, toldRefusal(err)
+				return out, c.refused(ctx, by, command, err)
 			}
 			out.Name, out.State, out.Repeated = got.Name, got.State.String(), got.Repeated
 		} else {
 			var got pb.TicketAnswer
 			if err := c.conn.Invoke(ctx, "/chuishao.v1.TicketService/"+method, command, &got); err != nil {
-				return out, toldRefusal(err)
+				return out, c.refused(ctx, by, command, err)
 			}
 			out.Name, out.State, out.Repeated = got.Name, got.State.String(), got.Repeated
 		}
@@ -108,6 +111,70 @@ func (c *called) Do(ctx context.Context, at time.Time, by rule.Actor, command pr
 	return out, nil
 }
 
+// refused is why a command was refused: as the call says, to who may see what the command is about. To anybody else the call must
+// say only what it says of what is not there; the reason is then what the rule says when it is asked directly.
+func (c *called) refused(ctx context.Context, by rule.Actor, command proto.Message, err error) error {
+	told := new(rule.Refusal)
+	if !errors.As(toldRefusal(err), &told) {
+		return err
+	}
+	var names []string
+	if blow, ok := command.(*pb.BlowWhistleRequest); ok && blow.Name == "" {
+		names = blow.Tickets
+	} else if named, ok := command.(interface{ GetName() string }); ok {
+		names = []string{named.GetName()}
+	}
+	unseen := ""
+	for _, name := range names {
+		seen, missing := c.maySee(ctx, by, name)
+		if missing != nil {
+			return told
+		}
+		if !seen && unseen == "" {
+			unseen = name
+		}
+	}
+	switch masked := told.Message == absentMessage && told.DecidedBy == ""; {
+	case unseen == "" && masked:
+		return fmt.Errorf("to one who may see %v the call says %v", names, err)
+	case unseen == "", !tells(told):
+		return told
+	case !masked:
+		return fmt.Errorf("to one who may not see %s the call says %v", unseen, err)
+	}
+	request := dispatch.Request{Actor: by, Command: command}
+	var direct error
+	switch m := command.(type) {
+	case *pb.RevealIdentityRequest:
+		_, _, direct = c.city.Reveal(ctx, by, m)
+	default:
+		if command.ProtoReflect().Descriptor().ParentFile().Path() == "chuishao/v1/ticket.proto" {
+			_, _, direct = c.city.Ticket(ctx, request)
+		} else {
+			_, _, direct = c.city.Whistle(ctx, request)
+		}
+	}
+	conflict := new(eventstore.ConflictError)
+	switch {
+	case direct == nil:
+		return fmt.Errorf("what the call refuses, %v, is accepted", err)
+	case errors.As(direct, &conflict):
+		return &rule.Refusal{Reason: VersionConflict}
+	}
+	return direct
+}
+
+// maySee says whether somebody may see a ticket or whistle, and why it cannot be looked at.
+func (c *called) maySee(ctx context.Context, who rule.Actor, name string) (bool, error) {
+	all := slices.Contains(who.Roles, pb.Role_ROLE_AUDITOR)
+	if collection(name) == "whistles" {
+		w, _, err := c.city.LoadWhistle(ctx, name)
+		return all || w.InScope(c.city.Registry(), who.Unit), err
+	}
+	t, _, err := c.city.LoadTicket(ctx, name)
+	return all || t.InScope(c.city.Registry(), who.Unit), err
+}
+
 // toldRefusal is the refusal that a status tells of.
 func toldRefusal(err error) error {
 	r := &rule.Refusal{}
@@ -122,7 +189,7 @@ func toldRefusal(err error) error {
 	case r.Reason == "":
 		return err
 	case r.Reason == rule.OutOfScope && r.Message == absentMessage:
-		r.Reason = rule.NotFound // calls do not say so to those who may not know
+		r.Reason = rule.NotFound // calls do not say so to those who may not know; see refused
 	}
 	return r
 }

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,8 @@ import (
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/privacy"
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/ticket"
 	"github.com/chuishao/dispatch/internal/whistle"
@@ -72,6 +75,64 @@ func (s *service) maySeeWhistle(ctx context.Context, w *whistle.State) error {
 		return rule.Bad("name", rule.OutOfScope, absentMessage)
 	}
 	return nil
+}
+
+// look finds a ticket or whistle that the caller may know of.
+func (s *service) look(ctx context.Context, name string) (dispatch.Result, error) {
+	if collection(name) == "whistles" {
+		state, result, err := s.dispatcher.LoadWhistle(ctx, name)
+		if err != nil {
+			return result, s.absent(ctx, err)
+		}
+		return result, s.maySeeWhistle(ctx, &state)
+	}
+	state, result, err := s.dispatcher.LoadTicket(ctx, name)
+	if err != nil {
+		return result, s.absent(ctx, err)
+	}
+	return result, s.maySee(ctx, &state)
+}
+
+// refused is what a caller is told of a command that failed. Who may not see what it names hears the same whatever its rule
+// said, and whether it is there at all: only what is wrong with the message itself, and faults, are told.
+func (s *service) refused(ctx context.Context, command proto.Message, err error) error {
+	if !tells(err) {
+		return err
+	}
+	if blow, ok := command.(*pb.BlowWhistleRequest); ok && blow.Name == "" {
+		for i, name := range blow.Tickets {
+			if _, unseen := s.look(ctx, name); unseen != nil {
+				return about(fmt.Sprintf("tickets[%d]", i), unseen)
+			}
+		}
+		return err
+	}
+	if named, ok := command.(interface{ GetName() string }); ok {
+		if _, unseen := s.look(ctx, named.GetName()); unseen != nil {
+			return unseen
+		}
+	}
+	return err
+}
+
+// about is an error that is about a field, if it is a refusal.
+func about(field string, err error) error {
+	refusal := new(rule.Refusal)
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	of := *refusal
+	of.Field = field
+	return &of
+}
+
+// tells says whether an error may depend on what stands in a history.
+func tells(err error) bool {
+	refusal, conflict := new(rule.Refusal), new(eventstore.ConflictError)
+	if errors.As(err, &refusal) {
+		return !slices.Contains([]rule.Reason{rule.InvalidRequestID, rule.InvalidETag, rule.InvalidName}, refusal.Reason)
+	}
+	return errors.As(err, &conflict) || errors.Is(err, privacy.ErrErased)
 }
 
 // within puts what a refusal within a stream's message is about under the field that holds the command.

@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,9 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	reflectpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
@@ -166,6 +169,62 @@ func TestATicketIsReportedSeenAndAccepted(t *testing.T) {
 		if got := counter(t, counted, name); got != want {
 			t.Errorf("%s is %v; want %v", name, got, want)
 		}
+	}
+}
+
+func TestARefusalTellsOutsidersNothing(t *testing.T) {
+	t.Parallel()
+	_, conn, _ := openCity(t)
+	tickets, whistles := pb.NewTicketServiceClient(conn), pb.NewWhistleServiceClient(conn)
+	reported, err := tickets.ReportTicket(acting(t.Context(), dispatchtest.CityCentre, "AGENT"), matter("r-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobodys := "tickets/" + id
+	for _, roles := range []string{"AGENT,DISPATCHER", "STREET_LEADER", "CALLER", "SUPERVISOR", "GRID_WORKER", "CITIZEN"} {
+		ctx := acting(t.Context(), dispatchtest.OtherStreet, roles)
+		for command, do := range map[string]func(name string) error{
+			"accept": func(name string) error {
+				return refusalOf(tickets.AcceptTicket(ctx, &pb.AcceptTicketRequest{Name: name, RequestId: "a"}))
+			},
+			"accept at a version": func(name string) error {
+				return refusalOf(tickets.AcceptTicket(ctx, &pb.AcceptTicketRequest{Name: name, RequestId: "b", Etag: `"7"`}))
+			},
+			"sign": func(name string) error {
+				return refusalOf(tickets.SignTicket(ctx, &pb.SignTicketRequest{Name: name, RequestId: "c"}))
+			},
+			"verify": func(name string) error {
+				return refusalOf(tickets.VerifyResult(ctx, &pb.VerifyResultRequest{Name: name, RequestId: "d"}))
+			},
+			"call back": func(name string) error {
+				return refusalOf(tickets.RecordCallback(ctx, &pb.RecordCallbackRequest{Name: name, RequestId: "e"}))
+			},
+			"close with the report's request id": func(name string) error {
+				return refusalOf(tickets.CloseTicket(ctx, &pb.CloseTicketRequest{Name: name, RequestId: "r-1"}))
+			},
+			"reveal": func(name string) error {
+				return refusalOf(tickets.RevealIdentity(ctx, &pb.RevealIdentityRequest{Name: name, RequestId: "f", Purpose: pb.RevealPurpose_REVEAL_PURPOSE_CONTACT}))
+			},
+			"blow": func(name string) error {
+				return refusalOf(whistles.BlowWhistle(ctx, &pb.BlowWhistleRequest{
+					RequestId: "g", Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, CallItem: "1", Tickets: []string{name},
+				}))
+			},
+		} {
+			theirs, none := status.Convert(do(reported.Name)), status.Convert(do(nobodys))
+			alike := func(a, b any) bool { return proto.Equal(a.(proto.Message), b.(proto.Message)) }
+			if theirs.Code() != codes.PermissionDenied || theirs.Message() != none.Message() || !slices.EqualFunc(theirs.Details(), none.Details(), alike) {
+				t.Errorf("%s by %s: %v, of nothing %v; want them alike", command, roles, theirs, none)
+			}
+		}
+	}
+	auditor := acting(t.Context(), dispatchtest.CityCentre, "AUDITOR")
+	if types := history(t, pb.NewAuditServiceClient(conn), auditor, &pb.StreamHistoryRequest{Name: reported.Name}); len(types) < 20 {
+		t.Errorf("beside the ticket stands %v; want the refusals", types)
+	}
+	_, err = tickets.AcceptTicket(acting(t.Context(), dispatchtest.OtherStreet, "AGENT"), &pb.AcceptTicketRequest{Name: "7", RequestId: "a"})
+	if info, _ := details(t, err, codes.InvalidArgument); info.Reason != "INVALID_NAME" {
+		t.Errorf("a malformed name: %v", err)
 	}
 }
 

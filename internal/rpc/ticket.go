@@ -22,7 +22,7 @@ type ticketService struct {
 func (s ticketService) carryOut(ctx context.Context, command proto.Message) (*pb.TicketAnswer, error) {
 	state, result, err := s.dispatcher.Ticket(ctx, request(ctx, command))
 	if err != nil {
-		return nil, s.absent(ctx, err)
+		return nil, s.refused(ctx, command, err)
 	}
 	return ticketAnswer(state, result), nil
 }
@@ -164,7 +164,7 @@ func (s *service) ticket(ctx context.Context, state ticket.State, result dispatc
 func (s ticketService) RevealIdentity(ctx context.Context, r *pb.RevealIdentityRequest) (*pb.RevealIdentityResponse, error) {
 	petitioner, result, err := s.dispatcher.Reveal(ctx, request(ctx, r).Actor, r)
 	if err != nil {
-		return nil, s.absent(ctx, err)
+		return nil, s.refused(ctx, r, err)
 	}
 	s.metrics.revealed(r.Purpose)
 	return &pb.RevealIdentityResponse{Petitioner: petitioner, ConsistencyToken: Token(result.Position)}, nil

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
-	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/projector"
@@ -285,22 +284,6 @@ func (s viewService) ListTimeline(ctx context.Context, q *pb.ListTimelineRequest
 		})
 	}
 	return answer, nil
-}
-
-// look finds a ticket or whistle that the caller may know of.
-func (s viewService) look(ctx context.Context, name string) (dispatch.Result, error) {
-	if collection(name) == "whistles" {
-		state, result, err := s.dispatcher.LoadWhistle(ctx, name)
-		if err != nil {
-			return result, s.absent(ctx, err)
-		}
-		return result, s.maySeeWhistle(ctx, &state)
-	}
-	state, result, err := s.dispatcher.LoadTicket(ctx, name)
-	if err != nil {
-		return result, s.absent(ctx, err)
-	}
-	return result, s.maySee(ctx, &state)
 }
 
 const (

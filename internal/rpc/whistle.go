@@ -18,7 +18,7 @@ type whistleService struct {
 func (s whistleService) carryOut(ctx context.Context, command proto.Message) (*pb.WhistleAnswer, error) {
 	state, result, err := s.dispatcher.Whistle(ctx, request(ctx, command))
 	if err != nil {
-		return nil, s.absent(ctx, err)
+		return nil, s.refused(ctx, command, err)
 	}
 	return &pb.WhistleAnswer{
 		Name: "whistles/" + dispatch.ID(result.Stream), No: state.No, State: state.State, Etag: result.ETag(),
