@@ -41,6 +41,7 @@ var types = map[string]func() proto.Message{
 	"WhistleDrafted":           func() proto.Message { return new(pb.WhistleDrafted) },
 	"WhistleBlown":             func() proto.Message { return new(pb.WhistleBlown) },
 	"WhistleIssued":            func() proto.Message { return new(pb.WhistleIssued) },
+	"WhistleReviewed":          func() proto.Message { return new(pb.WhistleReviewed) },
 	"WhistleRefused":           func() proto.Message { return new(pb.WhistleRefused) },
 	"WhistleSigned":            func() proto.Message { return new(pb.WhistleSigned) },
 	"WhistleContacted":         func() proto.Message { return new(pb.WhistleContacted) },

@@ -171,7 +171,7 @@ func (w *whistleRow) fold(d *event.Decoded) error {
 		w.party(e.Unit).state = pb.ParticipantState_PARTICIPANT_STATE_TASK_DONE
 	case *pb.Released:
 		w.party(e.Unit).state = pb.ParticipantState_PARTICIPANT_STATE_RELEASED
-	case *pb.WhistleConfirmed, *pb.UnitRated:
+	case *pb.WhistleConfirmed, *pb.UnitRated, *pb.WhistleReviewed:
 		// The state says it.
 	default:
 		return unknown(d)

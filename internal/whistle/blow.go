@@ -205,21 +205,23 @@ func issue(a *rule.Asked, kind pb.WhistleKind, grade pb.Grade, participants []*p
 		return nil, err
 	}
 	e := &pb.WhistleIssued{Sealed: a.Sealed}
+	var guessed [3]bool
 	for _, p := range participants {
 		p = proto.CloneOf(p)
 		var errs [3]error
 		var by time.Time
-		by, _, errs[0] = a.Due(calendar.WhistleSign, column, a.OccurredAt)
+		by, guessed[0], errs[0] = a.Due(calendar.WhistleSign, column, a.OccurredAt)
 		p.SignBy = stamp(by)
-		by, _, errs[1] = a.Due(calendar.WhistleContact, column, a.OccurredAt)
+		by, guessed[1], errs[1] = a.Due(calendar.WhistleContact, column, a.OccurredAt)
 		p.ContactBy = stamp(by)
-		by, _, errs[2] = a.Due(calendar.WhistleReportIn, column, a.OccurredAt)
+		by, guessed[2], errs[2] = a.Due(calendar.WhistleReportIn, column, a.OccurredAt)
 		p.ReportInBy = stamp(by)
 		for _, err := range errs {
 			if err != nil {
 				return nil, rule.No(rule.DeadlineOutOfRange, "a limit cannot be computed from that time")
 			}
 		}
+		e.Provisional = e.Provisional || slices.Contains(guessed[:], true)
 		e.Participants = append(e.Participants, p)
 	}
 	return e, nil
@@ -258,7 +260,7 @@ func (s *State) summoned(no string, kind pb.WhistleKind, tickets []string, stree
 }
 
 func (s *State) issued(at time.Time, e *pb.WhistleIssued) {
-	s.IssuedAt, s.ReviewBy = at, instant(e.ReviewBy)
+	s.IssuedAt, s.ReviewBy, s.Provisional = at, instant(e.ReviewBy), e.Provisional
 	s.Participants = nil
 	for _, p := range e.Participants {
 		s.Participants = append(s.Participants, Participant{Participant: p, State: pb.ParticipantState_PARTICIPANT_STATE_PENDING})

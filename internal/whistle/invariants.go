@@ -64,6 +64,10 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 		if (before.Kind == pb.WhistleKind_WHISTLE_KIND_EMERGENCY) != (e.ReviewBy != nil) {
 			return wrong("an emergency whistle, and no other, is looked at after the fact")
 		}
+	case *pb.WhistleReviewed:
+		if before.Kind != pb.WhistleKind_WHISTLE_KIND_EMERGENCY || !before.ReviewedAt.IsZero() {
+			return wrong("only an emergency whistle is looked at after the fact, and once")
+		}
 	case *pb.ReportedIn:
 		p := before.find(e.Unit)
 		if late := p != nil && p.ReportInBy != nil && after.find(e.Unit).ReportedInAt.After(p.ReportInBy.AsTime()); e.InTime == late {
@@ -159,7 +163,7 @@ func legal(event proto.Message) []pb.WhistleState {
 		return []pb.WhistleState{none, draft}
 	case *pb.WhistleIssued, *pb.WhistleRefused:
 		return []pb.WhistleState{blown}
-	case *pb.WhistleSigned, *pb.WhistleContacted, *pb.ReportedIn, *pb.TaskDone, *pb.WhistleConfirmed:
+	case *pb.WhistleSigned, *pb.WhistleContacted, *pb.ReportedIn, *pb.TaskDone, *pb.WhistleConfirmed, *pb.WhistleReviewed:
 		return under
 	case *pb.Released:
 		return append(slices.Clone(under), confirmed, rated)

@@ -38,6 +38,10 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		s.State, s.Participants[0].Rated = pb.WhistleState_WHISTLE_STATE_RATED, &pb.UnitRated{}
 		return s
 	}
+	emergency := func(s State) State {
+		s.Kind = pb.WhistleKind_WHISTLE_KIND_EMERGENCY
+		return s
+	}
 	draft := State{
 		State: pb.WhistleState_WHISTLE_STATE_DRAFT, Events: 1, Kind: pb.WhistleKind_WHISTLE_KIND_TOUGH, Street: "s",
 		DraftedBy: &pb.Actor{Person: "p", Role: pb.Role_ROLE_STREET_SECRETARY},
@@ -77,6 +81,9 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		{name: "an issue that leaves somebody out", before: blown, event: &pb.WhistleIssued{Participants: two[:1]}},
 		{name: "an issue to one unit twice", before: blown, event: &pb.WhistleIssued{Participants: append(two[:2:2], two[1])}},
 		{name: "a routine whistle that is looked at after the fact", before: blown, event: &pb.WhistleIssued{Participants: two, ReviewBy: timestamppb.New(noon)}},
+		{name: "a review of a routine whistle", before: lived(working, here, pending), event: &pb.WhistleReviewed{}},
+		{name: "a review", before: emergency(lived(working, here, pending)), event: &pb.WhistleReviewed{Justified: true}, whole: true},
+		{name: "a second review", before: func() State { s := emergency(lived(working, here, pending)); s.ReviewedAt = noon; return s }(), event: &pb.WhistleReviewed{}},
 		{name: "a whistle that nobody has to follow", event: &pb.WhistleBlown{Kind: 1, Participants: two[1:]}},
 		{name: "a tough whistle of one signature", event: tough},
 		{name: "a tough whistle signed twice by one", before: draft, event: tough},

@@ -7,7 +7,8 @@ import (
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
-// screen: the lowest unit that commands street and participants checks that it is a matter for a whistle (核哨).
+// screen: the lowest unit that commands street and participants checks that it is a matter for a whistle (核哨): of an emergency
+// whistle after the fact.
 func screen(s State, a *rule.Asked, c *pb.ScreenWhistleRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_DISPATCHER); err != nil {
 		return nil, err
@@ -27,6 +28,9 @@ func screen(s State, a *rule.Asked, c *pb.ScreenWhistleRequest) ([]proto.Message
 	if screener == "" || !rule.Within(a.Registry, screener, a.Actor.Unit) {
 		return nil, rule.No(rule.OutOfScope, "only unit %q, or one above it, commands the street and all participants", screener)
 	}
+	if s.Kind == pb.WhistleKind_WHISTLE_KIND_EMERGENCY {
+		return review(s, a, c)
+	}
 	if err := s.in(pb.WhistleState_WHISTLE_STATE_BLOWN); err != nil {
 		return nil, err
 	}
@@ -34,8 +38,8 @@ func screen(s State, a *rule.Asked, c *pb.ScreenWhistleRequest) ([]proto.Message
 		return nil, err
 	}
 	if !c.Issue {
-		if c.Reason == "" {
-			return nil, rule.Bad("reason", rule.MissingField, "is required to refuse")
+		if err := refusalReason(c.Reason); err != nil {
+			return nil, err
 		}
 		return one(&pb.WhistleRefused{Reason: c.Reason, Sealed: a.Sealed})
 	}
@@ -50,4 +54,35 @@ func screen(s State, a *rule.Asked, c *pb.ScreenWhistleRequest) ([]proto.Message
 		return nil, err
 	}
 	return one(issued)
+}
+
+// review: an emergency whistle, which was issued as it was blown, is found justified or not. It goes on either way.
+func review(s State, a *rule.Asked, c *pb.ScreenWhistleRequest) ([]proto.Message, error) {
+	if err := s.in(under...); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.IssuedAt); err != nil {
+		return nil, err
+	}
+	if !s.ReviewedAt.IsZero() {
+		return nil, rule.No(rule.AlreadyDone, "the whistle was looked at after the fact already")
+	}
+	if len(c.Added) > 0 {
+		return nil, rule.Bad("added", rule.BadField, "the whistle is issued; no unit can be added")
+	}
+	if c.Issue {
+		return one(&pb.WhistleReviewed{Justified: true, Sealed: a.Sealed})
+	}
+	if err := refusalReason(c.Reason); err != nil {
+		return nil, err
+	}
+	return one(&pb.WhistleReviewed{Reason: c.Reason, Sealed: a.Sealed})
+}
+
+// refusalReason refuses a reason that is missing, or no code: it is recorded in clear.
+func refusalReason(reason string) error {
+	if reason == "" {
+		return rule.Bad("reason", rule.MissingField, "is required to refuse")
+	}
+	return rule.Word("reason", reason, rule.UpperCode)
 }

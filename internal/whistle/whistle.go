@@ -34,6 +34,7 @@ type State struct {
 	Blown      *pb.Sealed
 
 	Participants []Participant
+	Provisional  bool // a limit of theirs was computed with a calendar year that was not loaded
 
 	DraftedAt time.Time
 	BlownAt   time.Time
@@ -41,6 +42,9 @@ type State struct {
 	ClosedAt  time.Time
 	ReviewBy  time.Time
 	Resolved  bool
+
+	ReviewedAt time.Time // of an emergency whistle, after the fact
+	Justified  bool      // what the review found
 
 	Decided rule.Decision // what led to the main state
 	LastAt  time.Time     // the latest instant at which anything happened to it
@@ -101,6 +105,8 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 		s.blown(at, e)
 	case *pb.WhistleIssued:
 		s.issued(at, e)
+	case *pb.WhistleReviewed:
+		s.ReviewedAt, s.Justified = at, e.Justified
 	case *pb.WhistleRefused:
 		s.ClosedAt = at
 	case *pb.WhistleSigned:
@@ -307,6 +313,7 @@ func (s *State) Message(id string) *pb.Whistle {
 		Name: "whistles/" + id, No: s.No, State: s.State, Kind: s.Kind, Street: s.Street, Path: s.Path, CallItem: s.CallItem,
 		BlownAt: stamp(s.BlownAt), IssuedAt: stamp(s.IssuedAt), ClosedAt: stamp(s.ClosedAt), GatherAt: stamp(s.GatherAt),
 		Position: s.Position, ScreenedBy: s.ScreenedBy, Resolved: s.Resolved, ReviewBy: stamp(s.ReviewBy),
+		ReviewedAt: stamp(s.ReviewedAt), Justified: s.Justified, Provisional: s.Provisional,
 	}
 	for _, t := range s.Tickets {
 		m.Tickets = append(m.Tickets, "tickets/"+t)
