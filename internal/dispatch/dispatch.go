@@ -45,6 +45,8 @@ type Dispatcher struct {
 	calendar *calendar.Calendar
 	profile  calendar.Profile
 
+	profileVersion string // as events name it
+
 	tickets  *streams[ticket.State]
 	whistles *streams[whistle.State]
 	notes    *streams[audit.State]
@@ -65,6 +67,7 @@ func New(ctx context.Context, store eventstore.Store, keys *privacy.Keys, o Opti
 	} else {
 		d.profile = calendar.DefaultProfile()
 	}
+	d.profileVersion = d.profile.Name() + "@" + d.profile.Version()
 	cached := o.Cached
 	if cached == 0 {
 		cached = 20_000
@@ -115,26 +118,27 @@ func (r Result) ETag() string { return strconv.Quote(strconv.FormatUint(uint64(r
 type streams[S any] struct {
 	decide func(S, *rule.Asked, proto.Message) ([]proto.Message, error)
 	evolve func(S, *pb.EventMeta, proto.Message) (S, error)
-	cache  *lru.Cache[string, folded[S]]
+	cache  *lru.Cache[string, *folded[S]]
 	// subject is whose key seals what is said on a stream; nobody's in particular for kinds that leave it out.
 	subject func(S) string
+	empty   folded[S] // a stream that nobody wrote to
 }
 
 func newStreams[S any](cached int, decide func(S, *rule.Asked, proto.Message) ([]proto.Message, error), evolve func(S, *pb.EventMeta, proto.Message) (S, error)) *streams[S] {
-	cache, err := lru.New[string, folded[S]](cached)
+	cache, err := lru.New[string, *folded[S]](cached)
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
 	return &streams[S]{decide: decide, evolve: evolve, cache: cache, subject: func(S) string { return "" }}
 }
 
-// folded is a stream as far as it was read. It is a value: nothing it leads to is ever changed.
+// folded is a stream as far as it was read. Once it is in the cache, neither it nor anything it leads to is ever changed.
 type folded[S any] struct {
 	state    S
 	version  eventstore.Version
 	position eventstore.Position
 	hash     event.Hash
-	done     []done
+	last     *done // the request that was carried out last; nil before the first
 }
 
 // done is a request that was carried out on the stream.
@@ -145,6 +149,7 @@ type done struct {
 	subject      string // whose key the fingerprint was made with; empty for a plain hash
 	version      eventstore.Version
 	position     eventstore.Position
+	before       *done // nil for the first
 }
 
 // is says whether it is the request of that id by that actor.
@@ -152,59 +157,66 @@ func (d *done) is(request, person, unit string) bool {
 	return d.request == request && d.person == person && d.unit == unit
 }
 
-// add folds one more event.
-func (s *streams[S]) add(f folded[S], e *event.Decoded) (folded[S], error) {
+// find is the request of that id by that actor, among this one and those before it; nil if there is none.
+func (d *done) find(request, person, unit string) *done {
+	for d != nil && !d.is(request, person, unit) {
+		d = d.before
+	}
+	return d
+}
+
+// add folds one more event into f, which nobody else may know yet.
+func (s *streams[S]) add(f *folded[S], e *event.Decoded) error {
 	state, err := s.evolve(f.state, e.Meta, e.Event)
 	if err != nil {
-		return f, fmt.Errorf("fold %s@%d: %w", e.Stream, e.Version, err)
+		return fmt.Errorf("fold %s@%d: %w", e.Stream, e.Version, err)
 	}
 	if e.Version != f.version+1 {
-		return f, fmt.Errorf("fold %s: version %d follows %d", e.Stream, e.Version, f.version)
+		return fmt.Errorf("fold %s: version %d follows %d", e.Stream, e.Version, f.version)
 	}
 	f.state, f.version, f.position, f.hash = state, e.Version, e.Position, e.Hash()
 	actor := e.Meta.GetActor()
-	d := done{request: e.Meta.RequestId, person: actor.GetPerson(), unit: actor.GetUnit(), version: e.Version, position: e.Position}
+	d := &done{request: e.Meta.RequestId, person: actor.GetPerson(), unit: actor.GetUnit(), version: e.Version, position: e.Position, before: f.last}
 	copy(d.fingerprint[:], e.Meta.Fingerprint)
 	if sealed, ok := e.Event.(interface{ GetSealed() *pb.Sealed }); ok {
 		d.subject = sealed.GetSealed().GetSubject()
 	}
-	if n := len(f.done); n > 0 && f.done[n-1].is(d.request, d.person, d.unit) {
-		f.done = slices.Clone(f.done)
+	if last := f.last; last != nil && last.is(d.request, d.person, d.unit) {
 		if d.subject == "" {
-			d.subject = f.done[n-1].subject
+			d.subject = last.subject
 		}
-		f.done[n-1] = d
-	} else {
-		f.done = append(slices.Clip(f.done), d)
+		d.before = last.before
 	}
-	return f, nil
+	f.last = d
+	return nil
 }
 
-// read folds what the stream has after f.
-func (s *streams[S]) read(ctx context.Context, store eventstore.Store, stream string, f folded[S]) (folded[S], error) {
+// read is f with what the stream has after it.
+func (s *streams[S]) read(ctx context.Context, store eventstore.Store, stream string, f *folded[S]) (*folded[S], error) {
+	next := *f
 	for r, err := range store.ReadStream(ctx, stream, f.version) {
 		if err != nil {
-			return f, fmt.Errorf("read %s: %w", stream, err)
+			return nil, fmt.Errorf("read %s: %w", stream, err)
 		}
 		e, err := event.Decode(r)
 		if err != nil {
-			return f, err
+			return nil, err
 		}
-		if f, err = s.add(f, &e); err != nil {
-			return f, err
+		if err := s.add(&next, &e); err != nil {
+			return nil, err
 		}
 	}
-	return f, nil
+	return &next, nil
 }
 
 // load is the stream as it is now, as far as the cache knows; fresh says that it was read just now.
-func (s *streams[S]) load(ctx context.Context, store eventstore.Store, stream string) (f folded[S], fresh bool, err error) {
+func (s *streams[S]) load(ctx context.Context, store eventstore.Store, stream string) (f *folded[S], fresh bool, err error) {
 	if f, ok := s.cache.Get(stream); ok {
 		return f, false, nil
 	}
-	f, err = s.read(ctx, store, stream, folded[S]{})
+	f, err = s.read(ctx, store, stream, &s.empty)
 	if err != nil {
-		return f, true, err
+		return nil, true, err
 	}
 	if f.version > 0 {
 		s.cache.Add(stream, f)
@@ -213,9 +225,11 @@ func (s *streams[S]) load(ctx context.Context, store eventstore.Store, stream st
 }
 
 // recall is load for a stream that is taken for new unless the cache knows better.
-func (s *streams[S]) recall(_ context.Context, _ eventstore.Store, stream string) (f folded[S], fresh bool, err error) {
-	f, _ = s.cache.Get(stream)
-	return f, false, nil
+func (s *streams[S]) recall(_ context.Context, _ eventstore.Store, stream string) (f *folded[S], fresh bool, err error) {
+	if f, ok := s.cache.Get(stream); ok {
+		return f, false, nil
+	}
+	return &s.empty, false, nil
 }
 
 // command is what every request of the contract brings.
@@ -251,8 +265,8 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 		if err != nil {
 			return none, Result{}, err
 		}
-		if i := slices.IndexFunc(f.done, func(d done) bool { return d.is(id, r.Actor.Person, r.Actor.Unit) }); i >= 0 && !importing {
-			return repeat(ctx, d, s, stream, f, f.done[i], r.Command)
+		if was := f.last.find(id, r.Actor.Person, r.Actor.Unit); was != nil && !importing {
+			return repeat(ctx, d, s, stream, f, was, r.Command)
 		}
 		events, asked, fingerprint, err := decide(ctx, d, s, stream, f, r, after, edit)
 		if err != nil && !fresh {
@@ -269,7 +283,7 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 		if asked.Sealed != nil && !slices.ContainsFunc(events, keepsSealed) {
 			return f.state, Result{}, rule.Bad("particulars", rule.BadField, "this command keeps no particulars; leave them out")
 		}
-		next, recorded, err := s.encode(stream, f, events, d.meta(id, fingerprint, asked, r.CausedBy))
+		next, recorded, err := s.encode(stream, f, events, d.envelopes(len(events), id, fingerprint, asked, r.CausedBy))
 		if err != nil {
 			return none, Result{}, err
 		}
@@ -283,20 +297,23 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 			return none, Result{}, fmt.Errorf("append to %s after version %d: %w", stream, f.version, err)
 		}
 		next.position = position
-		next.done[len(next.done)-1].position = position
+		next.last.position = position
 		s.cache.Add(stream, next)
 		return next.state, Result{stream, next.version, position, false}, nil
 	}
 }
 
 // decide asks the rule, as the stream is in f.
-func decide[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string, f folded[S], r Request, after *eventstore.Version,
+func decide[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string, f *folded[S], r Request, after *eventstore.Version,
 	edit func(S, *rule.Asked) error) (events []proto.Message, asked *rule.Asked, fingerprint []byte, err error) {
 	if after != nil && *after != f.version {
 		return nil, nil, nil, &eventstore.ConflictError{Stream: stream, After: *after, Actual: f.version}
 	}
 	if asked, fingerprint, err = d.asked(ctx, stream, r, s.subject(f.state)); err != nil {
 		return nil, nil, nil, err
+	}
+	if f.version == 0 {
+		asked.No = PublicNumber(stream)
 	}
 	if edit != nil {
 		if err := edit(f.state, asked); err != nil {
@@ -308,11 +325,11 @@ func decide[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream str
 }
 
 // refresh reads on from what was cached.
-func (s *streams[S]) refresh(ctx context.Context, store eventstore.Store, stream string, f folded[S]) (folded[S], error) {
+func (s *streams[S]) refresh(ctx context.Context, store eventstore.Store, stream string, f *folded[S]) (*folded[S], error) {
 	f, err := s.read(ctx, store, stream, f)
 	if err != nil {
 		s.cache.Remove(stream)
-		return f, err
+		return nil, err
 	}
 	if f.version > 0 {
 		s.cache.Add(stream, f)
@@ -321,30 +338,26 @@ func (s *streams[S]) refresh(ctx context.Context, store eventstore.Store, stream
 }
 
 // encode makes the events that are to be recorded, and what the stream is after them.
-func (s *streams[S]) encode(stream string, f folded[S], events []proto.Message, meta *pb.EventMeta) (folded[S], []eventstore.Event, error) {
+func (s *streams[S]) encode(stream string, f *folded[S], events []proto.Message, envelopes []*pb.EventMeta) (*folded[S], []eventstore.Event, error) {
 	recorded := make([]eventstore.Event, len(events))
-	occurredAt := meta.OccurredAt
+	next := *f
 	for i, msg := range events {
-		m := &pb.EventMeta{
-			RequestId: meta.RequestId, Fingerprint: meta.Fingerprint, Index: uint32(i), Count: uint32(len(events)), OccurredAt: occurredAt,
-			RecordedAt: meta.RecordedAt, Actor: meta.Actor, CausedBy: meta.CausedBy, Correlation: meta.Correlation,
-			RegistryVersion: meta.RegistryVersion, CalendarVersion: meta.CalendarVersion, ProfileVersion: meta.ProfileVersion,
-		}
+		m := envelopes[i]
 		if later, ok := msg.(rule.Later); ok {
 			msg, m.OccurredAt = later.Message, timestamppb.New(later.OccurredAt)
 		}
-		version := f.version + 1
-		e, err := event.Encode(stream, version, f.hash, m, msg)
+		version := next.version + 1
+		e, err := event.Encode(stream, version, next.hash, m, msg)
 		if err != nil {
-			return f, nil, err
+			return nil, nil, err
 		}
 		recorded[i] = e
 		d := event.Decoded{Recorded: eventstore.Recorded{Event: e, Stream: stream, Version: version}, Meta: m, Event: msg}
-		if f, err = s.add(f, &d); err != nil {
-			return f, nil, err
+		if err := s.add(&next, &d); err != nil {
+			return nil, nil, err
 		}
 	}
-	return f, recorded, nil
+	return &next, recorded, nil
 }
 
 func keepsSealed(e proto.Message) bool {
@@ -356,7 +369,7 @@ func keepsSealed(e proto.Message) bool {
 }
 
 // repeat answers a request that was carried out before with what it led to then.
-func repeat[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string, f folded[S], was done, command proto.Message) (S, Result, error) {
+func repeat[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string, f *folded[S], was *done, command proto.Message) (S, Result, error) {
 	same, err := d.sameContent(ctx, was, command)
 	if err != nil {
 		return f.state, Result{}, err
@@ -387,7 +400,7 @@ func (s *streams[S]) upTo(ctx context.Context, store eventstore.Store, stream st
 		if err != nil {
 			return f.state, err
 		}
-		if f, err = s.add(f, &e); err != nil {
+		if err := s.add(&f, &e); err != nil {
 			return f.state, err
 		}
 	}
@@ -399,7 +412,6 @@ func (d *Dispatcher) asked(ctx context.Context, stream string, r Request, subjec
 	now := d.Now()
 	a := &rule.Asked{
 		Actor: r.Actor, At: now, OccurredAt: now, Registry: d.registry.at(now), Calendar: d.calendar, Profile: d.profile,
-		No: PublicNumber(stream),
 	}
 	if c, ok := r.Command.(interface{ GetOccurredAt() *timestamppb.Timestamp }); ok && c.GetOccurredAt() != nil {
 		a.OccurredAt, a.Backdated = c.GetOccurredAt().AsTime().Truncate(time.Microsecond), true
@@ -465,7 +477,7 @@ func identity(p *pb.Petitioner) string {
 
 // sameContent says whether a command is the one that was carried out. After its subject's erasure nobody can tell any more;
 // it then counts as the same.
-func (d *Dispatcher) sameContent(ctx context.Context, was done, command proto.Message) (bool, error) {
+func (d *Dispatcher) sameContent(ctx context.Context, was *done, command proto.Message) (bool, error) {
 	content, err := deterministic.Marshal(command)
 	if err != nil {
 		return false, nil
@@ -483,14 +495,23 @@ func (d *Dispatcher) sameContent(ctx context.Context, was done, command proto.Me
 	return slices.Equal(key.Fingerprint(content), was.fingerprint[:]), nil
 }
 
-// meta is the envelope that all events of one command share.
-func (d *Dispatcher) meta(requestID string, fingerprint []byte, a *rule.Asked, causedBy string) *pb.EventMeta {
-	return &pb.EventMeta{
-		RequestId: requestID, Fingerprint: fingerprint, OccurredAt: timestamppb.New(a.OccurredAt), RecordedAt: timestamppb.New(a.At),
-		Actor:    &pb.Actor{Person: a.Actor.Person, Role: a.Acting, Unit: a.Actor.Unit},
-		CausedBy: causedBy, RegistryVersion: a.Registry.Version(), CalendarVersion: d.calendar.Version(),
-		ProfileVersion: d.profile.Name() + "@" + d.profile.Version(),
+// envelopes are those of the n events of one command. All but their place among these is the same, and shared.
+func (d *Dispatcher) envelopes(n int, requestID string, fingerprint []byte, a *rule.Asked, causedBy string) []*pb.EventMeta {
+	recorded := timestamppb.New(a.At)
+	occurred := recorded
+	if !a.OccurredAt.Equal(a.At) {
+		occurred = timestamppb.New(a.OccurredAt)
 	}
+	actor := &pb.Actor{Person: a.Actor.Person, Role: a.Acting, Unit: a.Actor.Unit}
+	envelopes := make([]*pb.EventMeta, n)
+	for i := range envelopes {
+		envelopes[i] = &pb.EventMeta{
+			RequestId: requestID, Fingerprint: fingerprint, Index: uint32(i), Count: uint32(n), OccurredAt: occurred, RecordedAt: recorded,
+			Actor: actor, CausedBy: causedBy, RegistryVersion: a.Registry.Version(), CalendarVersion: d.calendar.Version(),
+			ProfileVersion: d.profileVersion,
+		}
+	}
+	return envelopes
 }
 
 // maxRequestID is the length of the longest request id.

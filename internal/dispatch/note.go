@@ -27,6 +27,9 @@ func (d *Dispatcher) note(ctx context.Context, stream string, actor rule.Actor, 
 
 // noteRefusal records that a rule said no to somebody, and gives the refusal back. What never reached a rule of an existing stream is not noted.
 func (d *Dispatcher) noteRefusal(ctx context.Context, stream string, version eventstore.Version, r Request, err error) error {
+	if err == nil {
+		return nil
+	}
 	refusal := new(rule.Refusal)
 	if !errors.As(err, &refusal) || version == 0 || refusal.Reason == rule.NotFound {
 		return err
