@@ -52,6 +52,7 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 		d.grade = Column(category.Grade)
 	}
 	e.DispatchBy = d.by(calendar.Dispatch, a.OccurredAt)
+	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
 	}

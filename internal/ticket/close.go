@@ -52,7 +52,7 @@ func (s *State) closeKind() pb.CloseKind {
 
 func (s *State) closed(at time.Time, e *pb.TicketClosed) {
 	s.ClosedAt, s.CloseKind = at, e.Kind
-	s.Limits = Limits{HandleBy: s.Limits.HandleBy, CloseBy: s.Limits.CloseBy, SegmentBy: s.Limits.SegmentBy, Provisional: s.Limits.Provisional}
+	s.Limits = Limits{HandleBy: s.Limits.HandleBy, CloseBy: s.Limits.CloseBy, SegmentBy: s.Limits.SegmentBy}
 }
 
 // reopen: a new round with the same lead (重办). The earlier closing becomes ineffective.
@@ -94,6 +94,7 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 		ContactBy: d.by(calendar.Contact, a.OccurredAt), RedoBy: d.by(calendar.Redo, a.OccurredAt), Sealed: a.Sealed,
 	}
 	e.CloseBy = d.by(calendar.Close, instant(e.RedoBy))
+	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
 	}

@@ -77,6 +77,6 @@ func (s *State) dispatched(at time.Time, e *pb.TicketDispatched) {
 	}
 	s.Limits = Limits{
 		SignBy: instant(e.SignBy), ContactBy: instant(e.ContactBy), ReturnBy: instant(e.ReturnBy),
-		HandleBy: instant(e.HandleBy), CloseBy: instant(e.CloseBy), SegmentBy: instant(e.SegmentBy), Provisional: e.Provisional,
+		HandleBy: instant(e.HandleBy), CloseBy: instant(e.CloseBy), SegmentBy: instant(e.SegmentBy),
 	}
 }

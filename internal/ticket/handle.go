@@ -131,6 +131,7 @@ func submitResult(s State, a *rule.Asked, c *pb.SubmitResultRequest) ([]proto.Me
 	}
 	d := s.due(a)
 	e := &pb.ResultSubmitted{Result: c.Result, Attachments: c.Attachments, VerifyBy: d.by(calendar.Verify, a.OccurredAt), Sealed: a.Sealed}
+	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
 	}

@@ -60,6 +60,7 @@ func report(s State, a *rule.Asked, c *pb.ReportTicketRequest) ([]proto.Message,
 	if p.GetPetitioner().GetConfidential() { // whatever the channel says
 		e.Confidentiality = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
 	}
+	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
 	}

@@ -80,7 +80,30 @@ type State struct {
 // Limits are the instants by which something is to be done; zero where nothing is due.
 type Limits struct {
 	AcceptBy, DispatchBy, SignBy, ContactBy, ReturnBy, HandleBy, VerifyBy, CallbackBy, CloseBy, SegmentBy time.Time
-	Provisional                                                                                           bool
+	// Provisional says that one of them was computed with a calendar year that was not loaded.
+	Provisional bool
+
+	guessed uint16 // which of them, by their place in all
+}
+
+// all are the limits, each in its place.
+func (l *Limits) all() [10]time.Time {
+	return [...]time.Time{l.AcceptBy, l.DispatchBy, l.SignBy, l.ContactBy, l.ReturnBy, l.HandleBy, l.VerifyBy, l.CallbackBy, l.CloseBy, l.SegmentBy}
+}
+
+// follow notes which limits are provisional after an event: of those it set all, if it says so of one; those it left are what they
+// were.
+func (l *Limits) follow(before Limits, provisional bool) {
+	l.guessed = 0
+	was := before.all()
+	for i, by := range l.all() {
+		switch {
+		case by.IsZero():
+		case !by.Equal(was[i]) && provisional, by.Equal(was[i]) && before.guessed&(1<<i) != 0:
+			l.guessed |= 1 << i
+		}
+	}
+	l.Provisional = l.guessed != 0
 }
 
 // Whistle is a whistle that was blown for the ticket.

@@ -76,6 +76,7 @@ func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, err
 // Evolve is the state after an event. An event that is not a ticket's is an error. s is not changed.
 func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	at := meta.GetOccurredAt().AsTime()
+	limits := s.Limits
 	switch e := event.(type) {
 	case *pb.TicketReported:
 		s.reported(at, e)
@@ -141,6 +142,8 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	if box, ok := event.(interface{ GetSealed() *pb.Sealed }); ok {
 		s.sealed(box.GetSealed())
 	}
+	guess, _ := event.(interface{ GetProvisional() bool })
+	s.Limits.follow(limits, guess != nil && guess.GetProvisional())
 	s.Events++
 	if at.After(s.LastAt) {
 		s.LastAt = at

@@ -3,8 +3,10 @@ package ticket
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/calendar"
@@ -76,6 +78,7 @@ func triage(s State, a *rule.Asked, c *pb.TriageTicketRequest) ([]proto.Message,
 	e.Holder = above(a.Registry, e.Holder, c.ComplainedOf)
 	d := due{asked: a, grade: Column(grade)}
 	e.DispatchBy = d.by(calendar.Dispatch, s.AcceptedAt)
+	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
 	}
@@ -188,26 +191,70 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 	}
 	if c.Grade != pb.Grade_GRADE_UNSPECIFIED && c.Grade != s.Grade {
 		e.Grade = c.Grade
-		if !s.Limits.HandleBy.IsZero() {
-			timer := calendar.Handle
-			if s.Round > 1 {
-				timer = calendar.Redo
-			}
-			d := due{asked: a, grade: Column(c.Grade)}
-			e.HandleBy = d.by(timer, s.HandleStart)
-			e.CloseBy = d.by(calendar.Close, instant(e.HandleBy))
-			if d.err != nil {
-				return nil, d.err
-			}
-			if instant(e.HandleBy).After(s.Limits.HandleBy) || instant(e.CloseBy).After(s.Limits.CloseBy) {
-				return nil, rule.Bad("grade", rule.LimitLengthened, "that grade would lengthen the limit; ask for an extension instead")
+		if err := s.shorten(a, e); err != nil {
+			return nil, err
+		}
+	}
+	if e.ComplainedOf != "" || e.Confidentiality != 0 {
+		field := "confidentiality"
+		if e.ComplainedOf != "" {
+			field = "complained_of"
+		}
+		if cmp.Or(e.Confidentiality, s.Confidentiality) == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL {
+			for _, co := range s.Co {
+				if rule.Within(a.Registry, co, cmp.Or(e.ComplainedOf, s.ComplainedOf)) {
+					return nil, rule.Bad(field, rule.LeadComplainedOf, "co-handler %q is the unit complained of or lies below it, and would see a confidential matter", co)
+				}
 			}
 		}
 	}
 	if e.Category == "" && e.Grade == 0 && e.Path == nil && e.ComplainedOf == "" && e.Confidentiality == 0 {
-		return nil, rule.No(rule.MissingField, "nothing would change")
+		return nil, rule.Bad("category", rule.MissingField, "nothing would change: give a category, grade, area, complained_of or confidentiality that is another")
 	}
 	return one(e)
+}
+
+// shorten sets the limits that end sooner under the corrected grade. It refuses a grade that would lengthen the time for handling;
+// of the other limits it leaves those that would.
+func (s *State) shorten(a *rule.Asked, e *pb.TriageCorrected) error {
+	d := due{asked: a, grade: Column(e.Grade)}
+	if !s.Limits.HandleBy.IsZero() {
+		timer := calendar.Handle
+		if s.Round > 1 {
+			timer = calendar.Redo
+		}
+		e.HandleBy = d.by(timer, s.HandleStart)
+		e.CloseBy = d.by(calendar.Close, instant(e.HandleBy))
+	}
+	for _, l := range []struct {
+		timer   calendar.Timer
+		was     time.Time
+		start   time.Time
+		shorter **timestamppb.Timestamp
+	}{
+		{calendar.Dispatch, s.Limits.DispatchBy, s.AcceptedAt, &e.DispatchBy},
+		{calendar.Sign, s.Limits.SignBy, s.DispatchedAt, &e.SignBy},
+		{calendar.Contact, s.Limits.ContactBy, s.DispatchedAt, &e.ContactBy},
+		{calendar.Verify, s.Limits.VerifyBy, s.SubmittedAt, &e.VerifyBy},
+		{calendar.Callback, s.Limits.CallbackBy, s.VerifiedAt, &e.CallbackBy},
+	} {
+		if l.was.IsZero() { // it does not run, or is met
+			continue
+		}
+		one := due{asked: a, grade: d.grade, err: d.err}
+		by := one.by(l.timer, l.start)
+		if d.err = one.err; by != nil && instant(by).Before(l.was) {
+			*l.shorter, d.provisional = by, d.provisional || one.provisional
+		}
+	}
+	if d.err != nil {
+		return d.err
+	}
+	if instant(e.HandleBy).After(s.Limits.HandleBy) || instant(e.CloseBy).After(s.Limits.CloseBy) {
+		return rule.Bad("grade", rule.LimitLengthened, "that grade would lengthen the limit; ask for an extension instead")
+	}
+	e.Provisional = d.provisional
+	return nil
 }
 
 func (s *State) triageCorrected(e *pb.TriageCorrected) {
@@ -228,6 +275,17 @@ func (s *State) triageCorrected(e *pb.TriageCorrected) {
 	}
 	if e.Grade != 0 {
 		s.Grade = e.Grade
+	}
+	for _, l := range []struct {
+		is *time.Time
+		by *timestamppb.Timestamp
+	}{
+		{&s.Limits.DispatchBy, e.DispatchBy}, {&s.Limits.SignBy, e.SignBy}, {&s.Limits.ContactBy, e.ContactBy},
+		{&s.Limits.VerifyBy, e.VerifyBy}, {&s.Limits.CallbackBy, e.CallbackBy},
+	} {
+		if l.by != nil {
+			*l.is = instant(l.by)
+		}
 	}
 	if e.HandleBy != nil {
 		s.Limits.HandleBy, s.Limits.CloseBy = instant(e.HandleBy), instant(e.CloseBy)

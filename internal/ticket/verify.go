@@ -36,6 +36,7 @@ func verify(s State, a *rule.Asked, c *pb.VerifyResultRequest) ([]proto.Message,
 	}
 	d := s.due(a)
 	e := &pb.VerificationPassed{OnSite: c.OnSite, Attachments: c.Attachments, CallbackBy: d.by(calendar.Callback, a.OccurredAt), Sealed: a.Sealed}
+	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
 	}
