@@ -287,7 +287,7 @@ type GetTicketAsOfRequest struct {
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Facts that occurred at or before it. Unset: all.
 	AsOf *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
-	// Only what had been recorded up to this log position. Empty: all.
+	// Only what had been recorded up to this log position. Empty: all. Nothing had been at "p0": NOT_FOUND.
 	KnownAt string `protobuf:"bytes,3,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
 	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
 	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
@@ -405,10 +405,12 @@ type VerifyHistoryResponse struct {
 	// What is wrong, first things first; at most 100.
 	Findings []*VerifyFinding `protobuf:"bytes,2,rep,name=findings,proto3" json:"findings,omitempty"`
 	// The last message of the stream.
-	Done          bool     `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
-	Views         []string `protobuf:"bytes,4,rep,name=views,proto3" json:"views,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Done  bool     `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
+	Views []string `protobuf:"bytes,4,rep,name=views,proto3" json:"views,omitempty"`
+	// The position up to which events were checked so far.
+	ConsistencyToken string `protobuf:"bytes,5,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *VerifyHistoryResponse) Reset() {
@@ -467,6 +469,13 @@ func (x *VerifyHistoryResponse) GetViews() []string {
 		return x.Views
 	}
 	return nil
+}
+
+func (x *VerifyHistoryResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
 }
 
 // VerifyFinding is something wrong with a history or a view.
@@ -790,12 +799,13 @@ const file_chuishao_v1_audit_proto_rawDesc = "" +
 	"\bknown_at\x18\x03 \x01(\tR\aknownAt\x122\n" +
 	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"9\n" +
 	"\x14VerifyHistoryRequest\x12!\n" +
-	"\fhistory_only\x18\x01 \x01(\bR\vhistoryOnly\"\x91\x01\n" +
+	"\fhistory_only\x18\x01 \x01(\bR\vhistoryOnly\"\xbe\x01\n" +
 	"\x15VerifyHistoryResponse\x12\x16\n" +
 	"\x06events\x18\x01 \x01(\x04R\x06events\x126\n" +
 	"\bfindings\x18\x02 \x03(\v2\x1a.chuishao.v1.VerifyFindingR\bfindings\x12\x12\n" +
 	"\x04done\x18\x03 \x01(\bR\x04done\x12\x14\n" +
-	"\x05views\x18\x04 \x03(\tR\x05views\"\x9f\x01\n" +
+	"\x05views\x18\x04 \x03(\tR\x05views\x12+\n" +
+	"\x11consistency_token\x18\x05 \x01(\tR\x10consistencyToken\"\x9f\x01\n" +
 	"\rVerifyFinding\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x18\n" +

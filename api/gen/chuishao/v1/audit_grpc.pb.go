@@ -37,11 +37,13 @@ type AuditServiceClient interface {
 	// The ticket as it was at an instant, and as it was known at a position: two axes.
 	GetTicketAsOf(ctx context.Context, in *GetTicketAsOfRequest, opts ...grpc.CallOption) (*Ticket, error)
 	// Replays everything and checks it: hash chain, version gaps, decoding, invariants, and every view against a rebuild.
+	// A server does one of these at a time: RESOURCE_EXHAUSTED while another runs.
 	VerifyHistory(ctx context.Context, in *VerifyHistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifyHistoryResponse], error)
 	// Destroys a data subject's key (erasure). History, figures and verification go on; names and words are gone.
 	// Who: AUDITOR.
 	EraseSubject(ctx context.Context, in *EraseSubjectRequest, opts ...grpc.CallOption) (*EraseSubjectResponse, error)
-	// A consistent copy of history and keys, taken while the server works. Who: AUDITOR, SYSTEM.
+	// A consistent copy of history and keys, taken while the server works. A server makes one at a time: RESOURCE_EXHAUSTED while
+	// another runs. Who: AUDITOR, SYSTEM.
 	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
 }
 
@@ -141,11 +143,13 @@ type AuditServiceServer interface {
 	// The ticket as it was at an instant, and as it was known at a position: two axes.
 	GetTicketAsOf(context.Context, *GetTicketAsOfRequest) (*Ticket, error)
 	// Replays everything and checks it: hash chain, version gaps, decoding, invariants, and every view against a rebuild.
+	// A server does one of these at a time: RESOURCE_EXHAUSTED while another runs.
 	VerifyHistory(*VerifyHistoryRequest, grpc.ServerStreamingServer[VerifyHistoryResponse]) error
 	// Destroys a data subject's key (erasure). History, figures and verification go on; names and words are gone.
 	// Who: AUDITOR.
 	EraseSubject(context.Context, *EraseSubjectRequest) (*EraseSubjectResponse, error)
-	// A consistent copy of history and keys, taken while the server works. Who: AUDITOR, SYSTEM.
+	// A consistent copy of history and keys, taken while the server works. A server makes one at a time: RESOURCE_EXHAUSTED while
+	// another runs. Who: AUDITOR, SYSTEM.
 	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
 	mustEmbedUnimplementedAuditServiceServer()
 }

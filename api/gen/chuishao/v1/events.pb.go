@@ -269,7 +269,9 @@ type TicketReported struct {
 	// The unit that has the ticket until it is dispatched: the territorial unit of the area, or the nearest above it.
 	Holder string `protobuf:"bytes,17,opt,name=holder,proto3" json:"holder,omitempty"`
 	// A limit above was computed with a calendar year that was not loaded.
-	Provisional   bool `protobuf:"varint,18,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	Provisional bool `protobuf:"varint,18,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	// The holder's own path through the unit tree, root first, itself included.
+	HolderPath    []string `protobuf:"bytes,19,rep,name=holder_path,json=holderPath,proto3" json:"holder_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -430,6 +432,13 @@ func (x *TicketReported) GetProvisional() bool {
 	return false
 }
 
+func (x *TicketReported) GetHolderPath() []string {
+	if x != nil {
+		return x.HolderPath
+	}
+	return nil
+}
+
 // TicketAccepted: the matter is within remit (受理). occurred_at of this event is T0, which never changes.
 type TicketAccepted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -444,7 +453,9 @@ type TicketAccepted struct {
 	Anonymous      *bool `protobuf:"varint,6,opt,name=anonymous,proto3,oneof" json:"anonymous,omitempty"`
 	CallbackWanted *bool `protobuf:"varint,7,opt,name=callback_wanted,json=callbackWanted,proto3,oneof" json:"callback_wanted,omitempty"`
 	// A limit above was computed with a calendar year that was not loaded.
-	Provisional   bool `protobuf:"varint,8,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	Provisional bool `protobuf:"varint,8,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	// The holder's own path through the unit tree, root first, itself included.
+	HolderPath    []string `protobuf:"bytes,9,rep,name=holder_path,json=holderPath,proto3" json:"holder_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -533,6 +544,13 @@ func (x *TicketAccepted) GetProvisional() bool {
 		return x.Provisional
 	}
 	return false
+}
+
+func (x *TicketAccepted) GetHolderPath() []string {
+	if x != nil {
+		return x.HolderPath
+	}
+	return nil
 }
 
 // DeclineProposed: an agent holds that the matter is not to be admitted; a shift leader must confirm.
@@ -766,7 +784,9 @@ type TicketTriaged struct {
 	Sealed       *Sealed                `protobuf:"bytes,10,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	Holder       string                 `protobuf:"bytes,11,opt,name=holder,proto3" json:"holder,omitempty"`
 	// A limit above was computed with a calendar year that was not loaded.
-	Provisional   bool `protobuf:"varint,12,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	Provisional bool `protobuf:"varint,12,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	// The holder's own path through the unit tree, root first, itself included.
+	HolderPath    []string `protobuf:"bytes,13,rep,name=holder_path,json=holderPath,proto3" json:"holder_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -885,6 +905,13 @@ func (x *TicketTriaged) GetProvisional() bool {
 	return false
 }
 
+func (x *TicketTriaged) GetHolderPath() []string {
+	if x != nil {
+		return x.HolderPath
+	}
+	return nil
+}
+
 // TriageCorrected: triage was wrong in something. Fields that are not set did not change.
 type TriageCorrected struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -906,7 +933,9 @@ type TriageCorrected struct {
 	VerifyBy   *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=verify_by,json=verifyBy,proto3" json:"verify_by,omitempty"`
 	CallbackBy *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=callback_by,json=callbackBy,proto3" json:"callback_by,omitempty"`
 	// A limit above was computed with a calendar year that was not loaded.
-	Provisional   bool `protobuf:"varint,15,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	Provisional bool `protobuf:"varint,15,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	// Where holder is set: its own path through the unit tree, root first, itself included.
+	HolderPath    []string `protobuf:"bytes,16,rep,name=holder_path,json=holderPath,proto3" json:"holder_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1044,6 +1073,13 @@ func (x *TriageCorrected) GetProvisional() bool {
 		return x.Provisional
 	}
 	return false
+}
+
+func (x *TriageCorrected) GetHolderPath() []string {
+	if x != nil {
+		return x.HolderPath
+	}
+	return nil
 }
 
 // TicketDispatched: assigned to one lead (派单).
@@ -4266,7 +4302,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	" \x01(\tR\x0fregistryVersion\x12)\n" +
 	"\x10calendar_version\x18\v \x01(\tR\x0fcalendarVersion\x12'\n" +
 	"\x0fprofile_version\x18\f \x01(\tR\x0eprofileVersion\x12\x12\n" +
-	"\x04hash\x18\x0f \x01(\fR\x04hash\"\xeb\x05\n" +
+	"\x04hash\x18\x0f \x01(\fR\x04hash\"\x8c\x06\n" +
 	"\x0eTicketReported\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\tR\x02no\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1d\n" +
@@ -4287,7 +4323,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\vattachments\x18\x0f \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12!\n" +
 	"\falso_affects\x18\x10 \x03(\tR\valsoAffects\x12\x16\n" +
 	"\x06holder\x18\x11 \x01(\tR\x06holder\x12 \n" +
-	"\vprovisional\x18\x12 \x01(\bR\vprovisional\"\x84\x03\n" +
+	"\vprovisional\x18\x12 \x01(\bR\vprovisional\x12\x1f\n" +
+	"\vholder_path\x18\x13 \x03(\tR\n" +
+	"holderPath\"\xa5\x03\n" +
 	"\x0eTicketAccepted\x12)\n" +
 	"\x04path\x18\x01 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12;\n" +
 	"\vdispatch_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -4297,7 +4335,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06holder\x18\x05 \x01(\tR\x06holder\x12!\n" +
 	"\tanonymous\x18\x06 \x01(\bH\x00R\tanonymous\x88\x01\x01\x12,\n" +
 	"\x0fcallback_wanted\x18\a \x01(\bH\x01R\x0ecallbackWanted\x88\x01\x01\x12 \n" +
-	"\vprovisional\x18\b \x01(\bR\vprovisionalB\f\n" +
+	"\vprovisional\x18\b \x01(\bR\vprovisional\x12\x1f\n" +
+	"\vholder_path\x18\t \x03(\tR\n" +
+	"holderPathB\f\n" +
 	"\n" +
 	"_anonymousB\x12\n" +
 	"\x10_callback_wanted\"r\n" +
@@ -4313,7 +4353,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"j\n" +
 	"\x16TicketAnsweredDirectly\x12+\n" +
 	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12#\n" +
-	"\rknowledge_ref\x18\x02 \x01(\tR\fknowledgeRef\"\xd1\x03\n" +
+	"\rknowledge_ref\x18\x02 \x01(\tR\fknowledgeRef\"\xf2\x03\n" +
 	"\rTicketTriaged\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12(\n" +
 	"\x05grade\x18\x02 \x01(\x0e2\x12.chuishao.v1.GradeR\x05grade\x12)\n" +
@@ -4328,7 +4368,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\n" +
 	" \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x16\n" +
 	"\x06holder\x18\v \x01(\tR\x06holder\x12 \n" +
-	"\vprovisional\x18\f \x01(\bR\vprovisional\"\xe9\x05\n" +
+	"\vprovisional\x18\f \x01(\bR\vprovisional\x12\x1f\n" +
+	"\vholder_path\x18\r \x03(\tR\n" +
+	"holderPath\"\x8a\x06\n" +
 	"\x0fTriageCorrected\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12(\n" +
 	"\x05grade\x18\x02 \x01(\x0e2\x12.chuishao.v1.GradeR\x05grade\x12)\n" +
@@ -4348,7 +4390,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\tverify_by\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\bverifyBy\x12;\n" +
 	"\vcallback_by\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"callbackBy\x12 \n" +
-	"\vprovisional\x18\x0f \x01(\bR\vprovisional\"\xea\x04\n" +
+	"\vprovisional\x18\x0f \x01(\bR\vprovisional\x12\x1f\n" +
+	"\vholder_path\x18\x10 \x03(\tR\n" +
+	"holderPath\"\xea\x04\n" +
 	"\x10TicketDispatched\x12\x12\n" +
 	"\x04lead\x18\x01 \x01(\tR\x04lead\x12\x1b\n" +
 	"\tlead_path\x18\x02 \x03(\tR\bleadPath\x12\x0e\n" +

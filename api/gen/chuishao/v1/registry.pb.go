@@ -518,10 +518,11 @@ func (x *ListAreasResponse) GetNextPageToken() string {
 }
 
 type ListUnitsRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	PageSize  int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	PageToken string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	Ancestor  string                 `protobuf:"bytes,3,opt,name=ancestor,proto3" json:"ancestor,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 100. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	Ancestor  string `protobuf:"bytes,3,opt,name=ancestor,proto3" json:"ancestor,omitempty"`
 	// Only units anchored at this area.
 	Area string `protobuf:"bytes,4,opt,name=area,proto3" json:"area,omitempty"`
 	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
@@ -648,9 +649,10 @@ func (x *ListUnitsResponse) GetNextPageToken() string {
 }
 
 type ListCategoriesRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	PageSize  int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	PageToken string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 100. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
 	MinConsistencyToken string `protobuf:"bytes,3,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
 	unknownFields       protoimpl.UnknownFields

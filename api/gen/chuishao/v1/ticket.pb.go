@@ -2426,7 +2426,14 @@ type Ticket struct {
 	Solved       Solved                 `protobuf:"varint,30,opt,name=solved,proto3,enum=chuishao.v1.Solved" json:"solved,omitempty"`
 	Satisfaction uint32                 `protobuf:"varint,31,opt,name=satisfaction,proto3" json:"satisfaction,omitempty"`
 	Whistles     []*LinkedWhistle       `protobuf:"bytes,32,rep,name=whistles,proto3" json:"whistles,omitempty"`
-	// Masked unless the caller's role may see it in clear; empty after erasure.
+	// What the caller's roles are shown, numbers masked always and the petitioner never in clear (see RevealIdentity); empty after
+	// erasure.
+	//
+	//	AGENT, DISPATCHER, DUTY_LEADER, SUPERVISOR, CALLER, AUDITOR, SYSTEM: all of it
+	//	clerks of holder and lead, and of units above and below these: all of it; of a confidential ticket all but the petitioner
+	//	other clerks, those of co-handlers and of a whistle's participants: title, place, reply
+	//	CITIZEN, CONNECTED_SYSTEM: title, reply
+	//	ASSESSMENT: reply
 	Particulars *Particulars `protobuf:"bytes,33,opt,name=particulars,proto3" json:"particulars,omitempty"`
 	// The data subject was erased.
 	Erased bool `protobuf:"varint,34,opt,name=erased,proto3" json:"erased,omitempty"`

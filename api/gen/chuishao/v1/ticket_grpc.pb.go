@@ -58,6 +58,9 @@ const (
 //
 // Errors: INVALID_ARGUMENT with the field, FAILED_PRECONDITION when the state does not allow it, PERMISSION_DENIED,
 // NOT_FOUND, ABORTED when etag is not current, UNAVAILABLE when the outcome is unknown: send the same request again.
+//
+// To whoever may not see a ticket every refusal of a command on it reads as if there were no such ticket: PERMISSION_DENIED,
+// OUT_OF_SCOPE.
 type TicketServiceClient interface {
 	// Reports a matter (登记): a ticket comes to life in REPORTED. A (source, source_ref) that was seen before answers with the
 	// ticket that is there. Who: AGENT, GRID_WORKER, COMMUNITY_CLERK, CITIZEN, CONNECTED_SYSTEM, SUPERVISOR.
@@ -338,6 +341,9 @@ func (c *ticketServiceClient) RevealIdentity(ctx context.Context, in *RevealIden
 //
 // Errors: INVALID_ARGUMENT with the field, FAILED_PRECONDITION when the state does not allow it, PERMISSION_DENIED,
 // NOT_FOUND, ABORTED when etag is not current, UNAVAILABLE when the outcome is unknown: send the same request again.
+//
+// To whoever may not see a ticket every refusal of a command on it reads as if there were no such ticket: PERMISSION_DENIED,
+// OUT_OF_SCOPE.
 type TicketServiceServer interface {
 	// Reports a matter (登记): a ticket comes to life in REPORTED. A (source, source_ref) that was seen before answers with the
 	// ticket that is there. Who: AGENT, GRID_WORKER, COMMUNITY_CLERK, CITIZEN, CONNECTED_SYSTEM, SUPERVISOR.

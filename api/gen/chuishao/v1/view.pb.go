@@ -728,11 +728,12 @@ func (x *MetricFigure) GetParts() map[string]int64 {
 }
 
 type ListMetricsRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	PageSize  int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	PageToken string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	Metric    string                 `protobuf:"bytes,3,opt,name=metric,proto3" json:"metric,omitempty"`
-	Level     string                 `protobuf:"bytes,4,opt,name=level,proto3" json:"level,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 1,000. At most 10,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	Metric    string `protobuf:"bytes,3,opt,name=metric,proto3" json:"metric,omitempty"`
+	Level     string `protobuf:"bytes,4,opt,name=level,proto3" json:"level,omitempty"`
 	// Only nodes at or below this area.
 	Area string `protobuf:"bytes,5,opt,name=area,proto3" json:"area,omitempty"`
 	// The period [from, to). Unset from: the beginning; unset to: just after as_of.
@@ -907,9 +908,10 @@ func (x *ListMetricsResponse) GetConsistencyToken() string {
 }
 
 type ListBehindRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	PageSize  int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	PageToken string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 50. At most 1,000. A page may hold fewer, or none, though another follows.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// "closure" for the stock view, or a metric as in MetricFigure.
 	Metric              string                 `protobuf:"bytes,3,opt,name=metric,proto3" json:"metric,omitempty"`
 	Level               string                 `protobuf:"bytes,4,opt,name=level,proto3" json:"level,omitempty"`
@@ -1024,11 +1026,12 @@ func (x *ListBehindRequest) GetMinConsistencyToken() string {
 }
 
 type ListBehindResponse struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Tickets          []*BehindTicket        `protobuf:"bytes,1,rep,name=tickets,proto3" json:"tickets,omitempty"`
-	NextPageToken    string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	TotalSize        int64                  `protobuf:"varint,3,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
-	ConsistencyToken string                 `protobuf:"bytes,4,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tickets       []*BehindTicket        `protobuf:"bytes,1,rep,name=tickets,proto3" json:"tickets,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// How many the figure counts, whether the caller may see them or not.
+	TotalSize        int64  `protobuf:"varint,3,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
+	ConsistencyToken string `protobuf:"bytes,4,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1093,7 +1096,7 @@ func (x *ListBehindResponse) GetConsistencyToken() string {
 
 type BehindTicket struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "tickets/{ticket}".
+	// "tickets/{ticket}"; "whistles/{whistle}" behind M31 and M33.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	No   string `protobuf:"bytes,2,opt,name=no,proto3" json:"no,omitempty"`
 	// The exclusion code, for the set EXCLUDED.
@@ -1501,9 +1504,10 @@ func (x *ListTicketsResponse) GetConsistencyToken() string {
 }
 
 type ListTimelineRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	PageSize  int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	PageToken string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 100. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// "tickets/{ticket}" or "whistles/{whistle}".
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
@@ -1944,9 +1948,10 @@ func (x *WhistleArrival) GetReportedInAt() *timestamppb.Timestamp {
 }
 
 type ListWhistlesRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	PageSize  int32                  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	PageToken string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 50. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// AIP-160 over: no, kind, state, street, area, unit (a participant), blown_at, open.
 	Filter              string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
@@ -2194,9 +2199,12 @@ func (x *WatchClosureResponse) GetConsistencyToken() string {
 }
 
 type ListViewsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time. The views may be behind it:
+	// that is what the answer tells.
+	MinConsistencyToken string `protobuf:"bytes,1,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *ListViewsRequest) Reset() {
@@ -2227,6 +2235,13 @@ func (x *ListViewsRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListViewsRequest.ProtoReflect.Descriptor instead.
 func (*ListViewsRequest) Descriptor() ([]byte, []int) {
 	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListViewsRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
 }
 
 type ListViewsResponse struct {
@@ -2279,7 +2294,7 @@ type ViewStatus struct {
 	ConsistencyToken string                 `protobuf:"bytes,2,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
 	// Seconds between now and the recording of the oldest event it has not seen; 0 when it has seen all.
 	LagSeconds float64 `protobuf:"fixed64,3,opt,name=lag_seconds,json=lagSeconds,proto3" json:"lag_seconds,omitempty"`
-	// Why the view stopped, if it did; without personal data.
+	// Why the view stopped, if it did; without personal data. All but an AUDITOR read only "stopped".
 	Stopped       string `protobuf:"bytes,4,opt,name=stopped,proto3" json:"stopped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2561,8 +2576,9 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x14WatchClosureResponse\x12)\n" +
 	"\x03row\x18\x01 \x01(\v2\x17.chuishao.v1.ClosureRowR\x03row\x12/\n" +
 	"\x05as_of\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12+\n" +
-	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\x12\n" +
-	"\x10ListViewsRequest\"B\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"F\n" +
+	"\x10ListViewsRequest\x122\n" +
+	"\x15min_consistency_token\x18\x01 \x01(\tR\x13minConsistencyToken\"B\n" +
 	"\x11ListViewsResponse\x12-\n" +
 	"\x05views\x18\x01 \x03(\v2\x17.chuishao.v1.ViewStatusR\x05views\"\x88\x01\n" +
 	"\n" +

@@ -41,20 +41,24 @@ const (
 //
 // Grouping. A level is a level of the area tree ("district"), a dimension that records brought ("precinct"), or one of "all",
 // "unit", "category", "channel". A node is a code at a level; the empty code is a node of its own.
+//
+// Who, unless said otherwise: anyone authenticated. Figures count every ticket, whoever asks; lists that name tickets or whistles
+// name only those the caller may see.
 type ViewServiceClient interface {
-	// Closure counts and rates of one node: the stock view. Who: anyone authenticated.
+	// Closure counts and rates of one node: the stock view.
 	GetClosure(ctx context.Context, in *GetClosureRequest, opts ...grpc.CallOption) (*GetClosureResponse, error)
 	// The same of every node of a level.
 	ListClosure(ctx context.Context, in *ListClosureRequest, opts ...grpc.CallOption) (*ListClosureResponse, error)
 	// A metric's figures in a period, of every node of a level.
 	ListMetrics(ctx context.Context, in *ListMetricsRequest, opts ...grpc.CallOption) (*ListMetricsResponse, error)
-	// The tickets behind a figure: its numerator, denominator or exclusions.
+	// The tickets or whistles behind a figure: its numerator, denominator or exclusions. Only those in the actor's scope; all of them
+	// for AUDITOR and ASSESSMENT.
 	ListBehind(ctx context.Context, in *ListBehindRequest, opts ...grpc.CallOption) (*ListBehindResponse, error)
-	// Tickets: queues by holder, area, state, sorted by deadline. Only tickets in the actor's scope.
+	// Tickets: queues by holder, area, state, sorted by deadline. Only tickets in the actor's scope; all for AUDITOR.
 	ListTickets(ctx context.Context, in *ListTicketsRequest, opts ...grpc.CallOption) (*ListTicketsResponse, error)
-	// What happened to a ticket, in the order it was recorded.
+	// What happened to a ticket or whistle, in the order it was recorded. Who: anyone in its scope, AUDITOR.
 	ListTimeline(ctx context.Context, in *ListTimelineRequest, opts ...grpc.CallOption) (*ListTimelineResponse, error)
-	// Whistles with who has reported in. Only whistles in the actor's scope.
+	// Whistles with who has reported in. Only whistles in the actor's scope; all for AUDITOR.
 	ListWhistles(ctx context.Context, in *ListWhistlesRequest, opts ...grpc.CallOption) (*ListWhistlesResponse, error)
 	// A node's closure figures now, and again whenever they change, at most ten times a second.
 	WatchClosure(ctx context.Context, in *WatchClosureRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchClosureResponse], error)
@@ -180,20 +184,24 @@ func (c *viewServiceClient) ListViews(ctx context.Context, in *ListViewsRequest,
 //
 // Grouping. A level is a level of the area tree ("district"), a dimension that records brought ("precinct"), or one of "all",
 // "unit", "category", "channel". A node is a code at a level; the empty code is a node of its own.
+//
+// Who, unless said otherwise: anyone authenticated. Figures count every ticket, whoever asks; lists that name tickets or whistles
+// name only those the caller may see.
 type ViewServiceServer interface {
-	// Closure counts and rates of one node: the stock view. Who: anyone authenticated.
+	// Closure counts and rates of one node: the stock view.
 	GetClosure(context.Context, *GetClosureRequest) (*GetClosureResponse, error)
 	// The same of every node of a level.
 	ListClosure(context.Context, *ListClosureRequest) (*ListClosureResponse, error)
 	// A metric's figures in a period, of every node of a level.
 	ListMetrics(context.Context, *ListMetricsRequest) (*ListMetricsResponse, error)
-	// The tickets behind a figure: its numerator, denominator or exclusions.
+	// The tickets or whistles behind a figure: its numerator, denominator or exclusions. Only those in the actor's scope; all of them
+	// for AUDITOR and ASSESSMENT.
 	ListBehind(context.Context, *ListBehindRequest) (*ListBehindResponse, error)
-	// Tickets: queues by holder, area, state, sorted by deadline. Only tickets in the actor's scope.
+	// Tickets: queues by holder, area, state, sorted by deadline. Only tickets in the actor's scope; all for AUDITOR.
 	ListTickets(context.Context, *ListTicketsRequest) (*ListTicketsResponse, error)
-	// What happened to a ticket, in the order it was recorded.
+	// What happened to a ticket or whistle, in the order it was recorded. Who: anyone in its scope, AUDITOR.
 	ListTimeline(context.Context, *ListTimelineRequest) (*ListTimelineResponse, error)
-	// Whistles with who has reported in. Only whistles in the actor's scope.
+	// Whistles with who has reported in. Only whistles in the actor's scope; all for AUDITOR.
 	ListWhistles(context.Context, *ListWhistlesRequest) (*ListWhistlesResponse, error)
 	// A node's closure figures now, and again whenever they change, at most ten times a second.
 	WatchClosure(*WatchClosureRequest, grpc.ServerStreamingServer[WatchClosureResponse]) error
