@@ -37,6 +37,9 @@ func (s *story) blown(kind pb.WhistleKind, reason string, units ...summoned) {
 	for _, u := range units {
 		s.reportIn(u)
 	}
+	if kind == pb.WhistleKind_WHISTLE_KIND_EMERGENCY {
+		s.screen(true, units) // it was issued at once, and is looked at after the fact
+	}
 	for _, u := range units {
 		photos := s.photo(pb.AttachmentKind_ATTACHMENT_KIND_AFTER)
 		s.then(s.between(20*minute, 60*minute), s.at.clerk(u.lead), pb.WhistleService_CompleteTask_FullMethodName, func(c call) proto.Message {
@@ -90,7 +93,7 @@ func (s *story) blow(kind pb.WhistleKind, reason string, units []summoned) {
 	}
 }
 
-// screen: the lowest centre that commands everybody checks.
+// screen: the lowest centre that commands everybody checks, of an emergency whistle after the fact.
 func (s *story) screen(issue bool, units []summoned) {
 	centre := s.at.district.Code + "-ZH"
 	for _, u := range units {
