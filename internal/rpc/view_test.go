@@ -137,6 +137,38 @@ func TestAQuerySeesTheCommandWhoseTokenItIsGiven(t *testing.T) {
 	if err != nil || behind.TotalSize != 8 || len(behind.Tickets) != 2 {
 		t.Errorf("behind: %v, %v; want 8", behind, err)
 	}
+	for _, list := range []struct {
+		unit, roles string
+		want        int
+	}{
+		{dispatchtest.CityCentre, "AGENT", 8},
+		{dispatchtest.Street, "STREET_CLERK", 7},
+		{dispatchtest.OtherStreet, "STREET_CLERK", 1},
+		{dispatchtest.OtherStreet, "ASSESSMENT", 8},
+		{dispatchtest.OtherStreet, "AUDITOR", 8},
+		{dispatchtest.DistrictUrban, "DEPARTMENT_CLERK", 0},
+	} {
+		q := &pb.ListBehindRequest{Metric: "closure", Level: "all", Set: pb.FigureSet_FIGURE_SET_DENOMINATOR, PageSize: 3}
+		names := map[string]bool{}
+		for {
+			page, err := views.ListBehind(acting(t.Context(), list.unit, list.roles), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if page.TotalSize != 8 || len(page.Tickets) > 3 {
+				t.Errorf("behind, to %s of %s: %d rows of %d in all; want at most 3 of 8", list.roles, list.unit, len(page.Tickets), page.TotalSize)
+			}
+			for _, row := range page.Tickets {
+				names[row.Name] = true
+			}
+			if q.PageToken = page.NextPageToken; q.PageToken == "" {
+				break
+			}
+		}
+		if len(names) != list.want {
+			t.Errorf("behind, to %s of %s: %d tickets; want %d", list.roles, list.unit, len(names), list.want)
+		}
+	}
 	if metrics, err := views.ListMetrics(agent, &pb.ListMetricsRequest{Metric: "M01", Level: "all"}); err != nil || len(metrics.Figures) != 1 {
 		t.Errorf("metrics: %v, %v", metrics, err)
 	}
