@@ -47,6 +47,7 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 			e.Path, e.Holder = path, holder
 		}
 	}
+	e.HolderPath = a.Registry.UnitPath(e.Holder)
 	d := due{asked: a, grade: Column(s.Grade)}
 	if category, ok := a.Registry.Category(s.Category, a.At); ok && s.Grade == pb.Grade_GRADE_UNSPECIFIED {
 		d.grade = Column(category.Grade)

@@ -51,7 +51,8 @@ func report(s State, a *rule.Asked, c *pb.ReportTicketRequest) ([]proto.Message,
 	}
 	d := due{asked: a, grade: Column(grade)}
 	e := &pb.TicketReported{
-		No: a.No, Source: c.Source, SourceRef: c.SourceRef, Channel: c.Channel, Kind: c.Kind, Path: path, Holder: holder, Position: c.Position,
+		No: a.No, Source: c.Source, SourceRef: c.SourceRef, Channel: c.Channel, Kind: c.Kind, Path: path,
+		Holder: holder, HolderPath: a.Registry.UnitPath(holder), Position: c.Position,
 		Category: c.Category, Anonymous: anonymous(p.GetPetitioner()), CallbackWanted: p.GetPetitioner().GetCallbackWanted(),
 		Elements: elements(p, !a.OccurredAt.IsZero()), Confidentiality: c.Confidentiality,
 		// The clock of admission starts when we learn of the matter: it cannot be admitted before.

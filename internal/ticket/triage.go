@@ -76,6 +76,7 @@ func triage(s State, a *rule.Asked, c *pb.TriageTicketRequest) ([]proto.Message,
 		return nil, rule.Bad("fallback", rule.LeadComplainedOf, "unit %q, or one above it, is complained of", c.Fallback)
 	}
 	e.Holder = above(a.Registry, e.Holder, c.ComplainedOf)
+	e.HolderPath = a.Registry.UnitPath(e.Holder)
 	d := due{asked: a, grade: Column(grade)}
 	e.DispatchBy = d.by(calendar.Dispatch, s.AcceptedAt)
 	e.Provisional = d.provisional
@@ -185,6 +186,7 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 		if e.Holder = above(a.Registry, holder, cmp.Or(c.ComplainedOf, s.ComplainedOf)); e.Holder == s.Holder {
 			e.Holder = ""
 		}
+		e.HolderPath = a.Registry.UnitPath(e.Holder)
 	}
 	if c.Confidentiality != s.Confidentiality {
 		e.Confidentiality = c.Confidentiality
