@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -24,6 +25,9 @@ const (
 	FullTickets  = 1_000_000
 	QuickTickets = 50_000
 )
+
+// memory is what a node has, in bytes, times four: here two of them, their callers and what is measured share a process.
+const memory = 1 << 30
 
 // Options say what to measure. The zero value measures everything at a million tickets, and says so nowhere.
 type Options struct {
@@ -88,6 +92,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		o.Progress = io.Discard
 	}
 	app.Tune() // as a node is, so that limits and what is measured against them have the same
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memory)
+	}
 	began := time.Now()
 	dir, err := os.MkdirTemp(o.Dir, "bench-")
 	if err != nil {
