@@ -28,6 +28,18 @@ type auditService struct {
 	service
 	verify func(ctx context.Context, historyOnly bool, tell func(*pb.VerifyHistoryResponse) error) error
 	backup func(ctx context.Context, to io.Writer) error
+	// Each takes a place while it runs: they read all there is, and a backup takes the room of a second history.
+	verifying, backingUp chan bool
+}
+
+// take takes a place; free gives it back. It refuses when none is free.
+func take(places chan bool, what string) (free func(), err error) {
+	select {
+	case places <- true:
+		return func() { <-places }, nil
+	default:
+		return nil, &rule.Refusal{Reason: Busy, Message: what + " is under way on this server already: try again when it has ended"}
+	}
 }
 
 // StreamHistory gives the history, or a part of it, in the order of recording.
@@ -216,6 +228,11 @@ func (s auditService) VerifyHistory(r *pb.VerifyHistoryRequest, stream grpc.Serv
 	if s.verify == nil {
 		return &rule.Refusal{Reason: UnknownMethod, Message: "this server does not verify"}
 	}
+	free, err := take(s.verifying, "a verification")
+	if err != nil {
+		return err
+	}
+	defer free()
 	return s.verify(stream.Context(), r.HistoryOnly, stream.Send)
 }
 
@@ -236,6 +253,11 @@ func (s auditService) Backup(_ *pb.BackupRequest, stream grpc.ServerStreamingSer
 	if s.backup == nil {
 		return &rule.Refusal{Reason: UnknownMethod, Message: "this server makes no backups"}
 	}
+	free, err := take(s.backingUp, "a backup")
+	if err != nil {
+		return err
+	}
+	defer free()
 	return s.backup(stream.Context(), chunks{stream})
 }
 

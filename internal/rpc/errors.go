@@ -38,6 +38,7 @@ const (
 	OutcomeUnknown      rule.Reason = "OUTCOME_UNKNOWN"
 	ViewBehind          rule.Reason = "VIEW_BEHIND"
 	ServerStopping      rule.Reason = "SERVER_STOPPING"
+	Busy                rule.Reason = "BUSY"
 	DeadlineExceeded    rule.Reason = "DEADLINE_EXCEEDED"
 	Cancelled           rule.Reason = "CANCELLED"
 	TransportFault      rule.Reason = "TRANSPORT_FAULT"
@@ -109,6 +110,7 @@ var texts = map[rule.Reason]text{
 	OutcomeUnknown:      {codes.Unavailable, "服务暂不可用，结果未知，请用同一请求编号重试", "The service is unavailable for the moment and the outcome is unknown: send the same request id again"},
 	ViewBehind:          {codes.Unavailable, "查询视图尚未跟上，请稍后重试", "The view has not come that far: try again"},
 	ServerStopping:      {codes.Unavailable, "服务即将停止，请重新连接", "The server is about to stop: call again"},
+	Busy:                {codes.ResourceExhausted, "同类任务正在进行，请稍后重试", "One of these is under way already: try again later"},
 	DeadlineExceeded:    {codes.DeadlineExceeded, "超时，结果未知，请用同一请求编号重试", "Time is up and the outcome is unknown: send the same request id again"},
 	Cancelled:           {codes.Canceled, "调用已取消", "The call was cancelled"},
 	TransportFault:      {codes.Unknown, "通信错误", "The call broke"},
@@ -117,6 +119,9 @@ var texts = map[rule.Reason]text{
 
 // retryAfter is how long a caller should wait before it tries again what may pass.
 const retryAfter = 500 * time.Millisecond
+
+// retryBusy is the same for what takes minutes.
+const retryBusy = 30 * time.Second
 
 // statusOf is the one mapping of errors to what a caller gets. Every status has an ErrorInfo. A fault is logged, once and whole;
 // what a rule refused is not.
@@ -175,6 +180,10 @@ func refused(ctx context.Context, r *rule.Refusal) *status.Status {
 		}}})
 	}
 	switch code {
+	case codes.ResourceExhausted:
+		if r.Reason == Busy {
+			details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(retryBusy)})
+		}
 	case codes.FailedPrecondition:
 		details = append(details, &errdetails.PreconditionFailure{Violations: []*errdetails.PreconditionFailure_Violation{{
 			Type: string(r.Reason), Subject: r.DecidedBy, Description: r.Message,

@@ -122,7 +122,9 @@ func (c Config) register(to grpc.ServiceRegistrar, i *interceptor) {
 	pb.RegisterWhistleServiceServer(to, whistleService{service: s})
 	pb.RegisterImportServiceServer(to, importService{service: s})
 	pb.RegisterRegistryServiceServer(to, registryService{service: s})
-	pb.RegisterAuditServiceServer(to, auditService{service: s, verify: c.Verify, backup: c.Backup})
+	pb.RegisterAuditServiceServer(to, auditService{
+		service: s, verify: c.Verify, backup: c.Backup, verifying: make(chan bool, 1), backingUp: make(chan bool, 1),
+	})
 	if c.Views != nil && c.Projector != nil {
 		pb.RegisterViewServiceServer(to, viewService{service: s, reader: c.Views, projector: c.Projector, stopping: c.Stopping})
 	}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -608,4 +609,64 @@ func certificates(t *testing.T) (server, client *tls.Config) {
 	}
 	return &tls.Config{Certificates: pair("server"), ClientCAs: pool, ClientAuth: tls.VerifyClientCertIfGiven},
 		&tls.Config{Certificates: pair("hotline"), RootCAs: pool}
+}
+
+func TestOneBackupAndOneVerificationAtATime(t *testing.T) {
+	t.Parallel()
+	city := dispatchtest.Open(t)
+	begun, end := make(chan bool), make(chan bool)
+	c := Config{
+		DevActor: true, Dispatcher: city.Dispatcher,
+		Backup: func(context.Context, io.Writer) error { begun <- true; <-end; return nil },
+		Verify: func(_ context.Context, _ bool, tell func(*pb.VerifyHistoryResponse) error) error {
+			begun <- true
+			<-end
+			return tell(&pb.VerifyHistoryResponse{Done: true})
+		},
+	}
+	audit := pb.NewAuditServiceClient(serve(t, c, c.register))
+	auditor := acting(t.Context(), dispatchtest.CityCentre, "AUDITOR")
+	calls := map[string]func() error{
+		"backup": func() error {
+			stream, err := audit.Backup(auditor, &pb.BackupRequest{})
+			if err != nil {
+				return err
+			}
+			_, err = stream.Recv()
+			return err
+		},
+		"verification": func() error {
+			stream, err := audit.VerifyHistory(auditor, &pb.VerifyHistoryRequest{})
+			if err != nil {
+				return err
+			}
+			for err == nil {
+				_, err = stream.Recv()
+			}
+			return err
+		},
+	}
+	ended := make(chan error, len(calls))
+	for _, call := range calls { // one of each: they are not in each other's way
+		go func() { ended <- call() }()
+		<-begun
+	}
+	for name, call := range calls {
+		info, all := details(t, call(), codes.ResourceExhausted)
+		retry := slices.ContainsFunc(all, func(d any) bool { _, ok := d.(*errdetails.RetryInfo); return ok })
+		if info.Reason != "BUSY" || !retry {
+			t.Errorf("a second %s: %v; want BUSY and when to try again", name, all)
+		}
+	}
+	close(end)
+	for range calls {
+		if err := <-ended; !errors.Is(err, io.EOF) {
+			t.Errorf("the first: %v; want its end", err)
+		}
+	}
+	go func() { ended <- calls["backup"]() }()
+	<-begun
+	if err := <-ended; !errors.Is(err, io.EOF) {
+		t.Errorf("one after the other: %v", err)
+	}
 }
