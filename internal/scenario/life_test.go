@@ -300,7 +300,7 @@ func aside(name string) []step {
 		{"supervisor", &pb.WaiveRequirementRequest{Name: name, What: pb.Requirement_REQUIREMENT_CONTACT, Particulars: p}},
 		{"urban clerk", &pb.RecordProgressRequest{Name: name, Particulars: p}},
 		{"street clerk", &pb.RecordContactRequest{Name: name, Channel: "visit"}},
-		{"agent", &pb.AnswerTicketDirectlyRequest{Name: name, Particulars: p}},
+		{"agent", &pb.AnswerTicketDirectlyRequest{Name: name, KnowledgeRef: "KB-1", Particulars: p}},
 		{"agent", &pb.DeclineTicketRequest{Name: name, Reason: pb.DeclineReason_DECLINE_REASON_UNLAWFUL, Particulars: p}},
 		{"duty", &pb.DeclineTicketRequest{Name: name, Confirmation: pb.Confirmation_CONFIRMATION_CONFIRM}},
 		{"duty", &pb.VoidTicketRequest{Name: name, Particulars: p}},

@@ -38,7 +38,7 @@ func TestATicketIsSeenAsItWasAndAsItWasKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed, err := c.AnswerTicketDirectly(ctx, &pb.AnswerTicketDirectlyRequest{Name: reported.Name, RequestId: "answer", OccurredAt: ago(2), Particulars: &pb.Particulars{Reply: "已答复"}})
+	closed, err := c.AnswerTicketDirectly(ctx, &pb.AnswerTicketDirectlyRequest{Name: reported.Name, RequestId: "answer", OccurredAt: ago(2), KnowledgeRef: "KB-1", Particulars: &pb.Particulars{Reply: "已答复"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func TestAfterAnErasureNothingOfThePersonIsLeftAndNoFigureChanges(t *testing.T) 
 		a, err := c.ReportTicket(ctx, r)
 		if err == nil && n%2 == 0 {
 			if a, err = c.AcceptTicket(ctx, &pb.AcceptTicketRequest{Name: a.Name, RequestId: r.RequestId + "/accept"}); err == nil && n%4 == 0 {
-				_, err = c.AnswerTicketDirectly(ctx, &pb.AnswerTicketDirectlyRequest{Name: a.Name, RequestId: r.RequestId + "/answer", Particulars: &pb.Particulars{Reply: "已答复"}})
+				_, err = c.AnswerTicketDirectly(ctx, &pb.AnswerTicketDirectlyRequest{Name: a.Name, RequestId: r.RequestId + "/answer", KnowledgeRef: "KB-1", Particulars: &pb.Particulars{Reply: "已答复"}})
 			}
 		}
 		if err != nil {
@@ -53,7 +53,7 @@ func TestAfterAnErasureNothingOfThePersonIsLeftAndNoFigureChanges(t *testing.T) 
 	if _, err := c.SubmitResult(ctx, &pb.SubmitResultRequest{Name: reported.Name, RequestId: "hers/too-early", Result: pb.ResultCode_RESULT_CODE_RESOLVED, Particulars: &pb.Particulars{Reply: traces[9]}}); err == nil {
 		t.Fatal("a result was submitted before the dispatch")
 	}
-	if _, err := c.AnswerTicketDirectly(ctx, &pb.AnswerTicketDirectlyRequest{Name: reported.Name, RequestId: "hers/answer", Particulars: &pb.Particulars{Reply: traces[9]}}); err != nil {
+	if _, err := c.AnswerTicketDirectly(ctx, &pb.AnswerTicketDirectlyRequest{Name: reported.Name, RequestId: "hers/answer", KnowledgeRef: "KB-1", Particulars: &pb.Particulars{Reply: traces[9]}}); err != nil {
 		t.Fatal(err)
 	}
 	seen, err := c.RevealIdentity(ctx, &pb.RevealIdentityRequest{Name: reported.Name, RequestId: "hers/reveal", Purpose: pb.RevealPurpose_REVEAL_PURPOSE_CONTACT})

@@ -45,7 +45,7 @@ func smallHistory(t *testing.T) (file []byte, events []eventstore.Recorded) {
 			}
 		}
 		if n%4 == 0 {
-			if _, err := c.AnswerTicketDirectly(ctx, &pb.AnswerTicketDirectlyRequest{Name: a.Name, RequestId: fmt.Sprintf("answer-%d", n), Particulars: &pb.Particulars{Reply: "已答复"}}); err != nil {
+			if _, err := c.AnswerTicketDirectly(ctx, &pb.AnswerTicketDirectlyRequest{Name: a.Name, RequestId: fmt.Sprintf("answer-%d", n), KnowledgeRef: "KB-1", Particulars: &pb.Particulars{Reply: "已答复"}}); err != nil {
 				t.Fatal(err)
 			}
 			// Refused, and noted.

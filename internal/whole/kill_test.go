@@ -142,7 +142,7 @@ func (b *books) load(ctx context.Context, p *place, who string, done <-chan stru
 		if n%4 == 1 {
 			continue
 		}
-		answer := &pb.AnswerTicketDirectlyRequest{Name: a.Name, RequestId: id + "/answer", Particulars: &pb.Particulars{Reply: "已答复"}}
+		answer := &pb.AnswerTicketDirectlyRequest{Name: a.Name, RequestId: id + "/answer", KnowledgeRef: "KB-1", Particulars: &pb.Particulars{Reply: "已答复"}}
 		if _, err = b.until(ctx, p, command{answer.RequestId, func(ctx context.Context, c client) (*pb.TicketAnswer, error) {
 			return c.AnswerTicketDirectly(ctx, answer)
 		}}); err != nil {
