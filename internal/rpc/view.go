@@ -231,15 +231,16 @@ func (s viewService) mayLook(ctx context.Context, name string) (bool, error) {
 	return err == nil, err
 }
 
-// scope is whose tickets and whistles the caller's lists hold: an auditor's all; else those of the caller's unit and the units below
-// it, and, of a unit that governs an area, those that lie there.
+// scope is whose tickets and whistles the caller's lists hold: an auditor's all; else those of the caller's unit, the units above and
+// those below it; and, of a unit that governs an area, the whistles that lie there.
 func (s viewService) scope(ctx context.Context) view.Scope {
 	actor, _ := ActorFrom(ctx)
 	if slices.Contains(actor.Roles, pb.Role_ROLE_AUDITOR) {
 		return view.Scope{All: true}
 	}
-	scope := view.Scope{Units: []string{actor.Unit}}
-	unit, ok := s.dispatcher.Registry().Unit(actor.Unit, s.dispatcher.Now())
+	registry := s.dispatcher.Registry()
+	scope := view.Scope{Path: registry.UnitPath(actor.Unit), Units: []string{actor.Unit}}
+	unit, ok := registry.Unit(actor.Unit, s.dispatcher.Now())
 	if ok && (unit.Kind == pb.UnitKind_UNIT_KIND_AREA || unit.Kind == pb.UnitKind_UNIT_KIND_COMMAND_CENTRE) {
 		scope.Areas = []string{unit.Area}
 	}

@@ -150,23 +150,36 @@ func BenchmarkCity(b *testing.B) {
 	})
 	all := view.Scope{All: true}
 	for what, q := range map[string]view.TicketQuery{
-		"inbox of a unit":            {Scope: all, Filter: `holder = "dep7" AND open`},
-		"inbox of a unit by scope":   {Scope: view.Scope{Units: []string{"dep7"}}, Filter: `open`},
-		"open of the city":           {Scope: all, Filter: `area = "3202" AND open`},
-		"open of a street":           {Scope: all, Filter: `area = "320200001" AND open`},
-		"open of a community":        {Scope: view.Scope{Areas: []string{"320200001001"}}, Filter: `open`},
-		"all of a street":            {Scope: all, Filter: `area = "320200001"`},
-		"open, by close_by":          {Scope: all, Filter: `open`, OrderBy: "close_by"},
-		"all, latest first":          {Scope: all, OrderBy: "reported_at desc"},
-		"all, by next_by":            {Scope: all},
-		"handling in a street, a no": {Scope: all, Filter: `state = HANDLING AND area = "320200002" AND open`},
-		"overdue in a street":        {Scope: all, Filter: `close_by < "2026-03-20T00:00:00Z" AND open AND area = "320200002"`},
+		"inbox of a unit":               {Scope: all, Filter: `holder = "dep7" AND open`},
+		"inbox of a unit by scope":      {Scope: view.Scope{Path: []string{"root", "dep", "dep7"}}, Filter: `open`},
+		"all of a unit by scope":        {Scope: view.Scope{Path: []string{"root", "dep", "dep7"}}},
+		"inbox below a lead":            {Scope: view.Scope{Path: []string{"root", "dep", "dep7", "team"}}, Filter: `open`},
+		"open of a department":          {Scope: view.Scope{Path: []string{"root", "dep"}}, Filter: `open`},
+		"to be dispatched, of a street": {Scope: view.Scope{Path: []string{"3202", "320201", "320200001"}}, Filter: `open`},
+		"open of the city":              {Scope: all, Filter: `area = "3202" AND open`},
+		"open of a street":              {Scope: all, Filter: `area = "320200001" AND open`},
+		"open of a community":           {Scope: all, Filter: `area = "320200001001" AND open`},
+		"all of a street":               {Scope: all, Filter: `area = "320200001"`},
+		"open, by close_by":             {Scope: all, Filter: `open`, OrderBy: "close_by"},
+		"all, latest first":             {Scope: all, OrderBy: "reported_at desc"},
+		"all, by next_by":               {Scope: all},
+		"handling in a street, a no":    {Scope: all, Filter: `state = HANDLING AND area = "320200002" AND open`},
+		"overdue in a street":           {Scope: all, Filter: `close_by < "2026-03-20T00:00:00Z" AND open AND area = "320200002"`},
 	} {
 		measure(what, 50, func() error {
 			_, _, _, err := r.ListTickets(ctx, q)
 			return err
 		})
 	}
+}
+
+// codes are those of the units that govern the areas, which have the areas' codes.
+func codes(path []*pb.AreaNode) []string {
+	list := make([]string, len(path))
+	for i, n := range path {
+		list[i] = n.Code
+	}
+	return list
 }
 
 // fill records lives of ten events, at their own times, so that those of many tickets are mixed.
@@ -220,10 +233,11 @@ func fill(b *testing.B, store *sqlite.Store, tickets int) {
 		stages[i]++
 		switch stages[i] {
 		case 1:
-			list = []happened{{t, &pb.TicketReported{No: fmt.Sprintf("2026%08d", i), Source: "12345", SourceRef: fmt.Sprint(i), Channel: pb.Channel(1 + i%6), Path: p.path, AcceptBy: closeBy}},
-				{t.Add(time.Minute), &pb.TicketAccepted{Path: p.path, DispatchBy: closeBy}}}
+			list = []happened{{t, &pb.TicketReported{No: fmt.Sprintf("2026%08d", i), Source: "12345", SourceRef: fmt.Sprint(i), Channel: pb.Channel(1 + i%6), Path: p.path, AcceptBy: closeBy, Holder: p.path[2].Code, HolderPath: codes(p.path[:3])}},
+				{t.Add(time.Minute), &pb.TicketAccepted{Path: p.path, DispatchBy: closeBy, Holder: p.path[2].Code, HolderPath: codes(p.path[:3])}}}
 		case 2:
-			list = []happened{{t, &pb.TicketTriaged{Category: fmt.Sprintf("%04d", 101+rnd.IntN(42)), Grade: pb.Grade_GRADE_G2, Path: p.path, Lead: p.unit}},
+			list = []happened{{t, &pb.TicketTriaged{Category: fmt.Sprintf("%04d", 101+rnd.IntN(42)), Grade: pb.Grade_GRADE_G2, Path: p.path, Lead: p.unit,
+				Holder: p.path[2].Code, HolderPath: codes(p.path[:3])}},
 				{t.Add(time.Second), &pb.TicketDispatched{Lead: p.unit, LeadPath: []string{"root", "dep", p.unit}, Round: 1, Hop: 1, SignBy: closeBy, HandleBy: closeBy, CloseBy: closeBy}},
 				{t.Add(time.Minute), &pb.TicketSigned{}}, {t.Add(time.Hour), &pb.PetitionerContacted{}}}
 		default:

@@ -61,7 +61,8 @@ func TestPagesOfAListAreTheWholeListInOrder(t *testing.T) {
 		`area = d1`:                       func(r *pb.TicketRow) bool { return in(r, "d1") },
 		`-area = d1`:                      func(r *pb.TicketRow) bool { return !in(r, "d1") },
 		`area != d1`:                      func(r *pb.TicketRow) bool { return !in(r, "d1") },
-		`holder = u1 open`:                func(r *pb.TicketRow) bool { return r.Lead == "u1" && isOpen(r) },
+		`holder = u1 open`:                func(r *pb.TicketRow) bool { return r.Holder == "u1" && isOpen(r) },
+		`holder = m1`:                     func(r *pb.TicketRow) bool { return r.Holder == "m1" },
 		`state = CLOSED`:                  func(r *pb.TicketRow) bool { return r.State == pb.TicketState_TICKET_STATE_CLOSED },
 		`state = TICKET_STATE_DISPATCHED`: func(r *pb.TicketRow) bool { return r.State == pb.TicketState_TICKET_STATE_DISPATCHED },
 		`lead = u1 OR lead = u2 AND area = d2`: func(r *pb.TicketRow) bool {
@@ -110,26 +111,56 @@ func TestPagesOfAListAreTheWholeListInOrder(t *testing.T) {
 
 func TestOnlyWhatIsInScopeIsListed(t *testing.T) {
 	t.Parallel()
+	const confidential = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
 	h := newHistory(t)
-	h.due(2, 0, 0, day0, day0.AddDate(0, 0, 5), "c", "a")
-	h.due(1, 0, 0, day0, day0.AddDate(0, 0, 5), "c", "b")
-	h.record("ticket-secret",
-		happened{day0, &pb.TicketReported{No: "secret", Path: path("c", "a"), Confidentiality: pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL}},
-		happened{day0, &pb.TicketAccepted{}},
-		happened{day0, &pb.TicketDispatched{Lead: "d2", LeadPath: []string{"root", "d2"}, Co: []string{"d3"}}})
+	street := []string{"root", "district", "street"}
+	reported := func(no string, c pb.Confidentiality) happened {
+		return happened{day0, &pb.TicketReported{No: no, Path: path("c", "a"), Holder: "street", HolderPath: street, Confidentiality: c}}
+	}
+	dispatched := happened{day0, &pb.TicketDispatched{Lead: "lead", LeadPath: []string{"root", "bureau", "lead"}, Co: []string{"co"}}}
+	h.record("ticket-open", reported("open", 0), dispatched)
+	h.record("ticket-secret", reported("secret", confidential), dispatched)
+	h.record("ticket-new", reported("new", 0))
+	h.record("ticket-tip", reported("tip", confidential))
+	h.record("ticket-triaged", reported("triaged", 0),
+		happened{day0, &pb.TicketAccepted{Path: path("c", "a"), Holder: "street", HolderPath: street}},
+		happened{day0, &pb.TicketTriaged{Lead: "lead", Co: []string{"co"}, Holder: "street", HolderPath: street}},
+		happened{day0, &pb.TriageCorrected{Confidentiality: confidential, Holder: "district", HolderPath: street[:2]}})
+	h.record("ticket-nobody", happened{day0, &pb.TicketReported{No: "nobody", Path: path("c")}})
+	h.record("ticket-record", happened{day0, &pb.RecordImported{No: "record", Path: path("c", "a"), Agency: "lead"}})
+	h.record("ticket-again", reported("again", 0), dispatched, happened{day0, &pb.TicketClosed{}}, happened{day0, &pb.TicketReopened{Round: 2, Lead: "lead"}})
+	h.record("ticket-moved", reported("moved", 0), dispatched,
+		happened{day0, &pb.TicketDispatched{Lead: "other", LeadPath: []string{"root", "other"}}})
 	r := h.reader()
+	all := []string{"again", "moved", "new", "nobody", "open", "record", "secret", "tip", "triaged"}
 	for _, c := range []struct {
 		scope view.Scope
-		want  int
+		want  []string
 	}{
-		{view.Scope{}, 0}, {everyone, 4}, {view.Scope{Areas: []string{"a"}}, 2}, {view.Scope{Areas: []string{"c"}}, 3},
-		{view.Scope{Units: []string{"root"}}, 4}, {view.Scope{Units: []string{"d2"}}, 1}, {view.Scope{Units: []string{"d3"}}, 1},
-		{view.Scope{Units: []string{"d2"}, Areas: []string{"b"}}, 2},
+		{view.Scope{}, nil}, {everyone, all}, {view.Scope{Path: []string{"root"}}, all}, {view.Scope{Areas: []string{"a", "c"}}, nil},
+		{view.Scope{Path: []string{"root", "bureau"}}, []string{"again", "open", "secret"}},
+		{view.Scope{Path: []string{"root", "bureau", "lead"}}, []string{"again", "open", "secret"}},
+		{view.Scope{Path: []string{"root", "bureau", "lead", "team"}}, []string{"again", "open", "secret"}},
+		{view.Scope{Path: []string{"root", "bureau", "co"}}, []string{"again", "open"}},
+		{view.Scope{Path: []string{"root", "co", "team"}}, []string{"again", "open"}},
+		{view.Scope{Path: []string{"root", "other"}}, []string{"moved"}},
+		{view.Scope{Path: street}, []string{"new", "tip"}},
+		{view.Scope{Path: street[:2]}, []string{"new", "tip", "triaged"}},
+		{view.Scope{Path: append(street, "community")}, nil},
 	} {
 		for _, filter := range []string{"", "open", "area = c", "area = c AND open", "next_by:* OR open"} {
-			if got := list(t, r, view.TicketQuery{Scope: c.scope, Filter: filter, PageSize: 1}); len(got) != c.want {
-				t.Errorf("%+v, %q: got %d tickets, want %d", c.scope, filter, len(got), c.want)
+			var got []string
+			for _, row := range list(t, r, view.TicketQuery{Scope: c.scope, Filter: filter, PageSize: 1}) {
+				got = append(got, row.No)
 			}
+			if slices.Sort(got); !slices.Equal(got, c.want) {
+				t.Errorf("%+v, %q: got %v, want %v", c.scope, filter, got, c.want)
+			}
+		}
+	}
+	for filter, want := range map[string]int{`holder = street`: 2, `holder = lead`: 3, `holder = district`: 1, `holder = ""`: 2, `lead = lead`: 4, `holder:*`: 7} {
+		if got := list(t, r, view.TicketQuery{Scope: everyone, Filter: filter}); len(got) != want {
+			t.Errorf("%s: got %d tickets, want %d", filter, len(got), want)
 		}
 	}
 }

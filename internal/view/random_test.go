@@ -61,7 +61,8 @@ func lives(h *history, r *rand.Rand, tickets int) []*life {
 				add(next(), &pb.ImportedRecordClosed{})
 			}
 		} else {
-			add(t, &pb.TicketReported{No: l.stream, Source: "12345", SourceRef: l.stream, Channel: pb.Channel(1 + r.IntN(3)), Path: path(place...), Category: "0801", AcceptBy: later()})
+			add(t, &pb.TicketReported{No: l.stream, Source: "12345", SourceRef: l.stream, Channel: pb.Channel(1 + r.IntN(3)), Path: path(place...), Category: "0801", AcceptBy: later(),
+				Holder: place[len(place)-1], HolderPath: place})
 			native(r, add, next, later, place, places)
 		}
 		queue[l] = list
@@ -94,7 +95,7 @@ func native(r *rand.Rand, add func(time.Time, proto.Message), next func() time.T
 		add(next(), &pb.TicketVoided{})
 		return
 	}
-	add(next(), &pb.TicketAccepted{Path: path(place...), DispatchBy: later()})
+	add(next(), &pb.TicketAccepted{Path: path(place...), DispatchBy: later(), Holder: place[len(place)-1], HolderPath: place})
 	switch r.IntN(10) {
 	case 0:
 		add(next(), &pb.TicketAnsweredDirectly{})
@@ -105,13 +106,15 @@ func native(r *rand.Rand, add func(time.Time, proto.Message), next func() time.T
 	}
 	triaged := &pb.TicketTriaged{Category: []string{"0801", "0101"}[r.IntN(2)], Grade: pb.Grade_GRADE_G2}
 	if r.IntN(3) == 0 {
-		triaged.Path = path(places[r.IntN(len(places))]...)
+		place = places[r.IntN(len(places))]
+		triaged.Path = path(place...)
 	}
+	triaged.Holder, triaged.HolderPath = place[0], place[:1]
 	add(next(), triaged)
 	close := later()
 	for hop := range 1 + r.IntN(2) {
 		lead := []string{"u1", "u2"}[r.IntN(2)]
-		add(next(), &pb.TicketDispatched{Lead: lead, LeadPath: []string{"root", lead}, Round: 1, Hop: uint32(hop + 1), SignBy: later(), HandleBy: later(), CloseBy: close})
+		add(next(), &pb.TicketDispatched{Lead: lead, LeadPath: []string{"root", lead}, Co: []string{"u3", "u4"}[:hop], Round: 1, Hop: uint32(hop + 1), SignBy: later(), HandleBy: later(), CloseBy: close})
 	}
 	for range r.IntN(4) {
 		if r.IntN(5) == 0 {

@@ -27,8 +27,8 @@ func Tickets() projector.View {
 	return projector.View{
 		Name: TicketsView,
 		Schema: []string{
-			// Paths through the area tree (kind 0: level, code and name of each step) and through the unit tree (kind 1: the lead's path
-			// and the co-handlers), each once.
+			// Paths through the area tree (kind 0: level, code and name of each step) and through the unit tree (kind 1: down to the
+			// holder, with '' where it is not known or nobody holds the ticket), and co-handlers (kind 2), each once.
 			`CREATE TABLE tickets_path_1 (
 	id   BIGINT PRIMARY KEY,
 	kind BIGINT NOT NULL,
@@ -41,7 +41,7 @@ func Tickets() projector.View {
 	path BIGINT NOT NULL,
 	PRIMARY KEY (kind, code, path)
 ) WITHOUT ROWID`,
-			// ticket is the position of the first event. A limit that does not run is 9223372036854775807, so that it comes last.
+			// ticket is the position of the first event; units the path of the holder; co 0 where nobody helps. A limit that does not run is 9223372036854775807, so that it comes last.
 			`CREATE TABLE tickets_1 (
 	ticket       INTEGER PRIMARY KEY,
 	id           TEXT NOT NULL UNIQUE,
@@ -55,8 +55,10 @@ func Tickets() projector.View {
 	confidential BIGINT NOT NULL,
 	area         TEXT NOT NULL,
 	path         BIGINT NOT NULL,
-	lead         TEXT NOT NULL,
+	holder       TEXT NOT NULL,
 	units        BIGINT NOT NULL,
+	lead         TEXT NOT NULL,
+	co           BIGINT NOT NULL,
 	round        BIGINT NOT NULL,
 	next_by      BIGINT NOT NULL,
 	handle_by    BIGINT NOT NULL,
@@ -73,9 +75,11 @@ func Tickets() projector.View {
 			`CREATE INDEX tickets_1_reported ON tickets_1 (closed, reported_at, ticket)`,
 			`CREATE INDEX tickets_1_handle ON tickets_1 (closed, handle_by, ticket)`,
 			`CREATE INDEX tickets_1_close ON tickets_1 (closed, close_by, ticket)`,
+			`CREATE INDEX tickets_1_holder ON tickets_1 (holder, closed, next_by, ticket)`,
 			`CREATE INDEX tickets_1_lead ON tickets_1 (lead, closed, next_by, ticket)`,
 			`CREATE INDEX tickets_1_path ON tickets_1 (path, closed)`,
 			`CREATE INDEX tickets_1_units ON tickets_1 (units, closed)`,
+			`CREATE INDEX tickets_1_co ON tickets_1 (co, closed) WHERE co > 0`,
 			`CREATE INDEX tickets_1_no ON tickets_1 (no)`,
 			`CREATE INDEX tickets_1_source ON tickets_1 (source_ref)`,
 		},
@@ -98,8 +102,10 @@ type ticketRow struct {
 	confidential             bool
 	area                     string
 	path                     int64
-	lead                     string
+	holder                   string
 	units                    int64
+	lead                     string
+	co                       int64
 	round                    uint32
 	next, handleBy, closeBy  int64
 	reported, accepted, done int64
@@ -157,22 +163,22 @@ func (f *ticketFolding) Write(tx *viewdb.Tx, keep int) error {
 	return nil
 }
 
-const ticketColumns = "ticket, id, no, state, channel, kind, category, grade, confidential, area, path, lead, units, round, " +
+const ticketColumns = "ticket, id, no, state, channel, kind, category, grade, confidential, area, path, holder, units, lead, co, round, " +
 	"next_by, handle_by, close_by, reported_at, accepted_at, closed_at, source, source_ref"
 
 func readTicket(row viewdb.Row) *ticketRow {
 	r := &ticketRow{
 		ticket: row.Int64(0), id: row.Text(1), no: row.Text(2), state: pb.TicketState(row.Int64(3)), channel: pb.Channel(row.Int64(4)),
 		kind: pb.MatterKind(row.Int64(5)), category: row.Text(6), grade: pb.Grade(row.Int64(7)), confidential: row.Bool(8),
-		area: row.Text(9), path: row.Int64(10), lead: row.Text(11), units: row.Int64(12), round: uint32(row.Int64(13)),
-		next: row.Int64(14), handleBy: row.Int64(15), closeBy: row.Int64(16), reported: row.Int64(17), accepted: never, done: never,
-		source: row.Text(20), sourceRef: row.Text(21),
+		area: row.Text(9), path: row.Int64(10), holder: row.Text(11), units: row.Int64(12), lead: row.Text(13), co: row.Int64(14),
+		round: uint32(row.Int64(15)), next: row.Int64(16), handleBy: row.Int64(17), closeBy: row.Int64(18), reported: row.Int64(19),
+		accepted: never, done: never, source: row.Text(22), sourceRef: row.Text(23),
 	}
-	if !row.Null(18) {
-		r.accepted = row.Int64(18)
+	if !row.Null(20) {
+		r.accepted = row.Int64(20)
 	}
-	if !row.Null(19) {
-		r.done = row.Int64(19)
+	if !row.Null(21) {
+		r.done = row.Int64(21)
 	}
 	return r
 }
@@ -209,27 +215,22 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		r.no, r.source, r.sourceRef, r.channel, r.kind, r.category = e.No, e.Source, e.SourceRef, e.Channel, e.Kind, e.Category
 		r.confidential = e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
 		limit(&r.next, micros(e.AcceptBy))
-		return r.lie(e.Path, paths)
+		return r.held(e.Path, e.Holder, e.HolderPath, paths)
 	case *pb.RecordImported:
 		r.no, r.source, r.sourceRef, r.channel, r.category = e.No, e.Source, e.SourceRef, e.Channel, e.Category
 		limit(&r.closeBy, micros(e.DueAt))
 		limit(&r.next, micros(e.DueAt))
-		r.lead = e.Agency
-		if e.Agency != "" {
-			if err := r.under([]string{e.Agency}, paths); err != nil {
-				return err
-			}
-		}
-		return r.lie(e.Path, paths)
+		r.lead = e.Agency // as the record has it: it need be no unit of the registry, and holds nothing
+		return r.held(e.Path, "", nil, paths)
 	case *pb.TicketAccepted:
 		r.accepted, r.next = at, ever
 		limit(&r.next, micros(e.DispatchBy))
-		return r.lie(e.Path, paths)
+		return r.held(e.Path, e.Holder, e.HolderPath, paths)
 	case *pb.TicketTriaged:
 		r.category, r.grade = e.Category, e.Grade
-		r.guard(e.Confidentiality)
+		r.confidential = e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
 		limit(&r.next, micros(e.DispatchBy))
-		return r.lie(e.Path, paths)
+		return r.held(e.Path, e.Holder, e.HolderPath, paths)
 	case *pb.TriageCorrected:
 		if e.Category != "" {
 			r.category = e.Category
@@ -237,11 +238,16 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		if e.Grade != pb.Grade_GRADE_UNSPECIFIED {
 			r.grade = e.Grade
 		}
-		r.guard(e.Confidentiality)
+		if e.Confidentiality != pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED {
+			r.confidential = e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+		}
 		limit(&r.handleBy, micros(e.HandleBy))
 		limit(&r.closeBy, micros(e.CloseBy))
 		if r.state == pb.TicketState_TICKET_STATE_HANDLING {
 			r.next = r.handleBy
+		}
+		if e.Holder != "" {
+			return r.held(e.Path, e.Holder, e.HolderPath, paths)
 		}
 		return r.lie(e.Path, paths)
 	case *pb.TicketDispatched:
@@ -249,19 +255,18 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		limit(&r.next, micros(e.SignBy))
 		limit(&r.handleBy, micros(e.HandleBy))
 		limit(&r.closeBy, micros(e.CloseBy))
-		path := e.LeadPath
-		if len(path) == 0 {
-			path = []string{e.Lead}
+		if err := r.help(e.Co, paths); err != nil {
+			return err
 		}
-		return r.under(append(slices.Clip(path), e.Co...), paths)
+		return r.hold(e.Lead, e.LeadPath, paths)
 	case *pb.TicketReopened:
-		if e.Lead != "" {
-			r.lead = e.Lead
-		}
 		r.round, r.next, r.done = e.Round, ever, never
 		limit(&r.next, micros(e.SignBy))
 		limit(&r.handleBy, micros(e.RedoBy))
 		limit(&r.closeBy, micros(e.CloseBy))
+		if e.Lead != r.holder {
+			return r.hold(e.Lead, nil, paths)
+		}
 	case *pb.TicketSigned, *pb.VerificationFailed:
 		r.next = r.handleBy
 	case *pb.ResultSubmitted:
@@ -284,10 +289,12 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 	return nil
 }
 
-func (r *ticketRow) guard(c pb.Confidentiality) {
-	if c != pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED {
-		r.confidential = c == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+// held notes the ticket's place and who has it there.
+func (r *ticketRow) held(place []*pb.AreaNode, holder string, path []string, paths *paths) error {
+	if err := r.lie(place, paths); err != nil {
+		return err
 	}
+	return r.hold(holder, path, paths)
 }
 
 func (r *ticketRow) lie(path []*pb.AreaNode, paths *paths) error {
@@ -310,14 +317,28 @@ func (r *ticketRow) lie(path []*pb.AreaNode, paths *paths) error {
 	return err
 }
 
-func (r *ticketRow) under(units []string, paths *paths) error {
-	key := append(paths.key[:0], unitPath)
-	for _, u := range units {
-		key = appendText(key, u)
+// hold notes who has the ticket, and the holder's path. Where the path is not known, roots see the ticket as they see what nobody
+// holds.
+func (r *ticketRow) hold(holder string, path []string, paths *paths) error {
+	r.holder = holder
+	switch {
+	case holder == "":
+		path = []string{""}
+	case len(path) == 0:
+		path = []string{"", holder}
 	}
-	paths.key = key
-	id, err := paths.id(unitPath, func() (list, codes []string) { return units, units })
+	id, err := paths.ofUnits(unitPath, path)
 	r.units = id
+	return err
+}
+
+func (r *ticketRow) help(co []string, paths *paths) error {
+	r.co = 0
+	if len(co) == 0 {
+		return nil
+	}
+	id, err := paths.ofUnits(coUnits, co)
+	r.co = id
 	return err
 }
 
@@ -330,15 +351,17 @@ func (r *ticketRow) save(tx *viewdb.Tx) error {
 	}
 	if r.isNew {
 		_, err := tx.Exec(`INSERT INTO tickets_1 (`+ticketColumns+`, closed)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)`,
 			r.ticket, r.id, r.no, int64(r.state), int64(r.channel), int64(r.kind), r.category, int64(r.grade), r.confidential, r.area, r.path,
-			r.lead, r.units, int64(r.round), r.next, r.handleBy, r.closeBy, r.reported, at(r.accepted), at(r.done), r.source, r.sourceRef, r.closed())
+			r.holder, r.units, r.lead, r.co, int64(r.round), r.next, r.handleBy, r.closeBy, r.reported, at(r.accepted), at(r.done), r.source, r.sourceRef,
+			r.closed())
 		return err
 	}
 	// The rest never changes after the first event.
-	_, err := tx.Exec(`UPDATE tickets_1 SET state = $1, closed = $2, category = $3, grade = $4, confidential = $5, area = $6, path = $7, lead = $8,
-		units = $9, round = $10, next_by = $11, handle_by = $12, close_by = $13, accepted_at = $14, closed_at = $15 WHERE ticket = $16`,
-		int64(r.state), r.closed(), r.category, int64(r.grade), r.confidential, r.area, r.path, r.lead, r.units, int64(r.round),
+	_, err := tx.Exec(`UPDATE tickets_1 SET state = $1, closed = $2, category = $3, grade = $4, confidential = $5, area = $6, path = $7, holder = $8,
+		units = $9, lead = $10, co = $11, round = $12, next_by = $13, handle_by = $14, close_by = $15, accepted_at = $16, closed_at = $17
+		WHERE ticket = $18`,
+		int64(r.state), r.closed(), r.category, int64(r.grade), r.confidential, r.area, r.path, r.holder, r.units, r.lead, r.co, int64(r.round),
 		r.next, r.handleBy, r.closeBy, at(r.accepted), at(r.done), r.ticket)
 	return err
 }
@@ -346,6 +369,7 @@ func (r *ticketRow) save(tx *viewdb.Tx) error {
 const (
 	areaPath = 0
 	unitPath = 1
+	coUnits  = 2
 )
 
 // paths numbers paths in the order in which events first mention them.
@@ -397,7 +421,17 @@ func (p *paths) id(kind int64, parts func() (words, codes []string)) (int64, err
 	return p.last, nil
 }
 
-// unquote splits what lie and under made.
+// ofUnits is the number of a path, or another list, of units.
+func (p *paths) ofUnits(kind byte, units []string) (int64, error) {
+	key := append(p.key[:0], kind)
+	for _, u := range units {
+		key = appendText(key, u)
+	}
+	p.key = key
+	return p.id(int64(kind), func() (list, codes []string) { return units, units })
+}
+
+// unquote splits what quoteAll made.
 func unquote(text string) []string {
 	var list []string
 	for text != "" {
@@ -412,16 +446,20 @@ func unquote(text string) []string {
 	return list
 }
 
-// Scope is whose tickets may be seen. The zero Scope sees none.
+// Scope is whose tickets and whistles may be seen. The zero Scope sees none.
 type Scope struct {
 	All bool
-	// Units see what they or units below them lead or help with, confidential tickets included.
+	// Path is a unit's path through the unit tree, root first, itself included. The unit sees tickets that it or a unit below it
+	// holds; those that a unit on the path leads; and those that one helps with, if they are not confidential. A root sees those
+	// that nobody holds. It is the rule of ticket.State.InScope, with the holder's path as it was when the holder got the ticket.
+	Path []string
+	// Units see whistles that they or units below them have part in.
 	Units []string
-	// Areas see what lies in them, if it is not confidential.
+	// Areas see whistles that lie in them.
 	Areas []string
 }
 
-func (s *Scope) text() string { return fmt.Sprintf("%t %q %q", s.All, s.Units, s.Areas) }
+func (s *Scope) text() string { return fmt.Sprintf("%t %q %q %q", s.All, s.Path, s.Units, s.Areas) }
 
 // TicketQuery asks for a page of tickets.
 type TicketQuery struct {
@@ -444,7 +482,7 @@ var ticketFields = declare(map[string]field{
 	"category":    {kind: textField, column: "category"},
 	"grade":       {kind: enumField, column: "grade", values: pb.Grade_value, prefix: "GRADE_"},
 	"area":        {kind: setField, sql: "+" + inPaths},
-	"holder":      {kind: textField, column: "lead"},
+	"holder":      {kind: textField, column: "holder"},
 	"lead":        {kind: textField, column: "lead"},
 	"source":      {kind: textField, column: "source"},
 	"source_ref":  {kind: textField, column: "source_ref"},
@@ -554,28 +592,51 @@ func (r *ticketRow) key(order string) int64 {
 
 // restrict lets through what is in scope.
 func (s *Scope) restrict(c *condition) {
-	if s.All {
-		return
+	switch {
+	case s.All:
+	case len(s.Path) == 0:
+		c.and("1 = 0")
+	default:
+		c.and(fmt.Sprintf("(+units IN (%s) OR +holder <> '' AND (+lead IN (%s) OR +confidential = 0 AND +co IN (%s)))",
+			steps(c, unitPath, s.holders()), names(c, s.Path), steps(c, coUnits, s.Path)))
 	}
-	var either []string
-	if len(s.Units) > 0 {
-		either = append(either, "+units IN ("+s.paths(c, unitPath, s.Units)+")")
-	}
-	if len(s.Areas) > 0 {
-		either = append(either, "confidential = 0 AND +path IN ("+s.paths(c, areaPath, s.Areas)+")")
-	}
-	if len(either) == 0 {
-		either = []string{"1 = 0"}
-	}
-	c.and("(" + strings.Join(either, " OR ") + ")")
 }
 
-func (s *Scope) paths(c *condition, kind int64, codes []string) string {
+// sets are queries that together find what is in scope, and maybe more, each by an index.
+func (s *Scope) sets(c *condition) []string {
+	if len(s.Path) == 0 {
+		return nil
+	}
+	return []string{
+		"SELECT ticket FROM tickets_1 WHERE units IN (" + steps(c, unitPath, s.holders()) + ")",
+		// What the unit itself holds is among the first.
+		"SELECT ticket FROM tickets_1 WHERE lead IN (" + names(c, s.Path) + ") AND +holder NOT IN ('', " + c.arg(s.unit()) + ")",
+		"SELECT ticket FROM tickets_1 WHERE co > 0 AND co IN (" + steps(c, coUnits, s.Path) + ") AND +confidential = 0",
+	}
+}
+
+func (s *Scope) unit() string { return s.Path[len(s.Path)-1] }
+
+// holders are the steps of which one must be on a holder's path for the unit to see all that it holds.
+func (s *Scope) holders() []string {
+	if len(s.Path) == 1 {
+		return []string{s.unit(), ""}
+	}
+	return []string{s.unit()}
+}
+
+// steps finds the paths that have one of the codes on them.
+func steps(c *condition, kind int64, codes []string) string {
+	return fmt.Sprintf("SELECT path FROM tickets_step_1 WHERE kind = %d AND code IN (%s)", kind, names(c, codes))
+}
+
+// names adds arguments and gives their names.
+func names(c *condition, codes []string) string {
 	names := make([]string, len(codes))
 	for i, code := range codes {
 		names[i] = c.arg(code)
 	}
-	return fmt.Sprintf("SELECT path FROM tickets_step_1 WHERE kind = %d AND code IN (%s)", kind, strings.Join(names, ", "))
+	return strings.Join(names, ", ")
 }
 
 // ticketPlan makes the query that finds a page soonest. Engines cannot choose here: they know neither how many tickets an
@@ -605,14 +666,12 @@ func ticketPlan(tx *viewdb.Tx, c *condition, scope Scope, area string, byArea bo
 	var probe condition
 	switch {
 	case byArea:
-		sets = []string{"SELECT ticket FROM tickets_1 WHERE path IN (" + scope.paths(&probe, areaPath, []string{area}) + ")" + openOnly}
+		sets = []string{"SELECT ticket FROM tickets_1 WHERE path IN (" + steps(&probe, areaPath, []string{area}) + ")"}
 	case !scope.All:
-		if len(scope.Units) > 0 {
-			sets = append(sets, "SELECT ticket FROM tickets_1 WHERE units IN ("+scope.paths(&probe, unitPath, scope.Units)+")"+openOnly)
-		}
-		if len(scope.Areas) > 0 {
-			sets = append(sets, "SELECT ticket FROM tickets_1 WHERE path IN ("+scope.paths(&probe, areaPath, scope.Areas)+")"+openOnly)
-		}
+		sets = scope.sets(&probe)
+	}
+	for i := range sets {
+		sets[i] += openOnly
 	}
 	if len(sets) > 0 {
 		var few []int64
@@ -676,7 +735,7 @@ func ticketMessages(tx *viewdb.Tx, list []*ticketRow) ([]*pb.TicketRow, error) {
 		}
 		rows[i] = &pb.TicketRow{
 			Name: "tickets/" + r.id, No: r.no, State: r.state, Stage: ticket.StageOf(r.state), Channel: r.channel, Kind: r.kind,
-			Category: r.category, Grade: r.grade, Area: r.area, Path: path, Holder: r.lead, Lead: r.lead, Round: r.round,
+			Category: r.category, Grade: r.grade, Area: r.area, Path: path, Holder: r.holder, Lead: r.lead, Round: r.round,
 			NextBy: stamp(r.next), HandleBy: stamp(r.handleBy), CloseBy: stamp(r.closeBy), ReportedAt: stamp(r.reported),
 			AcceptedAt: stamp(r.accepted), ClosedAt: stamp(r.done), Source: r.source, SourceRef: r.sourceRef,
 		}
