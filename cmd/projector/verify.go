@@ -7,8 +7,6 @@ import (
 	"io"
 	"strings"
 
-	"google.golang.org/grpc"
-
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/app"
 	"github.com/chuishao/dispatch/internal/eventstore"
@@ -33,11 +31,12 @@ event of each stream. Exits with 1 if anything is wrong.`)
 	if err := place.Check(); err != nil {
 		return err
 	}
-	wrong, events := 0, uint64(0)
+	wrong, events, compared := 0, uint64(0), false
 	var views []string
 	tell := func(m *pb.VerifyHistoryResponse) error {
 		for _, finding := range m.Findings {
 			wrong++
+			compared = compared || finding.View != ""
 			fmt.Fprintln(std.Out, describe(finding))
 		}
 		events = m.Events
@@ -52,6 +51,12 @@ event of each stream. Exits with 1 if anything is wrong.`)
 		return err
 	}
 	if wrong > 0 {
+		if !*historyOnly && !compared && len(views) == 0 {
+			return fmt.Errorf("%d findings in %d events; views were not compared with a rebuild, since the history is damaged", wrong, events)
+		}
+		if len(views) > 0 {
+			fmt.Fprintf(std.Out, "views equal to a rebuild, as far as they have come: %s\n", strings.Join(views, ", "))
+		}
 		return fmt.Errorf("%d findings in %d events", wrong, events)
 	}
 	fmt.Fprintf(std.Out, "verified %d events", events)
@@ -62,25 +67,48 @@ event of each stream. Exits with 1 if anything is wrong.`)
 	return nil
 }
 
-func runVerify(ctx context.Context, place *app.Place, historyOnly bool, tell func(*pb.VerifyHistoryResponse) error, std app.IO) error {
-	return withServer(ctx, place, std, func(conn *grpc.ClientConn) error {
-		stream, err := pb.NewAuditServiceClient(conn).VerifyHistory(ctx, &pb.VerifyHistoryRequest{HistoryOnly: historyOnly})
+func runVerify(ctx context.Context, place *app.Place, historyOnly bool, tell func(*pb.VerifyHistoryResponse) error, std app.IO) (err error) {
+	if place.Data != "" {
+		node, err := place.OpenForVerify(ctx, std)
 		if err != nil {
 			return err
 		}
-		for {
-			m, err := stream.Recv()
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			if err := tell(m); err != nil {
-				return err
-			}
+		return errors.Join(verifyHere(ctx, node, historyOnly, tell, std), node.Close())
+	}
+	conn, err := place.Dial()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	stream, err := pb.NewAuditServiceClient(conn).VerifyHistory(ctx, &pb.VerifyHistoryRequest{HistoryOnly: historyOnly})
+	if err != nil {
+		return err
+	}
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
-	})
+		if err != nil {
+			return err
+		}
+		if err := tell(m); err != nil {
+			return err
+		}
+	}
+}
+
+func verifyHere(ctx context.Context, node *app.Node, historyOnly bool, tell func(*pb.VerifyHistoryResponse) error, std app.IO) error {
+	if !historyOnly {
+		if err := node.CatchUp(ctx); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			// What is wrong is found below; the views are compared as of where they stand.
+			fmt.Fprintf(std.Err, "the views cannot be brought up to date: %v\n", err)
+		}
+	}
+	return node.Verify(ctx, historyOnly, tell)
 }
 
 func describe(f *pb.VerifyFinding) string {

@@ -120,9 +120,16 @@ func (p *Place) Check() error {
 }
 
 // OpenData opens the data directory, which must be there.
-func (p *Place) OpenData(ctx context.Context, io IO) (*Node, error) {
+func (p *Place) OpenData(ctx context.Context, io IO) (*Node, error) { return p.openData(ctx, io, Open) }
+
+// OpenForVerify is OpenData for a node that only verifies.
+func (p *Place) OpenForVerify(ctx context.Context, io IO) (*Node, error) {
+	return p.openData(ctx, io, OpenForVerify)
+}
+
+func (p *Place) openData(ctx context.Context, io IO, open func(context.Context, string, Options) (*Node, error)) (*Node, error) {
 	if _, err := os.Stat(p.Data); err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
-	return Open(ctx, p.Data, Options{MasterKeyFile: p.MasterKey, Log: slog.New(slog.NewTextHandler(io.Err, nil))})
+	return open(ctx, p.Data, Options{MasterKeyFile: p.MasterKey, Log: slog.New(slog.NewTextHandler(io.Err, nil))})
 }

@@ -60,7 +60,21 @@ type Node struct {
 
 // Open opens a data directory, and makes it if it is not there. What is in the way is a clear error, and nothing is damaged. Views that are
 // damaged are thrown away, since they can be built again. The caller closes the node.
-func Open(ctx context.Context, dir string, o Options) (_ *Node, err error) {
+func Open(ctx context.Context, dir string, o Options) (*Node, error) {
+	return open(ctx, dir, o, func(n *Node) (err error) {
+		n.Dispatcher, err = dispatch.New(ctx, n.Store, n.Keys, dispatch.Options{Clock: o.Clock})
+		return err
+	})
+}
+
+// OpenForVerify is Open for a node that only verifies: it has no Dispatcher, so that a history which no dispatcher could start from is opened too, and
+// what is wrong with it can be told.
+func OpenForVerify(ctx context.Context, dir string, o Options) (*Node, error) {
+	return open(ctx, dir, o, func(*Node) error { return nil })
+}
+
+// open opens the files, and calls begin with history and keys open and before the views are looked at.
+func open(ctx context.Context, dir string, o Options, begin func(*Node) error) (_ *Node, err error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -95,7 +109,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Node, err error) {
 		return nil, fmt.Errorf("keys of data subjects: %w", err)
 	}
 	n.closers = append(n.closers, n.Keys.Close)
-	if n.Dispatcher, err = dispatch.New(ctx, n.Store, n.Keys, dispatch.Options{Clock: o.Clock}); err != nil {
+	if err := begin(n); err != nil {
 		return nil, err
 	}
 	if err := n.openViews(ctx, o); err != nil {

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/principal"
 	"github.com/chuishao/dispatch/internal/rpc"
 	"github.com/chuishao/dispatch/internal/verify"
@@ -217,7 +218,7 @@ func (n *Node) probes(health rpc.Health) http.Handler {
 func (n *Node) Verify(ctx context.Context, historyOnly bool, tell func(*pb.VerifyHistoryResponse) error) error {
 	c := verify.Config{Store: n.Store, Integrity: n.Store.CheckIntegrity, Dir: n.Dir}
 	if !historyOnly {
-		c.Views, c.Zone = n.Views, n.Dispatcher.Zone()
+		c.Views, c.Zone = n.Views, calendar.Default().Zone()
 	}
 	return verify.Run(ctx, c, tell)
 }
