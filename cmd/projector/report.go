@@ -67,7 +67,7 @@ what was due, M13 in time, M14 of what was accepted, M15 overdue, M16 carry-over
 		times[name] = timestamppb.New(t)
 	}
 	out := printer{w: std.Out, format: *format}
-	return withServer(ctx, &place, std, func(conn *grpc.ClientConn) error {
+	return withViews(ctx, &place, std, func(conn *grpc.ClientConn) error {
 		views := remote{pb.NewViewServiceClient(conn)}
 		if *metric == "" {
 			rows, err := views.closure(ctx, &pb.ListClosureRequest{Level: *level, Area: *area, AsOf: times["as-of"], WithMedian: true})

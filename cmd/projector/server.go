@@ -10,9 +10,23 @@ import (
 	"github.com/chuishao/dispatch/internal/app"
 )
 
-// withServer connects to the running server, or opens the data directory, brings its views up to date, and serves it to this process alone for as
-// long as do takes.
-func withServer(ctx context.Context, place *app.Place, std app.IO, do func(*grpc.ClientConn) error) (err error) {
+// withServer connects to the running server, or opens the data directory and serves it to this process alone for as long as do takes.
+func withServer(ctx context.Context, place *app.Place, std app.IO, do func(*grpc.ClientConn) error) error {
+	return connect(ctx, place, std, func(*app.Node) error { return nil }, do)
+}
+
+// withViews is withServer with the views of a data directory brought up to date first.
+func withViews(ctx context.Context, place *app.Place, std app.IO, do func(*grpc.ClientConn) error) error {
+	return connect(ctx, place, std, func(node *app.Node) error {
+		err := node.CatchUp(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		return fmt.Errorf("the views cannot be brought up to date; projector verify says what is wrong: %w", err)
+	}, do)
+}
+
+func connect(ctx context.Context, place *app.Place, std app.IO, prepare func(*app.Node) error, do func(*grpc.ClientConn) error) (err error) {
 	if place.Addr != "" {
 		conn, err := place.Dial()
 		if err != nil {
@@ -25,12 +39,8 @@ func withServer(ctx context.Context, place *app.Place, std app.IO, do func(*grpc
 		return err
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
-	if err := node.CatchUp(ctx); err != nil {
-		if ctx.Err() != nil {
-			return err
-		}
-		// verify says what is wrong; a report says how far its views are.
-		fmt.Fprintf(std.Err, "the views cannot be brought up to date: %v\n", err)
+	if err := prepare(node); err != nil {
+		return err
 	}
 	return node.ServeOne(ctx, do)
 }

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chuishao/dispatch/internal/event"
+)
+
+func TestAReportOfViewsThatCannotBeBroughtUpToDateIsNoReport(t *testing.T) {
+	t.Parallel()
+	dir, last := city(t)
+	if code, out, errs := run(t, "report", "closure", "--data", dir, "--level", "city"); code != 0 || errs != "" {
+		t.Fatalf("before the damage: exit code %d\n%s%s", code, out, errs)
+	}
+	// A node starts with it, and no view knows what to do with it in the stream of a ticket.
+	appended(t, dir, "ticket-00000000-0000-4000-8000-000000000000", 0, event.Hash{}, last.Event)
+	code, out, errs := run(t, "report", "closure", "--data", dir, "--level", "city")
+	if code != 1 || out != "" || !strings.Contains(errs, "cannot be brought up to date") {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+	if code, out, errs := run(t, "replay", "--data", dir); code != 0 || !strings.Contains(out, "RegistryVersionPublished") {
+		t.Errorf("replay: exit code %d\n%s%s", code, out, errs)
+	}
+}
