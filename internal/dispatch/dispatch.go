@@ -451,15 +451,17 @@ func particularsOf(command proto.Message) *pb.Particulars {
 	return c.GetParticulars()
 }
 
-// subject is whose key seals: the ticket's subject while its key is there, else the petitioner's, else nobody's in particular.
+// subject is whose key seals: the petitioner's whom the command identifies, so that erasing that person takes it along; else the
+// ticket's subject while its key is there, else nobody's in particular.
 func (d *Dispatcher) subject(ctx context.Context, subject string, p *pb.Petitioner) (privacy.Subject, error) {
-	if subject != "" {
+	person := identity(p)
+	if subject != "" && person == "" {
 		key, err := d.keys.Lookup(ctx, subject)
 		if !errors.Is(err, privacy.ErrErased) {
 			return key, err
 		}
 	}
-	return d.keys.Subject(ctx, identity(p))
+	return d.keys.Subject(ctx, person)
 }
 
 // identity is what makes two petitioners the same person; empty if nothing does.

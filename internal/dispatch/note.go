@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -60,8 +61,9 @@ func (d *Dispatcher) noteRefusal(ctx context.Context, stream string, version eve
 	return err
 }
 
-// Erase destroys the key of the data subject of a ticket: what was sealed with it, in every ticket and copy, can never be read
-// again. Histories, figures and proofs stay as they are.
+// Erase destroys the keys of a ticket's data subjects: what was sealed with them, in every ticket and copy, can never be read
+// again. Histories, figures and proofs stay as they are. A ticket has two subjects where nobody was identified at first; the
+// latest is returned, with the result of its record.
 func (d *Dispatcher) Erase(ctx context.Context, actor rule.Actor, c *pb.EraseSubjectRequest) (subject string, result Result, err error) {
 	if c.OrderRef == "" {
 		return "", result, rule.Bad("order_ref", rule.MissingField, "is required")
@@ -80,11 +82,18 @@ func (d *Dispatcher) Erase(ctx context.Context, actor rule.Actor, c *pb.EraseSub
 	if s.Subject == "" {
 		return "", result, rule.Bad("name", rule.NotFound, "the ticket holds no personal data")
 	}
-	// The key goes first: a record that says a subject was erased is then never wrong.
-	if err := d.keys.Erase(ctx, s.Subject, d.Now()); err != nil {
-		return "", result, fmt.Errorf("erase: %w", err)
+	// The keys go first: a record that says a subject was erased is then never wrong.
+	for _, subject := range s.Subjects {
+		if err := d.keys.Erase(ctx, subject, d.Now()); err != nil {
+			return "", result, fmt.Errorf("erase: %w", err)
+		}
 	}
-	erased := &pb.SubjectErased{Subject: s.Subject, OrderRef: c.OrderRef}
-	_, result, err = do(ctx, d, d.notes, "subject-"+s.Subject, Request{Actor: actor, Command: erased, ID: c.RequestId}, nil)
-	return s.Subject, result, err
+	last := slices.Index(s.Subjects, s.Subject)
+	for _, subject := range slices.Concat(s.Subjects[:last], s.Subjects[last+1:], s.Subjects[last:last+1]) {
+		erased := &pb.SubjectErased{Subject: subject, OrderRef: c.OrderRef}
+		if _, result, err = do(ctx, d, d.notes, "subject-"+subject, Request{Actor: actor, Command: erased, ID: c.RequestId}, nil); err != nil {
+			return s.Subject, result, err
+		}
+	}
+	return s.Subject, result, nil
 }

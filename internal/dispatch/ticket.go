@@ -160,12 +160,8 @@ func (d *Dispatcher) TicketAsOf(ctx context.Context, name string, asOf time.Time
 // Particulars are a ticket's personal data and free text, masked: names, numbers and addresses of the petitioner always, and
 // whatever looks like one in the texts. Erased says that the data subject's key was destroyed; nothing is left to show then.
 func (d *Dispatcher) Particulars(ctx context.Context, stream string, s ticket.State) (p *pb.Particulars, erased bool, err error) {
-	p, err = d.unseal(ctx, stream, s.Reported)
-	if errors.Is(err, privacy.ErrErased) {
-		return nil, true, nil
-	}
-	if err != nil {
-		return nil, false, err
+	if p, erased, err = d.told(ctx, stream, &s); err != nil || p == nil && erased {
+		return nil, erased, err
 	}
 	if s.Replied != nil {
 		reply, err := d.unseal(ctx, stream, s.Replied)
@@ -181,7 +177,7 @@ func (d *Dispatcher) Particulars(ctx context.Context, stream string, s ticket.St
 		}
 	}
 	mask(p)
-	return p, false, nil
+	return p, erased, nil
 }
 
 func mask(p *pb.Particulars) {
@@ -239,8 +235,8 @@ func (d *Dispatcher) Reveal(ctx context.Context, actor rule.Actor, c *pb.RevealI
 	if err != nil {
 		return nil, result, err
 	}
-	p, err := d.unseal(ctx, stream, s.Reported)
-	if errors.Is(err, privacy.ErrErased) {
+	p, erased, err := d.told(ctx, stream, &s)
+	if err == nil && erased && p.GetPetitioner() == nil {
 		return nil, result, rule.No(rule.SubjectErased, "the petitioner's data was erased")
 	}
 	return p.GetPetitioner(), result, err

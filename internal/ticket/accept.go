@@ -28,12 +28,17 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 		return nil, err
 	}
 	e := &pb.TicketAccepted{Path: s.Path, Holder: s.Holder, Sealed: a.Sealed}
+	unnamed := s.Anonymous
+	if p := c.GetParticulars().GetPetitioner(); p.GetAnonymous() || !anonymous(p) {
+		unnamed = p.GetAnonymous()
+		e.Anonymous, e.CallbackWanted = proto.Bool(unnamed), proto.Bool(s.CallbackWanted || p.GetCallbackWanted())
+	}
 	for _, added := range elements(c.GetParticulars(), false) {
 		if !slices.Contains(s.Elements, added) {
 			e.Elements = append(e.Elements, added)
 		}
 	}
-	if have := append(slices.Clone(s.Elements), e.Elements...); !s.Anonymous && len(have) < 5 {
+	if have := append(slices.Clone(s.Elements), e.Elements...); !unnamed && len(have) < 5 {
 		return nil, rule.No(rule.FiveElementsNeeded, "name, time, place, cause and course are needed unless the petitioner is anonymous; missing: %s", missing(have))
 	}
 	if c.Area != "" {
@@ -63,6 +68,13 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 func (s *State) accepted(at time.Time, e *pb.TicketAccepted) {
 	s.AcceptedAt, s.Path, s.Holder = at, e.Path, e.Holder
 	s.Elements = append(slices.Clip(s.Elements), e.Elements...)
+	s.Accepted = e.Sealed
+	if e.Anonymous != nil {
+		s.Anonymous = e.GetAnonymous()
+	}
+	if e.CallbackWanted != nil {
+		s.CallbackWanted = e.GetCallbackWanted()
+	}
 	s.Limits.AcceptBy, s.Limits.DispatchBy = time.Time{}, instant(e.DispatchBy)
 }
 

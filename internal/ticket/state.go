@@ -29,7 +29,9 @@ type State struct {
 	Anonymous       bool
 	CallbackWanted  bool
 	Subject         string     // the data subject whose key seals the particulars; empty while nothing was sealed
+	Subjects        []string   // all whose keys seal something said about the ticket, the first first
 	Reported        *pb.Sealed // the particulars of the report
+	Accepted        *pb.Sealed // the particulars that the acceptance added
 	Replied         *pb.Sealed // the particulars of the latest answer, result or decline
 
 	Holder       string // who has it: the lead, or before dispatch the unit of its area
@@ -142,6 +144,9 @@ func (s *State) openWhistle() string {
 func (s *State) sealed(box *pb.Sealed) {
 	if box != nil {
 		s.Subject = box.Subject
+		if !slices.Contains(s.Subjects, box.Subject) {
+			s.Subjects = append(slices.Clip(s.Subjects), box.Subject)
+		}
 	}
 }
 
