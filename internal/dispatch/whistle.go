@@ -111,7 +111,13 @@ func (d *Dispatcher) tell(ctx context.Context, stream string, s whistle.State) e
 	case whistle.Ended(s.State):
 		what, say = "settle", func() proto.Message { return &pb.WhistleSettled{Whistle: id, Outcome: s.State} }
 	case s.State == pb.WhistleState_WHISTLE_STATE_BLOWN, s.State == pb.WhistleState_WHISTLE_STATE_ISSUED:
-		what, say = "link", func() proto.Message { return &pb.WhistleLinked{Whistle: id} }
+		summoned := make([]string, len(s.Participants))
+		for i := range s.Participants {
+			summoned[i] = s.Participants[i].Unit
+		}
+		// Participants that screening adds are another word to the ticket.
+		what = fmt.Sprintf("link-%d", len(summoned))
+		say = func() proto.Message { return &pb.WhistleLinked{Whistle: id, Participants: summoned} }
 	default:
 		return nil
 	}
@@ -130,7 +136,7 @@ func (d *Dispatcher) tell(ctx context.Context, stream string, s whistle.State) e
 // another process published is read. It may be called any number of times with the same event.
 func (d *Dispatcher) React(ctx context.Context, e *event.Decoded) error {
 	switch e.Event.(type) {
-	case *pb.WhistleBlown, *pb.WhistleRefused, *pb.WhistleClosed:
+	case *pb.WhistleBlown, *pb.WhistleIssued, *pb.WhistleRefused, *pb.WhistleClosed:
 	case *pb.RegistryVersionPublished:
 		return d.RefreshRegistry(ctx)
 	default:

@@ -238,7 +238,11 @@ func (r *rules) tell(a *rule.Asked, id string, s whistle.State) error {
 	case whistle.Ended(s.State):
 		word = &pb.WhistleSettled{Whistle: id, Outcome: s.State}
 	case s.State == pb.WhistleState_WHISTLE_STATE_BLOWN, s.State == pb.WhistleState_WHISTLE_STATE_ISSUED:
-		word = &pb.WhistleLinked{Whistle: id}
+		linked := &pb.WhistleLinked{Whistle: id}
+		for _, p := range s.Participants {
+			linked.Participants = append(linked.Participants, p.Unit)
+		}
+		word = linked
 	default:
 		return nil
 	}

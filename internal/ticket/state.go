@@ -112,6 +112,8 @@ func (l *Limits) follow(before Limits, provisional bool) {
 type Whistle struct {
 	ID      string
 	Outcome pb.WhistleState // UNSPECIFIED while it is open
+	// Participants are the units it summons.
+	Participants []string
 }
 
 // Exists says whether the ticket was reported.

@@ -239,7 +239,7 @@ func (s *State) second(command proto.Message) error {
 // scope refuses unless the ticket's holder lies in the subtree of the actor's unit, or that unit is or lies below its lead or
 // a co-handler.
 func (s *State) scope(a *rule.Asked) error {
-	if s.InScope(a.Registry, a.Actor.Unit) {
+	if s.commands(a.Registry, a.Actor.Unit) {
 		return nil
 	}
 	return &rule.Refusal{
@@ -247,8 +247,23 @@ func (s *State) scope(a *rule.Asked) error {
 	}
 }
 
-// InScope says whether an actor of the unit may see and command the ticket.
+// InScope says whether an actor of the unit may see the ticket: who may command it, and while a whistle is open for it, unless it
+// is confidential, those whom that summons.
 func (s *State) InScope(r rule.Registry, unit string) bool {
+	if s.commands(r, unit) {
+		return true
+	}
+	if s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL {
+		return false
+	}
+	return slices.ContainsFunc(s.Whistles, func(w Whistle) bool {
+		return w.Outcome == pb.WhistleState_WHISTLE_STATE_UNSPECIFIED &&
+			slices.ContainsFunc(w.Participants, func(summoned string) bool { return rule.Within(r, unit, summoned) })
+	})
+}
+
+// commands says whether an actor of the unit may command the ticket, as far as the unit goes.
+func (s *State) commands(r rule.Registry, unit string) bool {
 	if s.Holder == "" || len(r.UnitPath(s.Holder)) == 0 {
 		return len(r.UnitPath(unit)) == 1 // nobody holds it: the root's matter
 	}

@@ -15,14 +15,27 @@ func linkWhistle(s State, a *rule.Asked, c *pb.WhistleLinked) ([]proto.Message, 
 	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(s.Whistles, func(w Whistle) bool { return w.ID == c.Whistle }) {
+	i := slices.IndexFunc(s.Whistles, func(w Whistle) bool { return w.ID == c.Whistle })
+	if i < 0 {
+		return one(&pb.WhistleLinked{Whistle: c.Whistle, Participants: c.Participants})
+	}
+	known := s.Whistles[i]
+	added := slices.DeleteFunc(slices.Clone(c.Participants), func(unit string) bool { return slices.Contains(known.Participants, unit) })
+	if len(added) == 0 || known.Outcome != pb.WhistleState_WHISTLE_STATE_UNSPECIFIED {
 		return nil, nil
 	}
-	return one(&pb.WhistleLinked{Whistle: c.Whistle})
+	return one(&pb.WhistleLinked{Whistle: c.Whistle, Participants: append(slices.Clip(known.Participants), added...)})
 }
 
 func (s *State) whistleLinked(e *pb.WhistleLinked) {
-	s.Whistles = append(slices.Clip(s.Whistles), Whistle{ID: e.Whistle})
+	for i := range s.Whistles {
+		if s.Whistles[i].ID == e.Whistle {
+			s.Whistles = slices.Clone(s.Whistles)
+			s.Whistles[i].Participants = e.Participants
+			return
+		}
+	}
+	s.Whistles = append(slices.Clip(s.Whistles), Whistle{ID: e.Whistle, Participants: e.Participants})
 }
 
 // settleWhistle: a linked whistle ended.
