@@ -103,6 +103,7 @@ type Place struct {
 func (p *Place) Flags(f *Flags) {
 	p.DataFlags(f)
 	p.Remote.Flags(f)
+	f.alternatives = []string{"data", "addr"}
 }
 
 // DataFlags adds the flags of a place that can only be a data directory.

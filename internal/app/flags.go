@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -22,6 +23,8 @@ import (
 type Flags struct {
 	*flag.FlagSet
 	manual string
+	// alternatives are flags of which one on the command line makes the environment's value of the others void.
+	alternatives []string
 }
 
 // HelpError is that a command was asked for its manual. It Is flag.ErrHelp.
@@ -34,7 +37,7 @@ func (e *HelpError) Unwrap() error { return flag.ErrHelp }
 
 // NewFlags makes the flags of a command. Usage begins its manual: the line of use, then what it does.
 func NewFlags(name, usage string) *Flags {
-	f := &Flags{flag.NewFlagSet(name, flag.ContinueOnError), strings.TrimSpace(usage)}
+	f := &Flags{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError), manual: strings.TrimSpace(usage)}
 	f.SetOutput(io.Discard) // Parse's error says it all
 	f.Usage = func() {}
 	return f
@@ -100,7 +103,27 @@ func (f *Flags) Parse(args []string) error {
 		}
 		rest, args = append(rest, left[0]), left[1:]
 	}
+	if err := f.voidAlternatives(); err != nil {
+		return Usage("%v", err)
+	}
 	return f.FlagSet.Parse(append([]string{"--"}, rest...))
+}
+
+// voidAlternatives takes back what the environment said of alternatives to what the command line says.
+func (f *Flags) voidAlternatives() error {
+	given := map[string]bool{}
+	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true }) // what the environment set is not visited
+	if !slices.ContainsFunc(f.alternatives, func(name string) bool { return given[name] }) {
+		return nil
+	}
+	for _, name := range f.alternatives {
+		if fl := f.Lookup(name); !given[name] {
+			if err := fl.Value.Set(fl.DefValue); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Remote says how another process is reached.
