@@ -73,7 +73,7 @@ func (s *State) callbackRecorded(e *pb.CallbackRecorded) {
 	s.Limits.CallbackBy = time.Time{}
 }
 
-func (s *State) callbackAttemptFailed(at time.Time, _ *pb.CallbackAttemptFailed) {
+func (s *State) callbackAttemptFailed(at time.Time) {
 	s.FailedCallbacks = append(slices.Clip(s.FailedCallbacks), at)
 }
 

@@ -1,8 +1,6 @@
 package ticket
 
 import (
-	"time"
-
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -71,7 +69,7 @@ func (s *State) declineDropped(e *pb.DeclineDropped) {
 	s.DeclineProposal, s.ProposedReason = nil, 0
 }
 
-func (s *State) declined(_ time.Time, e *pb.TicketDeclined) {
+func (s *State) declined(e *pb.TicketDeclined) {
 	s.DeclineProposal, s.ProposedReason, s.DeclineReason = nil, 0, e.Reason
 	s.Limits = Limits{}
 }

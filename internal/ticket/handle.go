@@ -41,6 +41,12 @@ func contact(s State, a *rule.Asked, c *pb.RecordContactRequest) ([]proto.Messag
 	if c.Channel == "" {
 		return nil, rule.Bad("channel", rule.MissingField, "is required")
 	}
+	if err := rule.Word("channel", c.Channel, rule.LowerWord); err != nil {
+		return nil, err
+	}
+	if err := rule.Word("recording_ref", c.RecordingRef, rule.Printable); err != nil {
+		return nil, err
+	}
 	if c.Reached {
 		return one(&pb.PetitionerContacted{Channel: c.Channel, RecordingRef: c.RecordingRef, Sealed: a.Sealed})
 	}
@@ -68,6 +74,9 @@ func progress(s State, a *rule.Asked, c *pb.RecordProgressRequest) ([]proto.Mess
 	}
 	if c.GetParticulars().GetText() == "" && len(c.Attachments) == 0 {
 		return nil, rule.Bad("particulars.text", rule.MissingField, "a text or an attachment is required")
+	}
+	if err := rule.Attachments(c.Attachments); err != nil {
+		return nil, err
 	}
 	return one(&pb.ProgressRecorded{Attachments: c.Attachments, Sealed: a.Sealed})
 }
@@ -121,6 +130,9 @@ func submitResult(s State, a *rule.Asked, c *pb.SubmitResultRequest) ([]proto.Me
 		return nil, rule.Bad("result", rule.MissingField, "is required")
 	}
 	if err := said("reply", c.GetParticulars().GetReply()); err != nil {
+		return nil, err
+	}
+	if err := rule.Attachments(c.Attachments); err != nil {
 		return nil, err
 	}
 	if !s.Contacted && !s.Anonymous && s.FailedContacts < failedContactsEnough && !s.waived(pb.Requirement_REQUIREMENT_CONTACT) {

@@ -32,6 +32,9 @@ func report(s State, a *rule.Asked, c *pb.ReportTicketRequest) ([]proto.Message,
 	if p.GetTitle() == "" && p.GetText() == "" {
 		return nil, rule.Bad("particulars.text", rule.MissingField, "a title or a text is required")
 	}
+	if err := rule.Attachments(c.Attachments); err != nil {
+		return nil, err
+	}
 	path, holder, err := place(a, "area", c.Area, a.OccurredAt)
 	if err != nil {
 		return nil, err
@@ -80,7 +83,8 @@ func anonymous(p *pb.Petitioner) bool {
 	return p.GetAnonymous() || p.GetName() == "" && p.GetPhone() == "" && p.GetIdNumber() == ""
 }
 
-// elements are those of the five elements (受理五要素) that particulars bring.
+// elements are those of the five elements (受理五要素) that particulars bring. The time is given with every report: it is when the
+// matter occurred or, where nobody said, when it was reported.
 func elements(p *pb.Particulars, time bool) []pb.Element {
 	var have []pb.Element
 	for _, e := range []struct {

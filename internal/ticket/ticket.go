@@ -91,7 +91,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.DeclineDropped:
 		s.declineDropped(e)
 	case *pb.TicketDeclined:
-		s.declined(at, e)
+		s.declined(e)
 	case *pb.TicketAnsweredDirectly:
 		s.answeredDirectly(at, e)
 	case *pb.TicketTriaged:
@@ -119,7 +119,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.CallbackRecorded:
 		s.callbackRecorded(e)
 	case *pb.CallbackAttemptFailed:
-		s.callbackAttemptFailed(at, e)
+		s.callbackAttemptFailed(at)
 	case *pb.CallbackUnreachable:
 		s.callbackUnreachable()
 	case *pb.TicketClosed:

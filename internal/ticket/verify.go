@@ -31,6 +31,9 @@ func verify(s State, a *rule.Asked, c *pb.VerifyResultRequest) ([]proto.Message,
 	if err := a.CheckTime(s.SubmittedAt); err != nil {
 		return nil, err
 	}
+	if err := rule.Attachments(c.Attachments); err != nil {
+		return nil, err
+	}
 	if !c.Passed {
 		return one(&pb.VerificationFailed{OnSite: c.OnSite, Attachments: c.Attachments, Rework: s.Rework + 1, Sealed: a.Sealed})
 	}

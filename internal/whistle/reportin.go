@@ -78,6 +78,9 @@ func completeTask(s State, a *rule.Asked, c *pb.CompleteTaskRequest) ([]proto.Me
 	if err := a.CheckTime(p.ReportedInAt); err != nil {
 		return nil, err
 	}
+	if err := rule.Attachments(c.Attachments); err != nil {
+		return nil, err
+	}
 	return one(&pb.TaskDone{Unit: p.Unit, Attachments: c.Attachments, Sealed: a.Sealed})
 }
 
