@@ -37,7 +37,7 @@ func TestATicketGoesItsWholeWay(t *testing.T) {
 	if result.Version != 10 {
 		t.Errorf("got version %d, want 10", result.Version)
 	}
-	p, erased, err := c.Particulars(t.Context(), result.Stream, s)
+	p, erased, err := c.Particulars(t.Context(), result.Stream, s, dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_SUPERVISOR))
 	if err != nil || erased {
 		t.Fatal(err, erased)
 	}
@@ -244,7 +244,7 @@ func TestWhatWasSealedIsGoneAfterErasureAndRetriesStillWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p, erased, err := c.Particulars(t.Context(), r.Stream, s); p != nil || !erased || err != nil {
+	if p, erased, err := c.Particulars(t.Context(), r.Stream, s, auditor); p != nil || !erased || err != nil {
 		t.Errorf("got %v, %v, %v", p, erased, err)
 	}
 }

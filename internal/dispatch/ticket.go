@@ -157,9 +157,10 @@ func (d *Dispatcher) TicketAsOf(ctx context.Context, name string, asOf time.Time
 	return s, result, nil
 }
 
-// Particulars are a ticket's personal data and free text, masked: names, numbers and addresses of the petitioner always, and
-// whatever looks like one in the texts. Erased says that the data subject's key was destroyed; nothing is left to show then.
-func (d *Dispatcher) Particulars(ctx context.Context, stream string, s ticket.State) (p *pb.Particulars, erased bool, err error) {
+// Particulars are what an actor is shown of a ticket's personal data and free text, masked: names, numbers and addresses of the
+// petitioner always, and whatever looks like one in the texts. Whether the actor may see the ticket is the caller's to ask. Erased says that the data
+// subject's key was destroyed; nothing is left to show then.
+func (d *Dispatcher) Particulars(ctx context.Context, stream string, s ticket.State, actor rule.Actor) (p *pb.Particulars, erased bool, err error) {
 	if p, erased, err = d.told(ctx, stream, &s); err != nil || p == nil && erased {
 		return nil, erased, err
 	}
@@ -176,26 +177,8 @@ func (d *Dispatcher) Particulars(ctx context.Context, stream string, s ticket.St
 			p.Reply = reply.Reply
 		}
 	}
-	mask(p)
+	mask(p, d.sees(&s, actor))
 	return p, erased, nil
-}
-
-func mask(p *pb.Particulars) {
-	if p == nil {
-		return
-	}
-	for _, text := range []*string{&p.Title, &p.Text, &p.Place, &p.Cause, &p.Course, &p.Reply, &p.Note} {
-		*text = privacy.MaskText(*text)
-	}
-	if who := p.Petitioner; who != nil {
-		p.Petitioner = &pb.Petitioner{
-			Name: privacy.MaskName(who.Name), Phone: privacy.MaskPhone(who.Phone), Address: privacy.MaskAddress(who.Address),
-			Anonymous: who.Anonymous, Confidential: who.Confidential, CallbackWanted: who.CallbackWanted,
-		}
-		if who.Confidential {
-			p.Petitioner.Name, p.Petitioner.Phone, p.Petitioner.Address = "", "", ""
-		}
-	}
 }
 
 func (d *Dispatcher) unseal(ctx context.Context, stream string, box *pb.Sealed) (*pb.Particulars, error) {

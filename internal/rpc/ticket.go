@@ -155,8 +155,9 @@ func (s ticketService) GetTicket(ctx context.Context, r *pb.GetTicketRequest) (*
 func (s *service) ticket(ctx context.Context, state ticket.State, result dispatch.Result) (*pb.Ticket, error) {
 	m := state.Message(dispatch.ID(result.Stream))
 	m.Etag, m.ConsistencyToken = result.ETag(), Token(result.Position)
+	actor, _ := ActorFrom(ctx)
 	var err error
-	m.Particulars, m.Erased, err = s.dispatcher.Particulars(ctx, result.Stream, state)
+	m.Particulars, m.Erased, err = s.dispatcher.Particulars(ctx, result.Stream, state, actor)
 	return m, err
 }
 
