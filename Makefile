@@ -83,10 +83,12 @@ lint: tools
 	buf lint
 
 # A contract only grows. It is compared with the last commit if the work tree has changed it, otherwise with what it was
-# before the last commit that changed it. If it must break, that commit or a later one says why in a trailer,
-# "Breaking: the reason".
+# before the last commit that changed it; a shallow clone cannot tell, and fails. If it must
+# break, that commit or a later one says why in a trailer, "Breaking: the reason".
 .PHONY: breaking
 breaking: tools ## that clients and recorded events of the contract before still fit
+	@if [ "$$(git rev-parse --is-shallow-repository)" != false ]; then \
+		echo "breaking: the clone is shallow, so the contract before is not at hand; run git fetch --unshallow"; exit 1; fi
 	@rm -rf bin/before; mkdir -p bin/before; \
 	changed=$$(git log --format=%H -2 -- api/proto) || exit 1; \
 	last=$$(echo "$$changed" | sed -n 1p); before=$$(echo "$$changed" | sed -n 2p); \
