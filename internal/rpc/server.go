@@ -83,7 +83,6 @@ func newServer(c Config, register func(grpc.ServiceRegistrar, *interceptor)) *gr
 	if c.Dispatcher != nil {
 		i.store = c.Dispatcher.Store()
 	}
-	// No stream workers: on two cores they were no faster than a goroutine a call.
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(i.codec),
 		grpc.UnaryInterceptor(i.unary),
