@@ -153,6 +153,9 @@ func TestATicketIsReportedSeenAndAccepted(t *testing.T) {
 		t.Errorf("as known before: %v, %v", before.GetState(), err)
 	}
 
+	_, err = audit.GetTicketAsOf(auditor, &pb.GetTicketAsOfRequest{Name: reported.Name, KnownAt: Token(0)})
+	details(t, err, codes.NotFound)
+
 	if _, err := audit.EraseSubject(auditor, &pb.EraseSubjectRequest{Name: reported.Name, RequestId: "e-1", OrderRef: "order 1"}); err != nil {
 		t.Errorf("erase: %v", err)
 	}
