@@ -60,6 +60,7 @@ type verifier struct {
 	c        Config
 	tell     func(*pb.VerifyHistoryResponse) error
 	events   uint64
+	last     eventstore.Position // of the events so far
 	findings int
 	links    map[string]link
 	tickets  *lru.Cache[string, ticket.State]
@@ -98,7 +99,7 @@ func Run(ctx context.Context, c Config, tell func(*pb.VerifyHistoryResponse) err
 			return err
 		}
 	}
-	return tell(&pb.VerifyHistoryResponse{Events: v.events, Done: true, Views: views})
+	return tell(&pb.VerifyHistoryResponse{Events: v.events, ConsistencyToken: token(v.last), Done: true, Views: views})
 }
 
 // found tells of one thing that is wrong.
@@ -106,7 +107,7 @@ func (v *verifier) found(f *pb.VerifyFinding) error {
 	if v.findings++; v.findings > maxFindings {
 		return nil
 	}
-	return v.tell(&pb.VerifyHistoryResponse{Events: v.events, Findings: []*pb.VerifyFinding{f}})
+	return v.tell(&pb.VerifyHistoryResponse{Events: v.events, ConsistencyToken: token(v.last), Findings: []*pb.VerifyFinding{f}})
 }
 
 // history checks every event; whole says that all of it could be read and understood.
@@ -135,9 +136,9 @@ func (v *verifier) history(ctx context.Context) (whole bool, err error) {
 				return false, err
 			}
 		}
-		last = r.Position
+		last, v.last = r.Position, r.Position
 		if v.events++; v.events%tellEvery == 0 {
-			if err := v.tell(&pb.VerifyHistoryResponse{Events: v.events}); err != nil {
+			if err := v.tell(&pb.VerifyHistoryResponse{Events: v.events, ConsistencyToken: token(v.last)}); err != nil {
 				return false, err
 			}
 		}
