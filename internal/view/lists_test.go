@@ -131,8 +131,15 @@ func TestOnlyWhatIsInScopeIsListed(t *testing.T) {
 	h.record("ticket-again", reported("again", 0), dispatched, happened{day0, &pb.TicketClosed{}}, happened{day0, &pb.TicketReopened{Round: 2, Lead: "lead"}})
 	h.record("ticket-moved", reported("moved", 0), dispatched,
 		happened{day0, &pb.TicketDispatched{Lead: "other", LeadPath: []string{"root", "other"}}})
+	h.record("ticket-called", happened{day0, &pb.TicketReported{No: "called", Path: path("c")}},
+		happened{day0, &pb.WhistleLinked{Whistle: "1", Participants: []string{"x"}}}, happened{day0, &pb.WhistleLinked{Whistle: "2", Participants: []string{"y"}}},
+		happened{day0, &pb.WhistleLinked{Whistle: "1", Participants: []string{"x", "y", "z"}}},
+		happened{day0, &pb.WhistleSettled{Whistle: "2", Outcome: pb.WhistleState_WHISTLE_STATE_CLOSED}})
+	h.record("ticket-uncalled", reported("uncalled", 0), happened{day0, &pb.WhistleLinked{Whistle: "3", Participants: []string{"x"}}},
+		happened{day0, &pb.WhistleSettled{Whistle: "3", Outcome: pb.WhistleState_WHISTLE_STATE_CLOSED}})
+	h.record("ticket-hidden", reported("hidden", confidential), happened{day0, &pb.WhistleLinked{Whistle: "4", Participants: []string{"x"}}})
 	r := h.reader()
-	all := []string{"again", "moved", "new", "nobody", "open", "record", "secret", "tip", "triaged"}
+	all := []string{"again", "called", "hidden", "moved", "new", "nobody", "open", "record", "secret", "tip", "triaged", "uncalled"}
 	for _, c := range []struct {
 		scope view.Scope
 		want  []string
@@ -144,9 +151,10 @@ func TestOnlyWhatIsInScopeIsListed(t *testing.T) {
 		{view.Scope{Path: []string{"root", "bureau", "co"}}, []string{"again", "open"}},
 		{view.Scope{Path: []string{"root", "co", "team"}}, []string{"again", "open"}},
 		{view.Scope{Path: []string{"root", "other"}}, []string{"moved"}},
-		{view.Scope{Path: street}, []string{"new", "tip"}},
-		{view.Scope{Path: street[:2]}, []string{"new", "tip", "triaged"}},
+		{view.Scope{Path: street}, []string{"hidden", "new", "tip", "uncalled"}},
+		{view.Scope{Path: street[:2]}, []string{"hidden", "new", "tip", "triaged", "uncalled"}},
 		{view.Scope{Path: append(street, "community")}, nil},
+		{view.Scope{Path: []string{"root", "x", "team"}}, []string{"called"}}, {view.Scope{Path: []string{"root", "y"}}, []string{"called"}},
 	} {
 		for _, filter := range []string{"", "open", "area = c", "area = c AND open", "next_by:* OR open"} {
 			var got []string
@@ -158,7 +166,7 @@ func TestOnlyWhatIsInScopeIsListed(t *testing.T) {
 			}
 		}
 	}
-	for filter, want := range map[string]int{`holder = street`: 2, `holder = lead`: 3, `holder = district`: 1, `holder = ""`: 2, `lead = lead`: 4, `holder:*`: 7} {
+	for filter, want := range map[string]int{`holder = street`: 4, `holder = lead`: 3, `holder = district`: 1, `holder = ""`: 3, `lead = lead`: 4, `holder:*`: 9} {
 		if got := list(t, r, view.TicketQuery{Scope: everyone, Filter: filter}); len(got) != want {
 			t.Errorf("%s: got %d tickets, want %d", filter, len(got), want)
 		}

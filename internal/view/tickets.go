@@ -28,7 +28,8 @@ func Tickets() projector.View {
 		Name: TicketsView,
 		Schema: []string{
 			// Paths through the area tree (kind 0: level, code and name of each step) and through the unit tree (kind 1: down to the
-			// holder, with '' where it is not known or nobody holds the ticket), and co-handlers (kind 2), each once.
+			// holder, with '' where it is not known or nobody holds the ticket), co-handlers (kind 2) and units that
+			// whistles summon (kind 3), each once.
 			`CREATE TABLE tickets_path_1 (
 	id   BIGINT PRIMARY KEY,
 	kind BIGINT NOT NULL,
@@ -41,7 +42,8 @@ func Tickets() projector.View {
 	path BIGINT NOT NULL,
 	PRIMARY KEY (kind, code, path)
 ) WITHOUT ROWID`,
-			// ticket is the position of the first event; units the path of the holder; co 0 where nobody helps. A limit that does not run is 9223372036854775807, so that it comes last.
+			// ticket is the position of the first event; units the path of the holder; co and summoned 0 where nobody helps
+			// or is summoned; whistles the open ones with whom each summons. A limit that does not run is 9223372036854775807, so that it comes last.
 			`CREATE TABLE tickets_1 (
 	ticket       INTEGER PRIMARY KEY,
 	id           TEXT NOT NULL UNIQUE,
@@ -59,6 +61,8 @@ func Tickets() projector.View {
 	units        BIGINT NOT NULL,
 	lead         TEXT NOT NULL,
 	co           BIGINT NOT NULL,
+	summoned     BIGINT NOT NULL,
+	whistles     TEXT NOT NULL,
 	round        BIGINT NOT NULL,
 	next_by      BIGINT NOT NULL,
 	handle_by    BIGINT NOT NULL,
@@ -80,6 +84,7 @@ func Tickets() projector.View {
 			`CREATE INDEX tickets_1_path ON tickets_1 (path, closed)`,
 			`CREATE INDEX tickets_1_units ON tickets_1 (units, closed)`,
 			`CREATE INDEX tickets_1_co ON tickets_1 (co, closed) WHERE co > 0`,
+			`CREATE INDEX tickets_1_summoned ON tickets_1 (summoned, closed) WHERE summoned > 0`,
 			`CREATE INDEX tickets_1_no ON tickets_1 (no)`,
 			`CREATE INDEX tickets_1_source ON tickets_1 (source_ref)`,
 		},
@@ -106,6 +111,8 @@ type ticketRow struct {
 	units                    int64
 	lead                     string
 	co                       int64
+	summoned                 int64
+	whistles                 string // quoted words: w and a whistle, then u and each unit that it summons
 	round                    uint32
 	next, handleBy, closeBy  int64
 	reported, accepted, done int64
@@ -164,7 +171,7 @@ func (f *ticketFolding) Write(tx *viewdb.Tx, keep int) error {
 }
 
 const ticketColumns = "ticket, id, no, state, channel, kind, category, grade, confidential, area, path, holder, units, lead, co, round, " +
-	"next_by, handle_by, close_by, reported_at, accepted_at, closed_at, source, source_ref"
+	"next_by, handle_by, close_by, reported_at, accepted_at, closed_at, source, source_ref, summoned, whistles"
 
 func readTicket(row viewdb.Row) *ticketRow {
 	r := &ticketRow{
@@ -172,7 +179,7 @@ func readTicket(row viewdb.Row) *ticketRow {
 		kind: pb.MatterKind(row.Int64(5)), category: row.Text(6), grade: pb.Grade(row.Int64(7)), confidential: row.Bool(8),
 		area: row.Text(9), path: row.Int64(10), holder: row.Text(11), units: row.Int64(12), lead: row.Text(13), co: row.Int64(14),
 		round: uint32(row.Int64(15)), next: row.Int64(16), handleBy: row.Int64(17), closeBy: row.Int64(18), reported: row.Int64(19),
-		accepted: never, done: never, source: row.Text(22), sourceRef: row.Text(23),
+		accepted: never, done: never, source: row.Text(22), sourceRef: row.Text(23), summoned: row.Int64(24), whistles: row.Text(25),
 	}
 	if !row.Null(20) {
 		r.accepted = row.Int64(20)
@@ -279,9 +286,13 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		r.done, r.next = at, ever
 	case *pb.TicketDeclined, *pb.TicketVoided:
 		r.next = ever
+	case *pb.WhistleLinked:
+		return r.summon(e.Whistle, true, e.Participants, paths)
+	case *pb.WhistleSettled:
+		return r.summon(e.Whistle, e.Outcome == pb.WhistleState_WHISTLE_STATE_UNSPECIFIED, nil, paths)
 	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.PetitionerContacted, *pb.ContactFailed, *pb.ProgressRecorded,
 		*pb.RequirementWaived, *pb.CallbackRecorded, *pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.VoidProposed,
-		*pb.VoidDropped, *pb.WhistleLinked, *pb.WhistleSettled:
+		*pb.VoidDropped:
 		// Nothing that a list shows.
 	default:
 		return unknown(d)
@@ -342,6 +353,38 @@ func (r *ticketRow) help(co []string, paths *paths) error {
 	return err
 }
 
+// summon notes whom a whistle summons while it is open.
+func (r *ticketRow) summon(whistle string, open bool, units []string, paths *paths) error {
+	var words, summoned []string
+	of := ""
+	for _, word := range unquote(r.whistles) {
+		if word[0] == 'w' {
+			of = word[1:]
+		}
+		if of == whistle {
+			continue
+		}
+		words = append(words, word)
+		if word[0] == 'u' {
+			summoned = append(summoned, word[1:])
+		}
+	}
+	if open {
+		words = append(words, "w"+whistle)
+		for _, u := range units {
+			words, summoned = append(words, "u"+u), append(summoned, u)
+		}
+	}
+	r.whistles, r.summoned = quoteAll(words), 0
+	if len(summoned) == 0 {
+		return nil
+	}
+	slices.Sort(summoned)
+	id, err := paths.ofUnits(calledUnits, slices.Compact(summoned))
+	r.summoned = id
+	return err
+}
+
 func (r *ticketRow) save(tx *viewdb.Tx) error {
 	at := func(t int64) any {
 		if t == never {
@@ -351,25 +394,26 @@ func (r *ticketRow) save(tx *viewdb.Tx) error {
 	}
 	if r.isNew {
 		_, err := tx.Exec(`INSERT INTO tickets_1 (`+ticketColumns+`, closed)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)`,
 			r.ticket, r.id, r.no, int64(r.state), int64(r.channel), int64(r.kind), r.category, int64(r.grade), r.confidential, r.area, r.path,
 			r.holder, r.units, r.lead, r.co, int64(r.round), r.next, r.handleBy, r.closeBy, r.reported, at(r.accepted), at(r.done), r.source, r.sourceRef,
-			r.closed())
+			r.summoned, r.whistles, r.closed())
 		return err
 	}
 	// The rest never changes after the first event.
 	_, err := tx.Exec(`UPDATE tickets_1 SET state = $1, closed = $2, category = $3, grade = $4, confidential = $5, area = $6, path = $7, holder = $8,
-		units = $9, lead = $10, co = $11, round = $12, next_by = $13, handle_by = $14, close_by = $15, accepted_at = $16, closed_at = $17
-		WHERE ticket = $18`,
+		units = $9, lead = $10, co = $11, round = $12, next_by = $13, handle_by = $14, close_by = $15, accepted_at = $16, closed_at = $17,
+		summoned = $18, whistles = $19 WHERE ticket = $20`,
 		int64(r.state), r.closed(), r.category, int64(r.grade), r.confidential, r.area, r.path, r.holder, r.units, r.lead, r.co, int64(r.round),
-		r.next, r.handleBy, r.closeBy, at(r.accepted), at(r.done), r.ticket)
+		r.next, r.handleBy, r.closeBy, at(r.accepted), at(r.done), r.summoned, r.whistles, r.ticket)
 	return err
 }
 
 const (
-	areaPath = 0
-	unitPath = 1
-	coUnits  = 2
+	areaPath    = 0
+	unitPath    = 1
+	coUnits     = 2
+	calledUnits = 3
 )
 
 // paths numbers paths in the order in which events first mention them.
@@ -450,7 +494,8 @@ func unquote(text string) []string {
 type Scope struct {
 	All bool
 	// Path is a unit's path through the unit tree, root first, itself included. The unit sees tickets that it or a unit below it
-	// holds; those that a unit on the path leads; and those that one helps with, if they are not confidential. A root sees those
+	// holds; those that a unit on the path leads; and those that one helps with or is summoned to by an open whistle, if they are not
+	// confidential. A root sees those
 	// that nobody holds. It is the rule of ticket.State.InScope, with the holder's path as it was when the holder got the ticket.
 	Path []string
 	// Units see whistles that they or units below them have part in.
@@ -597,8 +642,8 @@ func (s *Scope) restrict(c *condition) {
 	case len(s.Path) == 0:
 		c.and("1 = 0")
 	default:
-		c.and(fmt.Sprintf("(+units IN (%s) OR +holder <> '' AND (+lead IN (%s) OR +confidential = 0 AND +co IN (%s)))",
-			steps(c, unitPath, s.holders()), names(c, s.Path), steps(c, coUnits, s.Path)))
+		c.and(fmt.Sprintf("(+units IN (%s) OR +holder <> '' AND (+lead IN (%s) OR +confidential = 0 AND +co IN (%s)) OR +confidential = 0 AND +summoned IN (%s))",
+			steps(c, unitPath, s.holders()), names(c, s.Path), steps(c, coUnits, s.Path), steps(c, calledUnits, s.Path)))
 	}
 }
 
@@ -612,6 +657,7 @@ func (s *Scope) sets(c *condition) []string {
 		// What the unit itself holds is among the first.
 		"SELECT ticket FROM tickets_1 WHERE lead IN (" + names(c, s.Path) + ") AND +holder NOT IN ('', " + c.arg(s.unit()) + ")",
 		"SELECT ticket FROM tickets_1 WHERE co > 0 AND co IN (" + steps(c, coUnits, s.Path) + ") AND +confidential = 0",
+		"SELECT ticket FROM tickets_1 WHERE summoned > 0 AND summoned IN (" + steps(c, calledUnits, s.Path) + ") AND +confidential = 0",
 	}
 }
 
