@@ -1650,8 +1650,7 @@ type SubmitResultRequest struct {
 	// reply: the public reply, required.
 	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
 	Result      ResultCode   `protobuf:"varint,10,opt,name=result,proto3,enum=chuishao.v1.ResultCode" json:"result,omitempty"`
-	// Where the matter came from the grid or a patrol and the result is RESOLVED or PARTLY, at least one BEFORE and one AFTER,
-	// each with position and shot_at.
+	// Photos, best one BEFORE and one AFTER, each with position and shot_at.
 	Attachments   []*Attachment `protobuf:"bytes,11,rep,name=attachments,proto3" json:"attachments,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1742,7 +1741,7 @@ type VerifyResultRequest struct {
 	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
-	// note: what was found. It, on_site or an attachment is required.
+	// note: what was found.
 	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
 	// True passes, false sends back for rework.
 	Passed        bool          `protobuf:"varint,10,opt,name=passed,proto3" json:"passed,omitempty"`

@@ -90,10 +90,9 @@ type TicketServiceClient interface {
 	RecordProgress(ctx context.Context, in *RecordProgressRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Waives a requirement, with a reason. Who: SUPERVISOR.
 	WaiveRequirement(ctx context.Context, in *WaiveRequirementRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
-	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. A find of the grid or a patrol that is resolved, even in part,
-	// needs photos from before and after. Who: the lead's clerks.
+	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. Who: the lead's clerks.
 	SubmitResult(ctx context.Context, in *SubmitResultRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
-	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Needs evidence. Who: GRID_WORKER or SUPERVISOR outside
+	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Who: GRID_WORKER or SUPERVISOR outside
 	// the lead.
 	VerifyResult(ctx context.Context, in *VerifyResultRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead; CITIZEN, which vouches for the
@@ -373,10 +372,9 @@ type TicketServiceServer interface {
 	RecordProgress(context.Context, *RecordProgressRequest) (*TicketAnswer, error)
 	// Waives a requirement, with a reason. Who: SUPERVISOR.
 	WaiveRequirement(context.Context, *WaiveRequirementRequest) (*TicketAnswer, error)
-	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. A find of the grid or a patrol that is resolved, even in part,
-	// needs photos from before and after. Who: the lead's clerks.
+	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. Who: the lead's clerks.
 	SubmitResult(context.Context, *SubmitResultRequest) (*TicketAnswer, error)
-	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Needs evidence. Who: GRID_WORKER or SUPERVISOR outside
+	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Who: GRID_WORKER or SUPERVISOR outside
 	// the lead.
 	VerifyResult(context.Context, *VerifyResultRequest) (*TicketAnswer, error)
 	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead; CITIZEN, which vouches for the
