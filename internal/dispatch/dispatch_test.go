@@ -136,7 +136,7 @@ func TestARequestIDIsItsActorsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Do(t, clerk, &pb.RecordContactRequest{
-		Name: name, RequestId: "link/" + dispatch.ID(foreseen.Stream) + "/" + dispatch.ID(stream), Channel: "phone", Reached: true,
+		Name: name, RequestId: "link-1/" + dispatch.ID(foreseen.Stream) + "/" + dispatch.ID(stream), Channel: "phone", Reached: true,
 	})
 	_, blown, err := c.Whistle(t.Context(), dispatch.Request{Actor: leader, Command: blow})
 	if err != nil || blown.Stream != foreseen.Stream {

@@ -33,6 +33,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
 	"github.com/chuishao/dispatch/internal/principal"
 )
@@ -672,4 +673,44 @@ func TestOneBackupAndOneVerificationAtATime(t *testing.T) {
 	if err := <-ended; !errors.Is(err, io.EOF) {
 		t.Errorf("one after the other: %v", err)
 	}
+}
+
+func TestWhatWasSaidIsReadableWithEachEventAndMasked(t *testing.T) {
+	t.Parallel()
+	city, conn, _ := openCity(t)
+	name := city.Report(t, dispatchtest.Community)
+	city.ToHandling(t, name, dispatchtest.Street)
+	clerk := dispatchtest.As(dispatchtest.Street, pb.Role_ROLE_STREET_CLERK)
+	city.Do(t, clerk, &pb.RecordProgressRequest{Name: name, RequestId: "p", Particulars: &pb.Particulars{Text: "已联系13812345678"}})
+	_, whistle, err := city.Whistle(t.Context(), dispatch.Request{Actor: dispatchtest.As(dispatchtest.Street, pb.Role_ROLE_STREET_LEADER), Command: &pb.BlowWhistleRequest{
+		RequestId: "blow", Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, Tickets: []string{name}, Summons: []*pb.Summons{{Unit: dispatchtest.DistrictUrban}},
+		Particulars: &pb.Particulars{Text: "需城管到场，联系13812345678", Petitioner: &pb.Petitioner{Name: "张三丰"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := pb.NewViewServiceClient(viewed(t, city)).ListTimeline(acting(t.Context(), dispatchtest.Street, "STREET_CLERK"), &pb.ListTimelineRequest{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, e := range line.Entries {
+		found = found || e.Type == "ProgressRecorded" && e.Particulars.GetText() == "已联系138****5678"
+	}
+	if !found {
+		t.Errorf("the progress cannot be read: %v", line)
+	}
+	w, err := pb.NewWhistleServiceClient(conn).GetWhistle(acting(t.Context(), dispatchtest.DistrictUrban, "DEPARTMENT_CLERK"),
+		&pb.GetWhistleRequest{Name: "whistles/" + dispatch.ID(whistle.Stream)})
+	if err != nil || w.Particulars.GetText() != "需城管到场，联系138****5678" || w.Particulars.Petitioner != nil {
+		t.Errorf("whoever is called reads %v, %v", w.GetParticulars(), err)
+	}
+}
+
+// viewed serves a city with its views.
+func viewed(t *testing.T, city *dispatchtest.City) *grpc.ClientConn {
+	t.Helper()
+	c := Config{DevActor: true, Dispatcher: city.Dispatcher}
+	viewing(t, city, &c)
+	return serve(t, c, c.register)
 }

@@ -291,6 +291,15 @@ func (s viewService) ListTimeline(ctx context.Context, q *pb.ListTimelineRequest
 	if err != nil {
 		return nil, err
 	}
+	var of *ticket.State
+	if collection(q.Name) == "tickets" {
+		now, _, err := s.dispatcher.LoadTicket(ctx, q.Name)
+		if err != nil {
+			return nil, err
+		}
+		of = &now
+	}
+	actor, _ := ActorFrom(ctx)
 	answer := &pb.ListTimelineResponse{ConsistencyToken: Token(result.Position)}
 	size := pageSize(q, 100, 1000)
 	var state pb.TicketState
@@ -312,7 +321,12 @@ func (s viewService) ListTimeline(ctx context.Context, q *pb.ListTimelineRequest
 			answer.NextPageToken = pageToken(q, strconv.FormatUint(uint64(e.Version)-1, 10))
 			break
 		}
+		particulars, erased, err := s.dispatcher.Said(ctx, result.Stream, of, e.Event, actor)
+		if err != nil {
+			return nil, err
+		}
 		answer.Entries = append(answer.Entries, &pb.TimelineEntry{
+			Particulars: particulars, Erased: erased,
 			Type: e.Type, OccurredAt: e.Meta.OccurredAt, RecordedAt: e.Meta.RecordedAt, Actor: e.Meta.Actor, State: state, Stage: ticket.StageOf(state),
 			Version: uint64(e.Version), ConsistencyToken: Token(e.Position),
 		})

@@ -77,5 +77,7 @@ func (s whistleService) GetWhistle(ctx context.Context, r *pb.GetWhistleRequest)
 	}
 	m := state.Message(dispatch.ID(result.Stream))
 	m.Etag, m.ConsistencyToken = result.ETag(), Token(result.Position)
-	return m, nil
+	actor, _ := ActorFrom(ctx)
+	m.Particulars, m.Erased, err = s.dispatcher.Said(ctx, result.Stream, nil, &pb.WhistleBlown{Sealed: state.Blown}, actor)
+	return m, err
 }

@@ -1,0 +1,41 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/privacy"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/ticket"
+)
+
+// Said is what an actor is shown, masked, of what was said with one event of a ticket (nil: of a whistle). Nil: nothing was said, or nothing
+// that the actor is shown. Erased says that the data subject's key was destroyed. Whether the actor may see the event is the
+// caller's to ask.
+func (d *Dispatcher) Said(ctx context.Context, stream string, s *ticket.State, e proto.Message, actor rule.Actor) (p *pb.Particulars, erased bool, err error) {
+	said, ok := e.(interface{ GetSealed() *pb.Sealed })
+	if !ok {
+		return nil, false, nil
+	}
+	p, err = d.unseal(ctx, stream, said.GetSealed())
+	if errors.Is(err, privacy.ErrErased) {
+		return nil, true, nil
+	}
+	if err != nil || p == nil {
+		return nil, false, err
+	}
+	seen := summons
+	if s != nil {
+		seen = d.sees(s, actor)
+	}
+	if mask(p, seen); proto.Size(p) == 0 {
+		return nil, false, nil
+	}
+	return p, false, nil
+}
+
+// summons is what everybody is shown of a whistle who may see it: why and where they are called, not who complained.
+const summons = matter | partText | partNote
