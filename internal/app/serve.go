@@ -128,7 +128,7 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	}
 	config.Listens = []net.Addr{grpcListener.Addr()}
 	server := rpc.New(config)
-	web := &http.Server{Handler: n.probes(config.Health), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)}
+	web := &http.Server{Handler: n.probes(config.Health), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)}
 
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	group, failed := errgroup.WithContext(ctx)
