@@ -19,8 +19,6 @@ type figure struct {
 	Unit    string
 	Tickets int
 	Note    string
-	reach   string
-	reached func(float64) bool
 }
 
 // reach is what a figure should come to.
