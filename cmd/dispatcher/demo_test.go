@@ -30,7 +30,7 @@ func TestDemoPlaysADayAndEnds(t *testing.T) {
 
 func TestDemoSaysHowItIsCalled(t *testing.T) {
 	t.Parallel()
-	if code, _, errs := demoRun(t, "-h"); code != 0 || !strings.Contains(errs, "--speed") {
+	if code, out, errs := demoRun(t, "-h"); code != 0 || !strings.Contains(out, "--speed") {
 		t.Errorf("-h: exit code %d\n%s", code, errs)
 	}
 	for _, wrong := range [][]string{
