@@ -3,11 +3,13 @@
 package rule
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/calendar"
@@ -135,3 +137,25 @@ type Later struct {
 
 // Then makes an event that occurred at the instant rather than when its command did.
 func Then(event proto.Message, at time.Time) proto.Message { return Later{event, at} }
+
+// Stamp is a time on the wire; the zero time is unset.
+func Stamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// Instant is the time of a stamp; unset is the zero time.
+func Instant(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+// Index is the path of an element of a repeated field, from 0.
+func Index(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
+
+// One is what a rule gives that makes one event.
+func One(e proto.Message) ([]proto.Message, error) { return []proto.Message{e}, nil }

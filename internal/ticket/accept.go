@@ -1,7 +1,6 @@
 package ticket
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -62,7 +61,7 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 	if d.err != nil {
 		return nil, d.err
 	}
-	return one(e)
+	return rule.One(e)
 }
 
 func (s *State) accepted(at time.Time, e *pb.TicketAccepted) {
@@ -75,7 +74,7 @@ func (s *State) accepted(at time.Time, e *pb.TicketAccepted) {
 	if e.CallbackWanted != nil {
 		s.CallbackWanted = e.GetCallbackWanted()
 	}
-	s.Limits.AcceptBy, s.Limits.DispatchBy = time.Time{}, instant(e.DispatchBy)
+	s.Limits.AcceptBy, s.Limits.DispatchBy = time.Time{}, rule.Instant(e.DispatchBy)
 }
 
 func missing(have []pb.Element) string {
@@ -87,5 +86,3 @@ func missing(have []pb.Element) string {
 	}
 	return strings.Join(names, ", ")
 }
-
-func index(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }

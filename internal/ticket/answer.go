@@ -42,7 +42,7 @@ func answerDirectly(s State, a *rule.Asked, c *pb.AnswerTicketDirectlyRequest) (
 	if err := rule.Word("knowledge_ref", c.KnowledgeRef, rule.Printable); err != nil {
 		return nil, err
 	}
-	return one(&pb.TicketAnsweredDirectly{KnowledgeRef: c.KnowledgeRef, Sealed: a.Sealed})
+	return rule.One(&pb.TicketAnsweredDirectly{KnowledgeRef: c.KnowledgeRef, Sealed: a.Sealed})
 }
 
 func (s *State) answeredDirectly(at time.Time, e *pb.TicketAnsweredDirectly) {

@@ -47,7 +47,7 @@ func callback(s State, a *rule.Asked, c *pb.RecordCallbackRequest) ([]proto.Mess
 		if c.Solved == pb.Solved_SOLVED_UNSPECIFIED {
 			return nil, rule.Bad("solved", rule.MissingField, "is required when the petitioner answered")
 		}
-		return one(&pb.CallbackRecorded{Contacted: c.Contacted, Solved: c.Solved, Satisfaction: c.Satisfaction, Sealed: a.Sealed})
+		return rule.One(&pb.CallbackRecorded{Contacted: c.Contacted, Solved: c.Solved, Satisfaction: c.Satisfaction, Sealed: a.Sealed})
 	}
 	if c.Solved != pb.Solved_SOLVED_UNSPECIFIED || c.Satisfaction != 0 || c.Contacted {
 		return nil, rule.Bad("answered", rule.BadField, "a failed attempt has no answers")

@@ -33,7 +33,7 @@ func closeRound(s State, a *rule.Asked, _ *pb.CloseTicketRequest) ([]proto.Messa
 	if w := s.openWhistle(); w != "" && !s.waived(pb.Requirement_REQUIREMENT_WHISTLES_CLOSED) {
 		return nil, rule.No(rule.WhistleOpen, "whistle %s is open", w)
 	}
-	return one(&pb.TicketClosed{Kind: s.closeKind()})
+	return rule.One(&pb.TicketClosed{Kind: s.closeKind()})
 }
 
 func (s *State) closeKind() pb.CloseKind {
@@ -93,17 +93,17 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 		Reason: c.Reason, Round: s.Round + 1, Lead: s.Lead, SignBy: d.by(calendar.Sign, a.OccurredAt),
 		ContactBy: d.by(calendar.Contact, a.OccurredAt), RedoBy: d.by(calendar.Redo, a.OccurredAt), Sealed: a.Sealed,
 	}
-	e.CloseBy = d.by(calendar.Close, instant(e.RedoBy))
+	e.CloseBy = d.by(calendar.Close, rule.Instant(e.RedoBy))
 	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
 	}
-	return one(e)
+	return rule.One(e)
 }
 
 func (s *State) reopened(at time.Time, e *pb.TicketReopened) {
 	s.newRound(e.Round)
 	s.Hop, s.Holder = 1, e.Lead
 	s.DispatchedAt, s.HandleStart = at, at
-	s.Limits = Limits{SignBy: instant(e.SignBy), ContactBy: instant(e.ContactBy), HandleBy: instant(e.RedoBy), CloseBy: instant(e.CloseBy), SegmentBy: instant(e.RedoBy)}
+	s.Limits = Limits{SignBy: rule.Instant(e.SignBy), ContactBy: rule.Instant(e.ContactBy), HandleBy: rule.Instant(e.RedoBy), CloseBy: rule.Instant(e.CloseBy), SegmentBy: rule.Instant(e.RedoBy)}
 }

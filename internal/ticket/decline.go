@@ -36,15 +36,15 @@ func decline(s State, a *rule.Asked, c *pb.DeclineTicketRequest) ([]proto.Messag
 		if err := said("reply", c.GetParticulars().GetReply()); err != nil {
 			return nil, err
 		}
-		return one(&pb.DeclineProposed{Reason: c.Reason, Sealed: a.Sealed})
+		return rule.One(&pb.DeclineProposed{Reason: c.Reason, Sealed: a.Sealed})
 	}
 	if err := confirm(a, s.DeclineProposal); err != nil {
 		return nil, err
 	}
 	if c.Confirmation == pb.Confirmation_CONFIRMATION_DROP {
-		return one(&pb.DeclineDropped{Sealed: a.Sealed})
+		return rule.One(&pb.DeclineDropped{Sealed: a.Sealed})
 	}
-	return one(&pb.TicketDeclined{Reason: s.ProposedReason, ProposedBy: s.DeclineProposal, Sealed: a.Sealed})
+	return rule.One(&pb.TicketDeclined{Reason: s.ProposedReason, ProposedBy: s.DeclineProposal, Sealed: a.Sealed})
 }
 
 // confirm refuses unless somebody else proposed.

@@ -54,19 +54,19 @@ func dispatch(s State, a *rule.Asked, c *pb.DispatchTicketRequest) ([]proto.Mess
 	e := &pb.TicketDispatched{
 		Lead: lead, LeadPath: a.Registry.UnitPath(lead), Co: co, Round: max(s.Round, 1), Hop: s.Hop + 1,
 		SignBy: d.by(calendar.Sign, at), ContactBy: d.by(calendar.Contact, at), ReturnBy: d.by(calendar.ReturnWindow, at),
-		HandleBy: stamp(s.Limits.HandleBy), CloseBy: stamp(s.Limits.CloseBy),
+		HandleBy: rule.Stamp(s.Limits.HandleBy), CloseBy: rule.Stamp(s.Limits.CloseBy),
 		BasisRule: c.BasisRule, CatalogueVersion: a.Registry.Version(), Sealed: a.Sealed,
 	}
 	if e.HandleBy == nil { // the first hop: dispatching again never restarts the petitioner's clock
 		e.HandleBy = d.by(calendar.Handle, at)
-		e.CloseBy = d.by(calendar.Close, instant(e.HandleBy))
+		e.CloseBy = d.by(calendar.Close, rule.Instant(e.HandleBy))
 	}
 	e.SegmentBy = e.HandleBy
 	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
 	}
-	return one(e)
+	return rule.One(e)
 }
 
 func (s *State) dispatched(at time.Time, e *pb.TicketDispatched) {
@@ -76,7 +76,7 @@ func (s *State) dispatched(at time.Time, e *pb.TicketDispatched) {
 		s.HandleStart = at
 	}
 	s.Limits = Limits{
-		SignBy: instant(e.SignBy), ContactBy: instant(e.ContactBy), ReturnBy: instant(e.ReturnBy),
-		HandleBy: instant(e.HandleBy), CloseBy: instant(e.CloseBy), SegmentBy: instant(e.SegmentBy),
+		SignBy: rule.Instant(e.SignBy), ContactBy: rule.Instant(e.ContactBy), ReturnBy: rule.Instant(e.ReturnBy),
+		HandleBy: rule.Instant(e.HandleBy), CloseBy: rule.Instant(e.CloseBy), SegmentBy: rule.Instant(e.SegmentBy),
 	}
 }

@@ -22,7 +22,7 @@ func sign(s State, a *rule.Asked, _ *pb.SignTicketRequest) ([]proto.Message, err
 	if err := a.CheckTime(s.DispatchedAt); err != nil {
 		return nil, err
 	}
-	return one(&pb.TicketSigned{})
+	return rule.One(&pb.TicketSigned{})
 }
 
 func (s *State) signed() { s.Limits.SignBy = time.Time{} }
@@ -48,9 +48,9 @@ func contact(s State, a *rule.Asked, c *pb.RecordContactRequest) ([]proto.Messag
 		return nil, err
 	}
 	if c.Reached {
-		return one(&pb.PetitionerContacted{Channel: c.Channel, RecordingRef: c.RecordingRef, Sealed: a.Sealed})
+		return rule.One(&pb.PetitionerContacted{Channel: c.Channel, RecordingRef: c.RecordingRef, Sealed: a.Sealed})
 	}
-	return one(&pb.ContactFailed{Channel: c.Channel, RecordingRef: c.RecordingRef, Sealed: a.Sealed})
+	return rule.One(&pb.ContactFailed{Channel: c.Channel, RecordingRef: c.RecordingRef, Sealed: a.Sealed})
 }
 
 func (s *State) petitionerContacted() { s.Contacted, s.Limits.ContactBy = true, time.Time{} }
@@ -78,7 +78,7 @@ func progress(s State, a *rule.Asked, c *pb.RecordProgressRequest) ([]proto.Mess
 	if err := rule.Attachments(c.Attachments); err != nil {
 		return nil, err
 	}
-	return one(&pb.ProgressRecorded{Attachments: c.Attachments, Sealed: a.Sealed})
+	return rule.One(&pb.ProgressRecorded{Attachments: c.Attachments, Sealed: a.Sealed})
 }
 
 // waive: a supervisor lets a requirement go, with a reason.
@@ -105,7 +105,7 @@ func waive(s State, a *rule.Asked, c *pb.WaiveRequirementRequest) ([]proto.Messa
 	if s.waived(c.What) {
 		return nil, rule.Bad("what", rule.AlreadyDone, "is waived already in this round")
 	}
-	return one(&pb.RequirementWaived{What: c.What, Sealed: a.Sealed})
+	return rule.One(&pb.RequirementWaived{What: c.What, Sealed: a.Sealed})
 }
 
 func (s *State) requirementWaived(e *pb.RequirementWaived) {
@@ -147,11 +147,11 @@ func submitResult(s State, a *rule.Asked, c *pb.SubmitResultRequest) ([]proto.Me
 	if d.err != nil {
 		return nil, d.err
 	}
-	return one(e)
+	return rule.One(e)
 }
 
 func (s *State) resultSubmitted(at time.Time, e *pb.ResultSubmitted) {
-	s.Result, s.SubmittedAt, s.Limits.VerifyBy = e.Result, at, instant(e.VerifyBy)
+	s.Result, s.SubmittedAt, s.Limits.VerifyBy = e.Result, at, rule.Instant(e.VerifyBy)
 	if e.Sealed != nil {
 		s.Replied = e.Sealed
 	}

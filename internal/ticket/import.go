@@ -57,7 +57,7 @@ func importRecord(s State, a *rule.Asked, c *pb.ImportRecordRequest) ([]proto.Me
 		if field := changed(s.Imported, e, true); field != "" {
 			return nil, rule.Bad(field, rule.RecordChanged, "the record was imported before with other content")
 		}
-		return one(rule.Then(&pb.ImportedRecordClosed{}, c.ClosedAt.AsTime()))
+		return rule.One(rule.Then(&pb.ImportedRecordClosed{}, c.ClosedAt.AsTime()))
 	}
 	if field := changed(s.Imported, e, false); field != "" {
 		return nil, rule.Bad(field, rule.RecordChanged, "the record was imported before with other content")
@@ -76,7 +76,7 @@ func changed(was, is *pb.RecordImported, closing bool) string {
 		{"subcategory", was.Subcategory != is.Subcategory},
 		{"agency", was.Agency != is.Agency},
 		{"status", !closing && was.Status != is.Status},
-		{"due_at", !instant(was.DueAt).Equal(instant(is.DueAt))},
+		{"due_at", !rule.Instant(was.DueAt).Equal(rule.Instant(is.DueAt))},
 		{"position", !proto.Equal(was.Position, is.Position)},
 		{"path", !proto.Equal(&pb.RecordImported{Path: was.Path}, &pb.RecordImported{Path: is.Path})},
 		{"dimensions", !proto.Equal(&pb.RecordImported{Dimensions: was.Dimensions}, &pb.RecordImported{Dimensions: is.Dimensions})},
@@ -92,7 +92,7 @@ func (s *State) recordImported(at time.Time, e *pb.RecordImported) {
 	s.Imported = e
 	s.No, s.Source, s.SourceRef, s.Channel, s.Category, s.Path, s.Position = e.No, e.Source, e.SourceRef, e.Channel, e.Category, e.Path, e.Position
 	s.Anonymous = true
-	s.ReportedAt, s.Limits.CloseBy, s.Reported = at, instant(e.DueAt), e.Sealed
+	s.ReportedAt, s.Limits.CloseBy, s.Reported = at, rule.Instant(e.DueAt), e.Sealed
 }
 
 func (s *State) importedRecordClosed(at time.Time, e *pb.ImportedRecordClosed) {

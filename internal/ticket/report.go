@@ -49,7 +49,7 @@ func report(s State, a *rule.Asked, c *pb.ReportTicketRequest) ([]proto.Message,
 	}
 	for i, area := range c.AlsoAffects {
 		if _, ok := a.Registry.Path(area, a.OccurredAt); !ok {
-			return nil, rule.Bad(index("also_affects", i), rule.UnknownArea, "no area %q is valid at that time", area)
+			return nil, rule.Bad(rule.Index("also_affects", i), rule.UnknownArea, "no area %q is valid at that time", area)
 		}
 	}
 	d := due{asked: a, grade: Column(grade)}
@@ -68,14 +68,14 @@ func report(s State, a *rule.Asked, c *pb.ReportTicketRequest) ([]proto.Message,
 	if d.err != nil {
 		return nil, d.err
 	}
-	return one(e)
+	return rule.One(e)
 }
 
 func (s *State) reported(at time.Time, e *pb.TicketReported) {
 	s.No, s.Source, s.SourceRef, s.Channel, s.Kind, s.Category = e.No, e.Source, e.SourceRef, e.Channel, e.Kind, e.Category
 	s.Path, s.Holder, s.Position, s.AlsoAffects = e.Path, e.Holder, e.Position, e.AlsoAffects
 	s.Anonymous, s.CallbackWanted, s.Elements, s.Confidentiality = e.Anonymous, e.CallbackWanted, e.Elements, e.Confidentiality
-	s.ReportedAt, s.Limits.AcceptBy, s.Reported = at, instant(e.AcceptBy), e.Sealed
+	s.ReportedAt, s.Limits.AcceptBy, s.Reported = at, rule.Instant(e.AcceptBy), e.Sealed
 }
 
 // anonymous says whether nobody can be called back: the petitioner wished so, or there is none, as with a patrol's find.

@@ -20,7 +20,7 @@ func reveal(s State, a *rule.Asked, c *pb.RevealIdentityRequest) ([]proto.Messag
 		return nil, rule.Bad("purpose", rule.MissingField, "is required")
 	}
 	if a.Acting == pb.Role_ROLE_AUDITOR {
-		return one(&pb.IdentityRevealed{Purpose: c.Purpose, Fields: []string{"petitioner"}})
+		return rule.One(&pb.IdentityRevealed{Purpose: c.Purpose, Fields: []string{"petitioner"}})
 	}
 	if err := s.scope(a); err != nil {
 		return nil, err
@@ -32,5 +32,5 @@ func reveal(s State, a *rule.Asked, c *pb.RevealIdentityRequest) ([]proto.Messag
 		(a.Acting == pb.Role_ROLE_AGENT || a.Acting == pb.Role_ROLE_DISPATCHER || s.Lead != "" && rule.Within(a.Registry, a.Actor.Unit, s.Lead)) {
 		return nil, rule.No(rule.RoleNotAllowed, "the petitioner of a confidential ticket is not shown to intake or to the handling unit")
 	}
-	return one(&pb.IdentityRevealed{Purpose: c.Purpose, Fields: []string{"petitioner"}})
+	return rule.One(&pb.IdentityRevealed{Purpose: c.Purpose, Fields: []string{"petitioner"}})
 }

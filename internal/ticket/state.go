@@ -169,7 +169,7 @@ func (s *State) Message(id string) *pb.Ticket {
 		Source: s.Source, SourceRef: s.SourceRef, Channel: s.Channel, Kind: s.Kind, Category: s.Category, Grade: s.Grade,
 		Confidentiality: s.Confidentiality, Path: s.Path, Position: s.Position, Holder: s.Holder, Lead: s.Lead, Co: s.Co,
 		Fallback: s.Fallback, Round: s.Round, Hop: s.Hop, Rework: s.Rework, Limits: s.Limits.Message(),
-		ReportedAt: stamp(s.ReportedAt), AcceptedAt: stamp(s.AcceptedAt), DispatchedAt: stamp(s.DispatchedAt), ClosedAt: stamp(s.ClosedAt),
+		ReportedAt: rule.Stamp(s.ReportedAt), AcceptedAt: rule.Stamp(s.AcceptedAt), DispatchedAt: rule.Stamp(s.DispatchedAt), ClosedAt: rule.Stamp(s.ClosedAt),
 		Result: s.Result, CloseKind: s.CloseKind, Solved: s.Solved, Satisfaction: s.Satisfaction,
 		DeclineReason: s.DeclineReason, AlsoAffects: s.AlsoAffects,
 	}
@@ -185,8 +185,8 @@ func (s *State) Message(id string) *pb.Ticket {
 // Message is the limits as the contract shows them.
 func (l *Limits) Message() *pb.Limits {
 	return &pb.Limits{
-		AcceptBy: stamp(l.AcceptBy), DispatchBy: stamp(l.DispatchBy), SignBy: stamp(l.SignBy), ContactBy: stamp(l.ContactBy),
-		ReturnBy: stamp(l.ReturnBy), HandleBy: stamp(l.HandleBy), VerifyBy: stamp(l.VerifyBy), CallbackBy: stamp(l.CallbackBy),
-		CloseBy: stamp(l.CloseBy), SegmentBy: stamp(l.SegmentBy), Provisional: l.Provisional,
+		AcceptBy: rule.Stamp(l.AcceptBy), DispatchBy: rule.Stamp(l.DispatchBy), SignBy: rule.Stamp(l.SignBy), ContactBy: rule.Stamp(l.ContactBy),
+		ReturnBy: rule.Stamp(l.ReturnBy), HandleBy: rule.Stamp(l.HandleBy), VerifyBy: rule.Stamp(l.VerifyBy), CallbackBy: rule.Stamp(l.CallbackBy),
+		CloseBy: rule.Stamp(l.CloseBy), SegmentBy: rule.Stamp(l.SegmentBy), Provisional: l.Provisional,
 	}
 }

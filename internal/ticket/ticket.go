@@ -345,7 +345,7 @@ func (d *due) by(t calendar.Timer, start time.Time) *timestamppb.Timestamp {
 		return nil
 	}
 	d.provisional = d.provisional || provisional
-	return stamp(by)
+	return rule.Stamp(by)
 }
 
 // Column is a grade's column in a deadline profile. A matter that is not graded yet counts as G2.
@@ -363,22 +363,6 @@ func Column(g pb.Grade) string {
 	return calendar.G2
 }
 
-// stamp is a time on the wire; the zero time is unset.
-func stamp(t time.Time) *timestamppb.Timestamp {
-	if t.IsZero() {
-		return nil
-	}
-	return timestamppb.New(t)
-}
-
-// instant is the time of a stamp; unset is the zero time.
-func instant(t *timestamppb.Timestamp) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return t.AsTime()
-}
-
 // said says whether a command brought the text, and refuses if it did not.
 func said(field, text string) error {
 	if text == "" {
@@ -386,5 +370,3 @@ func said(field, text string) error {
 	}
 	return nil
 }
-
-func one(e proto.Message) ([]proto.Message, error) { return []proto.Message{e}, nil }

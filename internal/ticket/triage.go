@@ -83,26 +83,26 @@ func triage(s State, a *rule.Asked, c *pb.TriageTicketRequest) ([]proto.Message,
 	if d.err != nil {
 		return nil, d.err
 	}
-	return one(e)
+	return rule.One(e)
 }
 
 func (s *State) triaged(e *pb.TicketTriaged) {
 	s.Category, s.Grade, s.Path, s.Holder, s.Confidentiality = e.Category, e.Grade, e.Path, e.Holder, e.Confidentiality
 	s.ProposedLead, s.ProposedCo, s.Fallback, s.ComplainedOf = e.Lead, e.Co, e.Fallback, e.ComplainedOf
-	s.Limits.DispatchBy = instant(e.DispatchBy)
+	s.Limits.DispatchBy = rule.Instant(e.DispatchBy)
 }
 
 // coHandlers refuses units that cannot handle beside the lead: unknown ones, the lead itself, and any named twice.
 func coHandlers(a *rule.Asked, lead string, co []string) error {
 	for i, unit := range co {
-		if err := activeUnit(a, index("co", i), unit); err != nil {
+		if err := activeUnit(a, rule.Index("co", i), unit); err != nil {
 			return err
 		}
 		if unit == lead {
-			return rule.Bad(index("co", i), rule.BadField, "unit %q is the lead already", unit)
+			return rule.Bad(rule.Index("co", i), rule.BadField, "unit %q is the lead already", unit)
 		}
 		if slices.Contains(co[:i], unit) {
-			return rule.Bad(index("co", i), rule.BadField, "unit %q is named twice", unit)
+			return rule.Bad(rule.Index("co", i), rule.BadField, "unit %q is named twice", unit)
 		}
 	}
 	return nil
@@ -119,7 +119,7 @@ func complainedOf(a *rule.Asked, unit string, confidentiality pb.Confidentiality
 	}
 	for i, c := range co {
 		if rule.Within(a.Registry, c, unit) {
-			return rule.Bad(index("co", i), rule.LeadComplainedOf, "unit %q, or one above it, is complained of", c)
+			return rule.Bad(rule.Index("co", i), rule.LeadComplainedOf, "unit %q, or one above it, is complained of", c)
 		}
 	}
 	return nil
@@ -213,7 +213,7 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 	if e.Category == "" && e.Grade == 0 && e.Path == nil && e.ComplainedOf == "" && e.Confidentiality == 0 {
 		return nil, rule.Bad("category", rule.MissingField, "nothing would change: give a category, grade, area, complained_of or confidentiality that is another")
 	}
-	return one(e)
+	return rule.One(e)
 }
 
 // shorten sets the limits that end sooner under the corrected grade. It refuses a grade that would lengthen the time for handling;
@@ -226,7 +226,7 @@ func (s *State) shorten(a *rule.Asked, e *pb.TriageCorrected) error {
 			timer = calendar.Redo
 		}
 		e.HandleBy = d.by(timer, s.HandleStart)
-		e.CloseBy = d.by(calendar.Close, instant(e.HandleBy))
+		e.CloseBy = d.by(calendar.Close, rule.Instant(e.HandleBy))
 	}
 	for _, l := range []struct {
 		timer   calendar.Timer
@@ -245,14 +245,14 @@ func (s *State) shorten(a *rule.Asked, e *pb.TriageCorrected) error {
 		}
 		one := due{asked: a, grade: d.grade, err: d.err}
 		by := one.by(l.timer, l.start)
-		if d.err = one.err; by != nil && instant(by).Before(l.was) {
+		if d.err = one.err; by != nil && rule.Instant(by).Before(l.was) {
 			*l.shorter, d.provisional = by, d.provisional || one.provisional
 		}
 	}
 	if d.err != nil {
 		return d.err
 	}
-	if instant(e.HandleBy).After(s.Limits.HandleBy) || instant(e.CloseBy).After(s.Limits.CloseBy) {
+	if rule.Instant(e.HandleBy).After(s.Limits.HandleBy) || rule.Instant(e.CloseBy).After(s.Limits.CloseBy) {
 		return rule.Bad("grade", rule.LimitLengthened, "that grade would lengthen the limit; ask for an extension instead")
 	}
 	e.Provisional = d.provisional
@@ -286,11 +286,11 @@ func (s *State) triageCorrected(e *pb.TriageCorrected) {
 		{&s.Limits.VerifyBy, e.VerifyBy}, {&s.Limits.CallbackBy, e.CallbackBy},
 	} {
 		if l.by != nil {
-			*l.is = instant(l.by)
+			*l.is = rule.Instant(l.by)
 		}
 	}
 	if e.HandleBy != nil {
-		s.Limits.HandleBy, s.Limits.CloseBy = instant(e.HandleBy), instant(e.CloseBy)
+		s.Limits.HandleBy, s.Limits.CloseBy = rule.Instant(e.HandleBy), rule.Instant(e.CloseBy)
 		if s.Limits.SegmentBy.After(s.Limits.HandleBy) {
 			s.Limits.SegmentBy = s.Limits.HandleBy
 		}

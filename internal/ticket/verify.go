@@ -35,7 +35,7 @@ func verify(s State, a *rule.Asked, c *pb.VerifyResultRequest) ([]proto.Message,
 		return nil, err
 	}
 	if !c.Passed {
-		return one(&pb.VerificationFailed{OnSite: c.OnSite, Attachments: c.Attachments, Rework: s.Rework + 1, Sealed: a.Sealed})
+		return rule.One(&pb.VerificationFailed{OnSite: c.OnSite, Attachments: c.Attachments, Rework: s.Rework + 1, Sealed: a.Sealed})
 	}
 	d := s.due(a)
 	e := &pb.VerificationPassed{OnSite: c.OnSite, Attachments: c.Attachments, CallbackBy: d.by(calendar.Callback, a.OccurredAt), Sealed: a.Sealed}
@@ -43,7 +43,7 @@ func verify(s State, a *rule.Asked, c *pb.VerifyResultRequest) ([]proto.Message,
 	if d.err != nil {
 		return nil, d.err
 	}
-	return one(e)
+	return rule.One(e)
 }
 
 // nearby says whether the matter lies where the actor patrols: the actor's area is on the ticket's path, or below its place.
@@ -62,7 +62,7 @@ func (s *State) nearby(a *rule.Asked) bool {
 
 func (s *State) verificationPassed(at time.Time, e *pb.VerificationPassed) {
 	s.Verified, s.VerifiedAt = true, at
-	s.Limits.VerifyBy, s.Limits.CallbackBy = time.Time{}, instant(e.CallbackBy)
+	s.Limits.VerifyBy, s.Limits.CallbackBy = time.Time{}, rule.Instant(e.CallbackBy)
 }
 
 func (s *State) verificationFailed(e *pb.VerificationFailed) {

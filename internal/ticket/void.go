@@ -28,15 +28,15 @@ func void(s State, a *rule.Asked, c *pb.VoidTicketRequest) ([]proto.Message, err
 		if err := said("note", c.GetParticulars().GetNote()); err != nil {
 			return nil, err
 		}
-		return one(&pb.VoidProposed{Sealed: a.Sealed})
+		return rule.One(&pb.VoidProposed{Sealed: a.Sealed})
 	}
 	if err := confirm(a, s.VoidProposal); err != nil {
 		return nil, err
 	}
 	if c.Confirmation == pb.Confirmation_CONFIRMATION_DROP {
-		return one(&pb.VoidDropped{Sealed: a.Sealed})
+		return rule.One(&pb.VoidDropped{Sealed: a.Sealed})
 	}
-	return one(&pb.TicketVoided{ProposedBy: s.VoidProposal, Sealed: a.Sealed})
+	return rule.One(&pb.TicketVoided{ProposedBy: s.VoidProposal, Sealed: a.Sealed})
 }
 
 func (s *State) voidProposed(by *pb.Actor) { s.VoidProposal = by }

@@ -17,14 +17,14 @@ func linkWhistle(s State, a *rule.Asked, c *pb.WhistleLinked) ([]proto.Message, 
 	}
 	i := slices.IndexFunc(s.Whistles, func(w Whistle) bool { return w.ID == c.Whistle })
 	if i < 0 {
-		return one(&pb.WhistleLinked{Whistle: c.Whistle, Participants: c.Participants})
+		return rule.One(&pb.WhistleLinked{Whistle: c.Whistle, Participants: c.Participants})
 	}
 	known := s.Whistles[i]
 	added := slices.DeleteFunc(slices.Clone(c.Participants), func(unit string) bool { return slices.Contains(known.Participants, unit) })
 	if len(added) == 0 || known.Outcome != pb.WhistleState_WHISTLE_STATE_UNSPECIFIED {
 		return nil, nil
 	}
-	return one(&pb.WhistleLinked{Whistle: c.Whistle, Participants: append(slices.Clip(known.Participants), added...)})
+	return rule.One(&pb.WhistleLinked{Whistle: c.Whistle, Participants: append(slices.Clip(known.Participants), added...)})
 }
 
 func (s *State) whistleLinked(e *pb.WhistleLinked) {
@@ -50,7 +50,7 @@ func settleWhistle(s State, a *rule.Asked, c *pb.WhistleSettled) ([]proto.Messag
 	if s.Whistles[i].Outcome != pb.WhistleState_WHISTLE_STATE_UNSPECIFIED {
 		return nil, nil
 	}
-	return one(&pb.WhistleSettled{Whistle: c.Whistle, Outcome: c.Outcome})
+	return rule.One(&pb.WhistleSettled{Whistle: c.Whistle, Outcome: c.Outcome})
 }
 
 func (s *State) whistleSettled(e *pb.WhistleSettled) {

@@ -52,7 +52,7 @@ func blow(s State, a *rule.Asked, c *pb.BlowWhistleRequest) ([]proto.Message, er
 	for i, name := range c.Tickets {
 		id := strings.TrimPrefix(name, "tickets/")
 		if slices.Contains(ids, id) {
-			return nil, rule.Bad(index("tickets", i), rule.BadField, "is named twice")
+			return nil, rule.Bad(rule.Index("tickets", i), rule.BadField, "is named twice")
 		}
 		ids = append(ids, id)
 		t, err := inHand(a, i, id, street.Code)
@@ -85,7 +85,7 @@ func blow(s State, a *rule.Asked, c *pb.BlowWhistleRequest) ([]proto.Message, er
 		return nil, rule.Bad("summons", rule.OutOfScope, "no unit commands both yours and all that are summoned")
 	}
 	if c.Kind == pb.WhistleKind_WHISTLE_KIND_TOUGH {
-		return one(&pb.WhistleDrafted{
+		return rule.One(&pb.WhistleDrafted{
 			No: a.No, Kind: c.Kind, Tickets: ids, Street: street.Code, Path: path, CallItem: c.CallItem, Participants: participants,
 			GatherAt: c.GatherAt, Position: c.Position, ScreenedBy: screener, Sealed: a.Sealed,
 		})
@@ -95,13 +95,13 @@ func blow(s State, a *rule.Asked, c *pb.BlowWhistleRequest) ([]proto.Message, er
 		GatherAt: c.GatherAt, Position: c.Position, ScreenedBy: screener, Sealed: a.Sealed,
 	}
 	if c.Kind != pb.WhistleKind_WHISTLE_KIND_EMERGENCY {
-		return one(blown)
+		return rule.One(blown)
 	}
 	issued, err := issue(a, c.Kind, grade, participants)
 	if err != nil {
 		return nil, err
 	}
-	issued.ReviewBy = stamp(a.OccurredAt.Add(reviewAfter))
+	issued.ReviewBy = rule.Stamp(a.OccurredAt.Add(reviewAfter))
 	return []proto.Message{blown, issued}, nil
 }
 
@@ -110,12 +110,12 @@ func blow(s State, a *rule.Asked, c *pb.BlowWhistleRequest) ([]proto.Message, er
 func inHand(a *rule.Asked, i int, id, street string) (*pb.Ticket, error) {
 	t := a.Linked[id]
 	if t == nil {
-		return nil, rule.Bad(index("tickets", i), rule.NotFound, "no such ticket")
+		return nil, rule.Bad(rule.Index("tickets", i), rule.NotFound, "no such ticket")
 	}
 	if t.State != pb.TicketState_TICKET_STATE_HANDLING || !rule.Within(a.Registry, t.Holder, street) {
-		return nil, rule.Bad(index("tickets", i), rule.TicketNotInHand, "the ticket is not being handled by the unit that blows or one below it")
+		return nil, rule.Bad(rule.Index("tickets", i), rule.TicketNotInHand, "the ticket is not being handled by the unit that blows or one below it")
 	}
-	return t, a.CheckTime(instant(t.DispatchedAt))
+	return t, a.CheckTime(rule.Instant(t.DispatchedAt))
 }
 
 // reviewAfter is how soon an emergency whistle must be looked at after the fact.
@@ -155,9 +155,9 @@ func sign2(s State, a *rule.Asked, c *pb.BlowWhistleRequest) ([]proto.Message, e
 	for i := range s.Participants {
 		participants[i] = s.Participants[i].Participant
 	}
-	return one(&pb.WhistleBlown{
+	return rule.One(&pb.WhistleBlown{
 		No: s.No, Kind: s.Kind, Tickets: s.Tickets, Street: s.Street, Path: s.Path, CallItem: s.CallItem, Participants: participants,
-		GatherAt: stamp(s.GatherAt), Position: s.Position, ScreenedBy: s.ScreenedBy, DraftedBy: s.DraftedBy, Sealed: s.Blown,
+		GatherAt: rule.Stamp(s.GatherAt), Position: s.Position, ScreenedBy: s.ScreenedBy, DraftedBy: s.DraftedBy, Sealed: s.Blown,
 	})
 }
 
@@ -165,9 +165,9 @@ func sign2(s State, a *rule.Asked, c *pb.BlowWhistleRequest) ([]proto.Message, e
 func summon(a *rule.Asked, street string, have []*pb.Participant, named []*pb.Summons) ([]*pb.Participant, error) {
 	participants := slices.Clone(have)
 	for i, n := range named {
-		field := index("summons", i) + ".unit"
+		field := rule.Index("summons", i) + ".unit"
 		if have != nil {
-			field = index("added", i) + ".unit"
+			field = rule.Index("added", i) + ".unit"
 		}
 		if n.Unit == "" {
 			return nil, rule.Bad(field, rule.MissingField, "is required")
@@ -211,11 +211,11 @@ func issue(a *rule.Asked, kind pb.WhistleKind, grade pb.Grade, participants []*p
 		var errs [3]error
 		var by time.Time
 		by, guessed[0], errs[0] = a.Due(calendar.WhistleSign, column, a.OccurredAt)
-		p.SignBy = stamp(by)
+		p.SignBy = rule.Stamp(by)
 		by, guessed[1], errs[1] = a.Due(calendar.WhistleContact, column, a.OccurredAt)
-		p.ContactBy = stamp(by)
+		p.ContactBy = rule.Stamp(by)
 		by, guessed[2], errs[2] = a.Due(calendar.WhistleReportIn, column, a.OccurredAt)
-		p.ReportInBy = stamp(by)
+		p.ReportInBy = rule.Stamp(by)
 		for _, err := range errs {
 			if err != nil {
 				return nil, rule.No(rule.DeadlineOutOfRange, "a limit cannot be computed from that time")
@@ -241,12 +241,12 @@ func column(kind pb.WhistleKind, grade pb.Grade) (string, error) {
 
 func (s *State) drafted(at time.Time, by *pb.Actor, e *pb.WhistleDrafted) {
 	s.DraftedAt, s.DraftedBy = at, by
-	s.summoned(e.No, e.Kind, e.Tickets, e.Street, e.Path, e.CallItem, e.Participants, instant(e.GatherAt), e.Position, e.ScreenedBy, e.Sealed)
+	s.summoned(e.No, e.Kind, e.Tickets, e.Street, e.Path, e.CallItem, e.Participants, rule.Instant(e.GatherAt), e.Position, e.ScreenedBy, e.Sealed)
 }
 
 func (s *State) blown(at time.Time, e *pb.WhistleBlown) {
 	s.BlownAt = at
-	s.summoned(e.No, e.Kind, e.Tickets, e.Street, e.Path, e.CallItem, e.Participants, instant(e.GatherAt), e.Position, e.ScreenedBy, e.Sealed)
+	s.summoned(e.No, e.Kind, e.Tickets, e.Street, e.Path, e.CallItem, e.Participants, rule.Instant(e.GatherAt), e.Position, e.ScreenedBy, e.Sealed)
 }
 
 func (s *State) summoned(no string, kind pb.WhistleKind, tickets []string, street string, path []*pb.AreaNode, item string,
@@ -260,7 +260,7 @@ func (s *State) summoned(no string, kind pb.WhistleKind, tickets []string, stree
 }
 
 func (s *State) issued(at time.Time, e *pb.WhistleIssued) {
-	s.IssuedAt, s.ReviewBy, s.Provisional = at, instant(e.ReviewBy), e.Provisional
+	s.IssuedAt, s.ReviewBy, s.Provisional = at, rule.Instant(e.ReviewBy), e.Provisional
 	s.Participants = nil
 	for _, p := range e.Participants {
 		s.Participants = append(s.Participants, Participant{Participant: p, State: pb.ParticipantState_PARTICIPANT_STATE_PENDING})

@@ -25,7 +25,7 @@ func confirm(s State, a *rule.Asked, c *pb.ConfirmWhistleRequest) ([]proto.Messa
 			return nil, rule.No(rule.TasksOpen, "the task of unit %q is open", p.Unit)
 		}
 	}
-	return one(&pb.WhistleConfirmed{Resolved: c.Resolved, Sealed: a.Sealed})
+	return rule.One(&pb.WhistleConfirmed{Resolved: c.Resolved, Sealed: a.Sealed})
 }
 
 // rate: the street rates a participant's response, co-operation and result (评哨).
@@ -57,7 +57,7 @@ func rate(s State, a *rule.Asked, c *pb.RateUnitRequest) ([]proto.Message, error
 	all := !slices.ContainsFunc(s.Participants, func(p Participant) bool {
 		return p.Compulsory && p.Unit != c.Unit && p.Rated == nil && p.State != pb.ParticipantState_PARTICIPANT_STATE_EXCUSED
 	})
-	return one(&pb.UnitRated{Unit: c.Unit, Response: c.Response, Cooperation: c.Cooperation, Result: c.Result, AllRated: all, Sealed: a.Sealed})
+	return rule.One(&pb.UnitRated{Unit: c.Unit, Response: c.Response, Cooperation: c.Cooperation, Result: c.Result, AllRated: all, Sealed: a.Sealed})
 }
 
 // closeWhistle: done, confirmed, rated, and everybody let go (销哨).
@@ -84,5 +84,5 @@ func closeWhistle(s State, a *rule.Asked, _ *pb.CloseWhistleRequest) ([]proto.Me
 			return nil, rule.No(rule.TasksOpen, "unit %q is still there; release it first", p.Unit)
 		}
 	}
-	return one(&pb.WhistleClosed{})
+	return rule.One(&pb.WhistleClosed{})
 }

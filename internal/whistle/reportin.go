@@ -20,7 +20,7 @@ func sign(s State, a *rule.Asked, c *pb.SignWhistleRequest) ([]proto.Message, er
 	if !p.SignedAt.IsZero() {
 		return nil, rule.No(rule.AlreadyDone, "unit %q has signed already", p.Unit)
 	}
-	return one(&pb.WhistleSigned{Unit: p.Unit})
+	return rule.One(&pb.WhistleSigned{Unit: p.Unit})
 }
 
 // contact: a participant got in touch with the street.
@@ -32,7 +32,7 @@ func contact(s State, a *rule.Asked, c *pb.ContactStreetRequest) ([]proto.Messag
 	if !p.ContactedAt.IsZero() {
 		return nil, rule.No(rule.AlreadyDone, "unit %q has contacted the street already", p.Unit)
 	}
-	return one(&pb.WhistleContacted{Unit: p.Unit, Sealed: a.Sealed})
+	return rule.One(&pb.WhistleContacted{Unit: p.Unit, Sealed: a.Sealed})
 }
 
 // reportIn: a participant is there (报到), with who came, their rank and where. Too late still counts as having come.
@@ -60,7 +60,7 @@ func reportIn(s State, a *rule.Asked, c *pb.ReportInRequest) ([]proto.Message, e
 			convened = false
 		}
 	}
-	return one(&pb.ReportedIn{
+	return rule.One(&pb.ReportedIn{
 		Unit: p.Unit, Person: c.Person, Rank: c.Rank, Position: c.Position, Convened: convened, Sealed: a.Sealed,
 		InTime: p.ReportInBy == nil || calendar.OnTime(a.OccurredAt, p.ReportInBy.AsTime()),
 	})
@@ -81,7 +81,7 @@ func completeTask(s State, a *rule.Asked, c *pb.CompleteTaskRequest) ([]proto.Me
 	if err := rule.Attachments(c.Attachments); err != nil {
 		return nil, err
 	}
-	return one(&pb.TaskDone{Unit: p.Unit, Attachments: c.Attachments, Sealed: a.Sealed})
+	return rule.One(&pb.TaskDone{Unit: p.Unit, Attachments: c.Attachments, Sealed: a.Sealed})
 }
 
 // release: the street lets a participant go; nobody leaves before (事不完人不撤).
@@ -104,7 +104,7 @@ func release(s State, a *rule.Asked, c *pb.ReleaseParticipantRequest) ([]proto.M
 	if err := a.CheckTime(later(p.ReportedInAt, p.TaskDoneAt)); err != nil {
 		return nil, err
 	}
-	return one(&pb.Released{Unit: c.Unit})
+	return rule.One(&pb.Released{Unit: c.Unit})
 }
 
 func later(a, b time.Time) time.Time {

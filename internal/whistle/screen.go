@@ -41,7 +41,7 @@ func screen(s State, a *rule.Asked, c *pb.ScreenWhistleRequest) ([]proto.Message
 		if err := refusalReason(c.Reason); err != nil {
 			return nil, err
 		}
-		return one(&pb.WhistleRefused{Reason: c.Reason, Sealed: a.Sealed})
+		return rule.One(&pb.WhistleRefused{Reason: c.Reason, Sealed: a.Sealed})
 	}
 	var grade pb.Grade
 	for _, id := range s.Tickets {
@@ -53,7 +53,7 @@ func screen(s State, a *rule.Asked, c *pb.ScreenWhistleRequest) ([]proto.Message
 	if err != nil {
 		return nil, err
 	}
-	return one(issued)
+	return rule.One(issued)
 }
 
 // review: an emergency whistle, which was issued as it was blown, is found justified or not. It goes on either way.
@@ -71,12 +71,12 @@ func review(s State, a *rule.Asked, c *pb.ScreenWhistleRequest) ([]proto.Message
 		return nil, rule.Bad("added", rule.BadField, "the whistle is issued; no unit can be added")
 	}
 	if c.Issue {
-		return one(&pb.WhistleReviewed{Justified: true, Sealed: a.Sealed})
+		return rule.One(&pb.WhistleReviewed{Justified: true, Sealed: a.Sealed})
 	}
 	if err := refusalReason(c.Reason); err != nil {
 		return nil, err
 	}
-	return one(&pb.WhistleReviewed{Reason: c.Reason, Sealed: a.Sealed})
+	return rule.One(&pb.WhistleReviewed{Reason: c.Reason, Sealed: a.Sealed})
 }
 
 // refusalReason refuses a reason that is missing, or no code: it is recorded in clear.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/rule"
@@ -288,40 +287,21 @@ func (s *State) byStreet(a *rule.Asked, roles ...pb.Role) error {
 	return nil
 }
 
-// stamp is a time on the wire; the zero time is unset.
-func stamp(t time.Time) *timestamppb.Timestamp {
-	if t.IsZero() {
-		return nil
-	}
-	return timestamppb.New(t)
-}
-
-func instant(t *timestamppb.Timestamp) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return t.AsTime()
-}
-
-func index(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
-
-func one(e proto.Message) ([]proto.Message, error) { return []proto.Message{e}, nil }
-
 // Message is the whistle as the contract shows it.
 func (s *State) Message(id string) *pb.Whistle {
 	m := &pb.Whistle{
 		Name: "whistles/" + id, No: s.No, State: s.State, Kind: s.Kind, Street: s.Street, Path: s.Path, CallItem: s.CallItem,
-		BlownAt: stamp(s.BlownAt), IssuedAt: stamp(s.IssuedAt), ClosedAt: stamp(s.ClosedAt), GatherAt: stamp(s.GatherAt),
-		Position: s.Position, ScreenedBy: s.ScreenedBy, Resolved: s.Resolved, ReviewBy: stamp(s.ReviewBy),
-		ReviewedAt: stamp(s.ReviewedAt), Justified: s.Justified, Provisional: s.Provisional,
+		BlownAt: rule.Stamp(s.BlownAt), IssuedAt: rule.Stamp(s.IssuedAt), ClosedAt: rule.Stamp(s.ClosedAt), GatherAt: rule.Stamp(s.GatherAt),
+		Position: s.Position, ScreenedBy: s.ScreenedBy, Resolved: s.Resolved, ReviewBy: rule.Stamp(s.ReviewBy),
+		ReviewedAt: rule.Stamp(s.ReviewedAt), Justified: s.Justified, Provisional: s.Provisional,
 	}
 	for _, t := range s.Tickets {
 		m.Tickets = append(m.Tickets, "tickets/"+t)
 	}
 	for _, p := range s.Participants {
 		m.Participants = append(m.Participants, &pb.ParticipantStatus{
-			Participant: p.Participant, State: p.State, SignedAt: stamp(p.SignedAt), ContactedAt: stamp(p.ContactedAt),
-			ReportedInAt: stamp(p.ReportedInAt), InTime: p.InTime, TaskDoneAt: stamp(p.TaskDoneAt), ReleasedAt: stamp(p.ReleasedAt),
+			Participant: p.Participant, State: p.State, SignedAt: rule.Stamp(p.SignedAt), ContactedAt: rule.Stamp(p.ContactedAt),
+			ReportedInAt: rule.Stamp(p.ReportedInAt), InTime: p.InTime, TaskDoneAt: rule.Stamp(p.TaskDoneAt), ReleasedAt: rule.Stamp(p.ReleasedAt),
 			Response: p.Rated.GetResponse(), Cooperation: p.Rated.GetCooperation(), Result: p.Rated.GetResult(),
 		})
 	}
