@@ -39,6 +39,10 @@ const (
 	UnitKind_UNIT_KIND_COMMAND_CENTRE UnitKind = 4
 	// 考核办.
 	UnitKind_UNIT_KIND_OFFICE UnitKind = 5
+	// 编办: rules on whose duty it is.
+	UnitKind_UNIT_KIND_STAFFING_OFFICE UnitKind = 6
+	// 司法: likewise.
+	UnitKind_UNIT_KIND_JUSTICE_OFFICE UnitKind = 7
 )
 
 // Enum value maps for UnitKind.
@@ -50,14 +54,18 @@ var (
 		3: "UNIT_KIND_UTILITY",
 		4: "UNIT_KIND_COMMAND_CENTRE",
 		5: "UNIT_KIND_OFFICE",
+		6: "UNIT_KIND_STAFFING_OFFICE",
+		7: "UNIT_KIND_JUSTICE_OFFICE",
 	}
 	UnitKind_value = map[string]int32{
-		"UNIT_KIND_UNSPECIFIED":    0,
-		"UNIT_KIND_AREA":           1,
-		"UNIT_KIND_DEPARTMENT":     2,
-		"UNIT_KIND_UTILITY":        3,
-		"UNIT_KIND_COMMAND_CENTRE": 4,
-		"UNIT_KIND_OFFICE":         5,
+		"UNIT_KIND_UNSPECIFIED":     0,
+		"UNIT_KIND_AREA":            1,
+		"UNIT_KIND_DEPARTMENT":      2,
+		"UNIT_KIND_UTILITY":         3,
+		"UNIT_KIND_COMMAND_CENTRE":  4,
+		"UNIT_KIND_OFFICE":          5,
+		"UNIT_KIND_STAFFING_OFFICE": 6,
+		"UNIT_KIND_JUSTICE_OFFICE":  7,
 	}
 )
 
@@ -86,6 +94,118 @@ func (x UnitKind) Number() protoreflect.EnumNumber {
 // Deprecated: Use UnitKind.Descriptor instead.
 func (UnitKind) EnumDescriptor() ([]byte, []int) {
 	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{0}
+}
+
+// MatterObject is what a matter is about, in urban management.
+type MatterObject int32
+
+const (
+	MatterObject_MATTER_OBJECT_UNSPECIFIED MatterObject = 0
+	// 部件: a fixed facility.
+	MatterObject_MATTER_OBJECT_COMPONENT MatterObject = 1
+	// 事件: a happening. A result needs photos before and after.
+	MatterObject_MATTER_OBJECT_INCIDENT MatterObject = 2
+)
+
+// Enum value maps for MatterObject.
+var (
+	MatterObject_name = map[int32]string{
+		0: "MATTER_OBJECT_UNSPECIFIED",
+		1: "MATTER_OBJECT_COMPONENT",
+		2: "MATTER_OBJECT_INCIDENT",
+	}
+	MatterObject_value = map[string]int32{
+		"MATTER_OBJECT_UNSPECIFIED": 0,
+		"MATTER_OBJECT_COMPONENT":   1,
+		"MATTER_OBJECT_INCIDENT":    2,
+	}
+)
+
+func (x MatterObject) Enum() *MatterObject {
+	p := new(MatterObject)
+	*p = x
+	return p
+}
+
+func (x MatterObject) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MatterObject) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_events_proto_enumTypes[1].Descriptor()
+}
+
+func (MatterObject) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_events_proto_enumTypes[1]
+}
+
+func (x MatterObject) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MatterObject.Descriptor instead.
+func (MatterObject) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{1}
+}
+
+// Duty is what makes a unit of the catalogue responsible; it says by which rule of the dispatch order it is chosen.
+type Duty int32
+
+const (
+	Duty_DUTY_UNSPECIFIED Duty = 0
+	// 属地: the street or lower unit where it lies. Rule 3.
+	Duty_DUTY_TERRITORIAL Duty = 1
+	// 职能: a department. Rule 4.
+	Duty_DUTY_FUNCTIONAL Duty = 2
+	// 公共服务企业. Rule 5.
+	Duty_DUTY_UTILITY Duty = 3
+	// 执法: one of two candidates that has the power to enforce. Rule 6.
+	Duty_DUTY_ENFORCEMENT Duty = 4
+)
+
+// Enum value maps for Duty.
+var (
+	Duty_name = map[int32]string{
+		0: "DUTY_UNSPECIFIED",
+		1: "DUTY_TERRITORIAL",
+		2: "DUTY_FUNCTIONAL",
+		3: "DUTY_UTILITY",
+		4: "DUTY_ENFORCEMENT",
+	}
+	Duty_value = map[string]int32{
+		"DUTY_UNSPECIFIED": 0,
+		"DUTY_TERRITORIAL": 1,
+		"DUTY_FUNCTIONAL":  2,
+		"DUTY_UTILITY":     3,
+		"DUTY_ENFORCEMENT": 4,
+	}
+)
+
+func (x Duty) Enum() *Duty {
+	p := new(Duty)
+	*p = x
+	return p
+}
+
+func (x Duty) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Duty) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_events_proto_enumTypes[2].Descriptor()
+}
+
+func (Duty) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_events_proto_enumTypes[2]
+}
+
+func (x Duty) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Duty.Descriptor instead.
+func (Duty) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{2}
 }
 
 // EventMeta is the envelope of an event: who, when, why, under which rules. The stored bytes of an envelope end
@@ -656,8 +776,12 @@ type TicketDeclined struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Reason DeclineReason          `protobuf:"varint,1,opt,name=reason,proto3,enum=chuishao.v1.DeclineReason" json:"reason,omitempty"`
 	// Who proposed it.
-	ProposedBy    *Actor  `protobuf:"bytes,2,opt,name=proposed_by,json=proposedBy,proto3" json:"proposed_by,omitempty"`
-	Sealed        *Sealed `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	ProposedBy *Actor  `protobuf:"bytes,2,opt,name=proposed_by,json=proposedBy,proto3" json:"proposed_by,omitempty"`
+	Sealed     *Sealed `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Until when the petitioner may appeal.
+	AppealBy *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=appeal_by,json=appealBy,proto3" json:"appeal_by,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,5,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -711,6 +835,20 @@ func (x *TicketDeclined) GetSealed() *Sealed {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *TicketDeclined) GetAppealBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AppealBy
+	}
+	return nil
+}
+
+func (x *TicketDeclined) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
 }
 
 // TicketAnsweredDirectly: closed by the agent, never dispatched (直接答复).
@@ -935,7 +1073,9 @@ type TriageCorrected struct {
 	// A limit above was computed with a calendar year that was not loaded.
 	Provisional bool `protobuf:"varint,15,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	// Where holder is set: its own path through the unit tree, root first, itself included.
-	HolderPath    []string `protobuf:"bytes,16,rep,name=holder_path,json=holderPath,proto3" json:"holder_path,omitempty"`
+	HolderPath []string `protobuf:"bytes,16,rep,name=holder_path,json=holderPath,proto3" json:"holder_path,omitempty"`
+	// What handle_by was computed with, where it is set.
+	HandleLimit   string `protobuf:"bytes,17,opt,name=handle_limit,json=handleLimit,proto3" json:"handle_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1082,6 +1222,13 @@ func (x *TriageCorrected) GetHolderPath() []string {
 	return nil
 }
 
+func (x *TriageCorrected) GetHandleLimit() string {
+	if x != nil {
+		return x.HandleLimit
+	}
+	return ""
+}
+
 // TicketDispatched: assigned to one lead (派单).
 type TicketDispatched struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1103,8 +1250,12 @@ type TicketDispatched struct {
 	// A limit above was computed with a calendar year that was not loaded.
 	Provisional bool `protobuf:"varint,13,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	// The unit's own limit for this segment; equal to handle_by at the first hop.
-	SegmentBy     *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=segment_by,json=segmentBy,proto3" json:"segment_by,omitempty"`
-	Sealed        *Sealed                `protobuf:"bytes,15,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	SegmentBy *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=segment_by,json=segmentBy,proto3" json:"segment_by,omitempty"`
+	Sealed    *Sealed                `protobuf:"bytes,15,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// The lead may not return it: a ruling, or the fallback.
+	NonReturnable bool `protobuf:"varint,16,opt,name=non_returnable,json=nonReturnable,proto3" json:"non_returnable,omitempty"`
+	// What handle_by was computed with, as in a profile ("5 WD"); unset where it was set before.
+	HandleLimit   string `protobuf:"bytes,17,opt,name=handle_limit,json=handleLimit,proto3" json:"handle_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1242,6 +1393,20 @@ func (x *TicketDispatched) GetSealed() *Sealed {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *TicketDispatched) GetNonReturnable() bool {
+	if x != nil {
+		return x.NonReturnable
+	}
+	return false
+}
+
+func (x *TicketDispatched) GetHandleLimit() string {
+	if x != nil {
+		return x.HandleLimit
+	}
+	return ""
 }
 
 // TicketSigned: the lead acknowledged (签收).
@@ -1519,7 +1684,9 @@ type ResultSubmitted struct {
 	VerifyBy    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=verify_by,json=verifyBy,proto3" json:"verify_by,omitempty"`
 	Sealed      *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	// A limit above was computed with a calendar year that was not loaded.
-	Provisional   bool `protobuf:"varint,5,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	Provisional bool `protobuf:"varint,5,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	// SHA-256 of attachments that an earlier event of this ticket had already.
+	Reused        [][]byte `protobuf:"bytes,6,rep,name=reused,proto3" json:"reused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1587,6 +1754,13 @@ func (x *ResultSubmitted) GetProvisional() bool {
 		return x.Provisional
 	}
 	return false
+}
+
+func (x *ResultSubmitted) GetReused() [][]byte {
+	if x != nil {
+		return x.Reused
+	}
+	return nil
 }
 
 // VerificationPassed: somebody outside the handling unit found the result to be as told (核查).
@@ -1745,8 +1919,12 @@ type CallbackRecorded struct {
 	Contacted bool   `protobuf:"varint,1,opt,name=contacted,proto3" json:"contacted,omitempty"`
 	Solved    Solved `protobuf:"varint,2,opt,name=solved,proto3,enum=chuishao.v1.Solved" json:"solved,omitempty"`
 	// 5 very satisfied … 1 very dissatisfied; 0: did not say.
-	Satisfaction  uint32  `protobuf:"varint,3,opt,name=satisfaction,proto3" json:"satisfaction,omitempty"`
-	Sealed        *Sealed `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Satisfaction uint32  `protobuf:"varint,3,opt,name=satisfaction,proto3" json:"satisfaction,omitempty"`
+	Sealed       *Sealed `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Until when the unit may ask for exclusion.
+	ExclusionBy *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=exclusion_by,json=exclusionBy,proto3" json:"exclusion_by,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,6,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1809,6 +1987,20 @@ func (x *CallbackRecorded) GetSealed() *Sealed {
 	return nil
 }
 
+func (x *CallbackRecorded) GetExclusionBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExclusionBy
+	}
+	return nil
+}
+
+func (x *CallbackRecorded) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
 // CallbackAttemptFailed: nobody answered.
 type CallbackAttemptFailed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1857,8 +2049,12 @@ func (x *CallbackAttemptFailed) GetAttempt() uint32 {
 
 // CallbackUnreachable: three attempts on at least two days failed; the callback is settled without an answer.
 type CallbackUnreachable struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Attempts      uint32                 `protobuf:"varint,1,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Attempts uint32                 `protobuf:"varint,1,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// Until when the unit may ask for exclusion.
+	ExclusionBy *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=exclusion_by,json=exclusionBy,proto3" json:"exclusion_by,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,3,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1900,10 +2096,28 @@ func (x *CallbackUnreachable) GetAttempts() uint32 {
 	return 0
 }
 
+func (x *CallbackUnreachable) GetExclusionBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExclusionBy
+	}
+	return nil
+}
+
+func (x *CallbackUnreachable) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
 // TicketClosed: the round ended (结案).
 type TicketClosed struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          CloseKind              `protobuf:"varint,1,opt,name=kind,proto3,enum=chuishao.v1.CloseKind" json:"kind,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  CloseKind              `protobuf:"varint,1,opt,name=kind,proto3,enum=chuishao.v1.CloseKind" json:"kind,omitempty"`
+	// Until when the petitioner may appeal.
+	AppealBy *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=appeal_by,json=appealBy,proto3" json:"appeal_by,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,3,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1945,6 +2159,20 @@ func (x *TicketClosed) GetKind() CloseKind {
 	return CloseKind_CLOSE_KIND_UNSPECIFIED
 }
 
+func (x *TicketClosed) GetAppealBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AppealBy
+	}
+	return nil
+}
+
+func (x *TicketClosed) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
 // TicketReopened: a new round with the same lead (重办). The earlier closing becomes ineffective.
 type TicketReopened struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1958,7 +2186,9 @@ type TicketReopened struct {
 	CloseBy *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=close_by,json=closeBy,proto3" json:"close_by,omitempty"`
 	Sealed  *Sealed                `protobuf:"bytes,8,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	// A limit above was computed with a calendar year that was not loaded.
-	Provisional   bool `protobuf:"varint,9,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	Provisional bool `protobuf:"varint,9,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	// What redo_by was computed with.
+	HandleLimit   string `protobuf:"bytes,10,opt,name=handle_limit,json=handleLimit,proto3" json:"handle_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2054,6 +2284,13 @@ func (x *TicketReopened) GetProvisional() bool {
 		return x.Provisional
 	}
 	return false
+}
+
+func (x *TicketReopened) GetHandleLimit() string {
+	if x != nil {
+		return x.HandleLimit
+	}
+	return ""
 }
 
 // VoidProposed: created by mistake; a second person must confirm.
@@ -2306,6 +2543,3727 @@ func (x *WhistleSettled) GetOutcome() WhistleState {
 	return WhistleState_WHISTLE_STATE_UNSPECIFIED
 }
 
+// DeclineAppealed: the petitioner does not accept that the matter was declined.
+type DeclineAppealed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sealed        *Sealed                `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeclineAppealed) Reset() {
+	*x = DeclineAppealed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeclineAppealed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeclineAppealed) ProtoMessage() {}
+
+func (x *DeclineAppealed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeclineAppealed.ProtoReflect.Descriptor instead.
+func (*DeclineAppealed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DeclineAppealed) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// DeclineOverturned: the appeal was upheld, and the matter is accepted. occurred_at of this event is T0.
+type DeclineOverturned struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The whole area path at acceptance, city first.
+	Path       []*AreaNode            `protobuf:"bytes,1,rep,name=path,proto3" json:"path,omitempty"`
+	DispatchBy *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=dispatch_by,json=dispatchBy,proto3" json:"dispatch_by,omitempty"`
+	Sealed     *Sealed                `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Holder     string                 `protobuf:"bytes,4,opt,name=holder,proto3" json:"holder,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional bool `protobuf:"varint,5,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	// The holder's own path through the unit tree, root first, itself included.
+	HolderPath    []string `protobuf:"bytes,6,rep,name=holder_path,json=holderPath,proto3" json:"holder_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeclineOverturned) Reset() {
+	*x = DeclineOverturned{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeclineOverturned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeclineOverturned) ProtoMessage() {}
+
+func (x *DeclineOverturned) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeclineOverturned.ProtoReflect.Descriptor instead.
+func (*DeclineOverturned) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *DeclineOverturned) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *DeclineOverturned) GetDispatchBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DispatchBy
+	}
+	return nil
+}
+
+func (x *DeclineOverturned) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *DeclineOverturned) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *DeclineOverturned) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+func (x *DeclineOverturned) GetHolderPath() []string {
+	if x != nil {
+		return x.HolderPath
+	}
+	return nil
+}
+
+// EmergencyHandedOver: the caller was put through to an emergency line; what remains stays a ticket.
+type EmergencyHandedOver struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Line  EmergencyLine          `protobuf:"varint,1,opt,name=line,proto3,enum=chuishao.v1.EmergencyLine" json:"line,omitempty"`
+	// The line's own reference. Printable ASCII.
+	Ref           string  `protobuf:"bytes,2,opt,name=ref,proto3" json:"ref,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmergencyHandedOver) Reset() {
+	*x = EmergencyHandedOver{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmergencyHandedOver) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmergencyHandedOver) ProtoMessage() {}
+
+func (x *EmergencyHandedOver) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmergencyHandedOver.ProtoReflect.Descriptor instead.
+func (*EmergencyHandedOver) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *EmergencyHandedOver) GetLine() EmergencyLine {
+	if x != nil {
+		return x.Line
+	}
+	return EmergencyLine_EMERGENCY_LINE_UNSPECIFIED
+}
+
+func (x *EmergencyHandedOver) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *EmergencyHandedOver) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// DuplicateAttached: another ticket on the same matter is a duplicate of this one (并件). It is decided here; the duplicate follows.
+type DuplicateAttached struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The duplicate's id.
+	Ticket string `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	// The duplicate's data subject; empty if nobody is known. The same subject on both: the same person again (同人同事).
+	PetitionerRef string  `protobuf:"bytes,2,opt,name=petitioner_ref,json=petitionerRef,proto3" json:"petitioner_ref,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DuplicateAttached) Reset() {
+	*x = DuplicateAttached{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DuplicateAttached) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DuplicateAttached) ProtoMessage() {}
+
+func (x *DuplicateAttached) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DuplicateAttached.ProtoReflect.Descriptor instead.
+func (*DuplicateAttached) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DuplicateAttached) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *DuplicateAttached) GetPetitionerRef() string {
+	if x != nil {
+		return x.PetitionerRef
+	}
+	return ""
+}
+
+func (x *DuplicateAttached) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// DuplicateDetached: a duplicate is no duplicate, or could not become one.
+type DuplicateDetached struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ticket        string                 `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DuplicateDetached) Reset() {
+	*x = DuplicateDetached{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DuplicateDetached) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DuplicateDetached) ProtoMessage() {}
+
+func (x *DuplicateDetached) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DuplicateDetached.ProtoReflect.Descriptor instead.
+func (*DuplicateDetached) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DuplicateDetached) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+// TicketMerged: this ticket is a duplicate of another (并件), which never is one itself.
+type TicketMerged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The primary ticket's id.
+	Into          string `protobuf:"bytes,1,opt,name=into,proto3" json:"into,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TicketMerged) Reset() {
+	*x = TicketMerged{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TicketMerged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TicketMerged) ProtoMessage() {}
+
+func (x *TicketMerged) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TicketMerged.ProtoReflect.Descriptor instead.
+func (*TicketMerged) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *TicketMerged) GetInto() string {
+	if x != nil {
+		return x.Into
+	}
+	return ""
+}
+
+// TicketUnmerged: it was none after all. The ticket is where it was, with its old limits.
+type TicketUnmerged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The primary it was attached to.
+	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// The state it comes back to.
+	State         TicketState `protobuf:"varint,2,opt,name=state,proto3,enum=chuishao.v1.TicketState" json:"state,omitempty"`
+	Sealed        *Sealed     `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TicketUnmerged) Reset() {
+	*x = TicketUnmerged{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TicketUnmerged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TicketUnmerged) ProtoMessage() {}
+
+func (x *TicketUnmerged) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TicketUnmerged.ProtoReflect.Descriptor instead.
+func (*TicketUnmerged) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *TicketUnmerged) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *TicketUnmerged) GetState() TicketState {
+	if x != nil {
+		return x.State
+	}
+	return TicketState_TICKET_STATE_UNSPECIFIED
+}
+
+func (x *TicketUnmerged) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// ReturnRequested: the lead claims not to be responsible (退单). The ticket's clock keeps running.
+type ReturnRequested struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Reason ReturnReason           `protobuf:"varint,1,opt,name=reason,proto3,enum=chuishao.v1.ReturnReason" json:"reason,omitempty"`
+	// The law, list or ruling it rests on. Printable ASCII.
+	BasisRef string `protobuf:"bytes,2,opt,name=basis_ref,json=basisRef,proto3" json:"basis_ref,omitempty"`
+	// Who should lead instead.
+	Suggested string                 `protobuf:"bytes,3,opt,name=suggested,proto3" json:"suggested,omitempty"`
+	DecideBy  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=decide_by,json=decideBy,proto3" json:"decide_by,omitempty"`
+	Sealed    *Sealed                `protobuf:"bytes,5,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional bool `protobuf:"varint,6,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	// The unit that asks.
+	Unit string `protobuf:"bytes,7,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Requests of this round so far, this one included.
+	Number        uint32 `protobuf:"varint,8,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnRequested) Reset() {
+	*x = ReturnRequested{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnRequested) ProtoMessage() {}
+
+func (x *ReturnRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnRequested.ProtoReflect.Descriptor instead.
+func (*ReturnRequested) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ReturnRequested) GetReason() ReturnReason {
+	if x != nil {
+		return x.Reason
+	}
+	return ReturnReason_RETURN_REASON_UNSPECIFIED
+}
+
+func (x *ReturnRequested) GetBasisRef() string {
+	if x != nil {
+		return x.BasisRef
+	}
+	return ""
+}
+
+func (x *ReturnRequested) GetSuggested() string {
+	if x != nil {
+		return x.Suggested
+	}
+	return ""
+}
+
+func (x *ReturnRequested) GetDecideBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecideBy
+	}
+	return nil
+}
+
+func (x *ReturnRequested) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *ReturnRequested) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+func (x *ReturnRequested) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *ReturnRequested) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// ReturnApproved: the lead is released; the ticket waits for another dispatch.
+type ReturnApproved struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Fault  ReturnFault            `protobuf:"varint,1,opt,name=fault,proto3,enum=chuishao.v1.ReturnFault" json:"fault,omitempty"`
+	Sealed *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// The unit that is released, and who holds the ticket now.
+	Unit   string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	Holder string `protobuf:"bytes,4,opt,name=holder,proto3" json:"holder,omitempty"`
+	// The holder's own path through the unit tree, root first, itself included.
+	HolderPath []string               `protobuf:"bytes,5,rep,name=holder_path,json=holderPath,proto3" json:"holder_path,omitempty"`
+	DispatchBy *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=dispatch_by,json=dispatchBy,proto3" json:"dispatch_by,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,7,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnApproved) Reset() {
+	*x = ReturnApproved{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnApproved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnApproved) ProtoMessage() {}
+
+func (x *ReturnApproved) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnApproved.ProtoReflect.Descriptor instead.
+func (*ReturnApproved) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ReturnApproved) GetFault() ReturnFault {
+	if x != nil {
+		return x.Fault
+	}
+	return ReturnFault_RETURN_FAULT_UNSPECIFIED
+}
+
+func (x *ReturnApproved) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *ReturnApproved) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *ReturnApproved) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *ReturnApproved) GetHolderPath() []string {
+	if x != nil {
+		return x.HolderPath
+	}
+	return nil
+}
+
+func (x *ReturnApproved) GetDispatchBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DispatchBy
+	}
+	return nil
+}
+
+func (x *ReturnApproved) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+// ReturnRejected: the lead stays; no time is given back.
+type ReturnRejected struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Sealed *Sealed                `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Nobody decided in time.
+	Lapsed        bool   `protobuf:"varint,2,opt,name=lapsed,proto3" json:"lapsed,omitempty"`
+	Unit          string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnRejected) Reset() {
+	*x = ReturnRejected{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnRejected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnRejected) ProtoMessage() {}
+
+func (x *ReturnRejected) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnRejected.ProtoReflect.Descriptor instead.
+func (*ReturnRejected) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ReturnRejected) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *ReturnRejected) GetLapsed() bool {
+	if x != nil {
+		return x.Lapsed
+	}
+	return false
+}
+
+func (x *ReturnRejected) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+// AdjudicationOpened: whose duty it is will be ruled on (会商裁定).
+type AdjudicationOpened struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The units between which it is in dispute.
+	Parties []string `protobuf:"bytes,1,rep,name=parties,proto3" json:"parties,omitempty"`
+	// The staffing office and the justice office that are invited.
+	Invited  []string               `protobuf:"bytes,2,rep,name=invited,proto3" json:"invited,omitempty"`
+	RulingBy *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=ruling_by,json=rulingBy,proto3" json:"ruling_by,omitempty"`
+	Sealed   *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional bool `protobuf:"varint,5,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	// Two returns, or a ticket passed to and fro too often, opened it.
+	Automatic bool `protobuf:"varint,6,opt,name=automatic,proto3" json:"automatic,omitempty"`
+	// Who holds the ticket while it is open: the lowest unit that commands all parties.
+	Holder string `protobuf:"bytes,7,opt,name=holder,proto3" json:"holder,omitempty"`
+	// The holder's own path through the unit tree, root first, itself included.
+	HolderPath    []string `protobuf:"bytes,8,rep,name=holder_path,json=holderPath,proto3" json:"holder_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdjudicationOpened) Reset() {
+	*x = AdjudicationOpened{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdjudicationOpened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdjudicationOpened) ProtoMessage() {}
+
+func (x *AdjudicationOpened) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdjudicationOpened.ProtoReflect.Descriptor instead.
+func (*AdjudicationOpened) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *AdjudicationOpened) GetParties() []string {
+	if x != nil {
+		return x.Parties
+	}
+	return nil
+}
+
+func (x *AdjudicationOpened) GetInvited() []string {
+	if x != nil {
+		return x.Invited
+	}
+	return nil
+}
+
+func (x *AdjudicationOpened) GetRulingBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RulingBy
+	}
+	return nil
+}
+
+func (x *AdjudicationOpened) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *AdjudicationOpened) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+func (x *AdjudicationOpened) GetAutomatic() bool {
+	if x != nil {
+		return x.Automatic
+	}
+	return false
+}
+
+func (x *AdjudicationOpened) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *AdjudicationOpened) GetHolderPath() []string {
+	if x != nil {
+		return x.HolderPath
+	}
+	return nil
+}
+
+// AdjudicationRuled: a binding ruling (裁定). The dispatch that follows in the same request cannot be returned.
+type AdjudicationRuled struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Lead  string                 `protobuf:"bytes,1,opt,name=lead,proto3" json:"lead,omitempty"`
+	Co    []string               `protobuf:"bytes,2,rep,name=co,proto3" json:"co,omitempty"`
+	// The law, list or minutes it rests on. Printable ASCII.
+	BasisRef string `protobuf:"bytes,3,opt,name=basis_ref,json=basisRef,proto3" json:"basis_ref,omitempty"`
+	// For units that asked to return it: whether the dispatch to them was wrong.
+	Fault ReturnFault `protobuf:"varint,4,opt,name=fault,proto3,enum=chuishao.v1.ReturnFault" json:"fault,omitempty"`
+	// The ruling may be followed in later matters of that category in that area; both empty if it may not.
+	PrecedentCategory string  `protobuf:"bytes,5,opt,name=precedent_category,json=precedentCategory,proto3" json:"precedent_category,omitempty"`
+	PrecedentArea     string  `protobuf:"bytes,6,opt,name=precedent_area,json=precedentArea,proto3" json:"precedent_area,omitempty"`
+	Sealed            *Sealed `protobuf:"bytes,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Units that were dispatched to in this round and do not lead by this ruling.
+	RuledOut      []string `protobuf:"bytes,8,rep,name=ruled_out,json=ruledOut,proto3" json:"ruled_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdjudicationRuled) Reset() {
+	*x = AdjudicationRuled{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdjudicationRuled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdjudicationRuled) ProtoMessage() {}
+
+func (x *AdjudicationRuled) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdjudicationRuled.ProtoReflect.Descriptor instead.
+func (*AdjudicationRuled) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *AdjudicationRuled) GetLead() string {
+	if x != nil {
+		return x.Lead
+	}
+	return ""
+}
+
+func (x *AdjudicationRuled) GetCo() []string {
+	if x != nil {
+		return x.Co
+	}
+	return nil
+}
+
+func (x *AdjudicationRuled) GetBasisRef() string {
+	if x != nil {
+		return x.BasisRef
+	}
+	return ""
+}
+
+func (x *AdjudicationRuled) GetFault() ReturnFault {
+	if x != nil {
+		return x.Fault
+	}
+	return ReturnFault_RETURN_FAULT_UNSPECIFIED
+}
+
+func (x *AdjudicationRuled) GetPrecedentCategory() string {
+	if x != nil {
+		return x.PrecedentCategory
+	}
+	return ""
+}
+
+func (x *AdjudicationRuled) GetPrecedentArea() string {
+	if x != nil {
+		return x.PrecedentArea
+	}
+	return ""
+}
+
+func (x *AdjudicationRuled) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *AdjudicationRuled) GetRuledOut() []string {
+	if x != nil {
+		return x.RuledOut
+	}
+	return nil
+}
+
+// FallbackAssigned: nobody ruled in time, so the fallback unit takes the matter (兜底单位). Its dispatch follows in the same request.
+type FallbackAssigned struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	RuledOut      []string               `protobuf:"bytes,2,rep,name=ruled_out,json=ruledOut,proto3" json:"ruled_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FallbackAssigned) Reset() {
+	*x = FallbackAssigned{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FallbackAssigned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FallbackAssigned) ProtoMessage() {}
+
+func (x *FallbackAssigned) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FallbackAssigned.ProtoReflect.Descriptor instead.
+func (*FallbackAssigned) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *FallbackAssigned) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *FallbackAssigned) GetRuledOut() []string {
+	if x != nil {
+		return x.RuledOut
+	}
+	return nil
+}
+
+// CoHandlerRequested: the lead asks a unit for a bounded task (协办).
+type CoHandlerRequested struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Unit     string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	UnitPath []string               `protobuf:"bytes,2,rep,name=unit_path,json=unitPath,proto3" json:"unit_path,omitempty"`
+	// The result must wait for it.
+	Mandatory     bool                   `protobuf:"varint,3,opt,name=mandatory,proto3" json:"mandatory,omitempty"`
+	SubmitBy      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=submit_by,json=submitBy,proto3" json:"submit_by,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,5,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoHandlerRequested) Reset() {
+	*x = CoHandlerRequested{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoHandlerRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoHandlerRequested) ProtoMessage() {}
+
+func (x *CoHandlerRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoHandlerRequested.ProtoReflect.Descriptor instead.
+func (*CoHandlerRequested) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *CoHandlerRequested) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *CoHandlerRequested) GetUnitPath() []string {
+	if x != nil {
+		return x.UnitPath
+	}
+	return nil
+}
+
+func (x *CoHandlerRequested) GetMandatory() bool {
+	if x != nil {
+		return x.Mandatory
+	}
+	return false
+}
+
+func (x *CoHandlerRequested) GetSubmitBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SubmitBy
+	}
+	return nil
+}
+
+func (x *CoHandlerRequested) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// CoHandlerAccepted: the co-handler takes the task.
+type CoHandlerAccepted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoHandlerAccepted) Reset() {
+	*x = CoHandlerAccepted{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoHandlerAccepted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoHandlerAccepted) ProtoMessage() {}
+
+func (x *CoHandlerAccepted) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoHandlerAccepted.ProtoReflect.Descriptor instead.
+func (*CoHandlerAccepted) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *CoHandlerAccepted) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+// CoHandlerDeclineProposed: the co-handler holds that the task is not its own; a dispatcher must consent.
+type CoHandlerDeclineProposed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoHandlerDeclineProposed) Reset() {
+	*x = CoHandlerDeclineProposed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoHandlerDeclineProposed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoHandlerDeclineProposed) ProtoMessage() {}
+
+func (x *CoHandlerDeclineProposed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoHandlerDeclineProposed.ProtoReflect.Descriptor instead.
+func (*CoHandlerDeclineProposed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *CoHandlerDeclineProposed) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *CoHandlerDeclineProposed) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// CoHandlerDeclineDropped: no consent; the task stays.
+type CoHandlerDeclineDropped struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoHandlerDeclineDropped) Reset() {
+	*x = CoHandlerDeclineDropped{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoHandlerDeclineDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoHandlerDeclineDropped) ProtoMessage() {}
+
+func (x *CoHandlerDeclineDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoHandlerDeclineDropped.ProtoReflect.Descriptor instead.
+func (*CoHandlerDeclineDropped) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *CoHandlerDeclineDropped) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *CoHandlerDeclineDropped) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// CoHandlerDeclined: the co-handler is released from the task.
+type CoHandlerDeclined struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoHandlerDeclined) Reset() {
+	*x = CoHandlerDeclined{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoHandlerDeclined) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoHandlerDeclined) ProtoMessage() {}
+
+func (x *CoHandlerDeclined) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoHandlerDeclined.ProtoReflect.Descriptor instead.
+func (*CoHandlerDeclined) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *CoHandlerDeclined) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *CoHandlerDeclined) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// CoHandlerSubmitted: the co-handler's part is done.
+type CoHandlerSubmitted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Attachments   []*Attachment          `protobuf:"bytes,2,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoHandlerSubmitted) Reset() {
+	*x = CoHandlerSubmitted{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoHandlerSubmitted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoHandlerSubmitted) ProtoMessage() {}
+
+func (x *CoHandlerSubmitted) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoHandlerSubmitted.ProtoReflect.Descriptor instead.
+func (*CoHandlerSubmitted) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *CoHandlerSubmitted) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *CoHandlerSubmitted) GetAttachments() []*Attachment {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+func (x *CoHandlerSubmitted) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// TicketEscalated: moved to the next higher level (上报). No clock starts anew.
+type TicketEscalated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	From  string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To    string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// The new lead's own path through the unit tree, root first.
+	LeadPath []string         `protobuf:"bytes,3,rep,name=lead_path,json=leadPath,proto3" json:"lead_path,omitempty"`
+	Reason   EscalationReason `protobuf:"varint,4,opt,name=reason,proto3,enum=chuishao.v1.EscalationReason" json:"reason,omitempty"`
+	// The names of the levels.
+	FromLevel string                 `protobuf:"bytes,5,opt,name=from_level,json=fromLevel,proto3" json:"from_level,omitempty"`
+	ToLevel   string                 `protobuf:"bytes,6,opt,name=to_level,json=toLevel,proto3" json:"to_level,omitempty"`
+	SignBy    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=sign_by,json=signBy,proto3" json:"sign_by,omitempty"`
+	SegmentBy *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=segment_by,json=segmentBy,proto3" json:"segment_by,omitempty"`
+	Sealed    *Sealed                `protobuf:"bytes,9,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,10,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TicketEscalated) Reset() {
+	*x = TicketEscalated{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TicketEscalated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TicketEscalated) ProtoMessage() {}
+
+func (x *TicketEscalated) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TicketEscalated.ProtoReflect.Descriptor instead.
+func (*TicketEscalated) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *TicketEscalated) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *TicketEscalated) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *TicketEscalated) GetLeadPath() []string {
+	if x != nil {
+		return x.LeadPath
+	}
+	return nil
+}
+
+func (x *TicketEscalated) GetReason() EscalationReason {
+	if x != nil {
+		return x.Reason
+	}
+	return EscalationReason_ESCALATION_REASON_UNSPECIFIED
+}
+
+func (x *TicketEscalated) GetFromLevel() string {
+	if x != nil {
+		return x.FromLevel
+	}
+	return ""
+}
+
+func (x *TicketEscalated) GetToLevel() string {
+	if x != nil {
+		return x.ToLevel
+	}
+	return ""
+}
+
+func (x *TicketEscalated) GetSignBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SignBy
+	}
+	return nil
+}
+
+func (x *TicketEscalated) GetSegmentBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SegmentBy
+	}
+	return nil
+}
+
+func (x *TicketEscalated) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *TicketEscalated) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+// EscalationRefused: the higher level sends it back with instructions; the second time it must take it.
+type EscalationRefused struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	From  string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Who leads again, below.
+	To        string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	LeadPath  []string               `protobuf:"bytes,3,rep,name=lead_path,json=leadPath,proto3" json:"lead_path,omitempty"`
+	Sealed    *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	SegmentBy *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=segment_by,json=segmentBy,proto3" json:"segment_by,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,6,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EscalationRefused) Reset() {
+	*x = EscalationRefused{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EscalationRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EscalationRefused) ProtoMessage() {}
+
+func (x *EscalationRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EscalationRefused.ProtoReflect.Descriptor instead.
+func (*EscalationRefused) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *EscalationRefused) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *EscalationRefused) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *EscalationRefused) GetLeadPath() []string {
+	if x != nil {
+		return x.LeadPath
+	}
+	return nil
+}
+
+func (x *EscalationRefused) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *EscalationRefused) GetSegmentBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SegmentBy
+	}
+	return nil
+}
+
+func (x *EscalationRefused) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+// TicketDelegated: moved to a lower level (下派). Like a dispatch, it sets the limits where none are set.
+type TicketDelegated struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	From        string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To          string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	LeadPath    []string               `protobuf:"bytes,3,rep,name=lead_path,json=leadPath,proto3" json:"lead_path,omitempty"`
+	FromLevel   string                 `protobuf:"bytes,4,opt,name=from_level,json=fromLevel,proto3" json:"from_level,omitempty"`
+	ToLevel     string                 `protobuf:"bytes,5,opt,name=to_level,json=toLevel,proto3" json:"to_level,omitempty"`
+	Round       uint32                 `protobuf:"varint,6,opt,name=round,proto3" json:"round,omitempty"`
+	Hop         uint32                 `protobuf:"varint,7,opt,name=hop,proto3" json:"hop,omitempty"`
+	SignBy      *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=sign_by,json=signBy,proto3" json:"sign_by,omitempty"`
+	ContactBy   *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=contact_by,json=contactBy,proto3" json:"contact_by,omitempty"`
+	HandleBy    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=handle_by,json=handleBy,proto3" json:"handle_by,omitempty"`
+	CloseBy     *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=close_by,json=closeBy,proto3" json:"close_by,omitempty"`
+	ReturnBy    *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=return_by,json=returnBy,proto3" json:"return_by,omitempty"`
+	SegmentBy   *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=segment_by,json=segmentBy,proto3" json:"segment_by,omitempty"`
+	HandleLimit string                 `protobuf:"bytes,14,opt,name=handle_limit,json=handleLimit,proto3" json:"handle_limit,omitempty"`
+	Sealed      *Sealed                `protobuf:"bytes,15,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,16,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TicketDelegated) Reset() {
+	*x = TicketDelegated{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TicketDelegated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TicketDelegated) ProtoMessage() {}
+
+func (x *TicketDelegated) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TicketDelegated.ProtoReflect.Descriptor instead.
+func (*TicketDelegated) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *TicketDelegated) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *TicketDelegated) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *TicketDelegated) GetLeadPath() []string {
+	if x != nil {
+		return x.LeadPath
+	}
+	return nil
+}
+
+func (x *TicketDelegated) GetFromLevel() string {
+	if x != nil {
+		return x.FromLevel
+	}
+	return ""
+}
+
+func (x *TicketDelegated) GetToLevel() string {
+	if x != nil {
+		return x.ToLevel
+	}
+	return ""
+}
+
+func (x *TicketDelegated) GetRound() uint32 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *TicketDelegated) GetHop() uint32 {
+	if x != nil {
+		return x.Hop
+	}
+	return 0
+}
+
+func (x *TicketDelegated) GetSignBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SignBy
+	}
+	return nil
+}
+
+func (x *TicketDelegated) GetContactBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ContactBy
+	}
+	return nil
+}
+
+func (x *TicketDelegated) GetHandleBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HandleBy
+	}
+	return nil
+}
+
+func (x *TicketDelegated) GetCloseBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CloseBy
+	}
+	return nil
+}
+
+func (x *TicketDelegated) GetReturnBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReturnBy
+	}
+	return nil
+}
+
+func (x *TicketDelegated) GetSegmentBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SegmentBy
+	}
+	return nil
+}
+
+func (x *TicketDelegated) GetHandleLimit() string {
+	if x != nil {
+		return x.HandleLimit
+	}
+	return ""
+}
+
+func (x *TicketDelegated) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *TicketDelegated) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+// ExtensionRequested: the lead asks for more time (延期), and has told the petitioner.
+type ExtensionRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  ExtensionKind          `protobuf:"varint,1,opt,name=kind,proto3,enum=chuishao.v1.ExtensionKind" json:"kind,omitempty"`
+	// By how many working days from the old limit.
+	WorkingDays uint32 `protobuf:"varint,2,opt,name=working_days,json=workingDays,proto3" json:"working_days,omitempty"`
+	// What handle_by would become.
+	HandleBy *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=handle_by,json=handleBy,proto3" json:"handle_by,omitempty"`
+	// Requests granted in this round so far, and this one.
+	Number uint32  `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"`
+	Sealed *Sealed `protobuf:"bytes,5,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,6,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExtensionRequested) Reset() {
+	*x = ExtensionRequested{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExtensionRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExtensionRequested) ProtoMessage() {}
+
+func (x *ExtensionRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExtensionRequested.ProtoReflect.Descriptor instead.
+func (*ExtensionRequested) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ExtensionRequested) GetKind() ExtensionKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ExtensionKind_EXTENSION_KIND_UNSPECIFIED
+}
+
+func (x *ExtensionRequested) GetWorkingDays() uint32 {
+	if x != nil {
+		return x.WorkingDays
+	}
+	return 0
+}
+
+func (x *ExtensionRequested) GetHandleBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HandleBy
+	}
+	return nil
+}
+
+func (x *ExtensionRequested) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ExtensionRequested) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *ExtensionRequested) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+// ExtensionGranted: the limit is later. Never after the old one has passed.
+type ExtensionGranted struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	HandleBy    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=handle_by,json=handleBy,proto3" json:"handle_by,omitempty"`
+	CloseBy     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=close_by,json=closeBy,proto3" json:"close_by,omitempty"`
+	SegmentBy   *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=segment_by,json=segmentBy,proto3" json:"segment_by,omitempty"`
+	Number      uint32                 `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"`
+	WorkingDays uint32                 `protobuf:"varint,5,opt,name=working_days,json=workingDays,proto3" json:"working_days,omitempty"`
+	Sealed      *Sealed                `protobuf:"bytes,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,7,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExtensionGranted) Reset() {
+	*x = ExtensionGranted{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExtensionGranted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExtensionGranted) ProtoMessage() {}
+
+func (x *ExtensionGranted) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExtensionGranted.ProtoReflect.Descriptor instead.
+func (*ExtensionGranted) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ExtensionGranted) GetHandleBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HandleBy
+	}
+	return nil
+}
+
+func (x *ExtensionGranted) GetCloseBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CloseBy
+	}
+	return nil
+}
+
+func (x *ExtensionGranted) GetSegmentBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SegmentBy
+	}
+	return nil
+}
+
+func (x *ExtensionGranted) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ExtensionGranted) GetWorkingDays() uint32 {
+	if x != nil {
+		return x.WorkingDays
+	}
+	return 0
+}
+
+func (x *ExtensionGranted) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *ExtensionGranted) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+// ExtensionRefused: the limit stays.
+type ExtensionRefused struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Sealed *Sealed                `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Nobody decided before the limit passed.
+	Lapsed        bool `protobuf:"varint,2,opt,name=lapsed,proto3" json:"lapsed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExtensionRefused) Reset() {
+	*x = ExtensionRefused{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExtensionRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExtensionRefused) ProtoMessage() {}
+
+func (x *ExtensionRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExtensionRefused.ProtoReflect.Descriptor instead.
+func (*ExtensionRefused) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ExtensionRefused) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *ExtensionRefused) GetLapsed() bool {
+	if x != nil {
+		return x.Lapsed
+	}
+	return false
+}
+
+// SuspensionRequested: the lead asks that the clock be stopped (挂账), and has told the petitioner.
+type SuspensionRequested struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        SuspensionReason       `protobuf:"varint,1,opt,name=reason,proto3,enum=chuishao.v1.SuspensionReason" json:"reason,omitempty"`
+	ReviewAt      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=review_at,json=reviewAt,proto3" json:"review_at,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspensionRequested) Reset() {
+	*x = SuspensionRequested{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspensionRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspensionRequested) ProtoMessage() {}
+
+func (x *SuspensionRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspensionRequested.ProtoReflect.Descriptor instead.
+func (*SuspensionRequested) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *SuspensionRequested) GetReason() SuspensionReason {
+	if x != nil {
+		return x.Reason
+	}
+	return SuspensionReason_SUSPENSION_REASON_UNSPECIFIED
+}
+
+func (x *SuspensionRequested) GetReviewAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReviewAt
+	}
+	return nil
+}
+
+func (x *SuspensionRequested) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// SuspensionGranted: the clock stands. While it does, nothing of handle and close is due.
+type SuspensionGranted struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Reason SuspensionReason       `protobuf:"varint,1,opt,name=reason,proto3,enum=chuishao.v1.SuspensionReason" json:"reason,omitempty"`
+	// What was left of the limit, as in a profile: "6 WD".
+	Remaining string                 `protobuf:"bytes,2,opt,name=remaining,proto3" json:"remaining,omitempty"`
+	ReviewAt  *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=review_at,json=reviewAt,proto3" json:"review_at,omitempty"`
+	// Past this the missed review is supervised.
+	ReviewOverdueAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=review_overdue_at,json=reviewOverdueAt,proto3" json:"review_overdue_at,omitempty"`
+	// The suspension was on already, and goes on.
+	Renewed bool    `protobuf:"varint,5,opt,name=renewed,proto3" json:"renewed,omitempty"`
+	Sealed  *Sealed `protobuf:"bytes,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,7,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspensionGranted) Reset() {
+	*x = SuspensionGranted{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspensionGranted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspensionGranted) ProtoMessage() {}
+
+func (x *SuspensionGranted) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspensionGranted.ProtoReflect.Descriptor instead.
+func (*SuspensionGranted) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *SuspensionGranted) GetReason() SuspensionReason {
+	if x != nil {
+		return x.Reason
+	}
+	return SuspensionReason_SUSPENSION_REASON_UNSPECIFIED
+}
+
+func (x *SuspensionGranted) GetRemaining() string {
+	if x != nil {
+		return x.Remaining
+	}
+	return ""
+}
+
+func (x *SuspensionGranted) GetReviewAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReviewAt
+	}
+	return nil
+}
+
+func (x *SuspensionGranted) GetReviewOverdueAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReviewOverdueAt
+	}
+	return nil
+}
+
+func (x *SuspensionGranted) GetRenewed() bool {
+	if x != nil {
+		return x.Renewed
+	}
+	return false
+}
+
+func (x *SuspensionGranted) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *SuspensionGranted) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+// SuspensionRefused: the clock runs on.
+type SuspensionRefused struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Sealed *Sealed                `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Nobody decided before the limit passed.
+	Lapsed        bool `protobuf:"varint,2,opt,name=lapsed,proto3" json:"lapsed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspensionRefused) Reset() {
+	*x = SuspensionRefused{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspensionRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspensionRefused) ProtoMessage() {}
+
+func (x *SuspensionRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspensionRefused.ProtoReflect.Descriptor instead.
+func (*SuspensionRefused) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *SuspensionRefused) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *SuspensionRefused) GetLapsed() bool {
+	if x != nil {
+		return x.Lapsed
+	}
+	return false
+}
+
+// TicketResumed: the clock runs again, with what was left.
+type TicketResumed struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	HandleBy  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=handle_by,json=handleBy,proto3" json:"handle_by,omitempty"`
+	CloseBy   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=close_by,json=closeBy,proto3" json:"close_by,omitempty"`
+	SegmentBy *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=segment_by,json=segmentBy,proto3" json:"segment_by,omitempty"`
+	Sealed    *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,5,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TicketResumed) Reset() {
+	*x = TicketResumed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TicketResumed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TicketResumed) ProtoMessage() {}
+
+func (x *TicketResumed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TicketResumed.ProtoReflect.Descriptor instead.
+func (*TicketResumed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *TicketResumed) GetHandleBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HandleBy
+	}
+	return nil
+}
+
+func (x *TicketResumed) GetCloseBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CloseBy
+	}
+	return nil
+}
+
+func (x *TicketResumed) GetSegmentBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SegmentBy
+	}
+	return nil
+}
+
+func (x *TicketResumed) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *TicketResumed) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+// ResultRejected: the result is sent back before anybody verified it.
+type ResultRejected struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        ResultRejection        `protobuf:"varint,1,opt,name=reason,proto3,enum=chuishao.v1.ResultRejection" json:"reason,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResultRejected) Reset() {
+	*x = ResultRejected{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResultRejected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResultRejected) ProtoMessage() {}
+
+func (x *ResultRejected) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResultRejected.ProtoReflect.Descriptor instead.
+func (*ResultRejected) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ResultRejected) GetReason() ResultRejection {
+	if x != nil {
+		return x.Reason
+	}
+	return ResultRejection_RESULT_REJECTION_UNSPECIFIED
+}
+
+func (x *ResultRejected) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// ExclusionRequested: the lead asks to leave the ticket out of rates (剔除).
+type ExclusionRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Code  ExclusionCode          `protobuf:"varint,1,opt,name=code,proto3,enum=chuishao.v1.ExclusionCode" json:"code,omitempty"`
+	// "M22" and others that the code may take it out of.
+	Metrics       []string `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"`
+	Sealed        *Sealed  `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExclusionRequested) Reset() {
+	*x = ExclusionRequested{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExclusionRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExclusionRequested) ProtoMessage() {}
+
+func (x *ExclusionRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExclusionRequested.ProtoReflect.Descriptor instead.
+func (*ExclusionRequested) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *ExclusionRequested) GetCode() ExclusionCode {
+	if x != nil {
+		return x.Code
+	}
+	return ExclusionCode_EXCLUSION_CODE_UNSPECIFIED
+}
+
+func (x *ExclusionRequested) GetMetrics() []string {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+func (x *ExclusionRequested) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// ExclusionGranted: the ticket counts no more in these rates.
+type ExclusionGranted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          ExclusionCode          `protobuf:"varint,1,opt,name=code,proto3,enum=chuishao.v1.ExclusionCode" json:"code,omitempty"`
+	Metrics       []string               `protobuf:"bytes,2,rep,name=metrics,proto3" json:"metrics,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExclusionGranted) Reset() {
+	*x = ExclusionGranted{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExclusionGranted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExclusionGranted) ProtoMessage() {}
+
+func (x *ExclusionGranted) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExclusionGranted.ProtoReflect.Descriptor instead.
+func (*ExclusionGranted) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *ExclusionGranted) GetCode() ExclusionCode {
+	if x != nil {
+		return x.Code
+	}
+	return ExclusionCode_EXCLUSION_CODE_UNSPECIFIED
+}
+
+func (x *ExclusionGranted) GetMetrics() []string {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+func (x *ExclusionGranted) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// ExclusionDenied: the ticket counts.
+type ExclusionDenied struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          ExclusionCode          `protobuf:"varint,1,opt,name=code,proto3,enum=chuishao.v1.ExclusionCode" json:"code,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExclusionDenied) Reset() {
+	*x = ExclusionDenied{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExclusionDenied) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExclusionDenied) ProtoMessage() {}
+
+func (x *ExclusionDenied) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExclusionDenied.ProtoReflect.Descriptor instead.
+func (*ExclusionDenied) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *ExclusionDenied) GetCode() ExclusionCode {
+	if x != nil {
+		return x.Code
+	}
+	return ExclusionCode_EXCLUSION_CODE_UNSPECIFIED
+}
+
+func (x *ExclusionDenied) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// TicketUrged: the petitioner asks for haste.
+type TicketUrged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Times so far, this one included.
+	Count         uint32  `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TicketUrged) Reset() {
+	*x = TicketUrged{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TicketUrged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TicketUrged) ProtoMessage() {}
+
+func (x *TicketUrged) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TicketUrged.ProtoReflect.Descriptor instead.
+func (*TicketUrged) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *TicketUrged) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *TicketUrged) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// SupervisionRaised: supervision rises (催办 1, 督办 2, 挂牌督办 3, 通报约谈 4).
+type SupervisionRaised struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Level   uint32                 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`
+	Trigger SupervisionTrigger     `protobuf:"varint,2,opt,name=trigger,proto3,enum=chuishao.v1.SupervisionTrigger" json:"trigger,omitempty"`
+	// The unit that issues it, and the name of its level; only that level or a higher one clears and lifts.
+	Issuer      string                 `protobuf:"bytes,3,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	IssuerLevel string                 `protobuf:"bytes,4,opt,name=issuer_level,json=issuerLevel,proto3" json:"issuer_level,omitempty"`
+	ReplyBy     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=reply_by,json=replyBy,proto3" json:"reply_by,omitempty"`
+	// At level 3: by when the plan is due, and by when the problem is to be cleared.
+	PlanBy  *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=plan_by,json=planBy,proto3" json:"plan_by,omitempty"`
+	ClearBy *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=clear_by,json=clearBy,proto3" json:"clear_by,omitempty"`
+	Sealed  *Sealed                `protobuf:"bytes,8,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,9,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SupervisionRaised) Reset() {
+	*x = SupervisionRaised{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SupervisionRaised) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SupervisionRaised) ProtoMessage() {}
+
+func (x *SupervisionRaised) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SupervisionRaised.ProtoReflect.Descriptor instead.
+func (*SupervisionRaised) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *SupervisionRaised) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *SupervisionRaised) GetTrigger() SupervisionTrigger {
+	if x != nil {
+		return x.Trigger
+	}
+	return SupervisionTrigger_SUPERVISION_TRIGGER_UNSPECIFIED
+}
+
+func (x *SupervisionRaised) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *SupervisionRaised) GetIssuerLevel() string {
+	if x != nil {
+		return x.IssuerLevel
+	}
+	return ""
+}
+
+func (x *SupervisionRaised) GetReplyBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReplyBy
+	}
+	return nil
+}
+
+func (x *SupervisionRaised) GetPlanBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PlanBy
+	}
+	return nil
+}
+
+func (x *SupervisionRaised) GetClearBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClearBy
+	}
+	return nil
+}
+
+func (x *SupervisionRaised) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *SupervisionRaised) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+// SupervisionReplied: the lead answers.
+type SupervisionReplied struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Level uint32                 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`
+	Kind  SupervisionReplyKind   `protobuf:"varint,2,opt,name=kind,proto3,enum=chuishao.v1.SupervisionReplyKind" json:"kind,omitempty"`
+	// With a plan: staff reference of its owner, and the day by which it will be cleared.
+	Owner         string                 `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	ClearBy       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=clear_by,json=clearBy,proto3" json:"clear_by,omitempty"`
+	Attachments   []*Attachment          `protobuf:"bytes,5,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SupervisionReplied) Reset() {
+	*x = SupervisionReplied{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SupervisionReplied) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SupervisionReplied) ProtoMessage() {}
+
+func (x *SupervisionReplied) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SupervisionReplied.ProtoReflect.Descriptor instead.
+func (*SupervisionReplied) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *SupervisionReplied) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *SupervisionReplied) GetKind() SupervisionReplyKind {
+	if x != nil {
+		return x.Kind
+	}
+	return SupervisionReplyKind_SUPERVISION_REPLY_KIND_UNSPECIFIED
+}
+
+func (x *SupervisionReplied) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *SupervisionReplied) GetClearBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClearBy
+	}
+	return nil
+}
+
+func (x *SupervisionReplied) GetAttachments() []*Attachment {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+func (x *SupervisionReplied) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// ListingCleared: the issuer confirms that a listed problem is gone (销号).
+type ListingCleared struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attachments   []*Attachment          `protobuf:"bytes,1,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListingCleared) Reset() {
+	*x = ListingCleared{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListingCleared) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListingCleared) ProtoMessage() {}
+
+func (x *ListingCleared) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListingCleared.ProtoReflect.Descriptor instead.
+func (*ListingCleared) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *ListingCleared) GetAttachments() []*Attachment {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+func (x *ListingCleared) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// SupervisionLifted: supervision ends.
+type SupervisionLifted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The level it had.
+	Level         uint32  `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SupervisionLifted) Reset() {
+	*x = SupervisionLifted{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SupervisionLifted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SupervisionLifted) ProtoMessage() {}
+
+func (x *SupervisionLifted) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SupervisionLifted.ProtoReflect.Descriptor instead.
+func (*SupervisionLifted) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *SupervisionLifted) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *SupervisionLifted) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// TicketWithdrawn: the petitioner takes it back (撤诉).
+type TicketWithdrawn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A hazard remains: it goes on as a ticket of its own, proactive and without the petitioner.
+	Hazard        bool    `protobuf:"varint,1,opt,name=hazard,proto3" json:"hazard,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TicketWithdrawn) Reset() {
+	*x = TicketWithdrawn{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TicketWithdrawn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TicketWithdrawn) ProtoMessage() {}
+
+func (x *TicketWithdrawn) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TicketWithdrawn.ProtoReflect.Descriptor instead.
+func (*TicketWithdrawn) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *TicketWithdrawn) GetHazard() bool {
+	if x != nil {
+		return x.Hazard
+	}
+	return false
+}
+
+func (x *TicketWithdrawn) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// TicketArchived: nothing changes it any more but a correction by two auditors (归档).
+type TicketArchived struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TicketArchived) Reset() {
+	*x = TicketArchived{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TicketArchived) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TicketArchived) ProtoMessage() {}
+
+func (x *TicketArchived) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TicketArchived.ProtoReflect.Descriptor instead.
+func (*TicketArchived) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{67}
+}
+
+// ArchiveCorrectionProposed: an auditor holds that an archived ticket is wrong in something; a second must confirm.
+type ArchiveCorrectionProposed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Category      string                 `protobuf:"bytes,1,opt,name=category,proto3" json:"category,omitempty"`
+	Path          []*AreaNode            `protobuf:"bytes,2,rep,name=path,proto3" json:"path,omitempty"`
+	Result        ResultCode             `protobuf:"varint,3,opt,name=result,proto3,enum=chuishao.v1.ResultCode" json:"result,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveCorrectionProposed) Reset() {
+	*x = ArchiveCorrectionProposed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveCorrectionProposed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveCorrectionProposed) ProtoMessage() {}
+
+func (x *ArchiveCorrectionProposed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveCorrectionProposed.ProtoReflect.Descriptor instead.
+func (*ArchiveCorrectionProposed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *ArchiveCorrectionProposed) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *ArchiveCorrectionProposed) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *ArchiveCorrectionProposed) GetResult() ResultCode {
+	if x != nil {
+		return x.Result
+	}
+	return ResultCode_RESULT_CODE_UNSPECIFIED
+}
+
+func (x *ArchiveCorrectionProposed) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// ArchiveCorrectionDropped: the correction was not confirmed.
+type ArchiveCorrectionDropped struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sealed        *Sealed                `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveCorrectionDropped) Reset() {
+	*x = ArchiveCorrectionDropped{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveCorrectionDropped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveCorrectionDropped) ProtoMessage() {}
+
+func (x *ArchiveCorrectionDropped) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveCorrectionDropped.ProtoReflect.Descriptor instead.
+func (*ArchiveCorrectionDropped) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *ArchiveCorrectionDropped) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// ArchiveCorrected: two auditors put something right. Fields that are not set did not change.
+type ArchiveCorrected struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Category      string                 `protobuf:"bytes,1,opt,name=category,proto3" json:"category,omitempty"`
+	Path          []*AreaNode            `protobuf:"bytes,2,rep,name=path,proto3" json:"path,omitempty"`
+	Result        ResultCode             `protobuf:"varint,3,opt,name=result,proto3,enum=chuishao.v1.ResultCode" json:"result,omitempty"`
+	ProposedBy    *Actor                 `protobuf:"bytes,4,opt,name=proposed_by,json=proposedBy,proto3" json:"proposed_by,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,5,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveCorrected) Reset() {
+	*x = ArchiveCorrected{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveCorrected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveCorrected) ProtoMessage() {}
+
+func (x *ArchiveCorrected) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveCorrected.ProtoReflect.Descriptor instead.
+func (*ArchiveCorrected) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *ArchiveCorrected) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *ArchiveCorrected) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *ArchiveCorrected) GetResult() ResultCode {
+	if x != nil {
+		return x.Result
+	}
+	return ResultCode_RESULT_CODE_UNSPECIFIED
+}
+
+func (x *ArchiveCorrected) GetProposedBy() *Actor {
+	if x != nil {
+		return x.ProposedBy
+	}
+	return nil
+}
+
+func (x *ArchiveCorrected) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// AcceptOverdue: not accepted in time.
+type AcceptOverdue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptOverdue) Reset() {
+	*x = AcceptOverdue{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptOverdue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptOverdue) ProtoMessage() {}
+
+func (x *AcceptOverdue) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptOverdue.ProtoReflect.Descriptor instead.
+func (*AcceptOverdue) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *AcceptOverdue) GetBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+// DispatchOverdue: not dispatched in time.
+type DispatchOverdue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DispatchOverdue) Reset() {
+	*x = DispatchOverdue{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DispatchOverdue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DispatchOverdue) ProtoMessage() {}
+
+func (x *DispatchOverdue) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DispatchOverdue.ProtoReflect.Descriptor instead.
+func (*DispatchOverdue) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *DispatchOverdue) GetBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+// SignOverdue: not signed in time, and deemed signed.
+type SignOverdue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignOverdue) Reset() {
+	*x = SignOverdue{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignOverdue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignOverdue) ProtoMessage() {}
+
+func (x *SignOverdue) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignOverdue.ProtoReflect.Descriptor instead.
+func (*SignOverdue) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *SignOverdue) GetBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+// ContactOverdue: the petitioner was not contacted in time.
+type ContactOverdue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContactOverdue) Reset() {
+	*x = ContactOverdue{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContactOverdue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContactOverdue) ProtoMessage() {}
+
+func (x *ContactOverdue) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContactOverdue.ProtoReflect.Descriptor instead.
+func (*ContactOverdue) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *ContactOverdue) GetBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+// HandleOverdue: no result in time; in a later round, not redone in time.
+type HandleOverdue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	By    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	// When it will have been overdue for long.
+	LongOverdueAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=long_overdue_at,json=longOverdueAt,proto3" json:"long_overdue_at,omitempty"`
+	// A limit above was computed with a calendar year that was not loaded.
+	Provisional   bool `protobuf:"varint,3,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandleOverdue) Reset() {
+	*x = HandleOverdue{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandleOverdue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandleOverdue) ProtoMessage() {}
+
+func (x *HandleOverdue) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandleOverdue.ProtoReflect.Descriptor instead.
+func (*HandleOverdue) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *HandleOverdue) GetBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *HandleOverdue) GetLongOverdueAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LongOverdueAt
+	}
+	return nil
+}
+
+func (x *HandleOverdue) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+// VerifyOverdue: not verified in time; it is for the supervisors now.
+type VerifyOverdue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyOverdue) Reset() {
+	*x = VerifyOverdue{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyOverdue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyOverdue) ProtoMessage() {}
+
+func (x *VerifyOverdue) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyOverdue.ProtoReflect.Descriptor instead.
+func (*VerifyOverdue) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *VerifyOverdue) GetBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+// CallbackOverdue: the petitioner was not called back in time.
+type CallbackOverdue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallbackOverdue) Reset() {
+	*x = CallbackOverdue{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallbackOverdue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallbackOverdue) ProtoMessage() {}
+
+func (x *CallbackOverdue) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallbackOverdue.ProtoReflect.Descriptor instead.
+func (*CallbackOverdue) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{77}
+}
+
+func (x *CallbackOverdue) GetBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+// SuspensionReviewDue: a suspension is to be looked at.
+type SuspensionReviewDue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	By            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspensionReviewDue) Reset() {
+	*x = SuspensionReviewDue{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspensionReviewDue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspensionReviewDue) ProtoMessage() {}
+
+func (x *SuspensionReviewDue) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspensionReviewDue.ProtoReflect.Descriptor instead.
+func (*SuspensionReviewDue) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *SuspensionReviewDue) GetBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+// RightLapsed: a window has passed unused: to return, to appeal, or to ask for exclusion.
+type RightLapsed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Right         TicketTimer            `protobuf:"varint,1,opt,name=right,proto3,enum=chuishao.v1.TicketTimer" json:"right,omitempty"`
+	By            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RightLapsed) Reset() {
+	*x = RightLapsed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RightLapsed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RightLapsed) ProtoMessage() {}
+
+func (x *RightLapsed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RightLapsed.ProtoReflect.Descriptor instead.
+func (*RightLapsed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *RightLapsed) GetRight() TicketTimer {
+	if x != nil {
+		return x.Right
+	}
+	return TicketTimer_TICKET_TIMER_UNSPECIFIED
+}
+
+func (x *RightLapsed) GetBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+// LimitsRecomputed: a calendar that knows more changed limits that still run. Those that are not set did not change.
+type LimitsRecomputed struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	AcceptBy       *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=accept_by,json=acceptBy,proto3" json:"accept_by,omitempty"`
+	DispatchBy     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=dispatch_by,json=dispatchBy,proto3" json:"dispatch_by,omitempty"`
+	SignBy         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=sign_by,json=signBy,proto3" json:"sign_by,omitempty"`
+	ContactBy      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=contact_by,json=contactBy,proto3" json:"contact_by,omitempty"`
+	ReturnBy       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=return_by,json=returnBy,proto3" json:"return_by,omitempty"`
+	HandleBy       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=handle_by,json=handleBy,proto3" json:"handle_by,omitempty"`
+	VerifyBy       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=verify_by,json=verifyBy,proto3" json:"verify_by,omitempty"`
+	CallbackBy     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=callback_by,json=callbackBy,proto3" json:"callback_by,omitempty"`
+	CloseBy        *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=close_by,json=closeBy,proto3" json:"close_by,omitempty"`
+	SegmentBy      *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=segment_by,json=segmentBy,proto3" json:"segment_by,omitempty"`
+	DecideReturnBy *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=decide_return_by,json=decideReturnBy,proto3" json:"decide_return_by,omitempty"`
+	RulingBy       *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=ruling_by,json=rulingBy,proto3" json:"ruling_by,omitempty"`
+	AppealBy       *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=appeal_by,json=appealBy,proto3" json:"appeal_by,omitempty"`
+	ExclusionBy    *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=exclusion_by,json=exclusionBy,proto3" json:"exclusion_by,omitempty"`
+	// Of all limits that run now, one was computed with a calendar year that is not loaded.
+	Provisional         bool                   `protobuf:"varint,15,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	SuspensionOverdueAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=suspension_overdue_at,json=suspensionOverdueAt,proto3" json:"suspension_overdue_at,omitempty"`
+	LongOverdueAt       *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=long_overdue_at,json=longOverdueAt,proto3" json:"long_overdue_at,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *LimitsRecomputed) Reset() {
+	*x = LimitsRecomputed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[80]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitsRecomputed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitsRecomputed) ProtoMessage() {}
+
+func (x *LimitsRecomputed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[80]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitsRecomputed.ProtoReflect.Descriptor instead.
+func (*LimitsRecomputed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{80}
+}
+
+func (x *LimitsRecomputed) GetAcceptBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AcceptBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetDispatchBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DispatchBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetSignBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SignBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetContactBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ContactBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetReturnBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReturnBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetHandleBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HandleBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetVerifyBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.VerifyBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetCallbackBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CallbackBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetCloseBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CloseBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetSegmentBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SegmentBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetDecideReturnBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecideReturnBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetRulingBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RulingBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetAppealBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AppealBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetExclusionBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExclusionBy
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+func (x *LimitsRecomputed) GetSuspensionOverdueAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SuspensionOverdueAt
+	}
+	return nil
+}
+
+func (x *LimitsRecomputed) GetLongOverdueAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LongOverdueAt
+	}
+	return nil
+}
+
+// HolderMoved: the map changed, and another unit has the ticket now.
+type HolderMoved struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	From  string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To    string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// Its own path through the unit tree, root first, itself included.
+	HolderPath    []string `protobuf:"bytes,3,rep,name=holder_path,json=holderPath,proto3" json:"holder_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HolderMoved) Reset() {
+	*x = HolderMoved{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[81]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HolderMoved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HolderMoved) ProtoMessage() {}
+
+func (x *HolderMoved) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[81]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HolderMoved.ProtoReflect.Descriptor instead.
+func (*HolderMoved) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{81}
+}
+
+func (x *HolderMoved) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *HolderMoved) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *HolderMoved) GetHolderPath() []string {
+	if x != nil {
+		return x.HolderPath
+	}
+	return nil
+}
+
 // RecordImported: another system's record, taken over as it is. Asserts only what the record says.
 type RecordImported struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -2332,7 +6290,7 @@ type RecordImported struct {
 
 func (x *RecordImported) Reset() {
 	*x = RecordImported{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[28]
+	mi := &file_chuishao_v1_events_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +6302,7 @@ func (x *RecordImported) String() string {
 func (*RecordImported) ProtoMessage() {}
 
 func (x *RecordImported) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[28]
+	mi := &file_chuishao_v1_events_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +6315,7 @@ func (x *RecordImported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordImported.ProtoReflect.Descriptor instead.
 func (*RecordImported) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{28}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *RecordImported) GetNo() string {
@@ -2469,7 +6427,7 @@ type ImportedRecordClosed struct {
 
 func (x *ImportedRecordClosed) Reset() {
 	*x = ImportedRecordClosed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[29]
+	mi := &file_chuishao_v1_events_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +6439,7 @@ func (x *ImportedRecordClosed) String() string {
 func (*ImportedRecordClosed) ProtoMessage() {}
 
 func (x *ImportedRecordClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[29]
+	mi := &file_chuishao_v1_events_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +6452,7 @@ func (x *ImportedRecordClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportedRecordClosed.ProtoReflect.Descriptor instead.
 func (*ImportedRecordClosed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{29}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ImportedRecordClosed) GetSealed() *Sealed {
@@ -2520,7 +6478,7 @@ type Participant struct {
 
 func (x *Participant) Reset() {
 	*x = Participant{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[30]
+	mi := &file_chuishao_v1_events_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2532,7 +6490,7 @@ func (x *Participant) String() string {
 func (*Participant) ProtoMessage() {}
 
 func (x *Participant) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[30]
+	mi := &file_chuishao_v1_events_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2545,7 +6503,7 @@ func (x *Participant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Participant.ProtoReflect.Descriptor instead.
 func (*Participant) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{30}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Participant) GetUnit() string {
@@ -2611,7 +6569,7 @@ type WhistleDrafted struct {
 
 func (x *WhistleDrafted) Reset() {
 	*x = WhistleDrafted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[31]
+	mi := &file_chuishao_v1_events_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2623,7 +6581,7 @@ func (x *WhistleDrafted) String() string {
 func (*WhistleDrafted) ProtoMessage() {}
 
 func (x *WhistleDrafted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[31]
+	mi := &file_chuishao_v1_events_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2636,7 +6594,7 @@ func (x *WhistleDrafted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleDrafted.ProtoReflect.Descriptor instead.
 func (*WhistleDrafted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{31}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *WhistleDrafted) GetNo() string {
@@ -2740,7 +6698,7 @@ type WhistleBlown struct {
 
 func (x *WhistleBlown) Reset() {
 	*x = WhistleBlown{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[32]
+	mi := &file_chuishao_v1_events_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2752,7 +6710,7 @@ func (x *WhistleBlown) String() string {
 func (*WhistleBlown) ProtoMessage() {}
 
 func (x *WhistleBlown) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[32]
+	mi := &file_chuishao_v1_events_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2765,7 +6723,7 @@ func (x *WhistleBlown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleBlown.ProtoReflect.Descriptor instead.
 func (*WhistleBlown) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{32}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *WhistleBlown) GetNo() string {
@@ -2867,7 +6825,7 @@ type WhistleIssued struct {
 
 func (x *WhistleIssued) Reset() {
 	*x = WhistleIssued{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[33]
+	mi := &file_chuishao_v1_events_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2879,7 +6837,7 @@ func (x *WhistleIssued) String() string {
 func (*WhistleIssued) ProtoMessage() {}
 
 func (x *WhistleIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[33]
+	mi := &file_chuishao_v1_events_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2892,7 +6850,7 @@ func (x *WhistleIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleIssued.ProtoReflect.Descriptor instead.
 func (*WhistleIssued) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{33}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *WhistleIssued) GetParticipants() []*Participant {
@@ -2937,7 +6895,7 @@ type WhistleReviewed struct {
 
 func (x *WhistleReviewed) Reset() {
 	*x = WhistleReviewed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[34]
+	mi := &file_chuishao_v1_events_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2949,7 +6907,7 @@ func (x *WhistleReviewed) String() string {
 func (*WhistleReviewed) ProtoMessage() {}
 
 func (x *WhistleReviewed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[34]
+	mi := &file_chuishao_v1_events_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2962,7 +6920,7 @@ func (x *WhistleReviewed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleReviewed.ProtoReflect.Descriptor instead.
 func (*WhistleReviewed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{34}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *WhistleReviewed) GetJustified() bool {
@@ -2998,7 +6956,7 @@ type WhistleRefused struct {
 
 func (x *WhistleRefused) Reset() {
 	*x = WhistleRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[35]
+	mi := &file_chuishao_v1_events_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3010,7 +6968,7 @@ func (x *WhistleRefused) String() string {
 func (*WhistleRefused) ProtoMessage() {}
 
 func (x *WhistleRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[35]
+	mi := &file_chuishao_v1_events_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3023,7 +6981,7 @@ func (x *WhistleRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleRefused.ProtoReflect.Descriptor instead.
 func (*WhistleRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{35}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *WhistleRefused) GetReason() string {
@@ -3049,7 +7007,7 @@ type WhistleSigned struct {
 
 func (x *WhistleSigned) Reset() {
 	*x = WhistleSigned{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[36]
+	mi := &file_chuishao_v1_events_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3061,7 +7019,7 @@ func (x *WhistleSigned) String() string {
 func (*WhistleSigned) ProtoMessage() {}
 
 func (x *WhistleSigned) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[36]
+	mi := &file_chuishao_v1_events_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3074,7 +7032,7 @@ func (x *WhistleSigned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleSigned.ProtoReflect.Descriptor instead.
 func (*WhistleSigned) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{36}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *WhistleSigned) GetUnit() string {
@@ -3094,7 +7052,7 @@ type WhistleContacted struct {
 
 func (x *WhistleContacted) Reset() {
 	*x = WhistleContacted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[37]
+	mi := &file_chuishao_v1_events_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3106,7 +7064,7 @@ func (x *WhistleContacted) String() string {
 func (*WhistleContacted) ProtoMessage() {}
 
 func (x *WhistleContacted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[37]
+	mi := &file_chuishao_v1_events_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3119,7 +7077,7 @@ func (x *WhistleContacted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleContacted.ProtoReflect.Descriptor instead.
 func (*WhistleContacted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{37}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *WhistleContacted) GetUnit() string {
@@ -3155,7 +7113,7 @@ type ReportedIn struct {
 
 func (x *ReportedIn) Reset() {
 	*x = ReportedIn{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[38]
+	mi := &file_chuishao_v1_events_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +7125,7 @@ func (x *ReportedIn) String() string {
 func (*ReportedIn) ProtoMessage() {}
 
 func (x *ReportedIn) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[38]
+	mi := &file_chuishao_v1_events_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3180,7 +7138,7 @@ func (x *ReportedIn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportedIn.ProtoReflect.Descriptor instead.
 func (*ReportedIn) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{38}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *ReportedIn) GetUnit() string {
@@ -3244,7 +7202,7 @@ type TaskDone struct {
 
 func (x *TaskDone) Reset() {
 	*x = TaskDone{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[39]
+	mi := &file_chuishao_v1_events_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3256,7 +7214,7 @@ func (x *TaskDone) String() string {
 func (*TaskDone) ProtoMessage() {}
 
 func (x *TaskDone) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[39]
+	mi := &file_chuishao_v1_events_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3269,7 +7227,7 @@ func (x *TaskDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDone.ProtoReflect.Descriptor instead.
 func (*TaskDone) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{39}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *TaskDone) GetUnit() string {
@@ -3303,7 +7261,7 @@ type Released struct {
 
 func (x *Released) Reset() {
 	*x = Released{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[40]
+	mi := &file_chuishao_v1_events_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3315,7 +7273,7 @@ func (x *Released) String() string {
 func (*Released) ProtoMessage() {}
 
 func (x *Released) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[40]
+	mi := &file_chuishao_v1_events_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3328,7 +7286,7 @@ func (x *Released) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Released.ProtoReflect.Descriptor instead.
 func (*Released) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{40}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *Released) GetUnit() string {
@@ -3349,7 +7307,7 @@ type WhistleConfirmed struct {
 
 func (x *WhistleConfirmed) Reset() {
 	*x = WhistleConfirmed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[41]
+	mi := &file_chuishao_v1_events_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3361,7 +7319,7 @@ func (x *WhistleConfirmed) String() string {
 func (*WhistleConfirmed) ProtoMessage() {}
 
 func (x *WhistleConfirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[41]
+	mi := &file_chuishao_v1_events_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3374,7 +7332,7 @@ func (x *WhistleConfirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleConfirmed.ProtoReflect.Descriptor instead.
 func (*WhistleConfirmed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{41}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *WhistleConfirmed) GetResolved() bool {
@@ -3407,7 +7365,7 @@ type UnitRated struct {
 
 func (x *UnitRated) Reset() {
 	*x = UnitRated{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[42]
+	mi := &file_chuishao_v1_events_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3419,7 +7377,7 @@ func (x *UnitRated) String() string {
 func (*UnitRated) ProtoMessage() {}
 
 func (x *UnitRated) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[42]
+	mi := &file_chuishao_v1_events_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3432,7 +7390,7 @@ func (x *UnitRated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnitRated.ProtoReflect.Descriptor instead.
 func (*UnitRated) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{42}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *UnitRated) GetUnit() string {
@@ -3486,7 +7444,7 @@ type WhistleClosed struct {
 
 func (x *WhistleClosed) Reset() {
 	*x = WhistleClosed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[43]
+	mi := &file_chuishao_v1_events_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3498,7 +7456,7 @@ func (x *WhistleClosed) String() string {
 func (*WhistleClosed) ProtoMessage() {}
 
 func (x *WhistleClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[43]
+	mi := &file_chuishao_v1_events_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3511,7 +7469,7 @@ func (x *WhistleClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleClosed.ProtoReflect.Descriptor instead.
 func (*WhistleClosed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{43}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{97}
 }
 
 // RegistryStaged: a piece of a registry version. It takes effect only with RegistryVersionPublished.
@@ -3527,7 +7485,7 @@ type RegistryStaged struct {
 
 func (x *RegistryStaged) Reset() {
 	*x = RegistryStaged{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[44]
+	mi := &file_chuishao_v1_events_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3539,7 +7497,7 @@ func (x *RegistryStaged) String() string {
 func (*RegistryStaged) ProtoMessage() {}
 
 func (x *RegistryStaged) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[44]
+	mi := &file_chuishao_v1_events_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3552,7 +7510,7 @@ func (x *RegistryStaged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryStaged.ProtoReflect.Descriptor instead.
 func (*RegistryStaged) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{44}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *RegistryStaged) GetVersion() string {
@@ -3593,7 +7551,7 @@ type RegistryVersionPublished struct {
 
 func (x *RegistryVersionPublished) Reset() {
 	*x = RegistryVersionPublished{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[45]
+	mi := &file_chuishao_v1_events_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3605,7 +7563,7 @@ func (x *RegistryVersionPublished) String() string {
 func (*RegistryVersionPublished) ProtoMessage() {}
 
 func (x *RegistryVersionPublished) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[45]
+	mi := &file_chuishao_v1_events_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3618,7 +7576,7 @@ func (x *RegistryVersionPublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryVersionPublished.ProtoReflect.Descriptor instead.
 func (*RegistryVersionPublished) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{45}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *RegistryVersionPublished) GetVersion() string {
@@ -3677,13 +7635,15 @@ type RegistryPiece struct {
 	Areas         []*Area                `protobuf:"bytes,2,rep,name=areas,proto3" json:"areas,omitempty"`
 	Units         []*Unit                `protobuf:"bytes,3,rep,name=units,proto3" json:"units,omitempty"`
 	Categories    []*Category            `protobuf:"bytes,4,rep,name=categories,proto3" json:"categories,omitempty"`
+	Catalogue     []*CatalogueEntry      `protobuf:"bytes,5,rep,name=catalogue,proto3" json:"catalogue,omitempty"`
+	Bans          []*BanItem             `protobuf:"bytes,6,rep,name=bans,proto3" json:"bans,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RegistryPiece) Reset() {
 	*x = RegistryPiece{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[46]
+	mi := &file_chuishao_v1_events_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3695,7 +7655,7 @@ func (x *RegistryPiece) String() string {
 func (*RegistryPiece) ProtoMessage() {}
 
 func (x *RegistryPiece) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[46]
+	mi := &file_chuishao_v1_events_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3708,7 +7668,7 @@ func (x *RegistryPiece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryPiece.ProtoReflect.Descriptor instead.
 func (*RegistryPiece) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{46}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *RegistryPiece) GetLevels() []*Level {
@@ -3739,6 +7699,20 @@ func (x *RegistryPiece) GetCategories() []*Category {
 	return nil
 }
 
+func (x *RegistryPiece) GetCatalogue() []*CatalogueEntry {
+	if x != nil {
+		return x.Catalogue
+	}
+	return nil
+}
+
+func (x *RegistryPiece) GetBans() []*BanItem {
+	if x != nil {
+		return x.Bans
+	}
+	return nil
+}
+
 // Level is one kind of node of the area tree. Levels are data: a city names its own.
 type Level struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3753,7 +7727,7 @@ type Level struct {
 
 func (x *Level) Reset() {
 	*x = Level{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[47]
+	mi := &file_chuishao_v1_events_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3765,7 +7739,7 @@ func (x *Level) String() string {
 func (*Level) ProtoMessage() {}
 
 func (x *Level) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[47]
+	mi := &file_chuishao_v1_events_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3778,7 +7752,7 @@ func (x *Level) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Level.ProtoReflect.Descriptor instead.
 func (*Level) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{47}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Level) GetName() string {
@@ -3820,7 +7794,7 @@ type Area struct {
 
 func (x *Area) Reset() {
 	*x = Area{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[48]
+	mi := &file_chuishao_v1_events_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3832,7 +7806,7 @@ func (x *Area) String() string {
 func (*Area) ProtoMessage() {}
 
 func (x *Area) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[48]
+	mi := &file_chuishao_v1_events_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3845,7 +7819,7 @@ func (x *Area) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Area.ProtoReflect.Descriptor instead.
 func (*Area) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{48}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *Area) GetCode() string {
@@ -3915,7 +7889,7 @@ type Unit struct {
 
 func (x *Unit) Reset() {
 	*x = Unit{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[49]
+	mi := &file_chuishao_v1_events_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3927,7 +7901,7 @@ func (x *Unit) String() string {
 func (*Unit) ProtoMessage() {}
 
 func (x *Unit) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[49]
+	mi := &file_chuishao_v1_events_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3940,7 +7914,7 @@ func (x *Unit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unit.ProtoReflect.Descriptor instead.
 func (*Unit) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{49}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *Unit) GetCode() string {
@@ -4002,13 +7976,14 @@ type Category struct {
 	Grade         Grade                  `protobuf:"varint,4,opt,name=grade,proto3,enum=chuishao.v1.Grade" json:"grade,omitempty"`
 	ValidFrom     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
 	ValidTo       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	Object        MatterObject           `protobuf:"varint,7,opt,name=object,proto3,enum=chuishao.v1.MatterObject" json:"object,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Category) Reset() {
 	*x = Category{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[50]
+	mi := &file_chuishao_v1_events_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4020,7 +7995,7 @@ func (x *Category) String() string {
 func (*Category) ProtoMessage() {}
 
 func (x *Category) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[50]
+	mi := &file_chuishao_v1_events_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4033,7 +8008,7 @@ func (x *Category) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Category.ProtoReflect.Descriptor instead.
 func (*Category) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{50}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Category) GetCode() string {
@@ -4078,6 +8053,328 @@ func (x *Category) GetValidTo() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Category) GetObject() MatterObject {
+	if x != nil {
+		return x.Object
+	}
+	return MatterObject_MATTER_OBJECT_UNSPECIFIED
+}
+
+// CatalogueEntry (派单目录) says who leads matters of a category in an area and below it.
+type CatalogueEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The category, and those below it.
+	Category string `protobuf:"bytes,1,opt,name=category,proto3" json:"category,omitempty"`
+	Area     string `protobuf:"bytes,2,opt,name=area,proto3" json:"area,omitempty"`
+	// Empty with a territorial duty: the unit of the street where the matter lies.
+	Lead          string                 `protobuf:"bytes,3,opt,name=lead,proto3" json:"lead,omitempty"`
+	Co            []string               `protobuf:"bytes,4,rep,name=co,proto3" json:"co,omitempty"`
+	Fallback      string                 `protobuf:"bytes,5,opt,name=fallback,proto3" json:"fallback,omitempty"`
+	Duty          Duty                   `protobuf:"varint,6,opt,name=duty,proto3,enum=chuishao.v1.Duty" json:"duty,omitempty"`
+	ValidFrom     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
+	ValidTo       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CatalogueEntry) Reset() {
+	*x = CatalogueEntry{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[105]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CatalogueEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CatalogueEntry) ProtoMessage() {}
+
+func (x *CatalogueEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[105]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CatalogueEntry.ProtoReflect.Descriptor instead.
+func (*CatalogueEntry) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{105}
+}
+
+func (x *CatalogueEntry) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *CatalogueEntry) GetArea() string {
+	if x != nil {
+		return x.Area
+	}
+	return ""
+}
+
+func (x *CatalogueEntry) GetLead() string {
+	if x != nil {
+		return x.Lead
+	}
+	return ""
+}
+
+func (x *CatalogueEntry) GetCo() []string {
+	if x != nil {
+		return x.Co
+	}
+	return nil
+}
+
+func (x *CatalogueEntry) GetFallback() string {
+	if x != nil {
+		return x.Fallback
+	}
+	return ""
+}
+
+func (x *CatalogueEntry) GetDuty() Duty {
+	if x != nil {
+		return x.Duty
+	}
+	return Duty_DUTY_UNSPECIFIED
+}
+
+func (x *CatalogueEntry) GetValidFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ValidFrom
+	}
+	return nil
+}
+
+func (x *CatalogueEntry) GetValidTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ValidTo
+	}
+	return nil
+}
+
+// BanItem (禁入清单) is something that must not be pushed into communities.
+type BanItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Code  string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The categories whose matters it bans, and those below them.
+	Categories    []string               `protobuf:"bytes,3,rep,name=categories,proto3" json:"categories,omitempty"`
+	ValidFrom     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
+	ValidTo       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BanItem) Reset() {
+	*x = BanItem{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[106]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BanItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BanItem) ProtoMessage() {}
+
+func (x *BanItem) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[106]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BanItem.ProtoReflect.Descriptor instead.
+func (*BanItem) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{106}
+}
+
+func (x *BanItem) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *BanItem) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BanItem) GetCategories() []string {
+	if x != nil {
+		return x.Categories
+	}
+	return nil
+}
+
+func (x *BanItem) GetValidFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ValidFrom
+	}
+	return nil
+}
+
+func (x *BanItem) GetValidTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ValidTo
+	}
+	return nil
+}
+
+// CalendarYearLoaded: the State Council's notice for a year, or a corrected one. It takes the place of the year's former days.
+type CalendarYearLoaded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What events name from now on.
+	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	Year    int32  `protobuf:"varint,2,opt,name=year,proto3" json:"year,omitempty"`
+	// Days from Monday to Friday on which offices are closed, as "2025-01-28".
+	Off []string `protobuf:"bytes,3,rep,name=off,proto3" json:"off,omitempty"`
+	// Saturdays and Sundays on which offices work (调休).
+	Work          []string `protobuf:"bytes,4,rep,name=work,proto3" json:"work,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CalendarYearLoaded) Reset() {
+	*x = CalendarYearLoaded{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[107]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CalendarYearLoaded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CalendarYearLoaded) ProtoMessage() {}
+
+func (x *CalendarYearLoaded) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[107]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CalendarYearLoaded.ProtoReflect.Descriptor instead.
+func (*CalendarYearLoaded) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{107}
+}
+
+func (x *CalendarYearLoaded) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *CalendarYearLoaded) GetYear() int32 {
+	if x != nil {
+		return x.Year
+	}
+	return 0
+}
+
+func (x *CalendarYearLoaded) GetOff() []string {
+	if x != nil {
+		return x.Off
+	}
+	return nil
+}
+
+func (x *CalendarYearLoaded) GetWork() []string {
+	if x != nil {
+		return x.Work
+	}
+	return nil
+}
+
+// ProfilePublished: a deadline profile (时限方案) is in force.
+type ProfilePublished struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// The profile as JSON.
+	Content       string `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProfilePublished) Reset() {
+	*x = ProfilePublished{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[108]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProfilePublished) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProfilePublished) ProtoMessage() {}
+
+func (x *ProfilePublished) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[108]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProfilePublished.ProtoReflect.Descriptor instead.
+func (*ProfilePublished) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{108}
+}
+
+func (x *ProfilePublished) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ProfilePublished) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ProfilePublished) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
 // CommandRefused: a rule said no to an authenticated actor. Stands in the stream audit-<ticket>.
 type CommandRefused struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4095,7 +8392,7 @@ type CommandRefused struct {
 
 func (x *CommandRefused) Reset() {
 	*x = CommandRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[51]
+	mi := &file_chuishao_v1_events_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4107,7 +8404,7 @@ func (x *CommandRefused) String() string {
 func (*CommandRefused) ProtoMessage() {}
 
 func (x *CommandRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[51]
+	mi := &file_chuishao_v1_events_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4120,7 +8417,7 @@ func (x *CommandRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRefused.ProtoReflect.Descriptor instead.
 func (*CommandRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{51}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *CommandRefused) GetStream() string {
@@ -4177,7 +8474,7 @@ type IdentityRevealed struct {
 
 func (x *IdentityRevealed) Reset() {
 	*x = IdentityRevealed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[52]
+	mi := &file_chuishao_v1_events_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4189,7 +8486,7 @@ func (x *IdentityRevealed) String() string {
 func (*IdentityRevealed) ProtoMessage() {}
 
 func (x *IdentityRevealed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[52]
+	mi := &file_chuishao_v1_events_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4202,7 +8499,7 @@ func (x *IdentityRevealed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityRevealed.ProtoReflect.Descriptor instead.
 func (*IdentityRevealed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{52}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *IdentityRevealed) GetStream() string {
@@ -4238,7 +8535,7 @@ type SubjectErased struct {
 
 func (x *SubjectErased) Reset() {
 	*x = SubjectErased{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[53]
+	mi := &file_chuishao_v1_events_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4250,7 +8547,7 @@ func (x *SubjectErased) String() string {
 func (*SubjectErased) ProtoMessage() {}
 
 func (x *SubjectErased) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[53]
+	mi := &file_chuishao_v1_events_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4263,7 +8560,7 @@ func (x *SubjectErased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectErased.ProtoReflect.Descriptor instead.
 func (*SubjectErased) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{53}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *SubjectErased) GetSubject() string {
@@ -4345,12 +8642,14 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.chuishao.v1.DeclineReasonR\x06reason\x12+\n" +
 	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"=\n" +
 	"\x0eDeclineDropped\x12+\n" +
-	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xa6\x01\n" +
+	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x81\x02\n" +
 	"\x0eTicketDeclined\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.chuishao.v1.DeclineReasonR\x06reason\x123\n" +
 	"\vproposed_by\x18\x02 \x01(\v2\x12.chuishao.v1.ActorR\n" +
 	"proposedBy\x12+\n" +
-	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"j\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x127\n" +
+	"\tappeal_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bappealBy\x12 \n" +
+	"\vprovisional\x18\x05 \x01(\bR\vprovisional\"j\n" +
 	"\x16TicketAnsweredDirectly\x12+\n" +
 	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12#\n" +
 	"\rknowledge_ref\x18\x02 \x01(\tR\fknowledgeRef\"\xf2\x03\n" +
@@ -4370,7 +8669,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06holder\x18\v \x01(\tR\x06holder\x12 \n" +
 	"\vprovisional\x18\f \x01(\bR\vprovisional\x12\x1f\n" +
 	"\vholder_path\x18\r \x03(\tR\n" +
-	"holderPath\"\x8a\x06\n" +
+	"holderPath\"\xad\x06\n" +
 	"\x0fTriageCorrected\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12(\n" +
 	"\x05grade\x18\x02 \x01(\x0e2\x12.chuishao.v1.GradeR\x05grade\x12)\n" +
@@ -4392,7 +8691,8 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"callbackBy\x12 \n" +
 	"\vprovisional\x18\x0f \x01(\bR\vprovisional\x12\x1f\n" +
 	"\vholder_path\x18\x10 \x03(\tR\n" +
-	"holderPath\"\xea\x04\n" +
+	"holderPath\x12!\n" +
+	"\fhandle_limit\x18\x11 \x01(\tR\vhandleLimit\"\xb4\x05\n" +
 	"\x10TicketDispatched\x12\x12\n" +
 	"\x04lead\x18\x01 \x01(\tR\x04lead\x12\x1b\n" +
 	"\tlead_path\x18\x02 \x03(\tR\bleadPath\x12\x0e\n" +
@@ -4412,7 +8712,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\vprovisional\x18\r \x01(\bR\vprovisional\x129\n" +
 	"\n" +
 	"segment_by\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tsegmentBy\x12+\n" +
-	"\x06sealed\x18\x0f \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x0e\n" +
+	"\x06sealed\x18\x0f \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12%\n" +
+	"\x0enon_returnable\x18\x10 \x01(\bR\rnonReturnable\x12!\n" +
+	"\fhandle_limit\x18\x11 \x01(\tR\vhandleLimit\"\x0e\n" +
 	"\fTicketSigned\"\x81\x01\n" +
 	"\x13PetitionerContacted\x12\x18\n" +
 	"\achannel\x18\x01 \x01(\tR\achannel\x12#\n" +
@@ -4427,13 +8729,14 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"n\n" +
 	"\x11RequirementWaived\x12,\n" +
 	"\x04what\x18\x01 \x01(\x0e2\x18.chuishao.v1.RequirementR\x04what\x12+\n" +
-	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x85\x02\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x9d\x02\n" +
 	"\x0fResultSubmitted\x12/\n" +
 	"\x06result\x18\x01 \x01(\x0e2\x17.chuishao.v1.ResultCodeR\x06result\x129\n" +
 	"\vattachments\x18\x02 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x127\n" +
 	"\tverify_by\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bverifyBy\x12+\n" +
 	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
-	"\vprovisional\x18\x05 \x01(\bR\vprovisional\"\xf4\x01\n" +
+	"\vprovisional\x18\x05 \x01(\bR\vprovisional\x12\x16\n" +
+	"\x06reused\x18\x06 \x03(\fR\x06reused\"\xf4\x01\n" +
 	"\x12VerificationPassed\x12\x17\n" +
 	"\aon_site\x18\x01 \x01(\bR\x06onSite\x129\n" +
 	"\vattachments\x18\x02 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12;\n" +
@@ -4445,18 +8748,24 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\aon_site\x18\x01 \x01(\bR\x06onSite\x129\n" +
 	"\vattachments\x18\x02 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12\x16\n" +
 	"\x06rework\x18\x03 \x01(\rR\x06rework\x12+\n" +
-	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xae\x01\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x8f\x02\n" +
 	"\x10CallbackRecorded\x12\x1c\n" +
 	"\tcontacted\x18\x01 \x01(\bR\tcontacted\x12+\n" +
 	"\x06solved\x18\x02 \x01(\x0e2\x13.chuishao.v1.SolvedR\x06solved\x12\"\n" +
 	"\fsatisfaction\x18\x03 \x01(\rR\fsatisfaction\x12+\n" +
-	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"1\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12=\n" +
+	"\fexclusion_by\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vexclusionBy\x12 \n" +
+	"\vprovisional\x18\x06 \x01(\bR\vprovisional\"1\n" +
 	"\x15CallbackAttemptFailed\x12\x18\n" +
-	"\aattempt\x18\x01 \x01(\rR\aattempt\"1\n" +
+	"\aattempt\x18\x01 \x01(\rR\aattempt\"\x92\x01\n" +
 	"\x13CallbackUnreachable\x12\x1a\n" +
-	"\battempts\x18\x01 \x01(\rR\battempts\":\n" +
+	"\battempts\x18\x01 \x01(\rR\battempts\x12=\n" +
+	"\fexclusion_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\vexclusionBy\x12 \n" +
+	"\vprovisional\x18\x03 \x01(\bR\vprovisional\"\x95\x01\n" +
 	"\fTicketClosed\x12*\n" +
-	"\x04kind\x18\x01 \x01(\x0e2\x16.chuishao.v1.CloseKindR\x04kind\"\x98\x03\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x16.chuishao.v1.CloseKindR\x04kind\x127\n" +
+	"\tappeal_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bappealBy\x12 \n" +
+	"\vprovisional\x18\x03 \x01(\bR\vprovisional\"\xbb\x03\n" +
 	"\x0eTicketReopened\x121\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x19.chuishao.v1.ReopenReasonR\x06reason\x12\x14\n" +
 	"\x05round\x18\x02 \x01(\rR\x05round\x12\x12\n" +
@@ -4467,7 +8776,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\aredo_by\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06redoBy\x125\n" +
 	"\bclose_by\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\acloseBy\x12+\n" +
 	"\x06sealed\x18\b \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
-	"\vprovisional\x18\t \x01(\bR\vprovisional\";\n" +
+	"\vprovisional\x18\t \x01(\bR\vprovisional\x12!\n" +
+	"\fhandle_limit\x18\n" +
+	" \x01(\tR\vhandleLimit\";\n" +
 	"\fVoidProposed\x12+\n" +
 	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\":\n" +
 	"\vVoidDropped\x12+\n" +
@@ -4481,7 +8792,291 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\fparticipants\x18\x02 \x03(\tR\fparticipants\"_\n" +
 	"\x0eWhistleSettled\x12\x18\n" +
 	"\awhistle\x18\x01 \x01(\tR\awhistle\x123\n" +
-	"\aoutcome\x18\x02 \x01(\x0e2\x19.chuishao.v1.WhistleStateR\aoutcome\"\x85\x04\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x19.chuishao.v1.WhistleStateR\aoutcome\">\n" +
+	"\x0fDeclineAppealed\x12+\n" +
+	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x83\x02\n" +
+	"\x11DeclineOverturned\x12)\n" +
+	"\x04path\x18\x01 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12;\n" +
+	"\vdispatch_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"dispatchBy\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x16\n" +
+	"\x06holder\x18\x04 \x01(\tR\x06holder\x12 \n" +
+	"\vprovisional\x18\x05 \x01(\bR\vprovisional\x12\x1f\n" +
+	"\vholder_path\x18\x06 \x03(\tR\n" +
+	"holderPath\"\x84\x01\n" +
+	"\x13EmergencyHandedOver\x12.\n" +
+	"\x04line\x18\x01 \x01(\x0e2\x1a.chuishao.v1.EmergencyLineR\x04line\x12\x10\n" +
+	"\x03ref\x18\x02 \x01(\tR\x03ref\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x7f\n" +
+	"\x11DuplicateAttached\x12\x16\n" +
+	"\x06ticket\x18\x01 \x01(\tR\x06ticket\x12%\n" +
+	"\x0epetitioner_ref\x18\x02 \x01(\tR\rpetitionerRef\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"+\n" +
+	"\x11DuplicateDetached\x12\x16\n" +
+	"\x06ticket\x18\x01 \x01(\tR\x06ticket\"\"\n" +
+	"\fTicketMerged\x12\x12\n" +
+	"\x04into\x18\x01 \x01(\tR\x04into\"\x81\x01\n" +
+	"\x0eTicketUnmerged\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12.\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x18.chuishao.v1.TicketStateR\x05state\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xb3\x02\n" +
+	"\x0fReturnRequested\x121\n" +
+	"\x06reason\x18\x01 \x01(\x0e2\x19.chuishao.v1.ReturnReasonR\x06reason\x12\x1b\n" +
+	"\tbasis_ref\x18\x02 \x01(\tR\bbasisRef\x12\x1c\n" +
+	"\tsuggested\x18\x03 \x01(\tR\tsuggested\x127\n" +
+	"\tdecide_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bdecideBy\x12+\n" +
+	"\x06sealed\x18\x05 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
+	"\vprovisional\x18\x06 \x01(\bR\vprovisional\x12\x12\n" +
+	"\x04unit\x18\a \x01(\tR\x04unit\x12\x16\n" +
+	"\x06number\x18\b \x01(\rR\x06number\"\x99\x02\n" +
+	"\x0eReturnApproved\x12.\n" +
+	"\x05fault\x18\x01 \x01(\x0e2\x18.chuishao.v1.ReturnFaultR\x05fault\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x12\n" +
+	"\x04unit\x18\x03 \x01(\tR\x04unit\x12\x16\n" +
+	"\x06holder\x18\x04 \x01(\tR\x06holder\x12\x1f\n" +
+	"\vholder_path\x18\x05 \x03(\tR\n" +
+	"holderPath\x12;\n" +
+	"\vdispatch_by\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"dispatchBy\x12 \n" +
+	"\vprovisional\x18\a \x01(\bR\vprovisional\"i\n" +
+	"\x0eReturnRejected\x12+\n" +
+	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x16\n" +
+	"\x06lapsed\x18\x02 \x01(\bR\x06lapsed\x12\x12\n" +
+	"\x04unit\x18\x03 \x01(\tR\x04unit\"\xa7\x02\n" +
+	"\x12AdjudicationOpened\x12\x18\n" +
+	"\aparties\x18\x01 \x03(\tR\aparties\x12\x18\n" +
+	"\ainvited\x18\x02 \x03(\tR\ainvited\x127\n" +
+	"\truling_by\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\brulingBy\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
+	"\vprovisional\x18\x05 \x01(\bR\vprovisional\x12\x1c\n" +
+	"\tautomatic\x18\x06 \x01(\bR\tautomatic\x12\x16\n" +
+	"\x06holder\x18\a \x01(\tR\x06holder\x12\x1f\n" +
+	"\vholder_path\x18\b \x03(\tR\n" +
+	"holderPath\"\xa4\x02\n" +
+	"\x11AdjudicationRuled\x12\x12\n" +
+	"\x04lead\x18\x01 \x01(\tR\x04lead\x12\x0e\n" +
+	"\x02co\x18\x02 \x03(\tR\x02co\x12\x1b\n" +
+	"\tbasis_ref\x18\x03 \x01(\tR\bbasisRef\x12.\n" +
+	"\x05fault\x18\x04 \x01(\x0e2\x18.chuishao.v1.ReturnFaultR\x05fault\x12-\n" +
+	"\x12precedent_category\x18\x05 \x01(\tR\x11precedentCategory\x12%\n" +
+	"\x0eprecedent_area\x18\x06 \x01(\tR\rprecedentArea\x12+\n" +
+	"\x06sealed\x18\a \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x1b\n" +
+	"\truled_out\x18\b \x03(\tR\bruledOut\"C\n" +
+	"\x10FallbackAssigned\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1b\n" +
+	"\truled_out\x18\x02 \x03(\tR\bruledOut\"\xc9\x01\n" +
+	"\x12CoHandlerRequested\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1b\n" +
+	"\tunit_path\x18\x02 \x03(\tR\bunitPath\x12\x1c\n" +
+	"\tmandatory\x18\x03 \x01(\bR\tmandatory\x127\n" +
+	"\tsubmit_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bsubmitBy\x12+\n" +
+	"\x06sealed\x18\x05 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"'\n" +
+	"\x11CoHandlerAccepted\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\"[\n" +
+	"\x18CoHandlerDeclineProposed\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"Z\n" +
+	"\x17CoHandlerDeclineDropped\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"T\n" +
+	"\x11CoHandlerDeclined\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x90\x01\n" +
+	"\x12CoHandlerSubmitted\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x129\n" +
+	"\vattachments\x18\x02 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x82\x03\n" +
+	"\x0fTicketEscalated\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1b\n" +
+	"\tlead_path\x18\x03 \x03(\tR\bleadPath\x125\n" +
+	"\x06reason\x18\x04 \x01(\x0e2\x1d.chuishao.v1.EscalationReasonR\x06reason\x12\x1d\n" +
+	"\n" +
+	"from_level\x18\x05 \x01(\tR\tfromLevel\x12\x19\n" +
+	"\bto_level\x18\x06 \x01(\tR\atoLevel\x123\n" +
+	"\asign_by\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x06signBy\x129\n" +
+	"\n" +
+	"segment_by\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tsegmentBy\x12+\n" +
+	"\x06sealed\x18\t \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
+	"\vprovisional\x18\n" +
+	" \x01(\bR\vprovisional\"\xde\x01\n" +
+	"\x11EscalationRefused\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1b\n" +
+	"\tlead_path\x18\x03 \x03(\tR\bleadPath\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x129\n" +
+	"\n" +
+	"segment_by\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tsegmentBy\x12 \n" +
+	"\vprovisional\x18\x06 \x01(\bR\vprovisional\"\xfa\x04\n" +
+	"\x0fTicketDelegated\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1b\n" +
+	"\tlead_path\x18\x03 \x03(\tR\bleadPath\x12\x1d\n" +
+	"\n" +
+	"from_level\x18\x04 \x01(\tR\tfromLevel\x12\x19\n" +
+	"\bto_level\x18\x05 \x01(\tR\atoLevel\x12\x14\n" +
+	"\x05round\x18\x06 \x01(\rR\x05round\x12\x10\n" +
+	"\x03hop\x18\a \x01(\rR\x03hop\x123\n" +
+	"\asign_by\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x06signBy\x129\n" +
+	"\n" +
+	"contact_by\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tcontactBy\x127\n" +
+	"\thandle_by\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\bhandleBy\x125\n" +
+	"\bclose_by\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\acloseBy\x127\n" +
+	"\treturn_by\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\breturnBy\x129\n" +
+	"\n" +
+	"segment_by\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tsegmentBy\x12!\n" +
+	"\fhandle_limit\x18\x0e \x01(\tR\vhandleLimit\x12+\n" +
+	"\x06sealed\x18\x0f \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
+	"\vprovisional\x18\x10 \x01(\bR\vprovisional\"\x87\x02\n" +
+	"\x12ExtensionRequested\x12.\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1a.chuishao.v1.ExtensionKindR\x04kind\x12!\n" +
+	"\fworking_days\x18\x02 \x01(\rR\vworkingDays\x127\n" +
+	"\thandle_by\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bhandleBy\x12\x16\n" +
+	"\x06number\x18\x04 \x01(\rR\x06number\x12+\n" +
+	"\x06sealed\x18\x05 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
+	"\vprovisional\x18\x06 \x01(\bR\vprovisional\"\xc7\x02\n" +
+	"\x10ExtensionGranted\x127\n" +
+	"\thandle_by\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\bhandleBy\x125\n" +
+	"\bclose_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\acloseBy\x129\n" +
+	"\n" +
+	"segment_by\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tsegmentBy\x12\x16\n" +
+	"\x06number\x18\x04 \x01(\rR\x06number\x12!\n" +
+	"\fworking_days\x18\x05 \x01(\rR\vworkingDays\x12+\n" +
+	"\x06sealed\x18\x06 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
+	"\vprovisional\x18\a \x01(\bR\vprovisional\"W\n" +
+	"\x10ExtensionRefused\x12+\n" +
+	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x16\n" +
+	"\x06lapsed\x18\x02 \x01(\bR\x06lapsed\"\xb2\x01\n" +
+	"\x13SuspensionRequested\x125\n" +
+	"\x06reason\x18\x01 \x01(\x0e2\x1d.chuishao.v1.SuspensionReasonR\x06reason\x127\n" +
+	"\treview_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\breviewAt\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xd2\x02\n" +
+	"\x11SuspensionGranted\x125\n" +
+	"\x06reason\x18\x01 \x01(\x0e2\x1d.chuishao.v1.SuspensionReasonR\x06reason\x12\x1c\n" +
+	"\tremaining\x18\x02 \x01(\tR\tremaining\x127\n" +
+	"\treview_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\breviewAt\x12F\n" +
+	"\x11review_overdue_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x0freviewOverdueAt\x12\x18\n" +
+	"\arenewed\x18\x05 \x01(\bR\arenewed\x12+\n" +
+	"\x06sealed\x18\x06 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
+	"\vprovisional\x18\a \x01(\bR\vprovisional\"X\n" +
+	"\x11SuspensionRefused\x12+\n" +
+	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x16\n" +
+	"\x06lapsed\x18\x02 \x01(\bR\x06lapsed\"\x89\x02\n" +
+	"\rTicketResumed\x127\n" +
+	"\thandle_by\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\bhandleBy\x125\n" +
+	"\bclose_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\acloseBy\x129\n" +
+	"\n" +
+	"segment_by\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tsegmentBy\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
+	"\vprovisional\x18\x05 \x01(\bR\vprovisional\"s\n" +
+	"\x0eResultRejected\x124\n" +
+	"\x06reason\x18\x01 \x01(\x0e2\x1c.chuishao.v1.ResultRejectionR\x06reason\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x8b\x01\n" +
+	"\x12ExclusionRequested\x12.\n" +
+	"\x04code\x18\x01 \x01(\x0e2\x1a.chuishao.v1.ExclusionCodeR\x04code\x12\x18\n" +
+	"\ametrics\x18\x02 \x03(\tR\ametrics\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x89\x01\n" +
+	"\x10ExclusionGranted\x12.\n" +
+	"\x04code\x18\x01 \x01(\x0e2\x1a.chuishao.v1.ExclusionCodeR\x04code\x12\x18\n" +
+	"\ametrics\x18\x02 \x03(\tR\ametrics\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"n\n" +
+	"\x0fExclusionDenied\x12.\n" +
+	"\x04code\x18\x01 \x01(\x0e2\x1a.chuishao.v1.ExclusionCodeR\x04code\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"P\n" +
+	"\vTicketUrged\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\rR\x05count\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x91\x03\n" +
+	"\x11SupervisionRaised\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\x129\n" +
+	"\atrigger\x18\x02 \x01(\x0e2\x1f.chuishao.v1.SupervisionTriggerR\atrigger\x12\x16\n" +
+	"\x06issuer\x18\x03 \x01(\tR\x06issuer\x12!\n" +
+	"\fissuer_level\x18\x04 \x01(\tR\vissuerLevel\x125\n" +
+	"\breply_by\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\areplyBy\x123\n" +
+	"\aplan_by\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06planBy\x125\n" +
+	"\bclear_by\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\aclearBy\x12+\n" +
+	"\x06sealed\x18\b \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
+	"\vprovisional\x18\t \x01(\bR\vprovisional\"\x96\x02\n" +
+	"\x12SupervisionReplied\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\x125\n" +
+	"\x04kind\x18\x02 \x01(\x0e2!.chuishao.v1.SupervisionReplyKindR\x04kind\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\tR\x05owner\x125\n" +
+	"\bclear_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aclearBy\x129\n" +
+	"\vattachments\x18\x05 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12+\n" +
+	"\x06sealed\x18\x06 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"x\n" +
+	"\x0eListingCleared\x129\n" +
+	"\vattachments\x18\x01 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"V\n" +
+	"\x11SupervisionLifted\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"V\n" +
+	"\x0fTicketWithdrawn\x12\x16\n" +
+	"\x06hazard\x18\x01 \x01(\bR\x06hazard\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x10\n" +
+	"\x0eTicketArchived\"\xc0\x01\n" +
+	"\x19ArchiveCorrectionProposed\x12\x1a\n" +
+	"\bcategory\x18\x01 \x01(\tR\bcategory\x12)\n" +
+	"\x04path\x18\x02 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12/\n" +
+	"\x06result\x18\x03 \x01(\x0e2\x17.chuishao.v1.ResultCodeR\x06result\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"G\n" +
+	"\x18ArchiveCorrectionDropped\x12+\n" +
+	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xec\x01\n" +
+	"\x10ArchiveCorrected\x12\x1a\n" +
+	"\bcategory\x18\x01 \x01(\tR\bcategory\x12)\n" +
+	"\x04path\x18\x02 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12/\n" +
+	"\x06result\x18\x03 \x01(\x0e2\x17.chuishao.v1.ResultCodeR\x06result\x123\n" +
+	"\vproposed_by\x18\x04 \x01(\v2\x12.chuishao.v1.ActorR\n" +
+	"proposedBy\x12+\n" +
+	"\x06sealed\x18\x05 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\";\n" +
+	"\rAcceptOverdue\x12*\n" +
+	"\x02by\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02by\"=\n" +
+	"\x0fDispatchOverdue\x12*\n" +
+	"\x02by\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02by\"9\n" +
+	"\vSignOverdue\x12*\n" +
+	"\x02by\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02by\"<\n" +
+	"\x0eContactOverdue\x12*\n" +
+	"\x02by\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02by\"\xa1\x01\n" +
+	"\rHandleOverdue\x12*\n" +
+	"\x02by\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02by\x12B\n" +
+	"\x0flong_overdue_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\rlongOverdueAt\x12 \n" +
+	"\vprovisional\x18\x03 \x01(\bR\vprovisional\";\n" +
+	"\rVerifyOverdue\x12*\n" +
+	"\x02by\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02by\"=\n" +
+	"\x0fCallbackOverdue\x12*\n" +
+	"\x02by\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02by\"A\n" +
+	"\x13SuspensionReviewDue\x12*\n" +
+	"\x02by\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02by\"i\n" +
+	"\vRightLapsed\x12.\n" +
+	"\x05right\x18\x01 \x01(\x0e2\x18.chuishao.v1.TicketTimerR\x05right\x12*\n" +
+	"\x02by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02by\"\xff\a\n" +
+	"\x10LimitsRecomputed\x127\n" +
+	"\taccept_by\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\bacceptBy\x12;\n" +
+	"\vdispatch_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"dispatchBy\x123\n" +
+	"\asign_by\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x06signBy\x129\n" +
+	"\n" +
+	"contact_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcontactBy\x127\n" +
+	"\treturn_by\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\breturnBy\x127\n" +
+	"\thandle_by\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bhandleBy\x127\n" +
+	"\tverify_by\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bverifyBy\x12;\n" +
+	"\vcallback_by\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"callbackBy\x125\n" +
+	"\bclose_by\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\acloseBy\x129\n" +
+	"\n" +
+	"segment_by\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\tsegmentBy\x12D\n" +
+	"\x10decide_return_by\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x0edecideReturnBy\x127\n" +
+	"\truling_by\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\brulingBy\x127\n" +
+	"\tappeal_by\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\bappealBy\x12=\n" +
+	"\fexclusion_by\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\vexclusionBy\x12 \n" +
+	"\vprovisional\x18\x0f \x01(\bR\vprovisional\x12N\n" +
+	"\x15suspension_overdue_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\x13suspensionOverdueAt\x12B\n" +
+	"\x0flong_overdue_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\rlongOverdueAt\"R\n" +
+	"\vHolderMoved\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1f\n" +
+	"\vholder_path\x18\x03 \x03(\tR\n" +
+	"holderPath\"\x85\x04\n" +
 	"\x0eRecordImported\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\tR\x02no\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1d\n" +
@@ -4601,14 +9196,16 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"categories\x18\x06 \x01(\rR\n" +
 	"categories\x129\n" +
 	"\n" +
-	"valid_from\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\"\xc4\x01\n" +
+	"valid_from\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\"\xa9\x02\n" +
 	"\rRegistryPiece\x12*\n" +
 	"\x06levels\x18\x01 \x03(\v2\x12.chuishao.v1.LevelR\x06levels\x12'\n" +
 	"\x05areas\x18\x02 \x03(\v2\x11.chuishao.v1.AreaR\x05areas\x12'\n" +
 	"\x05units\x18\x03 \x03(\v2\x11.chuishao.v1.UnitR\x05units\x125\n" +
 	"\n" +
 	"categories\x18\x04 \x03(\v2\x15.chuishao.v1.CategoryR\n" +
-	"categories\"R\n" +
+	"categories\x129\n" +
+	"\tcatalogue\x18\x05 \x03(\v2\x1b.chuishao.v1.CatalogueEntryR\tcatalogue\x12(\n" +
+	"\x04bans\x18\x06 \x03(\v2\x14.chuishao.v1.BanItemR\x04bans\"R\n" +
 	"\x05Level\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\rR\x04rank\x12!\n" +
@@ -4632,7 +9229,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x04area\x18\x05 \x01(\tR\x04area\x129\n" +
 	"\n" +
 	"valid_from\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
-	"\bvalid_to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\"\xe6\x01\n" +
+	"\bvalid_to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\"\x99\x02\n" +
 	"\bCategory\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -4640,7 +9237,36 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x05grade\x18\x04 \x01(\x0e2\x12.chuishao.v1.GradeR\x05grade\x129\n" +
 	"\n" +
 	"valid_from\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
-	"\bvalid_to\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\"\xa9\x01\n" +
+	"\bvalid_to\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\x121\n" +
+	"\x06object\x18\a \x01(\x0e2\x19.chuishao.v1.MatterObjectR\x06object\"\x99\x02\n" +
+	"\x0eCatalogueEntry\x12\x1a\n" +
+	"\bcategory\x18\x01 \x01(\tR\bcategory\x12\x12\n" +
+	"\x04area\x18\x02 \x01(\tR\x04area\x12\x12\n" +
+	"\x04lead\x18\x03 \x01(\tR\x04lead\x12\x0e\n" +
+	"\x02co\x18\x04 \x03(\tR\x02co\x12\x1a\n" +
+	"\bfallback\x18\x05 \x01(\tR\bfallback\x12%\n" +
+	"\x04duty\x18\x06 \x01(\x0e2\x11.chuishao.v1.DutyR\x04duty\x129\n" +
+	"\n" +
+	"valid_from\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
+	"\bvalid_to\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\"\xc3\x01\n" +
+	"\aBanItem\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1e\n" +
+	"\n" +
+	"categories\x18\x03 \x03(\tR\n" +
+	"categories\x129\n" +
+	"\n" +
+	"valid_from\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
+	"\bvalid_to\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\"h\n" +
+	"\x12CalendarYearLoaded\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x12\n" +
+	"\x04year\x18\x02 \x01(\x05R\x04year\x12\x10\n" +
+	"\x03off\x18\x03 \x03(\tR\x03off\x12\x12\n" +
+	"\x04work\x18\x04 \x03(\tR\x04work\"Z\n" +
+	"\x10ProfilePublished\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
+	"\acontent\x18\x03 \x01(\tR\acontent\"\xa9\x01\n" +
 	"\x0eCommandRefused\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x18\n" +
@@ -4655,14 +9281,26 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06fields\x18\x03 \x03(\tR\x06fields\"F\n" +
 	"\rSubjectErased\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x1b\n" +
-	"\torder_ref\x18\x02 \x01(\tR\borderRef*\x9e\x01\n" +
+	"\torder_ref\x18\x02 \x01(\tR\borderRef*\xdb\x01\n" +
 	"\bUnitKind\x12\x19\n" +
 	"\x15UNIT_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eUNIT_KIND_AREA\x10\x01\x12\x18\n" +
 	"\x14UNIT_KIND_DEPARTMENT\x10\x02\x12\x15\n" +
 	"\x11UNIT_KIND_UTILITY\x10\x03\x12\x1c\n" +
 	"\x18UNIT_KIND_COMMAND_CENTRE\x10\x04\x12\x14\n" +
-	"\x10UNIT_KIND_OFFICE\x10\x05B=Z;github.com/chuishao/dispatch/api/gen/chuishao/v1;chuishaov1b\x06proto3"
+	"\x10UNIT_KIND_OFFICE\x10\x05\x12\x1d\n" +
+	"\x19UNIT_KIND_STAFFING_OFFICE\x10\x06\x12\x1c\n" +
+	"\x18UNIT_KIND_JUSTICE_OFFICE\x10\a*f\n" +
+	"\fMatterObject\x12\x1d\n" +
+	"\x19MATTER_OBJECT_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17MATTER_OBJECT_COMPONENT\x10\x01\x12\x1a\n" +
+	"\x16MATTER_OBJECT_INCIDENT\x10\x02*o\n" +
+	"\x04Duty\x12\x14\n" +
+	"\x10DUTY_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10DUTY_TERRITORIAL\x10\x01\x12\x13\n" +
+	"\x0fDUTY_FUNCTIONAL\x10\x02\x12\x10\n" +
+	"\fDUTY_UTILITY\x10\x03\x12\x14\n" +
+	"\x10DUTY_ENFORCEMENT\x10\x04B=Z;github.com/chuishao/dispatch/api/gen/chuishao/v1;chuishaov1b\x06proto3"
 
 var (
 	file_chuishao_v1_events_proto_rawDescOnce sync.Once
@@ -4676,217 +9314,418 @@ func file_chuishao_v1_events_proto_rawDescGZIP() []byte {
 	return file_chuishao_v1_events_proto_rawDescData
 }
 
-var file_chuishao_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_chuishao_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_chuishao_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_chuishao_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 112)
 var file_chuishao_v1_events_proto_goTypes = []any{
-	(UnitKind)(0),                    // 0: chuishao.v1.UnitKind
-	(*EventMeta)(nil),                // 1: chuishao.v1.EventMeta
-	(*TicketReported)(nil),           // 2: chuishao.v1.TicketReported
-	(*TicketAccepted)(nil),           // 3: chuishao.v1.TicketAccepted
-	(*DeclineProposed)(nil),          // 4: chuishao.v1.DeclineProposed
-	(*DeclineDropped)(nil),           // 5: chuishao.v1.DeclineDropped
-	(*TicketDeclined)(nil),           // 6: chuishao.v1.TicketDeclined
-	(*TicketAnsweredDirectly)(nil),   // 7: chuishao.v1.TicketAnsweredDirectly
-	(*TicketTriaged)(nil),            // 8: chuishao.v1.TicketTriaged
-	(*TriageCorrected)(nil),          // 9: chuishao.v1.TriageCorrected
-	(*TicketDispatched)(nil),         // 10: chuishao.v1.TicketDispatched
-	(*TicketSigned)(nil),             // 11: chuishao.v1.TicketSigned
-	(*PetitionerContacted)(nil),      // 12: chuishao.v1.PetitionerContacted
-	(*ContactFailed)(nil),            // 13: chuishao.v1.ContactFailed
-	(*ProgressRecorded)(nil),         // 14: chuishao.v1.ProgressRecorded
-	(*RequirementWaived)(nil),        // 15: chuishao.v1.RequirementWaived
-	(*ResultSubmitted)(nil),          // 16: chuishao.v1.ResultSubmitted
-	(*VerificationPassed)(nil),       // 17: chuishao.v1.VerificationPassed
-	(*VerificationFailed)(nil),       // 18: chuishao.v1.VerificationFailed
-	(*CallbackRecorded)(nil),         // 19: chuishao.v1.CallbackRecorded
-	(*CallbackAttemptFailed)(nil),    // 20: chuishao.v1.CallbackAttemptFailed
-	(*CallbackUnreachable)(nil),      // 21: chuishao.v1.CallbackUnreachable
-	(*TicketClosed)(nil),             // 22: chuishao.v1.TicketClosed
-	(*TicketReopened)(nil),           // 23: chuishao.v1.TicketReopened
-	(*VoidProposed)(nil),             // 24: chuishao.v1.VoidProposed
-	(*VoidDropped)(nil),              // 25: chuishao.v1.VoidDropped
-	(*TicketVoided)(nil),             // 26: chuishao.v1.TicketVoided
-	(*WhistleLinked)(nil),            // 27: chuishao.v1.WhistleLinked
-	(*WhistleSettled)(nil),           // 28: chuishao.v1.WhistleSettled
-	(*RecordImported)(nil),           // 29: chuishao.v1.RecordImported
-	(*ImportedRecordClosed)(nil),     // 30: chuishao.v1.ImportedRecordClosed
-	(*Participant)(nil),              // 31: chuishao.v1.Participant
-	(*WhistleDrafted)(nil),           // 32: chuishao.v1.WhistleDrafted
-	(*WhistleBlown)(nil),             // 33: chuishao.v1.WhistleBlown
-	(*WhistleIssued)(nil),            // 34: chuishao.v1.WhistleIssued
-	(*WhistleReviewed)(nil),          // 35: chuishao.v1.WhistleReviewed
-	(*WhistleRefused)(nil),           // 36: chuishao.v1.WhistleRefused
-	(*WhistleSigned)(nil),            // 37: chuishao.v1.WhistleSigned
-	(*WhistleContacted)(nil),         // 38: chuishao.v1.WhistleContacted
-	(*ReportedIn)(nil),               // 39: chuishao.v1.ReportedIn
-	(*TaskDone)(nil),                 // 40: chuishao.v1.TaskDone
-	(*Released)(nil),                 // 41: chuishao.v1.Released
-	(*WhistleConfirmed)(nil),         // 42: chuishao.v1.WhistleConfirmed
-	(*UnitRated)(nil),                // 43: chuishao.v1.UnitRated
-	(*WhistleClosed)(nil),            // 44: chuishao.v1.WhistleClosed
-	(*RegistryStaged)(nil),           // 45: chuishao.v1.RegistryStaged
-	(*RegistryVersionPublished)(nil), // 46: chuishao.v1.RegistryVersionPublished
-	(*RegistryPiece)(nil),            // 47: chuishao.v1.RegistryPiece
-	(*Level)(nil),                    // 48: chuishao.v1.Level
-	(*Area)(nil),                     // 49: chuishao.v1.Area
-	(*Unit)(nil),                     // 50: chuishao.v1.Unit
-	(*Category)(nil),                 // 51: chuishao.v1.Category
-	(*CommandRefused)(nil),           // 52: chuishao.v1.CommandRefused
-	(*IdentityRevealed)(nil),         // 53: chuishao.v1.IdentityRevealed
-	(*SubjectErased)(nil),            // 54: chuishao.v1.SubjectErased
-	(*timestamppb.Timestamp)(nil),    // 55: google.protobuf.Timestamp
-	(*Actor)(nil),                    // 56: chuishao.v1.Actor
-	(Channel)(0),                     // 57: chuishao.v1.Channel
-	(MatterKind)(0),                  // 58: chuishao.v1.MatterKind
-	(*AreaNode)(nil),                 // 59: chuishao.v1.AreaNode
-	(*LonLat)(nil),                   // 60: chuishao.v1.LonLat
-	(Element)(0),                     // 61: chuishao.v1.Element
-	(Confidentiality)(0),             // 62: chuishao.v1.Confidentiality
-	(*Sealed)(nil),                   // 63: chuishao.v1.Sealed
-	(*Attachment)(nil),               // 64: chuishao.v1.Attachment
-	(DeclineReason)(0),               // 65: chuishao.v1.DeclineReason
-	(Grade)(0),                       // 66: chuishao.v1.Grade
-	(Requirement)(0),                 // 67: chuishao.v1.Requirement
-	(ResultCode)(0),                  // 68: chuishao.v1.ResultCode
-	(Solved)(0),                      // 69: chuishao.v1.Solved
-	(CloseKind)(0),                   // 70: chuishao.v1.CloseKind
-	(ReopenReason)(0),                // 71: chuishao.v1.ReopenReason
-	(WhistleState)(0),                // 72: chuishao.v1.WhistleState
-	(*Dimension)(nil),                // 73: chuishao.v1.Dimension
-	(WhistleKind)(0),                 // 74: chuishao.v1.WhistleKind
-	(RevealPurpose)(0),               // 75: chuishao.v1.RevealPurpose
+	(UnitKind)(0),                     // 0: chuishao.v1.UnitKind
+	(MatterObject)(0),                 // 1: chuishao.v1.MatterObject
+	(Duty)(0),                         // 2: chuishao.v1.Duty
+	(*EventMeta)(nil),                 // 3: chuishao.v1.EventMeta
+	(*TicketReported)(nil),            // 4: chuishao.v1.TicketReported
+	(*TicketAccepted)(nil),            // 5: chuishao.v1.TicketAccepted
+	(*DeclineProposed)(nil),           // 6: chuishao.v1.DeclineProposed
+	(*DeclineDropped)(nil),            // 7: chuishao.v1.DeclineDropped
+	(*TicketDeclined)(nil),            // 8: chuishao.v1.TicketDeclined
+	(*TicketAnsweredDirectly)(nil),    // 9: chuishao.v1.TicketAnsweredDirectly
+	(*TicketTriaged)(nil),             // 10: chuishao.v1.TicketTriaged
+	(*TriageCorrected)(nil),           // 11: chuishao.v1.TriageCorrected
+	(*TicketDispatched)(nil),          // 12: chuishao.v1.TicketDispatched
+	(*TicketSigned)(nil),              // 13: chuishao.v1.TicketSigned
+	(*PetitionerContacted)(nil),       // 14: chuishao.v1.PetitionerContacted
+	(*ContactFailed)(nil),             // 15: chuishao.v1.ContactFailed
+	(*ProgressRecorded)(nil),          // 16: chuishao.v1.ProgressRecorded
+	(*RequirementWaived)(nil),         // 17: chuishao.v1.RequirementWaived
+	(*ResultSubmitted)(nil),           // 18: chuishao.v1.ResultSubmitted
+	(*VerificationPassed)(nil),        // 19: chuishao.v1.VerificationPassed
+	(*VerificationFailed)(nil),        // 20: chuishao.v1.VerificationFailed
+	(*CallbackRecorded)(nil),          // 21: chuishao.v1.CallbackRecorded
+	(*CallbackAttemptFailed)(nil),     // 22: chuishao.v1.CallbackAttemptFailed
+	(*CallbackUnreachable)(nil),       // 23: chuishao.v1.CallbackUnreachable
+	(*TicketClosed)(nil),              // 24: chuishao.v1.TicketClosed
+	(*TicketReopened)(nil),            // 25: chuishao.v1.TicketReopened
+	(*VoidProposed)(nil),              // 26: chuishao.v1.VoidProposed
+	(*VoidDropped)(nil),               // 27: chuishao.v1.VoidDropped
+	(*TicketVoided)(nil),              // 28: chuishao.v1.TicketVoided
+	(*WhistleLinked)(nil),             // 29: chuishao.v1.WhistleLinked
+	(*WhistleSettled)(nil),            // 30: chuishao.v1.WhistleSettled
+	(*DeclineAppealed)(nil),           // 31: chuishao.v1.DeclineAppealed
+	(*DeclineOverturned)(nil),         // 32: chuishao.v1.DeclineOverturned
+	(*EmergencyHandedOver)(nil),       // 33: chuishao.v1.EmergencyHandedOver
+	(*DuplicateAttached)(nil),         // 34: chuishao.v1.DuplicateAttached
+	(*DuplicateDetached)(nil),         // 35: chuishao.v1.DuplicateDetached
+	(*TicketMerged)(nil),              // 36: chuishao.v1.TicketMerged
+	(*TicketUnmerged)(nil),            // 37: chuishao.v1.TicketUnmerged
+	(*ReturnRequested)(nil),           // 38: chuishao.v1.ReturnRequested
+	(*ReturnApproved)(nil),            // 39: chuishao.v1.ReturnApproved
+	(*ReturnRejected)(nil),            // 40: chuishao.v1.ReturnRejected
+	(*AdjudicationOpened)(nil),        // 41: chuishao.v1.AdjudicationOpened
+	(*AdjudicationRuled)(nil),         // 42: chuishao.v1.AdjudicationRuled
+	(*FallbackAssigned)(nil),          // 43: chuishao.v1.FallbackAssigned
+	(*CoHandlerRequested)(nil),        // 44: chuishao.v1.CoHandlerRequested
+	(*CoHandlerAccepted)(nil),         // 45: chuishao.v1.CoHandlerAccepted
+	(*CoHandlerDeclineProposed)(nil),  // 46: chuishao.v1.CoHandlerDeclineProposed
+	(*CoHandlerDeclineDropped)(nil),   // 47: chuishao.v1.CoHandlerDeclineDropped
+	(*CoHandlerDeclined)(nil),         // 48: chuishao.v1.CoHandlerDeclined
+	(*CoHandlerSubmitted)(nil),        // 49: chuishao.v1.CoHandlerSubmitted
+	(*TicketEscalated)(nil),           // 50: chuishao.v1.TicketEscalated
+	(*EscalationRefused)(nil),         // 51: chuishao.v1.EscalationRefused
+	(*TicketDelegated)(nil),           // 52: chuishao.v1.TicketDelegated
+	(*ExtensionRequested)(nil),        // 53: chuishao.v1.ExtensionRequested
+	(*ExtensionGranted)(nil),          // 54: chuishao.v1.ExtensionGranted
+	(*ExtensionRefused)(nil),          // 55: chuishao.v1.ExtensionRefused
+	(*SuspensionRequested)(nil),       // 56: chuishao.v1.SuspensionRequested
+	(*SuspensionGranted)(nil),         // 57: chuishao.v1.SuspensionGranted
+	(*SuspensionRefused)(nil),         // 58: chuishao.v1.SuspensionRefused
+	(*TicketResumed)(nil),             // 59: chuishao.v1.TicketResumed
+	(*ResultRejected)(nil),            // 60: chuishao.v1.ResultRejected
+	(*ExclusionRequested)(nil),        // 61: chuishao.v1.ExclusionRequested
+	(*ExclusionGranted)(nil),          // 62: chuishao.v1.ExclusionGranted
+	(*ExclusionDenied)(nil),           // 63: chuishao.v1.ExclusionDenied
+	(*TicketUrged)(nil),               // 64: chuishao.v1.TicketUrged
+	(*SupervisionRaised)(nil),         // 65: chuishao.v1.SupervisionRaised
+	(*SupervisionReplied)(nil),        // 66: chuishao.v1.SupervisionReplied
+	(*ListingCleared)(nil),            // 67: chuishao.v1.ListingCleared
+	(*SupervisionLifted)(nil),         // 68: chuishao.v1.SupervisionLifted
+	(*TicketWithdrawn)(nil),           // 69: chuishao.v1.TicketWithdrawn
+	(*TicketArchived)(nil),            // 70: chuishao.v1.TicketArchived
+	(*ArchiveCorrectionProposed)(nil), // 71: chuishao.v1.ArchiveCorrectionProposed
+	(*ArchiveCorrectionDropped)(nil),  // 72: chuishao.v1.ArchiveCorrectionDropped
+	(*ArchiveCorrected)(nil),          // 73: chuishao.v1.ArchiveCorrected
+	(*AcceptOverdue)(nil),             // 74: chuishao.v1.AcceptOverdue
+	(*DispatchOverdue)(nil),           // 75: chuishao.v1.DispatchOverdue
+	(*SignOverdue)(nil),               // 76: chuishao.v1.SignOverdue
+	(*ContactOverdue)(nil),            // 77: chuishao.v1.ContactOverdue
+	(*HandleOverdue)(nil),             // 78: chuishao.v1.HandleOverdue
+	(*VerifyOverdue)(nil),             // 79: chuishao.v1.VerifyOverdue
+	(*CallbackOverdue)(nil),           // 80: chuishao.v1.CallbackOverdue
+	(*SuspensionReviewDue)(nil),       // 81: chuishao.v1.SuspensionReviewDue
+	(*RightLapsed)(nil),               // 82: chuishao.v1.RightLapsed
+	(*LimitsRecomputed)(nil),          // 83: chuishao.v1.LimitsRecomputed
+	(*HolderMoved)(nil),               // 84: chuishao.v1.HolderMoved
+	(*RecordImported)(nil),            // 85: chuishao.v1.RecordImported
+	(*ImportedRecordClosed)(nil),      // 86: chuishao.v1.ImportedRecordClosed
+	(*Participant)(nil),               // 87: chuishao.v1.Participant
+	(*WhistleDrafted)(nil),            // 88: chuishao.v1.WhistleDrafted
+	(*WhistleBlown)(nil),              // 89: chuishao.v1.WhistleBlown
+	(*WhistleIssued)(nil),             // 90: chuishao.v1.WhistleIssued
+	(*WhistleReviewed)(nil),           // 91: chuishao.v1.WhistleReviewed
+	(*WhistleRefused)(nil),            // 92: chuishao.v1.WhistleRefused
+	(*WhistleSigned)(nil),             // 93: chuishao.v1.WhistleSigned
+	(*WhistleContacted)(nil),          // 94: chuishao.v1.WhistleContacted
+	(*ReportedIn)(nil),                // 95: chuishao.v1.ReportedIn
+	(*TaskDone)(nil),                  // 96: chuishao.v1.TaskDone
+	(*Released)(nil),                  // 97: chuishao.v1.Released
+	(*WhistleConfirmed)(nil),          // 98: chuishao.v1.WhistleConfirmed
+	(*UnitRated)(nil),                 // 99: chuishao.v1.UnitRated
+	(*WhistleClosed)(nil),             // 100: chuishao.v1.WhistleClosed
+	(*RegistryStaged)(nil),            // 101: chuishao.v1.RegistryStaged
+	(*RegistryVersionPublished)(nil),  // 102: chuishao.v1.RegistryVersionPublished
+	(*RegistryPiece)(nil),             // 103: chuishao.v1.RegistryPiece
+	(*Level)(nil),                     // 104: chuishao.v1.Level
+	(*Area)(nil),                      // 105: chuishao.v1.Area
+	(*Unit)(nil),                      // 106: chuishao.v1.Unit
+	(*Category)(nil),                  // 107: chuishao.v1.Category
+	(*CatalogueEntry)(nil),            // 108: chuishao.v1.CatalogueEntry
+	(*BanItem)(nil),                   // 109: chuishao.v1.BanItem
+	(*CalendarYearLoaded)(nil),        // 110: chuishao.v1.CalendarYearLoaded
+	(*ProfilePublished)(nil),          // 111: chuishao.v1.ProfilePublished
+	(*CommandRefused)(nil),            // 112: chuishao.v1.CommandRefused
+	(*IdentityRevealed)(nil),          // 113: chuishao.v1.IdentityRevealed
+	(*SubjectErased)(nil),             // 114: chuishao.v1.SubjectErased
+	(*timestamppb.Timestamp)(nil),     // 115: google.protobuf.Timestamp
+	(*Actor)(nil),                     // 116: chuishao.v1.Actor
+	(Channel)(0),                      // 117: chuishao.v1.Channel
+	(MatterKind)(0),                   // 118: chuishao.v1.MatterKind
+	(*AreaNode)(nil),                  // 119: chuishao.v1.AreaNode
+	(*LonLat)(nil),                    // 120: chuishao.v1.LonLat
+	(Element)(0),                      // 121: chuishao.v1.Element
+	(Confidentiality)(0),              // 122: chuishao.v1.Confidentiality
+	(*Sealed)(nil),                    // 123: chuishao.v1.Sealed
+	(*Attachment)(nil),                // 124: chuishao.v1.Attachment
+	(DeclineReason)(0),                // 125: chuishao.v1.DeclineReason
+	(Grade)(0),                        // 126: chuishao.v1.Grade
+	(Requirement)(0),                  // 127: chuishao.v1.Requirement
+	(ResultCode)(0),                   // 128: chuishao.v1.ResultCode
+	(Solved)(0),                       // 129: chuishao.v1.Solved
+	(CloseKind)(0),                    // 130: chuishao.v1.CloseKind
+	(ReopenReason)(0),                 // 131: chuishao.v1.ReopenReason
+	(WhistleState)(0),                 // 132: chuishao.v1.WhistleState
+	(EmergencyLine)(0),                // 133: chuishao.v1.EmergencyLine
+	(TicketState)(0),                  // 134: chuishao.v1.TicketState
+	(ReturnReason)(0),                 // 135: chuishao.v1.ReturnReason
+	(ReturnFault)(0),                  // 136: chuishao.v1.ReturnFault
+	(EscalationReason)(0),             // 137: chuishao.v1.EscalationReason
+	(ExtensionKind)(0),                // 138: chuishao.v1.ExtensionKind
+	(SuspensionReason)(0),             // 139: chuishao.v1.SuspensionReason
+	(ResultRejection)(0),              // 140: chuishao.v1.ResultRejection
+	(ExclusionCode)(0),                // 141: chuishao.v1.ExclusionCode
+	(SupervisionTrigger)(0),           // 142: chuishao.v1.SupervisionTrigger
+	(SupervisionReplyKind)(0),         // 143: chuishao.v1.SupervisionReplyKind
+	(TicketTimer)(0),                  // 144: chuishao.v1.TicketTimer
+	(*Dimension)(nil),                 // 145: chuishao.v1.Dimension
+	(WhistleKind)(0),                  // 146: chuishao.v1.WhistleKind
+	(RevealPurpose)(0),                // 147: chuishao.v1.RevealPurpose
 }
 var file_chuishao_v1_events_proto_depIdxs = []int32{
-	55,  // 0: chuishao.v1.EventMeta.occurred_at:type_name -> google.protobuf.Timestamp
-	55,  // 1: chuishao.v1.EventMeta.recorded_at:type_name -> google.protobuf.Timestamp
-	56,  // 2: chuishao.v1.EventMeta.actor:type_name -> chuishao.v1.Actor
-	57,  // 3: chuishao.v1.TicketReported.channel:type_name -> chuishao.v1.Channel
-	58,  // 4: chuishao.v1.TicketReported.kind:type_name -> chuishao.v1.MatterKind
-	59,  // 5: chuishao.v1.TicketReported.path:type_name -> chuishao.v1.AreaNode
-	60,  // 6: chuishao.v1.TicketReported.position:type_name -> chuishao.v1.LonLat
-	61,  // 7: chuishao.v1.TicketReported.elements:type_name -> chuishao.v1.Element
-	62,  // 8: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
-	55,  // 9: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
-	63,  // 10: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
-	64,  // 11: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
-	59,  // 12: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
-	55,  // 13: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
-	63,  // 14: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
-	61,  // 15: chuishao.v1.TicketAccepted.elements:type_name -> chuishao.v1.Element
-	65,  // 16: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
-	63,  // 17: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 18: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
-	65,  // 19: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
-	56,  // 20: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
-	63,  // 21: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 22: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
-	66,  // 23: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
-	59,  // 24: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
-	62,  // 25: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
-	55,  // 26: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
-	63,  // 27: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
-	66,  // 28: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
-	59,  // 29: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
-	62,  // 30: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
-	55,  // 31: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
-	55,  // 32: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
-	63,  // 33: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
-	55,  // 34: chuishao.v1.TriageCorrected.dispatch_by:type_name -> google.protobuf.Timestamp
-	55,  // 35: chuishao.v1.TriageCorrected.sign_by:type_name -> google.protobuf.Timestamp
-	55,  // 36: chuishao.v1.TriageCorrected.contact_by:type_name -> google.protobuf.Timestamp
-	55,  // 37: chuishao.v1.TriageCorrected.verify_by:type_name -> google.protobuf.Timestamp
-	55,  // 38: chuishao.v1.TriageCorrected.callback_by:type_name -> google.protobuf.Timestamp
-	55,  // 39: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
-	55,  // 40: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
-	55,  // 41: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
-	55,  // 42: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
-	55,  // 43: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
-	55,  // 44: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
-	63,  // 45: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 46: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 47: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
-	64,  // 48: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
-	63,  // 49: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
-	67,  // 50: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
-	63,  // 51: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
-	68,  // 52: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
-	64,  // 53: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	55,  // 54: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
-	63,  // 55: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	64,  // 56: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
-	55,  // 57: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
-	63,  // 58: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
-	64,  // 59: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
-	63,  // 60: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
-	69,  // 61: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
-	63,  // 62: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
-	70,  // 63: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
-	71,  // 64: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
-	55,  // 65: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
-	55,  // 66: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
-	55,  // 67: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
-	55,  // 68: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
-	63,  // 69: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 70: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 71: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
-	56,  // 72: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
-	63,  // 73: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
-	72,  // 74: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
-	57,  // 75: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
-	59,  // 76: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
-	73,  // 77: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
-	55,  // 78: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
-	60,  // 79: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
-	63,  // 80: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 81: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
-	55,  // 82: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
-	55,  // 83: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
-	55,  // 84: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
-	74,  // 85: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
-	59,  // 86: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
-	31,  // 87: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
-	55,  // 88: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
-	60,  // 89: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
-	63,  // 90: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
-	74,  // 91: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
-	59,  // 92: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
-	31,  // 93: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
-	55,  // 94: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
-	60,  // 95: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
-	56,  // 96: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
-	63,  // 97: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
-	31,  // 98: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
-	55,  // 99: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
-	63,  // 100: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 101: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 102: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 103: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
-	60,  // 104: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
-	63,  // 105: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
-	64,  // 106: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
-	63,  // 107: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 108: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
-	63,  // 109: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
-	47,  // 110: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
-	55,  // 111: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
-	48,  // 112: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
-	49,  // 113: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
-	50,  // 114: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
-	51,  // 115: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
-	55,  // 116: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
-	55,  // 117: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
-	0,   // 118: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
-	55,  // 119: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
-	55,  // 120: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
-	66,  // 121: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
-	55,  // 122: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
-	55,  // 123: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
-	75,  // 124: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
-	125, // [125:125] is the sub-list for method output_type
-	125, // [125:125] is the sub-list for method input_type
-	125, // [125:125] is the sub-list for extension type_name
-	125, // [125:125] is the sub-list for extension extendee
-	0,   // [0:125] is the sub-list for field type_name
+	115, // 0: chuishao.v1.EventMeta.occurred_at:type_name -> google.protobuf.Timestamp
+	115, // 1: chuishao.v1.EventMeta.recorded_at:type_name -> google.protobuf.Timestamp
+	116, // 2: chuishao.v1.EventMeta.actor:type_name -> chuishao.v1.Actor
+	117, // 3: chuishao.v1.TicketReported.channel:type_name -> chuishao.v1.Channel
+	118, // 4: chuishao.v1.TicketReported.kind:type_name -> chuishao.v1.MatterKind
+	119, // 5: chuishao.v1.TicketReported.path:type_name -> chuishao.v1.AreaNode
+	120, // 6: chuishao.v1.TicketReported.position:type_name -> chuishao.v1.LonLat
+	121, // 7: chuishao.v1.TicketReported.elements:type_name -> chuishao.v1.Element
+	122, // 8: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
+	115, // 9: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
+	123, // 10: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
+	124, // 11: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
+	119, // 12: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
+	115, // 13: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
+	123, // 14: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
+	121, // 15: chuishao.v1.TicketAccepted.elements:type_name -> chuishao.v1.Element
+	125, // 16: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
+	123, // 17: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 18: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	125, // 19: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
+	116, // 20: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
+	123, // 21: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
+	115, // 22: chuishao.v1.TicketDeclined.appeal_by:type_name -> google.protobuf.Timestamp
+	123, // 23: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
+	126, // 24: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
+	119, // 25: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
+	122, // 26: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
+	115, // 27: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
+	123, // 28: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
+	126, // 29: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
+	119, // 30: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
+	122, // 31: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
+	115, // 32: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 33: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
+	123, // 34: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
+	115, // 35: chuishao.v1.TriageCorrected.dispatch_by:type_name -> google.protobuf.Timestamp
+	115, // 36: chuishao.v1.TriageCorrected.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 37: chuishao.v1.TriageCorrected.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 38: chuishao.v1.TriageCorrected.verify_by:type_name -> google.protobuf.Timestamp
+	115, // 39: chuishao.v1.TriageCorrected.callback_by:type_name -> google.protobuf.Timestamp
+	115, // 40: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 41: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 42: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 43: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
+	115, // 44: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
+	115, // 45: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 46: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
+	123, // 47: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
+	123, // 48: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
+	124, // 49: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
+	123, // 50: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
+	127, // 51: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
+	123, // 52: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
+	128, // 53: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
+	124, // 54: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	115, // 55: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
+	123, // 56: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	124, // 57: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
+	115, // 58: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
+	123, // 59: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
+	124, // 60: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
+	123, // 61: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
+	129, // 62: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
+	123, // 63: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
+	115, // 64: chuishao.v1.CallbackRecorded.exclusion_by:type_name -> google.protobuf.Timestamp
+	115, // 65: chuishao.v1.CallbackUnreachable.exclusion_by:type_name -> google.protobuf.Timestamp
+	130, // 66: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
+	115, // 67: chuishao.v1.TicketClosed.appeal_by:type_name -> google.protobuf.Timestamp
+	131, // 68: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
+	115, // 69: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 70: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 71: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
+	115, // 72: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
+	123, // 73: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
+	123, // 74: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 75: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
+	116, // 76: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
+	123, // 77: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
+	132, // 78: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
+	123, // 79: chuishao.v1.DeclineAppealed.sealed:type_name -> chuishao.v1.Sealed
+	119, // 80: chuishao.v1.DeclineOverturned.path:type_name -> chuishao.v1.AreaNode
+	115, // 81: chuishao.v1.DeclineOverturned.dispatch_by:type_name -> google.protobuf.Timestamp
+	123, // 82: chuishao.v1.DeclineOverturned.sealed:type_name -> chuishao.v1.Sealed
+	133, // 83: chuishao.v1.EmergencyHandedOver.line:type_name -> chuishao.v1.EmergencyLine
+	123, // 84: chuishao.v1.EmergencyHandedOver.sealed:type_name -> chuishao.v1.Sealed
+	123, // 85: chuishao.v1.DuplicateAttached.sealed:type_name -> chuishao.v1.Sealed
+	134, // 86: chuishao.v1.TicketUnmerged.state:type_name -> chuishao.v1.TicketState
+	123, // 87: chuishao.v1.TicketUnmerged.sealed:type_name -> chuishao.v1.Sealed
+	135, // 88: chuishao.v1.ReturnRequested.reason:type_name -> chuishao.v1.ReturnReason
+	115, // 89: chuishao.v1.ReturnRequested.decide_by:type_name -> google.protobuf.Timestamp
+	123, // 90: chuishao.v1.ReturnRequested.sealed:type_name -> chuishao.v1.Sealed
+	136, // 91: chuishao.v1.ReturnApproved.fault:type_name -> chuishao.v1.ReturnFault
+	123, // 92: chuishao.v1.ReturnApproved.sealed:type_name -> chuishao.v1.Sealed
+	115, // 93: chuishao.v1.ReturnApproved.dispatch_by:type_name -> google.protobuf.Timestamp
+	123, // 94: chuishao.v1.ReturnRejected.sealed:type_name -> chuishao.v1.Sealed
+	115, // 95: chuishao.v1.AdjudicationOpened.ruling_by:type_name -> google.protobuf.Timestamp
+	123, // 96: chuishao.v1.AdjudicationOpened.sealed:type_name -> chuishao.v1.Sealed
+	136, // 97: chuishao.v1.AdjudicationRuled.fault:type_name -> chuishao.v1.ReturnFault
+	123, // 98: chuishao.v1.AdjudicationRuled.sealed:type_name -> chuishao.v1.Sealed
+	115, // 99: chuishao.v1.CoHandlerRequested.submit_by:type_name -> google.protobuf.Timestamp
+	123, // 100: chuishao.v1.CoHandlerRequested.sealed:type_name -> chuishao.v1.Sealed
+	123, // 101: chuishao.v1.CoHandlerDeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 102: chuishao.v1.CoHandlerDeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	123, // 103: chuishao.v1.CoHandlerDeclined.sealed:type_name -> chuishao.v1.Sealed
+	124, // 104: chuishao.v1.CoHandlerSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	123, // 105: chuishao.v1.CoHandlerSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	137, // 106: chuishao.v1.TicketEscalated.reason:type_name -> chuishao.v1.EscalationReason
+	115, // 107: chuishao.v1.TicketEscalated.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 108: chuishao.v1.TicketEscalated.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 109: chuishao.v1.TicketEscalated.sealed:type_name -> chuishao.v1.Sealed
+	123, // 110: chuishao.v1.EscalationRefused.sealed:type_name -> chuishao.v1.Sealed
+	115, // 111: chuishao.v1.EscalationRefused.segment_by:type_name -> google.protobuf.Timestamp
+	115, // 112: chuishao.v1.TicketDelegated.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 113: chuishao.v1.TicketDelegated.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 114: chuishao.v1.TicketDelegated.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 115: chuishao.v1.TicketDelegated.close_by:type_name -> google.protobuf.Timestamp
+	115, // 116: chuishao.v1.TicketDelegated.return_by:type_name -> google.protobuf.Timestamp
+	115, // 117: chuishao.v1.TicketDelegated.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 118: chuishao.v1.TicketDelegated.sealed:type_name -> chuishao.v1.Sealed
+	138, // 119: chuishao.v1.ExtensionRequested.kind:type_name -> chuishao.v1.ExtensionKind
+	115, // 120: chuishao.v1.ExtensionRequested.handle_by:type_name -> google.protobuf.Timestamp
+	123, // 121: chuishao.v1.ExtensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	115, // 122: chuishao.v1.ExtensionGranted.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 123: chuishao.v1.ExtensionGranted.close_by:type_name -> google.protobuf.Timestamp
+	115, // 124: chuishao.v1.ExtensionGranted.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 125: chuishao.v1.ExtensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	123, // 126: chuishao.v1.ExtensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	139, // 127: chuishao.v1.SuspensionRequested.reason:type_name -> chuishao.v1.SuspensionReason
+	115, // 128: chuishao.v1.SuspensionRequested.review_at:type_name -> google.protobuf.Timestamp
+	123, // 129: chuishao.v1.SuspensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	139, // 130: chuishao.v1.SuspensionGranted.reason:type_name -> chuishao.v1.SuspensionReason
+	115, // 131: chuishao.v1.SuspensionGranted.review_at:type_name -> google.protobuf.Timestamp
+	115, // 132: chuishao.v1.SuspensionGranted.review_overdue_at:type_name -> google.protobuf.Timestamp
+	123, // 133: chuishao.v1.SuspensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	123, // 134: chuishao.v1.SuspensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	115, // 135: chuishao.v1.TicketResumed.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 136: chuishao.v1.TicketResumed.close_by:type_name -> google.protobuf.Timestamp
+	115, // 137: chuishao.v1.TicketResumed.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 138: chuishao.v1.TicketResumed.sealed:type_name -> chuishao.v1.Sealed
+	140, // 139: chuishao.v1.ResultRejected.reason:type_name -> chuishao.v1.ResultRejection
+	123, // 140: chuishao.v1.ResultRejected.sealed:type_name -> chuishao.v1.Sealed
+	141, // 141: chuishao.v1.ExclusionRequested.code:type_name -> chuishao.v1.ExclusionCode
+	123, // 142: chuishao.v1.ExclusionRequested.sealed:type_name -> chuishao.v1.Sealed
+	141, // 143: chuishao.v1.ExclusionGranted.code:type_name -> chuishao.v1.ExclusionCode
+	123, // 144: chuishao.v1.ExclusionGranted.sealed:type_name -> chuishao.v1.Sealed
+	141, // 145: chuishao.v1.ExclusionDenied.code:type_name -> chuishao.v1.ExclusionCode
+	123, // 146: chuishao.v1.ExclusionDenied.sealed:type_name -> chuishao.v1.Sealed
+	123, // 147: chuishao.v1.TicketUrged.sealed:type_name -> chuishao.v1.Sealed
+	142, // 148: chuishao.v1.SupervisionRaised.trigger:type_name -> chuishao.v1.SupervisionTrigger
+	115, // 149: chuishao.v1.SupervisionRaised.reply_by:type_name -> google.protobuf.Timestamp
+	115, // 150: chuishao.v1.SupervisionRaised.plan_by:type_name -> google.protobuf.Timestamp
+	115, // 151: chuishao.v1.SupervisionRaised.clear_by:type_name -> google.protobuf.Timestamp
+	123, // 152: chuishao.v1.SupervisionRaised.sealed:type_name -> chuishao.v1.Sealed
+	143, // 153: chuishao.v1.SupervisionReplied.kind:type_name -> chuishao.v1.SupervisionReplyKind
+	115, // 154: chuishao.v1.SupervisionReplied.clear_by:type_name -> google.protobuf.Timestamp
+	124, // 155: chuishao.v1.SupervisionReplied.attachments:type_name -> chuishao.v1.Attachment
+	123, // 156: chuishao.v1.SupervisionReplied.sealed:type_name -> chuishao.v1.Sealed
+	124, // 157: chuishao.v1.ListingCleared.attachments:type_name -> chuishao.v1.Attachment
+	123, // 158: chuishao.v1.ListingCleared.sealed:type_name -> chuishao.v1.Sealed
+	123, // 159: chuishao.v1.SupervisionLifted.sealed:type_name -> chuishao.v1.Sealed
+	123, // 160: chuishao.v1.TicketWithdrawn.sealed:type_name -> chuishao.v1.Sealed
+	119, // 161: chuishao.v1.ArchiveCorrectionProposed.path:type_name -> chuishao.v1.AreaNode
+	128, // 162: chuishao.v1.ArchiveCorrectionProposed.result:type_name -> chuishao.v1.ResultCode
+	123, // 163: chuishao.v1.ArchiveCorrectionProposed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 164: chuishao.v1.ArchiveCorrectionDropped.sealed:type_name -> chuishao.v1.Sealed
+	119, // 165: chuishao.v1.ArchiveCorrected.path:type_name -> chuishao.v1.AreaNode
+	128, // 166: chuishao.v1.ArchiveCorrected.result:type_name -> chuishao.v1.ResultCode
+	116, // 167: chuishao.v1.ArchiveCorrected.proposed_by:type_name -> chuishao.v1.Actor
+	123, // 168: chuishao.v1.ArchiveCorrected.sealed:type_name -> chuishao.v1.Sealed
+	115, // 169: chuishao.v1.AcceptOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 170: chuishao.v1.DispatchOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 171: chuishao.v1.SignOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 172: chuishao.v1.ContactOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 173: chuishao.v1.HandleOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 174: chuishao.v1.HandleOverdue.long_overdue_at:type_name -> google.protobuf.Timestamp
+	115, // 175: chuishao.v1.VerifyOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 176: chuishao.v1.CallbackOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 177: chuishao.v1.SuspensionReviewDue.by:type_name -> google.protobuf.Timestamp
+	144, // 178: chuishao.v1.RightLapsed.right:type_name -> chuishao.v1.TicketTimer
+	115, // 179: chuishao.v1.RightLapsed.by:type_name -> google.protobuf.Timestamp
+	115, // 180: chuishao.v1.LimitsRecomputed.accept_by:type_name -> google.protobuf.Timestamp
+	115, // 181: chuishao.v1.LimitsRecomputed.dispatch_by:type_name -> google.protobuf.Timestamp
+	115, // 182: chuishao.v1.LimitsRecomputed.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 183: chuishao.v1.LimitsRecomputed.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 184: chuishao.v1.LimitsRecomputed.return_by:type_name -> google.protobuf.Timestamp
+	115, // 185: chuishao.v1.LimitsRecomputed.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 186: chuishao.v1.LimitsRecomputed.verify_by:type_name -> google.protobuf.Timestamp
+	115, // 187: chuishao.v1.LimitsRecomputed.callback_by:type_name -> google.protobuf.Timestamp
+	115, // 188: chuishao.v1.LimitsRecomputed.close_by:type_name -> google.protobuf.Timestamp
+	115, // 189: chuishao.v1.LimitsRecomputed.segment_by:type_name -> google.protobuf.Timestamp
+	115, // 190: chuishao.v1.LimitsRecomputed.decide_return_by:type_name -> google.protobuf.Timestamp
+	115, // 191: chuishao.v1.LimitsRecomputed.ruling_by:type_name -> google.protobuf.Timestamp
+	115, // 192: chuishao.v1.LimitsRecomputed.appeal_by:type_name -> google.protobuf.Timestamp
+	115, // 193: chuishao.v1.LimitsRecomputed.exclusion_by:type_name -> google.protobuf.Timestamp
+	115, // 194: chuishao.v1.LimitsRecomputed.suspension_overdue_at:type_name -> google.protobuf.Timestamp
+	115, // 195: chuishao.v1.LimitsRecomputed.long_overdue_at:type_name -> google.protobuf.Timestamp
+	117, // 196: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
+	119, // 197: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
+	145, // 198: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
+	115, // 199: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
+	120, // 200: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
+	123, // 201: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
+	123, // 202: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
+	115, // 203: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 204: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 205: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
+	146, // 206: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
+	119, // 207: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
+	87,  // 208: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
+	115, // 209: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
+	120, // 210: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
+	123, // 211: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
+	146, // 212: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
+	119, // 213: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
+	87,  // 214: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
+	115, // 215: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
+	120, // 216: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
+	116, // 217: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
+	123, // 218: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
+	87,  // 219: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
+	115, // 220: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
+	123, // 221: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
+	123, // 222: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 223: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
+	123, // 224: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
+	120, // 225: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
+	123, // 226: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
+	124, // 227: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
+	123, // 228: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
+	123, // 229: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 230: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
+	103, // 231: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
+	115, // 232: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
+	104, // 233: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
+	105, // 234: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
+	106, // 235: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
+	107, // 236: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
+	108, // 237: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
+	109, // 238: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
+	115, // 239: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 240: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
+	0,   // 241: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
+	115, // 242: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 243: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
+	126, // 244: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
+	115, // 245: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 246: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
+	1,   // 247: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
+	2,   // 248: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
+	115, // 249: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 250: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
+	115, // 251: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 252: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
+	147, // 253: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
+	254, // [254:254] is the sub-list for method output_type
+	254, // [254:254] is the sub-list for method input_type
+	254, // [254:254] is the sub-list for extension type_name
+	254, // [254:254] is the sub-list for extension extendee
+	0,   // [0:254] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_events_proto_init() }
@@ -4901,8 +9740,8 @@ func file_chuishao_v1_events_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_events_proto_rawDesc), len(file_chuishao_v1_events_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   54,
+			NumEnums:      3,
+			NumMessages:   112,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -110,6 +110,8 @@ type LoadRegistryResponse struct {
 	Areas            uint32           `protobuf:"varint,4,opt,name=areas,proto3" json:"areas,omitempty"`
 	Units            uint32           `protobuf:"varint,5,opt,name=units,proto3" json:"units,omitempty"`
 	Categories       uint32           `protobuf:"varint,6,opt,name=categories,proto3" json:"categories,omitempty"`
+	Catalogue        uint32           `protobuf:"varint,7,opt,name=catalogue,proto3" json:"catalogue,omitempty"`
+	Bans             uint32           `protobuf:"varint,8,opt,name=bans,proto3" json:"bans,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -182,6 +184,20 @@ func (x *LoadRegistryResponse) GetUnits() uint32 {
 func (x *LoadRegistryResponse) GetCategories() uint32 {
 	if x != nil {
 		return x.Categories
+	}
+	return 0
+}
+
+func (x *LoadRegistryResponse) GetCatalogue() uint32 {
+	if x != nil {
+		return x.Catalogue
+	}
+	return 0
+}
+
+func (x *LoadRegistryResponse) GetBans() uint32 {
+	if x != nil {
+		return x.Bans
 	}
 	return 0
 }
@@ -762,6 +778,521 @@ func (x *ListCategoriesResponse) GetNextPageToken() string {
 	return ""
 }
 
+type LoadCalendarYearRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	RequestId string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Year      int32                  `protobuf:"varint,2,opt,name=year,proto3" json:"year,omitempty"`
+	// Days from Monday to Friday on which offices are closed, as "2025-01-28".
+	Off []string `protobuf:"bytes,3,rep,name=off,proto3" json:"off,omitempty"`
+	// Saturdays and Sundays on which offices work.
+	Work          []string `protobuf:"bytes,4,rep,name=work,proto3" json:"work,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadCalendarYearRequest) Reset() {
+	*x = LoadCalendarYearRequest{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadCalendarYearRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadCalendarYearRequest) ProtoMessage() {}
+
+func (x *LoadCalendarYearRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadCalendarYearRequest.ProtoReflect.Descriptor instead.
+func (*LoadCalendarYearRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *LoadCalendarYearRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *LoadCalendarYearRequest) GetYear() int32 {
+	if x != nil {
+		return x.Year
+	}
+	return 0
+}
+
+func (x *LoadCalendarYearRequest) GetOff() []string {
+	if x != nil {
+		return x.Off
+	}
+	return nil
+}
+
+func (x *LoadCalendarYearRequest) GetWork() []string {
+	if x != nil {
+		return x.Work
+	}
+	return nil
+}
+
+type LoadCalendarYearResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What events name from now on.
+	Version          string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	ConsistencyToken string `protobuf:"bytes,2,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *LoadCalendarYearResponse) Reset() {
+	*x = LoadCalendarYearResponse{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadCalendarYearResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadCalendarYearResponse) ProtoMessage() {}
+
+func (x *LoadCalendarYearResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadCalendarYearResponse.ProtoReflect.Descriptor instead.
+func (*LoadCalendarYearResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *LoadCalendarYearResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *LoadCalendarYearResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+type GetCalendarRequest struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	MinConsistencyToken string                 `protobuf:"bytes,1,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *GetCalendarRequest) Reset() {
+	*x = GetCalendarRequest{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetCalendarRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetCalendarRequest) ProtoMessage() {}
+
+func (x *GetCalendarRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetCalendarRequest.ProtoReflect.Descriptor instead.
+func (*GetCalendarRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetCalendarRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type Calendar struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// The time zone's name.
+	Zone string `protobuf:"bytes,2,opt,name=zone,proto3" json:"zone,omitempty"`
+	// Office hours, as "09:00-12:00".
+	Windows       []string        `protobuf:"bytes,3,rep,name=windows,proto3" json:"windows,omitempty"`
+	Years         []*CalendarYear `protobuf:"bytes,4,rep,name=years,proto3" json:"years,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Calendar) Reset() {
+	*x = Calendar{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Calendar) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Calendar) ProtoMessage() {}
+
+func (x *Calendar) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Calendar.ProtoReflect.Descriptor instead.
+func (*Calendar) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Calendar) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Calendar) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *Calendar) GetWindows() []string {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
+func (x *Calendar) GetYears() []*CalendarYear {
+	if x != nil {
+		return x.Years
+	}
+	return nil
+}
+
+type CalendarYear struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Year          int32                  `protobuf:"varint,1,opt,name=year,proto3" json:"year,omitempty"`
+	Off           []string               `protobuf:"bytes,2,rep,name=off,proto3" json:"off,omitempty"`
+	Work          []string               `protobuf:"bytes,3,rep,name=work,proto3" json:"work,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CalendarYear) Reset() {
+	*x = CalendarYear{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CalendarYear) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CalendarYear) ProtoMessage() {}
+
+func (x *CalendarYear) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CalendarYear.ProtoReflect.Descriptor instead.
+func (*CalendarYear) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CalendarYear) GetYear() int32 {
+	if x != nil {
+		return x.Year
+	}
+	return 0
+}
+
+func (x *CalendarYear) GetOff() []string {
+	if x != nil {
+		return x.Off
+	}
+	return nil
+}
+
+func (x *CalendarYear) GetWork() []string {
+	if x != nil {
+		return x.Work
+	}
+	return nil
+}
+
+type LoadProfileRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	RequestId string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The profile as JSON; it brings its name and version.
+	Content       string `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadProfileRequest) Reset() {
+	*x = LoadProfileRequest{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadProfileRequest) ProtoMessage() {}
+
+func (x *LoadProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadProfileRequest.ProtoReflect.Descriptor instead.
+func (*LoadProfileRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *LoadProfileRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *LoadProfileRequest) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+type LoadProfileResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Name             string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version          string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	ConsistencyToken string                 `protobuf:"bytes,3,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *LoadProfileResponse) Reset() {
+	*x = LoadProfileResponse{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadProfileResponse) ProtoMessage() {}
+
+func (x *LoadProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadProfileResponse.ProtoReflect.Descriptor instead.
+func (*LoadProfileResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *LoadProfileResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LoadProfileResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *LoadProfileResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+type GetProfileRequest struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	MinConsistencyToken string                 `protobuf:"bytes,1,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *GetProfileRequest) Reset() {
+	*x = GetProfileRequest{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetProfileRequest) ProtoMessage() {}
+
+func (x *GetProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetProfileRequest.ProtoReflect.Descriptor instead.
+func (*GetProfileRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetProfileRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+// DeadlineProfile (时限方案) states a limit for each timer and grade.
+type DeadlineProfile struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Content       string                 `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadlineProfile) Reset() {
+	*x = DeadlineProfile{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadlineProfile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadlineProfile) ProtoMessage() {}
+
+func (x *DeadlineProfile) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadlineProfile.ProtoReflect.Descriptor instead.
+func (*DeadlineProfile) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DeadlineProfile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeadlineProfile) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *DeadlineProfile) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
 var File_chuishao_v1_registry_proto protoreflect.FileDescriptor
 
 const file_chuishao_v1_registry_proto_rawDesc = "" +
@@ -775,7 +1306,7 @@ const file_chuishao_v1_registry_proto_rawDesc = "" +
 	"valid_from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x120\n" +
 	"\x05piece\x18\n" +
-	" \x01(\v2\x1a.chuishao.v1.RegistryPieceR\x05piece\"\xdd\x01\n" +
+	" \x01(\v2\x1a.chuishao.v1.RegistryPieceR\x05piece\"\x8f\x02\n" +
 	"\x14LoadRegistryResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x122\n" +
 	"\x06faults\x18\x02 \x03(\v2\x1a.chuishao.v1.RegistryFaultR\x06faults\x12+\n" +
@@ -784,7 +1315,9 @@ const file_chuishao_v1_registry_proto_rawDesc = "" +
 	"\x05units\x18\x05 \x01(\rR\x05units\x12\x1e\n" +
 	"\n" +
 	"categories\x18\x06 \x01(\rR\n" +
-	"categories\"g\n" +
+	"categories\x12\x1c\n" +
+	"\tcatalogue\x18\a \x01(\rR\tcatalogue\x12\x12\n" +
+	"\x04bans\x18\b \x01(\rR\x04bans\"g\n" +
 	"\rRegistryFault\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x12\n" +
@@ -831,13 +1364,52 @@ const file_chuishao_v1_registry_proto_rawDesc = "" +
 	"\n" +
 	"categories\x18\x01 \x03(\v2\x15.chuishao.v1.CategoryR\n" +
 	"categories\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xa2\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"r\n" +
+	"\x17LoadCalendarYearRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04year\x18\x02 \x01(\x05R\x04year\x12\x10\n" +
+	"\x03off\x18\x03 \x03(\tR\x03off\x12\x12\n" +
+	"\x04work\x18\x04 \x03(\tR\x04work\"a\n" +
+	"\x18LoadCalendarYearResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12+\n" +
+	"\x11consistency_token\x18\x02 \x01(\tR\x10consistencyToken\"H\n" +
+	"\x12GetCalendarRequest\x122\n" +
+	"\x15min_consistency_token\x18\x01 \x01(\tR\x13minConsistencyToken\"\x83\x01\n" +
+	"\bCalendar\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x12\n" +
+	"\x04zone\x18\x02 \x01(\tR\x04zone\x12\x18\n" +
+	"\awindows\x18\x03 \x03(\tR\awindows\x12/\n" +
+	"\x05years\x18\x04 \x03(\v2\x19.chuishao.v1.CalendarYearR\x05years\"H\n" +
+	"\fCalendarYear\x12\x12\n" +
+	"\x04year\x18\x01 \x01(\x05R\x04year\x12\x10\n" +
+	"\x03off\x18\x02 \x03(\tR\x03off\x12\x12\n" +
+	"\x04work\x18\x03 \x03(\tR\x04work\"M\n" +
+	"\x12LoadProfileRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x18\n" +
+	"\acontent\x18\x02 \x01(\tR\acontent\"p\n" +
+	"\x13LoadProfileResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12+\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"G\n" +
+	"\x11GetProfileRequest\x122\n" +
+	"\x15min_consistency_token\x18\x01 \x01(\tR\x13minConsistencyToken\"Y\n" +
+	"\x0fDeadlineProfile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
+	"\acontent\x18\x03 \x01(\tR\acontent2\xe8\x05\n" +
 	"\x0fRegistryService\x12U\n" +
 	"\fLoadRegistry\x12 .chuishao.v1.LoadRegistryRequest\x1a!.chuishao.v1.LoadRegistryResponse(\x01\x12E\n" +
 	"\vGetRegistry\x12\x1f.chuishao.v1.GetRegistryRequest\x1a\x15.chuishao.v1.Registry\x12J\n" +
 	"\tListAreas\x12\x1d.chuishao.v1.ListAreasRequest\x1a\x1e.chuishao.v1.ListAreasResponse\x12J\n" +
 	"\tListUnits\x12\x1d.chuishao.v1.ListUnitsRequest\x1a\x1e.chuishao.v1.ListUnitsResponse\x12Y\n" +
-	"\x0eListCategories\x12\".chuishao.v1.ListCategoriesRequest\x1a#.chuishao.v1.ListCategoriesResponseB=Z;github.com/chuishao/dispatch/api/gen/chuishao/v1;chuishaov1b\x06proto3"
+	"\x0eListCategories\x12\".chuishao.v1.ListCategoriesRequest\x1a#.chuishao.v1.ListCategoriesResponse\x12_\n" +
+	"\x10LoadCalendarYear\x12$.chuishao.v1.LoadCalendarYearRequest\x1a%.chuishao.v1.LoadCalendarYearResponse\x12E\n" +
+	"\vGetCalendar\x12\x1f.chuishao.v1.GetCalendarRequest\x1a\x15.chuishao.v1.Calendar\x12P\n" +
+	"\vLoadProfile\x12\x1f.chuishao.v1.LoadProfileRequest\x1a .chuishao.v1.LoadProfileResponse\x12J\n" +
+	"\n" +
+	"GetProfile\x12\x1e.chuishao.v1.GetProfileRequest\x1a\x1c.chuishao.v1.DeadlineProfileB=Z;github.com/chuishao/dispatch/api/gen/chuishao/v1;chuishaov1b\x06proto3"
 
 var (
 	file_chuishao_v1_registry_proto_rawDescOnce sync.Once
@@ -851,50 +1423,68 @@ func file_chuishao_v1_registry_proto_rawDescGZIP() []byte {
 	return file_chuishao_v1_registry_proto_rawDescData
 }
 
-var file_chuishao_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_chuishao_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_chuishao_v1_registry_proto_goTypes = []any{
-	(*LoadRegistryRequest)(nil),    // 0: chuishao.v1.LoadRegistryRequest
-	(*LoadRegistryResponse)(nil),   // 1: chuishao.v1.LoadRegistryResponse
-	(*RegistryFault)(nil),          // 2: chuishao.v1.RegistryFault
-	(*GetRegistryRequest)(nil),     // 3: chuishao.v1.GetRegistryRequest
-	(*Registry)(nil),               // 4: chuishao.v1.Registry
-	(*ListAreasRequest)(nil),       // 5: chuishao.v1.ListAreasRequest
-	(*ListAreasResponse)(nil),      // 6: chuishao.v1.ListAreasResponse
-	(*ListUnitsRequest)(nil),       // 7: chuishao.v1.ListUnitsRequest
-	(*ListUnitsResponse)(nil),      // 8: chuishao.v1.ListUnitsResponse
-	(*ListCategoriesRequest)(nil),  // 9: chuishao.v1.ListCategoriesRequest
-	(*ListCategoriesResponse)(nil), // 10: chuishao.v1.ListCategoriesResponse
-	(*timestamppb.Timestamp)(nil),  // 11: google.protobuf.Timestamp
-	(*RegistryPiece)(nil),          // 12: chuishao.v1.RegistryPiece
-	(*Level)(nil),                  // 13: chuishao.v1.Level
-	(*Area)(nil),                   // 14: chuishao.v1.Area
-	(*Unit)(nil),                   // 15: chuishao.v1.Unit
-	(*Category)(nil),               // 16: chuishao.v1.Category
+	(*LoadRegistryRequest)(nil),      // 0: chuishao.v1.LoadRegistryRequest
+	(*LoadRegistryResponse)(nil),     // 1: chuishao.v1.LoadRegistryResponse
+	(*RegistryFault)(nil),            // 2: chuishao.v1.RegistryFault
+	(*GetRegistryRequest)(nil),       // 3: chuishao.v1.GetRegistryRequest
+	(*Registry)(nil),                 // 4: chuishao.v1.Registry
+	(*ListAreasRequest)(nil),         // 5: chuishao.v1.ListAreasRequest
+	(*ListAreasResponse)(nil),        // 6: chuishao.v1.ListAreasResponse
+	(*ListUnitsRequest)(nil),         // 7: chuishao.v1.ListUnitsRequest
+	(*ListUnitsResponse)(nil),        // 8: chuishao.v1.ListUnitsResponse
+	(*ListCategoriesRequest)(nil),    // 9: chuishao.v1.ListCategoriesRequest
+	(*ListCategoriesResponse)(nil),   // 10: chuishao.v1.ListCategoriesResponse
+	(*LoadCalendarYearRequest)(nil),  // 11: chuishao.v1.LoadCalendarYearRequest
+	(*LoadCalendarYearResponse)(nil), // 12: chuishao.v1.LoadCalendarYearResponse
+	(*GetCalendarRequest)(nil),       // 13: chuishao.v1.GetCalendarRequest
+	(*Calendar)(nil),                 // 14: chuishao.v1.Calendar
+	(*CalendarYear)(nil),             // 15: chuishao.v1.CalendarYear
+	(*LoadProfileRequest)(nil),       // 16: chuishao.v1.LoadProfileRequest
+	(*LoadProfileResponse)(nil),      // 17: chuishao.v1.LoadProfileResponse
+	(*GetProfileRequest)(nil),        // 18: chuishao.v1.GetProfileRequest
+	(*DeadlineProfile)(nil),          // 19: chuishao.v1.DeadlineProfile
+	(*timestamppb.Timestamp)(nil),    // 20: google.protobuf.Timestamp
+	(*RegistryPiece)(nil),            // 21: chuishao.v1.RegistryPiece
+	(*Level)(nil),                    // 22: chuishao.v1.Level
+	(*Area)(nil),                     // 23: chuishao.v1.Area
+	(*Unit)(nil),                     // 24: chuishao.v1.Unit
+	(*Category)(nil),                 // 25: chuishao.v1.Category
 }
 var file_chuishao_v1_registry_proto_depIdxs = []int32{
-	11, // 0: chuishao.v1.LoadRegistryRequest.valid_from:type_name -> google.protobuf.Timestamp
-	12, // 1: chuishao.v1.LoadRegistryRequest.piece:type_name -> chuishao.v1.RegistryPiece
+	20, // 0: chuishao.v1.LoadRegistryRequest.valid_from:type_name -> google.protobuf.Timestamp
+	21, // 1: chuishao.v1.LoadRegistryRequest.piece:type_name -> chuishao.v1.RegistryPiece
 	2,  // 2: chuishao.v1.LoadRegistryResponse.faults:type_name -> chuishao.v1.RegistryFault
-	13, // 3: chuishao.v1.Registry.levels:type_name -> chuishao.v1.Level
-	11, // 4: chuishao.v1.Registry.valid_from:type_name -> google.protobuf.Timestamp
-	14, // 5: chuishao.v1.ListAreasResponse.areas:type_name -> chuishao.v1.Area
-	15, // 6: chuishao.v1.ListUnitsResponse.units:type_name -> chuishao.v1.Unit
-	16, // 7: chuishao.v1.ListCategoriesResponse.categories:type_name -> chuishao.v1.Category
-	0,  // 8: chuishao.v1.RegistryService.LoadRegistry:input_type -> chuishao.v1.LoadRegistryRequest
-	3,  // 9: chuishao.v1.RegistryService.GetRegistry:input_type -> chuishao.v1.GetRegistryRequest
-	5,  // 10: chuishao.v1.RegistryService.ListAreas:input_type -> chuishao.v1.ListAreasRequest
-	7,  // 11: chuishao.v1.RegistryService.ListUnits:input_type -> chuishao.v1.ListUnitsRequest
-	9,  // 12: chuishao.v1.RegistryService.ListCategories:input_type -> chuishao.v1.ListCategoriesRequest
-	1,  // 13: chuishao.v1.RegistryService.LoadRegistry:output_type -> chuishao.v1.LoadRegistryResponse
-	4,  // 14: chuishao.v1.RegistryService.GetRegistry:output_type -> chuishao.v1.Registry
-	6,  // 15: chuishao.v1.RegistryService.ListAreas:output_type -> chuishao.v1.ListAreasResponse
-	8,  // 16: chuishao.v1.RegistryService.ListUnits:output_type -> chuishao.v1.ListUnitsResponse
-	10, // 17: chuishao.v1.RegistryService.ListCategories:output_type -> chuishao.v1.ListCategoriesResponse
-	13, // [13:18] is the sub-list for method output_type
-	8,  // [8:13] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	22, // 3: chuishao.v1.Registry.levels:type_name -> chuishao.v1.Level
+	20, // 4: chuishao.v1.Registry.valid_from:type_name -> google.protobuf.Timestamp
+	23, // 5: chuishao.v1.ListAreasResponse.areas:type_name -> chuishao.v1.Area
+	24, // 6: chuishao.v1.ListUnitsResponse.units:type_name -> chuishao.v1.Unit
+	25, // 7: chuishao.v1.ListCategoriesResponse.categories:type_name -> chuishao.v1.Category
+	15, // 8: chuishao.v1.Calendar.years:type_name -> chuishao.v1.CalendarYear
+	0,  // 9: chuishao.v1.RegistryService.LoadRegistry:input_type -> chuishao.v1.LoadRegistryRequest
+	3,  // 10: chuishao.v1.RegistryService.GetRegistry:input_type -> chuishao.v1.GetRegistryRequest
+	5,  // 11: chuishao.v1.RegistryService.ListAreas:input_type -> chuishao.v1.ListAreasRequest
+	7,  // 12: chuishao.v1.RegistryService.ListUnits:input_type -> chuishao.v1.ListUnitsRequest
+	9,  // 13: chuishao.v1.RegistryService.ListCategories:input_type -> chuishao.v1.ListCategoriesRequest
+	11, // 14: chuishao.v1.RegistryService.LoadCalendarYear:input_type -> chuishao.v1.LoadCalendarYearRequest
+	13, // 15: chuishao.v1.RegistryService.GetCalendar:input_type -> chuishao.v1.GetCalendarRequest
+	16, // 16: chuishao.v1.RegistryService.LoadProfile:input_type -> chuishao.v1.LoadProfileRequest
+	18, // 17: chuishao.v1.RegistryService.GetProfile:input_type -> chuishao.v1.GetProfileRequest
+	1,  // 18: chuishao.v1.RegistryService.LoadRegistry:output_type -> chuishao.v1.LoadRegistryResponse
+	4,  // 19: chuishao.v1.RegistryService.GetRegistry:output_type -> chuishao.v1.Registry
+	6,  // 20: chuishao.v1.RegistryService.ListAreas:output_type -> chuishao.v1.ListAreasResponse
+	8,  // 21: chuishao.v1.RegistryService.ListUnits:output_type -> chuishao.v1.ListUnitsResponse
+	10, // 22: chuishao.v1.RegistryService.ListCategories:output_type -> chuishao.v1.ListCategoriesResponse
+	12, // 23: chuishao.v1.RegistryService.LoadCalendarYear:output_type -> chuishao.v1.LoadCalendarYearResponse
+	14, // 24: chuishao.v1.RegistryService.GetCalendar:output_type -> chuishao.v1.Calendar
+	17, // 25: chuishao.v1.RegistryService.LoadProfile:output_type -> chuishao.v1.LoadProfileResponse
+	19, // 26: chuishao.v1.RegistryService.GetProfile:output_type -> chuishao.v1.DeadlineProfile
+	18, // [18:27] is the sub-list for method output_type
+	9,  // [9:18] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_registry_proto_init() }
@@ -909,7 +1499,7 @@ func file_chuishao_v1_registry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_registry_proto_rawDesc), len(file_chuishao_v1_registry_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,11 +19,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RegistryService_LoadRegistry_FullMethodName   = "/chuishao.v1.RegistryService/LoadRegistry"
-	RegistryService_GetRegistry_FullMethodName    = "/chuishao.v1.RegistryService/GetRegistry"
-	RegistryService_ListAreas_FullMethodName      = "/chuishao.v1.RegistryService/ListAreas"
-	RegistryService_ListUnits_FullMethodName      = "/chuishao.v1.RegistryService/ListUnits"
-	RegistryService_ListCategories_FullMethodName = "/chuishao.v1.RegistryService/ListCategories"
+	RegistryService_LoadRegistry_FullMethodName     = "/chuishao.v1.RegistryService/LoadRegistry"
+	RegistryService_GetRegistry_FullMethodName      = "/chuishao.v1.RegistryService/GetRegistry"
+	RegistryService_ListAreas_FullMethodName        = "/chuishao.v1.RegistryService/ListAreas"
+	RegistryService_ListUnits_FullMethodName        = "/chuishao.v1.RegistryService/ListUnits"
+	RegistryService_ListCategories_FullMethodName   = "/chuishao.v1.RegistryService/ListCategories"
+	RegistryService_LoadCalendarYear_FullMethodName = "/chuishao.v1.RegistryService/LoadCalendarYear"
+	RegistryService_GetCalendar_FullMethodName      = "/chuishao.v1.RegistryService/GetCalendar"
+	RegistryService_LoadProfile_FullMethodName      = "/chuishao.v1.RegistryService/LoadProfile"
+	RegistryService_GetProfile_FullMethodName       = "/chuishao.v1.RegistryService/GetProfile"
 )
 
 // RegistryServiceClient is the client API for RegistryService service.
@@ -43,6 +47,15 @@ type RegistryServiceClient interface {
 	ListUnits(ctx context.Context, in *ListUnitsRequest, opts ...grpc.CallOption) (*ListUnitsResponse, error)
 	// Categories. Who: anyone.
 	ListCategories(ctx context.Context, in *ListCategoriesRequest, opts ...grpc.CallOption) (*ListCategoriesResponse, error)
+	// Loads the holidays of a year, as the State Council's notice has them; a corrected one takes the place of the former. Open limits
+	// that change by it are computed again. Who: AUDITOR, SYSTEM.
+	LoadCalendarYear(ctx context.Context, in *LoadCalendarYearRequest, opts ...grpc.CallOption) (*LoadCalendarYearResponse, error)
+	// The calendar in force. Who: anyone.
+	GetCalendar(ctx context.Context, in *GetCalendarRequest, opts ...grpc.CallOption) (*Calendar, error)
+	// Puts a deadline profile in force for what is decided from now on. Who: AUDITOR, SYSTEM.
+	LoadProfile(ctx context.Context, in *LoadProfileRequest, opts ...grpc.CallOption) (*LoadProfileResponse, error)
+	// The deadline profile in force. Who: anyone.
+	GetProfile(ctx context.Context, in *GetProfileRequest, opts ...grpc.CallOption) (*DeadlineProfile, error)
 }
 
 type registryServiceClient struct {
@@ -106,6 +119,46 @@ func (c *registryServiceClient) ListCategories(ctx context.Context, in *ListCate
 	return out, nil
 }
 
+func (c *registryServiceClient) LoadCalendarYear(ctx context.Context, in *LoadCalendarYearRequest, opts ...grpc.CallOption) (*LoadCalendarYearResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoadCalendarYearResponse)
+	err := c.cc.Invoke(ctx, RegistryService_LoadCalendarYear_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetCalendar(ctx context.Context, in *GetCalendarRequest, opts ...grpc.CallOption) (*Calendar, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Calendar)
+	err := c.cc.Invoke(ctx, RegistryService_GetCalendar_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) LoadProfile(ctx context.Context, in *LoadProfileRequest, opts ...grpc.CallOption) (*LoadProfileResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoadProfileResponse)
+	err := c.cc.Invoke(ctx, RegistryService_LoadProfile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetProfile(ctx context.Context, in *GetProfileRequest, opts ...grpc.CallOption) (*DeadlineProfile, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeadlineProfile)
+	err := c.cc.Invoke(ctx, RegistryService_GetProfile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RegistryServiceServer is the server API for RegistryService service.
 // All implementations must embed UnimplementedRegistryServiceServer
 // for forward compatibility.
@@ -123,6 +176,15 @@ type RegistryServiceServer interface {
 	ListUnits(context.Context, *ListUnitsRequest) (*ListUnitsResponse, error)
 	// Categories. Who: anyone.
 	ListCategories(context.Context, *ListCategoriesRequest) (*ListCategoriesResponse, error)
+	// Loads the holidays of a year, as the State Council's notice has them; a corrected one takes the place of the former. Open limits
+	// that change by it are computed again. Who: AUDITOR, SYSTEM.
+	LoadCalendarYear(context.Context, *LoadCalendarYearRequest) (*LoadCalendarYearResponse, error)
+	// The calendar in force. Who: anyone.
+	GetCalendar(context.Context, *GetCalendarRequest) (*Calendar, error)
+	// Puts a deadline profile in force for what is decided from now on. Who: AUDITOR, SYSTEM.
+	LoadProfile(context.Context, *LoadProfileRequest) (*LoadProfileResponse, error)
+	// The deadline profile in force. Who: anyone.
+	GetProfile(context.Context, *GetProfileRequest) (*DeadlineProfile, error)
 	mustEmbedUnimplementedRegistryServiceServer()
 }
 
@@ -147,6 +209,18 @@ func (UnimplementedRegistryServiceServer) ListUnits(context.Context, *ListUnitsR
 }
 func (UnimplementedRegistryServiceServer) ListCategories(context.Context, *ListCategoriesRequest) (*ListCategoriesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCategories not implemented")
+}
+func (UnimplementedRegistryServiceServer) LoadCalendarYear(context.Context, *LoadCalendarYearRequest) (*LoadCalendarYearResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LoadCalendarYear not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetCalendar(context.Context, *GetCalendarRequest) (*Calendar, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCalendar not implemented")
+}
+func (UnimplementedRegistryServiceServer) LoadProfile(context.Context, *LoadProfileRequest) (*LoadProfileResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LoadProfile not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetProfile(context.Context, *GetProfileRequest) (*DeadlineProfile, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetProfile not implemented")
 }
 func (UnimplementedRegistryServiceServer) mustEmbedUnimplementedRegistryServiceServer() {}
 func (UnimplementedRegistryServiceServer) testEmbeddedByValue()                         {}
@@ -248,6 +322,78 @@ func _RegistryService_ListCategories_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_LoadCalendarYear_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LoadCalendarYearRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).LoadCalendarYear(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_LoadCalendarYear_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).LoadCalendarYear(ctx, req.(*LoadCalendarYearRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetCalendar_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCalendarRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetCalendar(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetCalendar_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetCalendar(ctx, req.(*GetCalendarRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_LoadProfile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LoadProfileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).LoadProfile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_LoadProfile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).LoadProfile(ctx, req.(*LoadProfileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetProfile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetProfileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetProfile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetProfile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetProfile(ctx, req.(*GetProfileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RegistryService_ServiceDesc is the grpc.ServiceDesc for RegistryService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -270,6 +416,22 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListCategories",
 			Handler:    _RegistryService_ListCategories_Handler,
+		},
+		{
+			MethodName: "LoadCalendarYear",
+			Handler:    _RegistryService_LoadCalendarYear_Handler,
+		},
+		{
+			MethodName: "GetCalendar",
+			Handler:    _RegistryService_GetCalendar_Handler,
+		},
+		{
+			MethodName: "LoadProfile",
+			Handler:    _RegistryService_LoadProfile_Handler,
+		},
+		{
+			MethodName: "GetProfile",
+			Handler:    _RegistryService_GetProfile_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1402,6 +1402,782 @@ func (ParticipantState) EnumDescriptor() ([]byte, []int) {
 	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{19}
 }
 
+// EmergencyLine is a line that a caller in danger is put through to.
+type EmergencyLine int32
+
+const (
+	EmergencyLine_EMERGENCY_LINE_UNSPECIFIED EmergencyLine = 0
+	// 110.
+	EmergencyLine_EMERGENCY_LINE_POLICE EmergencyLine = 1
+	// 119.
+	EmergencyLine_EMERGENCY_LINE_FIRE EmergencyLine = 2
+	// 120.
+	EmergencyLine_EMERGENCY_LINE_AMBULANCE EmergencyLine = 3
+	// 122.
+	EmergencyLine_EMERGENCY_LINE_TRAFFIC EmergencyLine = 4
+)
+
+// Enum value maps for EmergencyLine.
+var (
+	EmergencyLine_name = map[int32]string{
+		0: "EMERGENCY_LINE_UNSPECIFIED",
+		1: "EMERGENCY_LINE_POLICE",
+		2: "EMERGENCY_LINE_FIRE",
+		3: "EMERGENCY_LINE_AMBULANCE",
+		4: "EMERGENCY_LINE_TRAFFIC",
+	}
+	EmergencyLine_value = map[string]int32{
+		"EMERGENCY_LINE_UNSPECIFIED": 0,
+		"EMERGENCY_LINE_POLICE":      1,
+		"EMERGENCY_LINE_FIRE":        2,
+		"EMERGENCY_LINE_AMBULANCE":   3,
+		"EMERGENCY_LINE_TRAFFIC":     4,
+	}
+)
+
+func (x EmergencyLine) Enum() *EmergencyLine {
+	p := new(EmergencyLine)
+	*p = x
+	return p
+}
+
+func (x EmergencyLine) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EmergencyLine) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[20].Descriptor()
+}
+
+func (EmergencyLine) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[20]
+}
+
+func (x EmergencyLine) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EmergencyLine.Descriptor instead.
+func (EmergencyLine) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{20}
+}
+
+// ReturnReason is why a unit holds that a ticket is not its own (退单理由).
+type ReturnReason int32
+
+const (
+	ReturnReason_RETURN_REASON_UNSPECIFIED ReturnReason = 0
+	// Another unit has the duty by law or list.
+	ReturnReason_RETURN_REASON_NOT_OUR_DUTY ReturnReason = 1
+	// The place lies in another unit's area.
+	ReturnReason_RETURN_REASON_NOT_OUR_AREA ReturnReason = 2
+	// Another unit has the power to enforce.
+	ReturnReason_RETURN_REASON_NO_POWER ReturnReason = 3
+	// The matter is another than it was triaged for.
+	ReturnReason_RETURN_REASON_WRONG_FACTS ReturnReason = 4
+)
+
+// Enum value maps for ReturnReason.
+var (
+	ReturnReason_name = map[int32]string{
+		0: "RETURN_REASON_UNSPECIFIED",
+		1: "RETURN_REASON_NOT_OUR_DUTY",
+		2: "RETURN_REASON_NOT_OUR_AREA",
+		3: "RETURN_REASON_NO_POWER",
+		4: "RETURN_REASON_WRONG_FACTS",
+	}
+	ReturnReason_value = map[string]int32{
+		"RETURN_REASON_UNSPECIFIED":  0,
+		"RETURN_REASON_NOT_OUR_DUTY": 1,
+		"RETURN_REASON_NOT_OUR_AREA": 2,
+		"RETURN_REASON_NO_POWER":     3,
+		"RETURN_REASON_WRONG_FACTS":  4,
+	}
+)
+
+func (x ReturnReason) Enum() *ReturnReason {
+	p := new(ReturnReason)
+	*p = x
+	return p
+}
+
+func (x ReturnReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReturnReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[21].Descriptor()
+}
+
+func (ReturnReason) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[21]
+}
+
+func (x ReturnReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReturnReason.Descriptor instead.
+func (ReturnReason) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{21}
+}
+
+// ReturnFault is why a ticket had to be returned.
+type ReturnFault int32
+
+const (
+	ReturnFault_RETURN_FAULT_UNSPECIFIED ReturnFault = 0
+	// 派单错误: counts against the centre that dispatched.
+	ReturnFault_RETURN_FAULT_DISPATCH_ERROR ReturnFault = 1
+	// What is known now was not known at the dispatch.
+	ReturnFault_RETURN_FAULT_FACTS_CHANGED ReturnFault = 2
+)
+
+// Enum value maps for ReturnFault.
+var (
+	ReturnFault_name = map[int32]string{
+		0: "RETURN_FAULT_UNSPECIFIED",
+		1: "RETURN_FAULT_DISPATCH_ERROR",
+		2: "RETURN_FAULT_FACTS_CHANGED",
+	}
+	ReturnFault_value = map[string]int32{
+		"RETURN_FAULT_UNSPECIFIED":    0,
+		"RETURN_FAULT_DISPATCH_ERROR": 1,
+		"RETURN_FAULT_FACTS_CHANGED":  2,
+	}
+)
+
+func (x ReturnFault) Enum() *ReturnFault {
+	p := new(ReturnFault)
+	*p = x
+	return p
+}
+
+func (x ReturnFault) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReturnFault) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[22].Descriptor()
+}
+
+func (ReturnFault) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[22]
+}
+
+func (x ReturnFault) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReturnFault.Descriptor instead.
+func (ReturnFault) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{22}
+}
+
+// EscalationReason is why a level cannot solve a matter itself (上报理由).
+type EscalationReason int32
+
+const (
+	EscalationReason_ESCALATION_REASON_UNSPECIFIED      EscalationReason = 0
+	EscalationReason_ESCALATION_REASON_BEYOND_AUTHORITY EscalationReason = 1
+	EscalationReason_ESCALATION_REASON_RESOURCES        EscalationReason = 2
+	EscalationReason_ESCALATION_REASON_CROSS_AREA       EscalationReason = 3
+	EscalationReason_ESCALATION_REASON_TECHNICAL        EscalationReason = 4
+)
+
+// Enum value maps for EscalationReason.
+var (
+	EscalationReason_name = map[int32]string{
+		0: "ESCALATION_REASON_UNSPECIFIED",
+		1: "ESCALATION_REASON_BEYOND_AUTHORITY",
+		2: "ESCALATION_REASON_RESOURCES",
+		3: "ESCALATION_REASON_CROSS_AREA",
+		4: "ESCALATION_REASON_TECHNICAL",
+	}
+	EscalationReason_value = map[string]int32{
+		"ESCALATION_REASON_UNSPECIFIED":      0,
+		"ESCALATION_REASON_BEYOND_AUTHORITY": 1,
+		"ESCALATION_REASON_RESOURCES":        2,
+		"ESCALATION_REASON_CROSS_AREA":       3,
+		"ESCALATION_REASON_TECHNICAL":        4,
+	}
+)
+
+func (x EscalationReason) Enum() *EscalationReason {
+	p := new(EscalationReason)
+	*p = x
+	return p
+}
+
+func (x EscalationReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EscalationReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[23].Descriptor()
+}
+
+func (EscalationReason) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[23]
+}
+
+func (x EscalationReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EscalationReason.Descriptor instead.
+func (EscalationReason) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{23}
+}
+
+// CoTaskState is where a co-handler's task stands.
+type CoTaskState int32
+
+const (
+	CoTaskState_CO_TASK_STATE_UNSPECIFIED CoTaskState = 0
+	CoTaskState_CO_TASK_STATE_REQUESTED   CoTaskState = 1
+	CoTaskState_CO_TASK_STATE_ACCEPTED    CoTaskState = 2
+	// The co-handler declines; a dispatcher must consent.
+	CoTaskState_CO_TASK_STATE_DECLINE_PROPOSED CoTaskState = 3
+	CoTaskState_CO_TASK_STATE_DECLINED         CoTaskState = 4
+	CoTaskState_CO_TASK_STATE_SUBMITTED        CoTaskState = 5
+)
+
+// Enum value maps for CoTaskState.
+var (
+	CoTaskState_name = map[int32]string{
+		0: "CO_TASK_STATE_UNSPECIFIED",
+		1: "CO_TASK_STATE_REQUESTED",
+		2: "CO_TASK_STATE_ACCEPTED",
+		3: "CO_TASK_STATE_DECLINE_PROPOSED",
+		4: "CO_TASK_STATE_DECLINED",
+		5: "CO_TASK_STATE_SUBMITTED",
+	}
+	CoTaskState_value = map[string]int32{
+		"CO_TASK_STATE_UNSPECIFIED":      0,
+		"CO_TASK_STATE_REQUESTED":        1,
+		"CO_TASK_STATE_ACCEPTED":         2,
+		"CO_TASK_STATE_DECLINE_PROPOSED": 3,
+		"CO_TASK_STATE_DECLINED":         4,
+		"CO_TASK_STATE_SUBMITTED":        5,
+	}
+)
+
+func (x CoTaskState) Enum() *CoTaskState {
+	p := new(CoTaskState)
+	*p = x
+	return p
+}
+
+func (x CoTaskState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CoTaskState) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[24].Descriptor()
+}
+
+func (CoTaskState) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[24]
+}
+
+func (x CoTaskState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CoTaskState.Descriptor instead.
+func (CoTaskState) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{24}
+}
+
+// ExtensionKind is what more time is asked for.
+type ExtensionKind int32
+
+const (
+	ExtensionKind_EXTENSION_KIND_UNSPECIFIED ExtensionKind = 0
+	ExtensionKind_EXTENSION_KIND_STANDARD    ExtensionKind = 1
+	// 工程类: needs the centre's leader.
+	ExtensionKind_EXTENSION_KIND_ENGINEERING ExtensionKind = 2
+)
+
+// Enum value maps for ExtensionKind.
+var (
+	ExtensionKind_name = map[int32]string{
+		0: "EXTENSION_KIND_UNSPECIFIED",
+		1: "EXTENSION_KIND_STANDARD",
+		2: "EXTENSION_KIND_ENGINEERING",
+	}
+	ExtensionKind_value = map[string]int32{
+		"EXTENSION_KIND_UNSPECIFIED": 0,
+		"EXTENSION_KIND_STANDARD":    1,
+		"EXTENSION_KIND_ENGINEERING": 2,
+	}
+)
+
+func (x ExtensionKind) Enum() *ExtensionKind {
+	p := new(ExtensionKind)
+	*p = x
+	return p
+}
+
+func (x ExtensionKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExtensionKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[25].Descriptor()
+}
+
+func (ExtensionKind) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[25]
+}
+
+func (x ExtensionKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExtensionKind.Descriptor instead.
+func (ExtensionKind) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{25}
+}
+
+// SuspensionReason is why the clock is stopped (挂账).
+type SuspensionReason int32
+
+const (
+	SuspensionReason_SUSPENSION_REASON_UNSPECIFIED SuspensionReason = 0
+	SuspensionReason_SUSPENSION_REASON_SEASON      SuspensionReason = 1
+	SuspensionReason_SUSPENSION_REASON_ENGINEERING SuspensionReason = 2
+	SuspensionReason_SUSPENSION_REASON_FUNDS       SuspensionReason = 3
+	SuspensionReason_SUSPENSION_REASON_POLICY_GAP  SuspensionReason = 4
+	SuspensionReason_SUSPENSION_REASON_JUDICIAL    SuspensionReason = 5
+	// 历史遗留.
+	SuspensionReason_SUSPENSION_REASON_HISTORIC SuspensionReason = 6
+)
+
+// Enum value maps for SuspensionReason.
+var (
+	SuspensionReason_name = map[int32]string{
+		0: "SUSPENSION_REASON_UNSPECIFIED",
+		1: "SUSPENSION_REASON_SEASON",
+		2: "SUSPENSION_REASON_ENGINEERING",
+		3: "SUSPENSION_REASON_FUNDS",
+		4: "SUSPENSION_REASON_POLICY_GAP",
+		5: "SUSPENSION_REASON_JUDICIAL",
+		6: "SUSPENSION_REASON_HISTORIC",
+	}
+	SuspensionReason_value = map[string]int32{
+		"SUSPENSION_REASON_UNSPECIFIED": 0,
+		"SUSPENSION_REASON_SEASON":      1,
+		"SUSPENSION_REASON_ENGINEERING": 2,
+		"SUSPENSION_REASON_FUNDS":       3,
+		"SUSPENSION_REASON_POLICY_GAP":  4,
+		"SUSPENSION_REASON_JUDICIAL":    5,
+		"SUSPENSION_REASON_HISTORIC":    6,
+	}
+)
+
+func (x SuspensionReason) Enum() *SuspensionReason {
+	p := new(SuspensionReason)
+	*p = x
+	return p
+}
+
+func (x SuspensionReason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SuspensionReason) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[26].Descriptor()
+}
+
+func (SuspensionReason) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[26]
+}
+
+func (x SuspensionReason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SuspensionReason.Descriptor instead.
+func (SuspensionReason) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{26}
+}
+
+// ResultRejection is what is wrong with a result that is sent back without verification.
+type ResultRejection int32
+
+const (
+	ResultRejection_RESULT_REJECTION_UNSPECIFIED            ResultRejection = 0
+	ResultRejection_RESULT_REJECTION_IRREGULAR_REPLY        ResultRejection = 1
+	ResultRejection_RESULT_REJECTION_STALE_PHOTO            ResultRejection = 2
+	ResultRejection_RESULT_REJECTION_WRONG_PERSON_CONTACTED ResultRejection = 3
+)
+
+// Enum value maps for ResultRejection.
+var (
+	ResultRejection_name = map[int32]string{
+		0: "RESULT_REJECTION_UNSPECIFIED",
+		1: "RESULT_REJECTION_IRREGULAR_REPLY",
+		2: "RESULT_REJECTION_STALE_PHOTO",
+		3: "RESULT_REJECTION_WRONG_PERSON_CONTACTED",
+	}
+	ResultRejection_value = map[string]int32{
+		"RESULT_REJECTION_UNSPECIFIED":            0,
+		"RESULT_REJECTION_IRREGULAR_REPLY":        1,
+		"RESULT_REJECTION_STALE_PHOTO":            2,
+		"RESULT_REJECTION_WRONG_PERSON_CONTACTED": 3,
+	}
+)
+
+func (x ResultRejection) Enum() *ResultRejection {
+	p := new(ResultRejection)
+	*p = x
+	return p
+}
+
+func (x ResultRejection) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ResultRejection) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[27].Descriptor()
+}
+
+func (ResultRejection) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[27]
+}
+
+func (x ResultRejection) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ResultRejection.Descriptor instead.
+func (ResultRejection) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{27}
+}
+
+// ExclusionCode is why a ticket is left out of a rate (剔除); only the assessment office grants these.
+type ExclusionCode int32
+
+const (
+	ExclusionCode_EXCLUSION_CODE_UNSPECIFIED ExclusionCode = 0
+	// A matter of law enforcement or mediation: M24.
+	ExclusionCode_EXCLUSION_CODE_X6 ExclusionCode = 6
+	// An unreasonable or unlawful demand: M23, M24.
+	ExclusionCode_EXCLUSION_CODE_X7 ExclusionCode = 7
+	// Outside local power: M23.
+	ExclusionCode_EXCLUSION_CODE_X8 ExclusionCode = 8
+	// Force majeure: M11, M13.
+	ExclusionCode_EXCLUSION_CODE_X9 ExclusionCode = 9
+	// A wrong dispatch found later: M08, M11, M22.
+	ExclusionCode_EXCLUSION_CODE_X10 ExclusionCode = 10
+	// Malicious or repeated harassment: M11, M13, M22, M23, M24.
+	ExclusionCode_EXCLUSION_CODE_X11 ExclusionCode = 11
+	// In a judicial or petition procedure: M11, M13, M22, M23, M24.
+	ExclusionCode_EXCLUSION_CODE_X12 ExclusionCode = 12
+)
+
+// Enum value maps for ExclusionCode.
+var (
+	ExclusionCode_name = map[int32]string{
+		0:  "EXCLUSION_CODE_UNSPECIFIED",
+		6:  "EXCLUSION_CODE_X6",
+		7:  "EXCLUSION_CODE_X7",
+		8:  "EXCLUSION_CODE_X8",
+		9:  "EXCLUSION_CODE_X9",
+		10: "EXCLUSION_CODE_X10",
+		11: "EXCLUSION_CODE_X11",
+		12: "EXCLUSION_CODE_X12",
+	}
+	ExclusionCode_value = map[string]int32{
+		"EXCLUSION_CODE_UNSPECIFIED": 0,
+		"EXCLUSION_CODE_X6":          6,
+		"EXCLUSION_CODE_X7":          7,
+		"EXCLUSION_CODE_X8":          8,
+		"EXCLUSION_CODE_X9":          9,
+		"EXCLUSION_CODE_X10":         10,
+		"EXCLUSION_CODE_X11":         11,
+		"EXCLUSION_CODE_X12":         12,
+	}
+)
+
+func (x ExclusionCode) Enum() *ExclusionCode {
+	p := new(ExclusionCode)
+	*p = x
+	return p
+}
+
+func (x ExclusionCode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExclusionCode) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[28].Descriptor()
+}
+
+func (ExclusionCode) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[28]
+}
+
+func (x ExclusionCode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExclusionCode.Descriptor instead.
+func (ExclusionCode) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{28}
+}
+
+// SupervisionTrigger is what raised the supervision of a ticket.
+type SupervisionTrigger int32
+
+const (
+	SupervisionTrigger_SUPERVISION_TRIGGER_UNSPECIFIED SupervisionTrigger = 0
+	// A supervisor decided.
+	SupervisionTrigger_SUPERVISION_TRIGGER_ORDERED SupervisionTrigger = 1
+	// Three quarters of the time for handling are used.
+	SupervisionTrigger_SUPERVISION_TRIGGER_TIME_USED    SupervisionTrigger = 2
+	SupervisionTrigger_SUPERVISION_TRIGGER_SIGN_OVERDUE SupervisionTrigger = 3
+	// The petitioner urged twice.
+	SupervisionTrigger_SUPERVISION_TRIGGER_URGED                    SupervisionTrigger = 4
+	SupervisionTrigger_SUPERVISION_TRIGGER_HANDLE_OVERDUE           SupervisionTrigger = 5
+	SupervisionTrigger_SUPERVISION_TRIGGER_REDO_OVERDUE             SupervisionTrigger = 6
+	SupervisionTrigger_SUPERVISION_TRIGGER_REOPENED                 SupervisionTrigger = 7
+	SupervisionTrigger_SUPERVISION_TRIGGER_REOPENED_AGAIN           SupervisionTrigger = 8
+	SupervisionTrigger_SUPERVISION_TRIGGER_SUSPENSION_REVIEW_MISSED SupervisionTrigger = 9
+	SupervisionTrigger_SUPERVISION_TRIGGER_LONG_OVERDUE             SupervisionTrigger = 10
+	// The day by which a listed problem was to be cleared has passed.
+	SupervisionTrigger_SUPERVISION_TRIGGER_CLEARING_OVERDUE   SupervisionTrigger = 11
+	SupervisionTrigger_SUPERVISION_TRIGGER_NO_SHOWS           SupervisionTrigger = 12
+	SupervisionTrigger_SUPERVISION_TRIGGER_WHISTLE_UNRESOLVED SupervisionTrigger = 13
+	SupervisionTrigger_SUPERVISION_TRIGGER_LEFT_EARLY         SupervisionTrigger = 14
+	SupervisionTrigger_SUPERVISION_TRIGGER_FALSE_RESULT       SupervisionTrigger = 15
+)
+
+// Enum value maps for SupervisionTrigger.
+var (
+	SupervisionTrigger_name = map[int32]string{
+		0:  "SUPERVISION_TRIGGER_UNSPECIFIED",
+		1:  "SUPERVISION_TRIGGER_ORDERED",
+		2:  "SUPERVISION_TRIGGER_TIME_USED",
+		3:  "SUPERVISION_TRIGGER_SIGN_OVERDUE",
+		4:  "SUPERVISION_TRIGGER_URGED",
+		5:  "SUPERVISION_TRIGGER_HANDLE_OVERDUE",
+		6:  "SUPERVISION_TRIGGER_REDO_OVERDUE",
+		7:  "SUPERVISION_TRIGGER_REOPENED",
+		8:  "SUPERVISION_TRIGGER_REOPENED_AGAIN",
+		9:  "SUPERVISION_TRIGGER_SUSPENSION_REVIEW_MISSED",
+		10: "SUPERVISION_TRIGGER_LONG_OVERDUE",
+		11: "SUPERVISION_TRIGGER_CLEARING_OVERDUE",
+		12: "SUPERVISION_TRIGGER_NO_SHOWS",
+		13: "SUPERVISION_TRIGGER_WHISTLE_UNRESOLVED",
+		14: "SUPERVISION_TRIGGER_LEFT_EARLY",
+		15: "SUPERVISION_TRIGGER_FALSE_RESULT",
+	}
+	SupervisionTrigger_value = map[string]int32{
+		"SUPERVISION_TRIGGER_UNSPECIFIED":              0,
+		"SUPERVISION_TRIGGER_ORDERED":                  1,
+		"SUPERVISION_TRIGGER_TIME_USED":                2,
+		"SUPERVISION_TRIGGER_SIGN_OVERDUE":             3,
+		"SUPERVISION_TRIGGER_URGED":                    4,
+		"SUPERVISION_TRIGGER_HANDLE_OVERDUE":           5,
+		"SUPERVISION_TRIGGER_REDO_OVERDUE":             6,
+		"SUPERVISION_TRIGGER_REOPENED":                 7,
+		"SUPERVISION_TRIGGER_REOPENED_AGAIN":           8,
+		"SUPERVISION_TRIGGER_SUSPENSION_REVIEW_MISSED": 9,
+		"SUPERVISION_TRIGGER_LONG_OVERDUE":             10,
+		"SUPERVISION_TRIGGER_CLEARING_OVERDUE":         11,
+		"SUPERVISION_TRIGGER_NO_SHOWS":                 12,
+		"SUPERVISION_TRIGGER_WHISTLE_UNRESOLVED":       13,
+		"SUPERVISION_TRIGGER_LEFT_EARLY":               14,
+		"SUPERVISION_TRIGGER_FALSE_RESULT":             15,
+	}
+)
+
+func (x SupervisionTrigger) Enum() *SupervisionTrigger {
+	p := new(SupervisionTrigger)
+	*p = x
+	return p
+}
+
+func (x SupervisionTrigger) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SupervisionTrigger) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[29].Descriptor()
+}
+
+func (SupervisionTrigger) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[29]
+}
+
+func (x SupervisionTrigger) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SupervisionTrigger.Descriptor instead.
+func (SupervisionTrigger) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{29}
+}
+
+// SupervisionReplyKind is what a lead answers to supervision.
+type SupervisionReplyKind int32
+
+const (
+	SupervisionReplyKind_SUPERVISION_REPLY_KIND_UNSPECIFIED SupervisionReplyKind = 0
+	// 回复: an answer to an order.
+	SupervisionReplyKind_SUPERVISION_REPLY_KIND_REPLY SupervisionReplyKind = 1
+	// 整改方案: the plan for a listed problem, with its owner and the day by which it will be cleared.
+	SupervisionReplyKind_SUPERVISION_REPLY_KIND_PLAN SupervisionReplyKind = 2
+	// The plan was carried out; the issuer is asked to clear.
+	SupervisionReplyKind_SUPERVISION_REPLY_KIND_DONE SupervisionReplyKind = 3
+)
+
+// Enum value maps for SupervisionReplyKind.
+var (
+	SupervisionReplyKind_name = map[int32]string{
+		0: "SUPERVISION_REPLY_KIND_UNSPECIFIED",
+		1: "SUPERVISION_REPLY_KIND_REPLY",
+		2: "SUPERVISION_REPLY_KIND_PLAN",
+		3: "SUPERVISION_REPLY_KIND_DONE",
+	}
+	SupervisionReplyKind_value = map[string]int32{
+		"SUPERVISION_REPLY_KIND_UNSPECIFIED": 0,
+		"SUPERVISION_REPLY_KIND_REPLY":       1,
+		"SUPERVISION_REPLY_KIND_PLAN":        2,
+		"SUPERVISION_REPLY_KIND_DONE":        3,
+	}
+)
+
+func (x SupervisionReplyKind) Enum() *SupervisionReplyKind {
+	p := new(SupervisionReplyKind)
+	*p = x
+	return p
+}
+
+func (x SupervisionReplyKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SupervisionReplyKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[30].Descriptor()
+}
+
+func (SupervisionReplyKind) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[30]
+}
+
+func (x SupervisionReplyKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SupervisionReplyKind.Descriptor instead.
+func (SupervisionReplyKind) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{30}
+}
+
+// TicketTimer is something that must happen to a ticket by a certain instant.
+type TicketTimer int32
+
+const (
+	TicketTimer_TICKET_TIMER_UNSPECIFIED     TicketTimer = 0
+	TicketTimer_TICKET_TIMER_ACCEPT          TicketTimer = 1
+	TicketTimer_TICKET_TIMER_DISPATCH        TicketTimer = 2
+	TicketTimer_TICKET_TIMER_SIGN            TicketTimer = 3
+	TicketTimer_TICKET_TIMER_CONTACT         TicketTimer = 4
+	TicketTimer_TICKET_TIMER_RETURN_WINDOW   TicketTimer = 5
+	TicketTimer_TICKET_TIMER_RETURN_DECISION TicketTimer = 6
+	TicketTimer_TICKET_TIMER_RULING          TicketTimer = 7
+	// Three quarters of the time for handling are used.
+	TicketTimer_TICKET_TIMER_URGE TicketTimer = 8
+	// The handle limit; in later rounds the redo limit.
+	TicketTimer_TICKET_TIMER_HANDLE TicketTimer = 9
+	// The handle limit passed long ago.
+	TicketTimer_TICKET_TIMER_LONG_OVERDUE      TicketTimer = 10
+	TicketTimer_TICKET_TIMER_VERIFY            TicketTimer = 11
+	TicketTimer_TICKET_TIMER_CALLBACK          TicketTimer = 12
+	TicketTimer_TICKET_TIMER_SUSPENSION_REVIEW TicketTimer = 13
+	// The review of a suspension was due long ago.
+	TicketTimer_TICKET_TIMER_SUSPENSION_OVERDUE TicketTimer = 14
+	TicketTimer_TICKET_TIMER_APPEAL             TicketTimer = 15
+	TicketTimer_TICKET_TIMER_EXCLUSION          TicketTimer = 16
+	// The day by which a listed problem is to be cleared.
+	TicketTimer_TICKET_TIMER_CLEARING TicketTimer = 17
+)
+
+// Enum value maps for TicketTimer.
+var (
+	TicketTimer_name = map[int32]string{
+		0:  "TICKET_TIMER_UNSPECIFIED",
+		1:  "TICKET_TIMER_ACCEPT",
+		2:  "TICKET_TIMER_DISPATCH",
+		3:  "TICKET_TIMER_SIGN",
+		4:  "TICKET_TIMER_CONTACT",
+		5:  "TICKET_TIMER_RETURN_WINDOW",
+		6:  "TICKET_TIMER_RETURN_DECISION",
+		7:  "TICKET_TIMER_RULING",
+		8:  "TICKET_TIMER_URGE",
+		9:  "TICKET_TIMER_HANDLE",
+		10: "TICKET_TIMER_LONG_OVERDUE",
+		11: "TICKET_TIMER_VERIFY",
+		12: "TICKET_TIMER_CALLBACK",
+		13: "TICKET_TIMER_SUSPENSION_REVIEW",
+		14: "TICKET_TIMER_SUSPENSION_OVERDUE",
+		15: "TICKET_TIMER_APPEAL",
+		16: "TICKET_TIMER_EXCLUSION",
+		17: "TICKET_TIMER_CLEARING",
+	}
+	TicketTimer_value = map[string]int32{
+		"TICKET_TIMER_UNSPECIFIED":        0,
+		"TICKET_TIMER_ACCEPT":             1,
+		"TICKET_TIMER_DISPATCH":           2,
+		"TICKET_TIMER_SIGN":               3,
+		"TICKET_TIMER_CONTACT":            4,
+		"TICKET_TIMER_RETURN_WINDOW":      5,
+		"TICKET_TIMER_RETURN_DECISION":    6,
+		"TICKET_TIMER_RULING":             7,
+		"TICKET_TIMER_URGE":               8,
+		"TICKET_TIMER_HANDLE":             9,
+		"TICKET_TIMER_LONG_OVERDUE":       10,
+		"TICKET_TIMER_VERIFY":             11,
+		"TICKET_TIMER_CALLBACK":           12,
+		"TICKET_TIMER_SUSPENSION_REVIEW":  13,
+		"TICKET_TIMER_SUSPENSION_OVERDUE": 14,
+		"TICKET_TIMER_APPEAL":             15,
+		"TICKET_TIMER_EXCLUSION":          16,
+		"TICKET_TIMER_CLEARING":           17,
+	}
+)
+
+func (x TicketTimer) Enum() *TicketTimer {
+	p := new(TicketTimer)
+	*p = x
+	return p
+}
+
+func (x TicketTimer) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TicketTimer) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[31].Descriptor()
+}
+
+func (TicketTimer) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[31]
+}
+
+func (x TicketTimer) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TicketTimer.Descriptor instead.
+func (TicketTimer) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{31}
+}
+
 // Actor is who acts. It comes from the call's credentials, never from a request's body.
 type Actor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2226,7 +3002,106 @@ const file_chuishao_v1_terms_proto_rawDesc = "" +
 	"\x1aPARTICIPANT_STATE_RELEASED\x10\x06\x12\x1d\n" +
 	"\x19PARTICIPANT_STATE_EXCUSED\x10\a\x12\x1d\n" +
 	"\x19PARTICIPANT_STATE_NO_SHOW\x10\b\x12 \n" +
-	"\x1cPARTICIPANT_STATE_LEFT_EARLY\x10\tB=Z;github.com/chuishao/dispatch/api/gen/chuishao/v1;chuishaov1b\x06proto3"
+	"\x1cPARTICIPANT_STATE_LEFT_EARLY\x10\t*\x9d\x01\n" +
+	"\rEmergencyLine\x12\x1e\n" +
+	"\x1aEMERGENCY_LINE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15EMERGENCY_LINE_POLICE\x10\x01\x12\x17\n" +
+	"\x13EMERGENCY_LINE_FIRE\x10\x02\x12\x1c\n" +
+	"\x18EMERGENCY_LINE_AMBULANCE\x10\x03\x12\x1a\n" +
+	"\x16EMERGENCY_LINE_TRAFFIC\x10\x04*\xa8\x01\n" +
+	"\fReturnReason\x12\x1d\n" +
+	"\x19RETURN_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aRETURN_REASON_NOT_OUR_DUTY\x10\x01\x12\x1e\n" +
+	"\x1aRETURN_REASON_NOT_OUR_AREA\x10\x02\x12\x1a\n" +
+	"\x16RETURN_REASON_NO_POWER\x10\x03\x12\x1d\n" +
+	"\x19RETURN_REASON_WRONG_FACTS\x10\x04*l\n" +
+	"\vReturnFault\x12\x1c\n" +
+	"\x18RETURN_FAULT_UNSPECIFIED\x10\x00\x12\x1f\n" +
+	"\x1bRETURN_FAULT_DISPATCH_ERROR\x10\x01\x12\x1e\n" +
+	"\x1aRETURN_FAULT_FACTS_CHANGED\x10\x02*\xc1\x01\n" +
+	"\x10EscalationReason\x12!\n" +
+	"\x1dESCALATION_REASON_UNSPECIFIED\x10\x00\x12&\n" +
+	"\"ESCALATION_REASON_BEYOND_AUTHORITY\x10\x01\x12\x1f\n" +
+	"\x1bESCALATION_REASON_RESOURCES\x10\x02\x12 \n" +
+	"\x1cESCALATION_REASON_CROSS_AREA\x10\x03\x12\x1f\n" +
+	"\x1bESCALATION_REASON_TECHNICAL\x10\x04*\xc2\x01\n" +
+	"\vCoTaskState\x12\x1d\n" +
+	"\x19CO_TASK_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17CO_TASK_STATE_REQUESTED\x10\x01\x12\x1a\n" +
+	"\x16CO_TASK_STATE_ACCEPTED\x10\x02\x12\"\n" +
+	"\x1eCO_TASK_STATE_DECLINE_PROPOSED\x10\x03\x12\x1a\n" +
+	"\x16CO_TASK_STATE_DECLINED\x10\x04\x12\x1b\n" +
+	"\x17CO_TASK_STATE_SUBMITTED\x10\x05*l\n" +
+	"\rExtensionKind\x12\x1e\n" +
+	"\x1aEXTENSION_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17EXTENSION_KIND_STANDARD\x10\x01\x12\x1e\n" +
+	"\x1aEXTENSION_KIND_ENGINEERING\x10\x02*\xf5\x01\n" +
+	"\x10SuspensionReason\x12!\n" +
+	"\x1dSUSPENSION_REASON_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18SUSPENSION_REASON_SEASON\x10\x01\x12!\n" +
+	"\x1dSUSPENSION_REASON_ENGINEERING\x10\x02\x12\x1b\n" +
+	"\x17SUSPENSION_REASON_FUNDS\x10\x03\x12 \n" +
+	"\x1cSUSPENSION_REASON_POLICY_GAP\x10\x04\x12\x1e\n" +
+	"\x1aSUSPENSION_REASON_JUDICIAL\x10\x05\x12\x1e\n" +
+	"\x1aSUSPENSION_REASON_HISTORIC\x10\x06*\xa8\x01\n" +
+	"\x0fResultRejection\x12 \n" +
+	"\x1cRESULT_REJECTION_UNSPECIFIED\x10\x00\x12$\n" +
+	" RESULT_REJECTION_IRREGULAR_REPLY\x10\x01\x12 \n" +
+	"\x1cRESULT_REJECTION_STALE_PHOTO\x10\x02\x12+\n" +
+	"'RESULT_REJECTION_WRONG_PERSON_CONTACTED\x10\x03*\xd3\x01\n" +
+	"\rExclusionCode\x12\x1e\n" +
+	"\x1aEXCLUSION_CODE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11EXCLUSION_CODE_X6\x10\x06\x12\x15\n" +
+	"\x11EXCLUSION_CODE_X7\x10\a\x12\x15\n" +
+	"\x11EXCLUSION_CODE_X8\x10\b\x12\x15\n" +
+	"\x11EXCLUSION_CODE_X9\x10\t\x12\x16\n" +
+	"\x12EXCLUSION_CODE_X10\x10\n" +
+	"\x12\x16\n" +
+	"\x12EXCLUSION_CODE_X11\x10\v\x12\x16\n" +
+	"\x12EXCLUSION_CODE_X12\x10\f*\xf4\x04\n" +
+	"\x12SupervisionTrigger\x12#\n" +
+	"\x1fSUPERVISION_TRIGGER_UNSPECIFIED\x10\x00\x12\x1f\n" +
+	"\x1bSUPERVISION_TRIGGER_ORDERED\x10\x01\x12!\n" +
+	"\x1dSUPERVISION_TRIGGER_TIME_USED\x10\x02\x12$\n" +
+	" SUPERVISION_TRIGGER_SIGN_OVERDUE\x10\x03\x12\x1d\n" +
+	"\x19SUPERVISION_TRIGGER_URGED\x10\x04\x12&\n" +
+	"\"SUPERVISION_TRIGGER_HANDLE_OVERDUE\x10\x05\x12$\n" +
+	" SUPERVISION_TRIGGER_REDO_OVERDUE\x10\x06\x12 \n" +
+	"\x1cSUPERVISION_TRIGGER_REOPENED\x10\a\x12&\n" +
+	"\"SUPERVISION_TRIGGER_REOPENED_AGAIN\x10\b\x120\n" +
+	",SUPERVISION_TRIGGER_SUSPENSION_REVIEW_MISSED\x10\t\x12$\n" +
+	" SUPERVISION_TRIGGER_LONG_OVERDUE\x10\n" +
+	"\x12(\n" +
+	"$SUPERVISION_TRIGGER_CLEARING_OVERDUE\x10\v\x12 \n" +
+	"\x1cSUPERVISION_TRIGGER_NO_SHOWS\x10\f\x12*\n" +
+	"&SUPERVISION_TRIGGER_WHISTLE_UNRESOLVED\x10\r\x12\"\n" +
+	"\x1eSUPERVISION_TRIGGER_LEFT_EARLY\x10\x0e\x12$\n" +
+	" SUPERVISION_TRIGGER_FALSE_RESULT\x10\x0f*\xa2\x01\n" +
+	"\x14SupervisionReplyKind\x12&\n" +
+	"\"SUPERVISION_REPLY_KIND_UNSPECIFIED\x10\x00\x12 \n" +
+	"\x1cSUPERVISION_REPLY_KIND_REPLY\x10\x01\x12\x1f\n" +
+	"\x1bSUPERVISION_REPLY_KIND_PLAN\x10\x02\x12\x1f\n" +
+	"\x1bSUPERVISION_REPLY_KIND_DONE\x10\x03*\x87\x04\n" +
+	"\vTicketTimer\x12\x1c\n" +
+	"\x18TICKET_TIMER_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13TICKET_TIMER_ACCEPT\x10\x01\x12\x19\n" +
+	"\x15TICKET_TIMER_DISPATCH\x10\x02\x12\x15\n" +
+	"\x11TICKET_TIMER_SIGN\x10\x03\x12\x18\n" +
+	"\x14TICKET_TIMER_CONTACT\x10\x04\x12\x1e\n" +
+	"\x1aTICKET_TIMER_RETURN_WINDOW\x10\x05\x12 \n" +
+	"\x1cTICKET_TIMER_RETURN_DECISION\x10\x06\x12\x17\n" +
+	"\x13TICKET_TIMER_RULING\x10\a\x12\x15\n" +
+	"\x11TICKET_TIMER_URGE\x10\b\x12\x17\n" +
+	"\x13TICKET_TIMER_HANDLE\x10\t\x12\x1d\n" +
+	"\x19TICKET_TIMER_LONG_OVERDUE\x10\n" +
+	"\x12\x17\n" +
+	"\x13TICKET_TIMER_VERIFY\x10\v\x12\x19\n" +
+	"\x15TICKET_TIMER_CALLBACK\x10\f\x12\"\n" +
+	"\x1eTICKET_TIMER_SUSPENSION_REVIEW\x10\r\x12#\n" +
+	"\x1fTICKET_TIMER_SUSPENSION_OVERDUE\x10\x0e\x12\x17\n" +
+	"\x13TICKET_TIMER_APPEAL\x10\x0f\x12\x1a\n" +
+	"\x16TICKET_TIMER_EXCLUSION\x10\x10\x12\x19\n" +
+	"\x15TICKET_TIMER_CLEARING\x10\x11B=Z;github.com/chuishao/dispatch/api/gen/chuishao/v1;chuishaov1b\x06proto3"
 
 var (
 	file_chuishao_v1_terms_proto_rawDescOnce sync.Once
@@ -2240,7 +3115,7 @@ func file_chuishao_v1_terms_proto_rawDescGZIP() []byte {
 	return file_chuishao_v1_terms_proto_rawDescData
 }
 
-var file_chuishao_v1_terms_proto_enumTypes = make([]protoimpl.EnumInfo, 20)
+var file_chuishao_v1_terms_proto_enumTypes = make([]protoimpl.EnumInfo, 32)
 var file_chuishao_v1_terms_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_chuishao_v1_terms_proto_goTypes = []any{
 	(Role)(0),                     // 0: chuishao.v1.Role
@@ -2263,23 +3138,35 @@ var file_chuishao_v1_terms_proto_goTypes = []any{
 	(WhistleKind)(0),              // 17: chuishao.v1.WhistleKind
 	(WhistleState)(0),             // 18: chuishao.v1.WhistleState
 	(ParticipantState)(0),         // 19: chuishao.v1.ParticipantState
-	(*Actor)(nil),                 // 20: chuishao.v1.Actor
-	(*Petitioner)(nil),            // 21: chuishao.v1.Petitioner
-	(*Particulars)(nil),           // 22: chuishao.v1.Particulars
-	(*Sealed)(nil),                // 23: chuishao.v1.Sealed
-	(*LonLat)(nil),                // 24: chuishao.v1.LonLat
-	(*Attachment)(nil),            // 25: chuishao.v1.Attachment
-	(*AreaNode)(nil),              // 26: chuishao.v1.AreaNode
-	(*Dimension)(nil),             // 27: chuishao.v1.Dimension
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(EmergencyLine)(0),            // 20: chuishao.v1.EmergencyLine
+	(ReturnReason)(0),             // 21: chuishao.v1.ReturnReason
+	(ReturnFault)(0),              // 22: chuishao.v1.ReturnFault
+	(EscalationReason)(0),         // 23: chuishao.v1.EscalationReason
+	(CoTaskState)(0),              // 24: chuishao.v1.CoTaskState
+	(ExtensionKind)(0),            // 25: chuishao.v1.ExtensionKind
+	(SuspensionReason)(0),         // 26: chuishao.v1.SuspensionReason
+	(ResultRejection)(0),          // 27: chuishao.v1.ResultRejection
+	(ExclusionCode)(0),            // 28: chuishao.v1.ExclusionCode
+	(SupervisionTrigger)(0),       // 29: chuishao.v1.SupervisionTrigger
+	(SupervisionReplyKind)(0),     // 30: chuishao.v1.SupervisionReplyKind
+	(TicketTimer)(0),              // 31: chuishao.v1.TicketTimer
+	(*Actor)(nil),                 // 32: chuishao.v1.Actor
+	(*Petitioner)(nil),            // 33: chuishao.v1.Petitioner
+	(*Particulars)(nil),           // 34: chuishao.v1.Particulars
+	(*Sealed)(nil),                // 35: chuishao.v1.Sealed
+	(*LonLat)(nil),                // 36: chuishao.v1.LonLat
+	(*Attachment)(nil),            // 37: chuishao.v1.Attachment
+	(*AreaNode)(nil),              // 38: chuishao.v1.AreaNode
+	(*Dimension)(nil),             // 39: chuishao.v1.Dimension
+	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
 }
 var file_chuishao_v1_terms_proto_depIdxs = []int32{
 	0,  // 0: chuishao.v1.Actor.role:type_name -> chuishao.v1.Role
-	21, // 1: chuishao.v1.Particulars.petitioner:type_name -> chuishao.v1.Petitioner
+	33, // 1: chuishao.v1.Particulars.petitioner:type_name -> chuishao.v1.Petitioner
 	8,  // 2: chuishao.v1.LonLat.datum:type_name -> chuishao.v1.Datum
 	9,  // 3: chuishao.v1.Attachment.kind:type_name -> chuishao.v1.AttachmentKind
-	24, // 4: chuishao.v1.Attachment.position:type_name -> chuishao.v1.LonLat
-	28, // 5: chuishao.v1.Attachment.shot_at:type_name -> google.protobuf.Timestamp
+	36, // 4: chuishao.v1.Attachment.position:type_name -> chuishao.v1.LonLat
+	40, // 5: chuishao.v1.Attachment.shot_at:type_name -> google.protobuf.Timestamp
 	6,  // [6:6] is the sub-list for method output_type
 	6,  // [6:6] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
@@ -2297,7 +3184,7 @@ func file_chuishao_v1_terms_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_terms_proto_rawDesc), len(file_chuishao_v1_terms_proto_rawDesc)),
-			NumEnums:      20,
+			NumEnums:      32,
 			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -186,9 +186,17 @@ type Limits struct {
 	CloseBy    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=close_by,json=closeBy,proto3" json:"close_by,omitempty"`
 	SegmentBy  *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=segment_by,json=segmentBy,proto3" json:"segment_by,omitempty"`
 	// A limit was computed with a calendar year that was not loaded.
-	Provisional   bool `protobuf:"varint,11,opt,name=provisional,proto3" json:"provisional,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Provisional    bool                   `protobuf:"varint,11,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	DecideReturnBy *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=decide_return_by,json=decideReturnBy,proto3" json:"decide_return_by,omitempty"`
+	RulingBy       *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=ruling_by,json=rulingBy,proto3" json:"ruling_by,omitempty"`
+	ReviewAt       *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=review_at,json=reviewAt,proto3" json:"review_at,omitempty"`
+	AppealBy       *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=appeal_by,json=appealBy,proto3" json:"appeal_by,omitempty"`
+	ExclusionBy    *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=exclusion_by,json=exclusionBy,proto3" json:"exclusion_by,omitempty"`
+	ReplyBy        *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=reply_by,json=replyBy,proto3" json:"reply_by,omitempty"`
+	PlanBy         *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=plan_by,json=planBy,proto3" json:"plan_by,omitempty"`
+	ClearBy        *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=clear_by,json=clearBy,proto3" json:"clear_by,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
@@ -296,6 +304,62 @@ func (x *Limits) GetProvisional() bool {
 		return x.Provisional
 	}
 	return false
+}
+
+func (x *Limits) GetDecideReturnBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecideReturnBy
+	}
+	return nil
+}
+
+func (x *Limits) GetRulingBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RulingBy
+	}
+	return nil
+}
+
+func (x *Limits) GetReviewAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReviewAt
+	}
+	return nil
+}
+
+func (x *Limits) GetAppealBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AppealBy
+	}
+	return nil
+}
+
+func (x *Limits) GetExclusionBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExclusionBy
+	}
+	return nil
+}
+
+func (x *Limits) GetReplyBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReplyBy
+	}
+	return nil
+}
+
+func (x *Limits) GetPlanBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PlanBy
+	}
+	return nil
+}
+
+func (x *Limits) GetClearBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClearBy
+	}
+	return nil
 }
 
 type ReportTicketRequest struct {
@@ -2194,6 +2258,3777 @@ func (x *VoidTicketRequest) GetConfirmation() Confirmation {
 	return Confirmation_CONFIRMATION_UNSPECIFIED
 }
 
+type AppealDeclineRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// text: why the petitioner does not accept it.
+	Particulars   *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppealDeclineRequest) Reset() {
+	*x = AppealDeclineRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppealDeclineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppealDeclineRequest) ProtoMessage() {}
+
+func (x *AppealDeclineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppealDeclineRequest.ProtoReflect.Descriptor instead.
+func (*AppealDeclineRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *AppealDeclineRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AppealDeclineRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AppealDeclineRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *AppealDeclineRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *AppealDeclineRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+type OverturnDeclineRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: why, required.
+	Particulars   *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OverturnDeclineRequest) Reset() {
+	*x = OverturnDeclineRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OverturnDeclineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OverturnDeclineRequest) ProtoMessage() {}
+
+func (x *OverturnDeclineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OverturnDeclineRequest.ProtoReflect.Descriptor instead.
+func (*OverturnDeclineRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *OverturnDeclineRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OverturnDeclineRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *OverturnDeclineRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *OverturnDeclineRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *OverturnDeclineRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+type HandOverEmergencyRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Line        EmergencyLine          `protobuf:"varint,10,opt,name=line,proto3,enum=chuishao.v1.EmergencyLine" json:"line,omitempty"`
+	// The line's own reference, 1 to 128 printable ASCII characters; empty if it gave none.
+	Ref           string `protobuf:"bytes,11,opt,name=ref,proto3" json:"ref,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HandOverEmergencyRequest) Reset() {
+	*x = HandOverEmergencyRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HandOverEmergencyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HandOverEmergencyRequest) ProtoMessage() {}
+
+func (x *HandOverEmergencyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HandOverEmergencyRequest.ProtoReflect.Descriptor instead.
+func (*HandOverEmergencyRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *HandOverEmergencyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HandOverEmergencyRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *HandOverEmergencyRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *HandOverEmergencyRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *HandOverEmergencyRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *HandOverEmergencyRequest) GetLine() EmergencyLine {
+	if x != nil {
+		return x.Line
+	}
+	return EmergencyLine_EMERGENCY_LINE_UNSPECIFIED
+}
+
+func (x *HandOverEmergencyRequest) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+type MergeTicketRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// The primary, "tickets/{ticket}". One that is merged itself stands for its own primary.
+	Into          string `protobuf:"bytes,10,opt,name=into,proto3" json:"into,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MergeTicketRequest) Reset() {
+	*x = MergeTicketRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MergeTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MergeTicketRequest) ProtoMessage() {}
+
+func (x *MergeTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MergeTicketRequest.ProtoReflect.Descriptor instead.
+func (*MergeTicketRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *MergeTicketRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MergeTicketRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *MergeTicketRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *MergeTicketRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *MergeTicketRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *MergeTicketRequest) GetInto() string {
+	if x != nil {
+		return x.Into
+	}
+	return ""
+}
+
+type UnmergeTicketRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: why, required.
+	Particulars   *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnmergeTicketRequest) Reset() {
+	*x = UnmergeTicketRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnmergeTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnmergeTicketRequest) ProtoMessage() {}
+
+func (x *UnmergeTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnmergeTicketRequest.ProtoReflect.Descriptor instead.
+func (*UnmergeTicketRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *UnmergeTicketRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UnmergeTicketRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *UnmergeTicketRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *UnmergeTicketRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *UnmergeTicketRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+type RequestReturnRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// text: why, required.
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Reason      ReturnReason `protobuf:"varint,10,opt,name=reason,proto3,enum=chuishao.v1.ReturnReason" json:"reason,omitempty"`
+	// The law, list or ruling it rests on, 1 to 128 printable ASCII characters.
+	BasisRef string `protobuf:"bytes,11,opt,name=basis_ref,json=basisRef,proto3" json:"basis_ref,omitempty"`
+	// The unit that should lead instead.
+	Suggested     string `protobuf:"bytes,12,opt,name=suggested,proto3" json:"suggested,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestReturnRequest) Reset() {
+	*x = RequestReturnRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestReturnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestReturnRequest) ProtoMessage() {}
+
+func (x *RequestReturnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestReturnRequest.ProtoReflect.Descriptor instead.
+func (*RequestReturnRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RequestReturnRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RequestReturnRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RequestReturnRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RequestReturnRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *RequestReturnRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *RequestReturnRequest) GetReason() ReturnReason {
+	if x != nil {
+		return x.Reason
+	}
+	return ReturnReason_RETURN_REASON_UNSPECIFIED
+}
+
+func (x *RequestReturnRequest) GetBasisRef() string {
+	if x != nil {
+		return x.BasisRef
+	}
+	return ""
+}
+
+func (x *RequestReturnRequest) GetSuggested() string {
+	if x != nil {
+		return x.Suggested
+	}
+	return ""
+}
+
+type DecideReturnRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: why, required to reject.
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Approved    bool         `protobuf:"varint,10,opt,name=approved,proto3" json:"approved,omitempty"`
+	// Required to approve.
+	Fault         ReturnFault `protobuf:"varint,11,opt,name=fault,proto3,enum=chuishao.v1.ReturnFault" json:"fault,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideReturnRequest) Reset() {
+	*x = DecideReturnRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideReturnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideReturnRequest) ProtoMessage() {}
+
+func (x *DecideReturnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideReturnRequest.ProtoReflect.Descriptor instead.
+func (*DecideReturnRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DecideReturnRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DecideReturnRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DecideReturnRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DecideReturnRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *DecideReturnRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *DecideReturnRequest) GetApproved() bool {
+	if x != nil {
+		return x.Approved
+	}
+	return false
+}
+
+func (x *DecideReturnRequest) GetFault() ReturnFault {
+	if x != nil {
+		return x.Fault
+	}
+	return ReturnFault_RETURN_FAULT_UNSPECIFIED
+}
+
+type OpenAdjudicationRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: why, required.
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// The units between which it is in dispute, two at least.
+	Parties       []string `protobuf:"bytes,10,rep,name=parties,proto3" json:"parties,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenAdjudicationRequest) Reset() {
+	*x = OpenAdjudicationRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenAdjudicationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenAdjudicationRequest) ProtoMessage() {}
+
+func (x *OpenAdjudicationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenAdjudicationRequest.ProtoReflect.Descriptor instead.
+func (*OpenAdjudicationRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *OpenAdjudicationRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OpenAdjudicationRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *OpenAdjudicationRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *OpenAdjudicationRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *OpenAdjudicationRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *OpenAdjudicationRequest) GetParties() []string {
+	if x != nil {
+		return x.Parties
+	}
+	return nil
+}
+
+type RuleAdjudicationRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: the reasons, required.
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Lead        string       `protobuf:"bytes,10,opt,name=lead,proto3" json:"lead,omitempty"`
+	Co          []string     `protobuf:"bytes,11,rep,name=co,proto3" json:"co,omitempty"`
+	// The law, list or minutes it rests on, 1 to 128 printable ASCII characters.
+	BasisRef string `protobuf:"bytes,12,opt,name=basis_ref,json=basisRef,proto3" json:"basis_ref,omitempty"`
+	// Required if a unit asked to return it and does not lead now.
+	Fault ReturnFault `protobuf:"varint,13,opt,name=fault,proto3,enum=chuishao.v1.ReturnFault" json:"fault,omitempty"`
+	// It may be followed in later matters of the category in the area.
+	Precedent     bool `protobuf:"varint,14,opt,name=precedent,proto3" json:"precedent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleAdjudicationRequest) Reset() {
+	*x = RuleAdjudicationRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleAdjudicationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleAdjudicationRequest) ProtoMessage() {}
+
+func (x *RuleAdjudicationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleAdjudicationRequest.ProtoReflect.Descriptor instead.
+func (*RuleAdjudicationRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RuleAdjudicationRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RuleAdjudicationRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RuleAdjudicationRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RuleAdjudicationRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *RuleAdjudicationRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *RuleAdjudicationRequest) GetLead() string {
+	if x != nil {
+		return x.Lead
+	}
+	return ""
+}
+
+func (x *RuleAdjudicationRequest) GetCo() []string {
+	if x != nil {
+		return x.Co
+	}
+	return nil
+}
+
+func (x *RuleAdjudicationRequest) GetBasisRef() string {
+	if x != nil {
+		return x.BasisRef
+	}
+	return ""
+}
+
+func (x *RuleAdjudicationRequest) GetFault() ReturnFault {
+	if x != nil {
+		return x.Fault
+	}
+	return ReturnFault_RETURN_FAULT_UNSPECIFIED
+}
+
+func (x *RuleAdjudicationRequest) GetPrecedent() bool {
+	if x != nil {
+		return x.Precedent
+	}
+	return false
+}
+
+type RequestCoHandlerRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// text: the task, required.
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Unit        string       `protobuf:"bytes,10,opt,name=unit,proto3" json:"unit,omitempty"`
+	// The result must wait for it.
+	Mandatory bool `protobuf:"varint,11,opt,name=mandatory,proto3" json:"mandatory,omitempty"`
+	// By when. Not after handle_by, which stands where it is unset.
+	SubmitBy      *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=submit_by,json=submitBy,proto3" json:"submit_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestCoHandlerRequest) Reset() {
+	*x = RequestCoHandlerRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestCoHandlerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestCoHandlerRequest) ProtoMessage() {}
+
+func (x *RequestCoHandlerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestCoHandlerRequest.ProtoReflect.Descriptor instead.
+func (*RequestCoHandlerRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RequestCoHandlerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RequestCoHandlerRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RequestCoHandlerRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RequestCoHandlerRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *RequestCoHandlerRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *RequestCoHandlerRequest) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *RequestCoHandlerRequest) GetMandatory() bool {
+	if x != nil {
+		return x.Mandatory
+	}
+	return false
+}
+
+func (x *RequestCoHandlerRequest) GetSubmitBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SubmitBy
+	}
+	return nil
+}
+
+type AnswerCoHandlingRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: why, required to decline.
+	Particulars   *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Accepted      bool         `protobuf:"varint,10,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnswerCoHandlingRequest) Reset() {
+	*x = AnswerCoHandlingRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnswerCoHandlingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnswerCoHandlingRequest) ProtoMessage() {}
+
+func (x *AnswerCoHandlingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnswerCoHandlingRequest.ProtoReflect.Descriptor instead.
+func (*AnswerCoHandlingRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *AnswerCoHandlingRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AnswerCoHandlingRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AnswerCoHandlingRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *AnswerCoHandlingRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *AnswerCoHandlingRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *AnswerCoHandlingRequest) GetAccepted() bool {
+	if x != nil {
+		return x.Accepted
+	}
+	return false
+}
+
+type DecideCoDeclineRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: why, required without consent.
+	Particulars   *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Unit          string       `protobuf:"bytes,10,opt,name=unit,proto3" json:"unit,omitempty"`
+	Consented     bool         `protobuf:"varint,11,opt,name=consented,proto3" json:"consented,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideCoDeclineRequest) Reset() {
+	*x = DecideCoDeclineRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideCoDeclineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideCoDeclineRequest) ProtoMessage() {}
+
+func (x *DecideCoDeclineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideCoDeclineRequest.ProtoReflect.Descriptor instead.
+func (*DecideCoDeclineRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *DecideCoDeclineRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DecideCoDeclineRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DecideCoDeclineRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DecideCoDeclineRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *DecideCoDeclineRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *DecideCoDeclineRequest) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *DecideCoDeclineRequest) GetConsented() bool {
+	if x != nil {
+		return x.Consented
+	}
+	return false
+}
+
+type SubmitCoTaskRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// text or an attachment is required.
+	Particulars   *Particulars  `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Attachments   []*Attachment `protobuf:"bytes,10,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitCoTaskRequest) Reset() {
+	*x = SubmitCoTaskRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitCoTaskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitCoTaskRequest) ProtoMessage() {}
+
+func (x *SubmitCoTaskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitCoTaskRequest.ProtoReflect.Descriptor instead.
+func (*SubmitCoTaskRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *SubmitCoTaskRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SubmitCoTaskRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SubmitCoTaskRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *SubmitCoTaskRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *SubmitCoTaskRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *SubmitCoTaskRequest) GetAttachments() []*Attachment {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+type EscalateTicketRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: what was seen and why it cannot be done, required unless progress is recorded.
+	Particulars   *Particulars     `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Reason        EscalationReason `protobuf:"varint,10,opt,name=reason,proto3,enum=chuishao.v1.EscalationReason" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EscalateTicketRequest) Reset() {
+	*x = EscalateTicketRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EscalateTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EscalateTicketRequest) ProtoMessage() {}
+
+func (x *EscalateTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EscalateTicketRequest.ProtoReflect.Descriptor instead.
+func (*EscalateTicketRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *EscalateTicketRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EscalateTicketRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *EscalateTicketRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *EscalateTicketRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *EscalateTicketRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *EscalateTicketRequest) GetReason() EscalationReason {
+	if x != nil {
+		return x.Reason
+	}
+	return EscalationReason_ESCALATION_REASON_UNSPECIFIED
+}
+
+type RefuseEscalationRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: the instructions, required.
+	Particulars   *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefuseEscalationRequest) Reset() {
+	*x = RefuseEscalationRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefuseEscalationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefuseEscalationRequest) ProtoMessage() {}
+
+func (x *RefuseEscalationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefuseEscalationRequest.ProtoReflect.Descriptor instead.
+func (*RefuseEscalationRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RefuseEscalationRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RefuseEscalationRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RefuseEscalationRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RefuseEscalationRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *RefuseEscalationRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+type DelegateTicketRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// A unit one level below the holder.
+	To string `protobuf:"bytes,10,opt,name=to,proto3" json:"to,omitempty"`
+	// The rule of the dispatch order it follows, 1 to 8; 0 where none is claimed.
+	BasisRule     uint32 `protobuf:"varint,11,opt,name=basis_rule,json=basisRule,proto3" json:"basis_rule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DelegateTicketRequest) Reset() {
+	*x = DelegateTicketRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DelegateTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DelegateTicketRequest) ProtoMessage() {}
+
+func (x *DelegateTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DelegateTicketRequest.ProtoReflect.Descriptor instead.
+func (*DelegateTicketRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *DelegateTicketRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DelegateTicketRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DelegateTicketRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DelegateTicketRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *DelegateTicketRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *DelegateTicketRequest) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *DelegateTicketRequest) GetBasisRule() uint32 {
+	if x != nil {
+		return x.BasisRule
+	}
+	return 0
+}
+
+type RequestExtensionRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// text: why, and reply: what the petitioner was told, both required.
+	Particulars *Particulars  `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Kind        ExtensionKind `protobuf:"varint,10,opt,name=kind,proto3,enum=chuishao.v1.ExtensionKind" json:"kind,omitempty"`
+	// By how many working days from the present limit.
+	WorkingDays   uint32 `protobuf:"varint,11,opt,name=working_days,json=workingDays,proto3" json:"working_days,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestExtensionRequest) Reset() {
+	*x = RequestExtensionRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestExtensionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestExtensionRequest) ProtoMessage() {}
+
+func (x *RequestExtensionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestExtensionRequest.ProtoReflect.Descriptor instead.
+func (*RequestExtensionRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *RequestExtensionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RequestExtensionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RequestExtensionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RequestExtensionRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *RequestExtensionRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *RequestExtensionRequest) GetKind() ExtensionKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ExtensionKind_EXTENSION_KIND_UNSPECIFIED
+}
+
+func (x *RequestExtensionRequest) GetWorkingDays() uint32 {
+	if x != nil {
+		return x.WorkingDays
+	}
+	return 0
+}
+
+type DecideExtensionRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: why, required to refuse.
+	Particulars   *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Granted       bool         `protobuf:"varint,10,opt,name=granted,proto3" json:"granted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideExtensionRequest) Reset() {
+	*x = DecideExtensionRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideExtensionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideExtensionRequest) ProtoMessage() {}
+
+func (x *DecideExtensionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideExtensionRequest.ProtoReflect.Descriptor instead.
+func (*DecideExtensionRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *DecideExtensionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DecideExtensionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DecideExtensionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DecideExtensionRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *DecideExtensionRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *DecideExtensionRequest) GetGranted() bool {
+	if x != nil {
+		return x.Granted
+	}
+	return false
+}
+
+type RequestSuspensionRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// text: the plan, and reply: what the petitioner was told, both required.
+	Particulars *Particulars     `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Reason      SuspensionReason `protobuf:"varint,10,opt,name=reason,proto3,enum=chuishao.v1.SuspensionReason" json:"reason,omitempty"`
+	// At most as far ahead as the profile allows.
+	ReviewAt      *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=review_at,json=reviewAt,proto3" json:"review_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestSuspensionRequest) Reset() {
+	*x = RequestSuspensionRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestSuspensionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestSuspensionRequest) ProtoMessage() {}
+
+func (x *RequestSuspensionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestSuspensionRequest.ProtoReflect.Descriptor instead.
+func (*RequestSuspensionRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *RequestSuspensionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RequestSuspensionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RequestSuspensionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RequestSuspensionRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *RequestSuspensionRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *RequestSuspensionRequest) GetReason() SuspensionReason {
+	if x != nil {
+		return x.Reason
+	}
+	return SuspensionReason_SUSPENSION_REASON_UNSPECIFIED
+}
+
+func (x *RequestSuspensionRequest) GetReviewAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReviewAt
+	}
+	return nil
+}
+
+type DecideSuspensionRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: why, required to refuse.
+	Particulars   *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Granted       bool         `protobuf:"varint,10,opt,name=granted,proto3" json:"granted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideSuspensionRequest) Reset() {
+	*x = DecideSuspensionRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideSuspensionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideSuspensionRequest) ProtoMessage() {}
+
+func (x *DecideSuspensionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideSuspensionRequest.ProtoReflect.Descriptor instead.
+func (*DecideSuspensionRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *DecideSuspensionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DecideSuspensionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DecideSuspensionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DecideSuspensionRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *DecideSuspensionRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *DecideSuspensionRequest) GetGranted() bool {
+	if x != nil {
+		return x.Granted
+	}
+	return false
+}
+
+type ResumeTicketRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId     string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag          string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars   *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeTicketRequest) Reset() {
+	*x = ResumeTicketRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeTicketRequest) ProtoMessage() {}
+
+func (x *ResumeTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeTicketRequest.ProtoReflect.Descriptor instead.
+func (*ResumeTicketRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ResumeTicketRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResumeTicketRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ResumeTicketRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *ResumeTicketRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *ResumeTicketRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+type RejectResultRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: what is wrong, required.
+	Particulars   *Particulars    `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Reason        ResultRejection `protobuf:"varint,10,opt,name=reason,proto3,enum=chuishao.v1.ResultRejection" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RejectResultRequest) Reset() {
+	*x = RejectResultRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RejectResultRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RejectResultRequest) ProtoMessage() {}
+
+func (x *RejectResultRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RejectResultRequest.ProtoReflect.Descriptor instead.
+func (*RejectResultRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *RejectResultRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RejectResultRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RejectResultRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RejectResultRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *RejectResultRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *RejectResultRequest) GetReason() ResultRejection {
+	if x != nil {
+		return x.Reason
+	}
+	return ResultRejection_RESULT_REJECTION_UNSPECIFIED
+}
+
+type RequestExclusionRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// text: why, required.
+	Particulars *Particulars  `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Code        ExclusionCode `protobuf:"varint,10,opt,name=code,proto3,enum=chuishao.v1.ExclusionCode" json:"code,omitempty"`
+	// "M22" and others that the code may take it out of; empty: all of these.
+	Metrics       []string `protobuf:"bytes,11,rep,name=metrics,proto3" json:"metrics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestExclusionRequest) Reset() {
+	*x = RequestExclusionRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestExclusionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestExclusionRequest) ProtoMessage() {}
+
+func (x *RequestExclusionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestExclusionRequest.ProtoReflect.Descriptor instead.
+func (*RequestExclusionRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *RequestExclusionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RequestExclusionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RequestExclusionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RequestExclusionRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *RequestExclusionRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *RequestExclusionRequest) GetCode() ExclusionCode {
+	if x != nil {
+		return x.Code
+	}
+	return ExclusionCode_EXCLUSION_CODE_UNSPECIFIED
+}
+
+func (x *RequestExclusionRequest) GetMetrics() []string {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+type DecideExclusionRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: why, required.
+	Particulars   *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Granted       bool         `protobuf:"varint,10,opt,name=granted,proto3" json:"granted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideExclusionRequest) Reset() {
+	*x = DecideExclusionRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideExclusionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideExclusionRequest) ProtoMessage() {}
+
+func (x *DecideExclusionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideExclusionRequest.ProtoReflect.Descriptor instead.
+func (*DecideExclusionRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *DecideExclusionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DecideExclusionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DecideExclusionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DecideExclusionRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *DecideExclusionRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *DecideExclusionRequest) GetGranted() bool {
+	if x != nil {
+		return x.Granted
+	}
+	return false
+}
+
+type UrgeTicketRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId     string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag          string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars   *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UrgeTicketRequest) Reset() {
+	*x = UrgeTicketRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UrgeTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UrgeTicketRequest) ProtoMessage() {}
+
+func (x *UrgeTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UrgeTicketRequest.ProtoReflect.Descriptor instead.
+func (*UrgeTicketRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *UrgeTicketRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UrgeTicketRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *UrgeTicketRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *UrgeTicketRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *UrgeTicketRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+type RaiseSupervisionRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: why, required.
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// 1 to 4, above the present one.
+	Level uint32 `protobuf:"varint,10,opt,name=level,proto3" json:"level,omitempty"`
+	// At level 3: by when the problem is to be cleared.
+	ClearBy       *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=clear_by,json=clearBy,proto3" json:"clear_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaiseSupervisionRequest) Reset() {
+	*x = RaiseSupervisionRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaiseSupervisionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaiseSupervisionRequest) ProtoMessage() {}
+
+func (x *RaiseSupervisionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaiseSupervisionRequest.ProtoReflect.Descriptor instead.
+func (*RaiseSupervisionRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *RaiseSupervisionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RaiseSupervisionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RaiseSupervisionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RaiseSupervisionRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *RaiseSupervisionRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *RaiseSupervisionRequest) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *RaiseSupervisionRequest) GetClearBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClearBy
+	}
+	return nil
+}
+
+type ReplySupervisionRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// text: the answer or plan, required.
+	Particulars *Particulars         `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Kind        SupervisionReplyKind `protobuf:"varint,10,opt,name=kind,proto3,enum=chuishao.v1.SupervisionReplyKind" json:"kind,omitempty"`
+	// With a plan: staff reference of its owner, 1 to 128 printable ASCII characters.
+	Owner string `protobuf:"bytes,11,opt,name=owner,proto3" json:"owner,omitempty"`
+	// With a plan: by when the problem will be cleared; not after what the issuer set.
+	ClearBy       *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=clear_by,json=clearBy,proto3" json:"clear_by,omitempty"`
+	Attachments   []*Attachment          `protobuf:"bytes,13,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplySupervisionRequest) Reset() {
+	*x = ReplySupervisionRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplySupervisionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplySupervisionRequest) ProtoMessage() {}
+
+func (x *ReplySupervisionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplySupervisionRequest.ProtoReflect.Descriptor instead.
+func (*ReplySupervisionRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ReplySupervisionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReplySupervisionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ReplySupervisionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *ReplySupervisionRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *ReplySupervisionRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *ReplySupervisionRequest) GetKind() SupervisionReplyKind {
+	if x != nil {
+		return x.Kind
+	}
+	return SupervisionReplyKind_SUPERVISION_REPLY_KIND_UNSPECIFIED
+}
+
+func (x *ReplySupervisionRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *ReplySupervisionRequest) GetClearBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClearBy
+	}
+	return nil
+}
+
+func (x *ReplySupervisionRequest) GetAttachments() []*Attachment {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+type ClearListingRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: what was found, required.
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// Evidence, one at least.
+	Attachments   []*Attachment `protobuf:"bytes,10,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearListingRequest) Reset() {
+	*x = ClearListingRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearListingRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearListingRequest) ProtoMessage() {}
+
+func (x *ClearListingRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearListingRequest.ProtoReflect.Descriptor instead.
+func (*ClearListingRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ClearListingRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClearListingRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ClearListingRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *ClearListingRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *ClearListingRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *ClearListingRequest) GetAttachments() []*Attachment {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+type LiftSupervisionRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: why, required.
+	Particulars   *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiftSupervisionRequest) Reset() {
+	*x = LiftSupervisionRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiftSupervisionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiftSupervisionRequest) ProtoMessage() {}
+
+func (x *LiftSupervisionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiftSupervisionRequest.ProtoReflect.Descriptor instead.
+func (*LiftSupervisionRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *LiftSupervisionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LiftSupervisionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *LiftSupervisionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *LiftSupervisionRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *LiftSupervisionRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+type WithdrawTicketRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// text: what the petitioner said, required.
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// The matter is of private benefit only; required, unless a hazard remains.
+	PrivateBenefit bool `protobuf:"varint,10,opt,name=private_benefit,json=privateBenefit,proto3" json:"private_benefit,omitempty"`
+	// A hazard remains and is to be dealt with.
+	Hazard        bool `protobuf:"varint,11,opt,name=hazard,proto3" json:"hazard,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WithdrawTicketRequest) Reset() {
+	*x = WithdrawTicketRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WithdrawTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WithdrawTicketRequest) ProtoMessage() {}
+
+func (x *WithdrawTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WithdrawTicketRequest.ProtoReflect.Descriptor instead.
+func (*WithdrawTicketRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *WithdrawTicketRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WithdrawTicketRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *WithdrawTicketRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *WithdrawTicketRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *WithdrawTicketRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *WithdrawTicketRequest) GetPrivateBenefit() bool {
+	if x != nil {
+		return x.PrivateBenefit
+	}
+	return false
+}
+
+func (x *WithdrawTicketRequest) GetHazard() bool {
+	if x != nil {
+		return x.Hazard
+	}
+	return false
+}
+
+type ArchiveTicketRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId     string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag          string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars   *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveTicketRequest) Reset() {
+	*x = ArchiveTicketRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveTicketRequest) ProtoMessage() {}
+
+func (x *ArchiveTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveTicketRequest.ProtoReflect.Descriptor instead.
+func (*ArchiveTicketRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ArchiveTicketRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ArchiveTicketRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ArchiveTicketRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *ArchiveTicketRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *ArchiveTicketRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+type CorrectArchiveRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: why, required with a proposal.
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// With a proposal, one at least: what is right instead.
+	Category string     `protobuf:"bytes,10,opt,name=category,proto3" json:"category,omitempty"`
+	Area     string     `protobuf:"bytes,11,opt,name=area,proto3" json:"area,omitempty"`
+	Result   ResultCode `protobuf:"varint,12,opt,name=result,proto3,enum=chuishao.v1.ResultCode" json:"result,omitempty"`
+	// Decides on a proposal that is there. Unset proposes.
+	Confirmation  Confirmation `protobuf:"varint,13,opt,name=confirmation,proto3,enum=chuishao.v1.Confirmation" json:"confirmation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CorrectArchiveRequest) Reset() {
+	*x = CorrectArchiveRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CorrectArchiveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CorrectArchiveRequest) ProtoMessage() {}
+
+func (x *CorrectArchiveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CorrectArchiveRequest.ProtoReflect.Descriptor instead.
+func (*CorrectArchiveRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *CorrectArchiveRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CorrectArchiveRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *CorrectArchiveRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *CorrectArchiveRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *CorrectArchiveRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *CorrectArchiveRequest) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *CorrectArchiveRequest) GetArea() string {
+	if x != nil {
+		return x.Area
+	}
+	return ""
+}
+
+func (x *CorrectArchiveRequest) GetResult() ResultCode {
+	if x != nil {
+		return x.Result
+	}
+	return ResultCode_RESULT_CODE_UNSPECIFIED
+}
+
+func (x *CorrectArchiveRequest) GetConfirmation() Confirmation {
+	if x != nil {
+		return x.Confirmation
+	}
+	return Confirmation_CONFIRMATION_UNSPECIFIED
+}
+
+type PassTimerRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag      string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	Timer     TicketTimer            `protobuf:"varint,10,opt,name=timer,proto3,enum=chuishao.v1.TicketTimer" json:"timer,omitempty"`
+	// The instant that has passed.
+	By            *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PassTimerRequest) Reset() {
+	*x = PassTimerRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PassTimerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PassTimerRequest) ProtoMessage() {}
+
+func (x *PassTimerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PassTimerRequest.ProtoReflect.Descriptor instead.
+func (*PassTimerRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *PassTimerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PassTimerRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PassTimerRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *PassTimerRequest) GetTimer() TicketTimer {
+	if x != nil {
+		return x.Timer
+	}
+	return TicketTimer_TICKET_TIMER_UNSPECIFIED
+}
+
+func (x *PassTimerRequest) GetBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+type RecomputeLimitsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId     string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag          string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecomputeLimitsRequest) Reset() {
+	*x = RecomputeLimitsRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecomputeLimitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecomputeLimitsRequest) ProtoMessage() {}
+
+func (x *RecomputeLimitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecomputeLimitsRequest.ProtoReflect.Descriptor instead.
+func (*RecomputeLimitsRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *RecomputeLimitsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RecomputeLimitsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RecomputeLimitsRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+type MoveHolderRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId     string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag          string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveHolderRequest) Reset() {
+	*x = MoveHolderRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveHolderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveHolderRequest) ProtoMessage() {}
+
+func (x *MoveHolderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveHolderRequest.ProtoReflect.Descriptor instead.
+func (*MoveHolderRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *MoveHolderRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MoveHolderRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *MoveHolderRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+type ExplainDeadlineRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tickets/{ticket}".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Which limit; HANDLE by default.
+	Timer               TicketTimer `protobuf:"varint,2,opt,name=timer,proto3,enum=chuishao.v1.TicketTimer" json:"timer,omitempty"`
+	MinConsistencyToken string      `protobuf:"bytes,3,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ExplainDeadlineRequest) Reset() {
+	*x = ExplainDeadlineRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainDeadlineRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainDeadlineRequest) ProtoMessage() {}
+
+func (x *ExplainDeadlineRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainDeadlineRequest.ProtoReflect.Descriptor instead.
+func (*ExplainDeadlineRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ExplainDeadlineRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExplainDeadlineRequest) GetTimer() TicketTimer {
+	if x != nil {
+		return x.Timer
+	}
+	return TicketTimer_TICKET_TIMER_UNSPECIFIED
+}
+
+func (x *ExplainDeadlineRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type ExplainDeadlineResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	DueAt *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=due_at,json=dueAt,proto3" json:"due_at,omitempty"`
+	// A day's status was guessed, because its calendar year is not loaded.
+	Provisional bool `protobuf:"varint,2,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	// In order: the limit itself, then what extensions and suspensions made of it.
+	Parts            []*DeadlinePart `protobuf:"bytes,3,rep,name=parts,proto3" json:"parts,omitempty"`
+	ConsistencyToken string          `protobuf:"bytes,4,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ExplainDeadlineResponse) Reset() {
+	*x = ExplainDeadlineResponse{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainDeadlineResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainDeadlineResponse) ProtoMessage() {}
+
+func (x *ExplainDeadlineResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainDeadlineResponse.ProtoReflect.Descriptor instead.
+func (*ExplainDeadlineResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *ExplainDeadlineResponse) GetDueAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DueAt
+	}
+	return nil
+}
+
+func (x *ExplainDeadlineResponse) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+func (x *ExplainDeadlineResponse) GetParts() []*DeadlinePart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *ExplainDeadlineResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+// DeadlinePart is a limit counted from an instant to another.
+type DeadlinePart struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	StartAt *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_at,json=startAt,proto3" json:"start_at,omitempty"`
+	DueAt   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=due_at,json=dueAt,proto3" json:"due_at,omitempty"`
+	// As in a profile: "5 WD".
+	Limit string `protobuf:"bytes,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Why it was counted: "limit", "extension", "suspension" (what was used before the clock stopped), "resumption".
+	Cause string `protobuf:"bytes,4,opt,name=cause,proto3" json:"cause,omitempty"`
+	// The versions that the event which set it names.
+	CalendarVersion string          `protobuf:"bytes,5,opt,name=calendar_version,json=calendarVersion,proto3" json:"calendar_version,omitempty"`
+	ProfileVersion  string          `protobuf:"bytes,6,opt,name=profile_version,json=profileVersion,proto3" json:"profile_version,omitempty"`
+	Steps           []*DeadlineStep `protobuf:"bytes,7,rep,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *DeadlinePart) Reset() {
+	*x = DeadlinePart{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadlinePart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadlinePart) ProtoMessage() {}
+
+func (x *DeadlinePart) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadlinePart.ProtoReflect.Descriptor instead.
+func (*DeadlinePart) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *DeadlinePart) GetStartAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartAt
+	}
+	return nil
+}
+
+func (x *DeadlinePart) GetDueAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DueAt
+	}
+	return nil
+}
+
+func (x *DeadlinePart) GetLimit() string {
+	if x != nil {
+		return x.Limit
+	}
+	return ""
+}
+
+func (x *DeadlinePart) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *DeadlinePart) GetCalendarVersion() string {
+	if x != nil {
+		return x.CalendarVersion
+	}
+	return ""
+}
+
+func (x *DeadlinePart) GetProfileVersion() string {
+	if x != nil {
+		return x.ProfileVersion
+	}
+	return ""
+}
+
+func (x *DeadlinePart) GetSteps() []*DeadlineStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+// DeadlineStep is one stretch of time that is counted or passed over.
+type DeadlineStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Half-open.
+	From    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Counted bool                   `protobuf:"varint,3,opt,name=counted,proto3" json:"counted,omitempty"`
+	// "natural", "working", "make-up", "start-day", "weekend", "holiday", "rolled".
+	Why           string `protobuf:"bytes,4,opt,name=why,proto3" json:"why,omitempty"`
+	Provisional   bool   `protobuf:"varint,5,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadlineStep) Reset() {
+	*x = DeadlineStep{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadlineStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadlineStep) ProtoMessage() {}
+
+func (x *DeadlineStep) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadlineStep.ProtoReflect.Descriptor instead.
+func (*DeadlineStep) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *DeadlineStep) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *DeadlineStep) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *DeadlineStep) GetCounted() bool {
+	if x != nil {
+		return x.Counted
+	}
+	return false
+}
+
+func (x *DeadlineStep) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *DeadlineStep) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+type SuggestTriageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tickets/{ticket}": a ticket that is there. Or the fields below, for a matter that is being taken down.
+	Name     string  `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Area     string  `protobuf:"bytes,2,opt,name=area,proto3" json:"area,omitempty"`
+	Position *LonLat `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	Category string  `protobuf:"bytes,4,opt,name=category,proto3" json:"category,omitempty"`
+	// title, text, place and the petitioner's phone are looked at; nothing of it is recorded.
+	Particulars         *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	MinConsistencyToken string       `protobuf:"bytes,6,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *SuggestTriageRequest) Reset() {
+	*x = SuggestTriageRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuggestTriageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuggestTriageRequest) ProtoMessage() {}
+
+func (x *SuggestTriageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuggestTriageRequest.ProtoReflect.Descriptor instead.
+func (*SuggestTriageRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *SuggestTriageRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SuggestTriageRequest) GetArea() string {
+	if x != nil {
+		return x.Area
+	}
+	return ""
+}
+
+func (x *SuggestTriageRequest) GetPosition() *LonLat {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *SuggestTriageRequest) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *SuggestTriageRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *SuggestTriageRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type SuggestTriageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The likeliest first.
+	Categories []*SuggestedCategory `protobuf:"bytes,1,rep,name=categories,proto3" json:"categories,omitempty"`
+	// In the order of the dispatch rules: the first match wins.
+	Leads            []*SuggestedLead `protobuf:"bytes,2,rep,name=leads,proto3" json:"leads,omitempty"`
+	Duplicates       []*Duplicate     `protobuf:"bytes,3,rep,name=duplicates,proto3" json:"duplicates,omitempty"`
+	CatalogueVersion string           `protobuf:"bytes,4,opt,name=catalogue_version,json=catalogueVersion,proto3" json:"catalogue_version,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SuggestTriageResponse) Reset() {
+	*x = SuggestTriageResponse{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuggestTriageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuggestTriageResponse) ProtoMessage() {}
+
+func (x *SuggestTriageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuggestTriageResponse.ProtoReflect.Descriptor instead.
+func (*SuggestTriageResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *SuggestTriageResponse) GetCategories() []*SuggestedCategory {
+	if x != nil {
+		return x.Categories
+	}
+	return nil
+}
+
+func (x *SuggestTriageResponse) GetLeads() []*SuggestedLead {
+	if x != nil {
+		return x.Leads
+	}
+	return nil
+}
+
+func (x *SuggestTriageResponse) GetDuplicates() []*Duplicate {
+	if x != nil {
+		return x.Duplicates
+	}
+	return nil
+}
+
+func (x *SuggestTriageResponse) GetCatalogueVersion() string {
+	if x != nil {
+		return x.CatalogueVersion
+	}
+	return ""
+}
+
+type SuggestedCategory struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Category string                 `protobuf:"bytes,1,opt,name=category,proto3" json:"category,omitempty"`
+	Name     string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Between 0 and 1; only for ordering.
+	Score float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
+	// "name", "text" or "neighbours": what it rests on.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuggestedCategory) Reset() {
+	*x = SuggestedCategory{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuggestedCategory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuggestedCategory) ProtoMessage() {}
+
+func (x *SuggestedCategory) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuggestedCategory.ProtoReflect.Descriptor instead.
+func (*SuggestedCategory) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *SuggestedCategory) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *SuggestedCategory) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SuggestedCategory) GetScore() float64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *SuggestedCategory) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type SuggestedLead struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Lead     string                 `protobuf:"bytes,1,opt,name=lead,proto3" json:"lead,omitempty"`
+	Co       []string               `protobuf:"bytes,2,rep,name=co,proto3" json:"co,omitempty"`
+	Fallback string                 `protobuf:"bytes,3,opt,name=fallback,proto3" json:"fallback,omitempty"`
+	// The rule of the dispatch order, 1 to 8.
+	BasisRule uint32 `protobuf:"varint,4,opt,name=basis_rule,json=basisRule,proto3" json:"basis_rule,omitempty"`
+	Reason    string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The ticket whose ruling it follows, for rule 2.
+	Precedent     string `protobuf:"bytes,6,opt,name=precedent,proto3" json:"precedent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuggestedLead) Reset() {
+	*x = SuggestedLead{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuggestedLead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuggestedLead) ProtoMessage() {}
+
+func (x *SuggestedLead) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuggestedLead.ProtoReflect.Descriptor instead.
+func (*SuggestedLead) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *SuggestedLead) GetLead() string {
+	if x != nil {
+		return x.Lead
+	}
+	return ""
+}
+
+func (x *SuggestedLead) GetCo() []string {
+	if x != nil {
+		return x.Co
+	}
+	return nil
+}
+
+func (x *SuggestedLead) GetFallback() string {
+	if x != nil {
+		return x.Fallback
+	}
+	return ""
+}
+
+func (x *SuggestedLead) GetBasisRule() uint32 {
+	if x != nil {
+		return x.BasisRule
+	}
+	return 0
+}
+
+func (x *SuggestedLead) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *SuggestedLead) GetPrecedent() string {
+	if x != nil {
+		return x.Precedent
+	}
+	return ""
+}
+
+// Duplicate is a ticket that may be about the same matter.
+type Duplicate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tickets/{ticket}".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	No   string `protobuf:"bytes,2,opt,name=no,proto3" json:"no,omitempty"`
+	// "same_person", "same_place", "similar_text".
+	Reasons []string `protobuf:"bytes,3,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	Score   float64  `protobuf:"fixed64,4,opt,name=score,proto3" json:"score,omitempty"`
+	// Metres between the two, where both have a position.
+	Distance      *float64               `protobuf:"fixed64,5,opt,name=distance,proto3,oneof" json:"distance,omitempty"`
+	State         TicketState            `protobuf:"varint,6,opt,name=state,proto3,enum=chuishao.v1.TicketState" json:"state,omitempty"`
+	ReportedAt    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=reported_at,json=reportedAt,proto3" json:"reported_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Duplicate) Reset() {
+	*x = Duplicate{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Duplicate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Duplicate) ProtoMessage() {}
+
+func (x *Duplicate) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Duplicate.ProtoReflect.Descriptor instead.
+func (*Duplicate) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *Duplicate) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Duplicate) GetNo() string {
+	if x != nil {
+		return x.No
+	}
+	return ""
+}
+
+func (x *Duplicate) GetReasons() []string {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *Duplicate) GetScore() float64 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *Duplicate) GetDistance() float64 {
+	if x != nil && x.Distance != nil {
+		return *x.Distance
+	}
+	return 0
+}
+
+func (x *Duplicate) GetState() TicketState {
+	if x != nil {
+		return x.State
+	}
+	return TicketState_TICKET_STATE_UNSPECIFIED
+}
+
+func (x *Duplicate) GetReportedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReportedAt
+	}
+	return nil
+}
+
 type GetTicketRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "tickets/{ticket}".
@@ -2206,7 +6041,7 @@ type GetTicketRequest struct {
 
 func (x *GetTicketRequest) Reset() {
 	*x = GetTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[22]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2218,7 +6053,7 @@ func (x *GetTicketRequest) String() string {
 func (*GetTicketRequest) ProtoMessage() {}
 
 func (x *GetTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[22]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2231,7 +6066,7 @@ func (x *GetTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTicketRequest.ProtoReflect.Descriptor instead.
 func (*GetTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{22}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *GetTicketRequest) GetName() string {
@@ -2263,7 +6098,7 @@ type RevealIdentityRequest struct {
 
 func (x *RevealIdentityRequest) Reset() {
 	*x = RevealIdentityRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[23]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2275,7 +6110,7 @@ func (x *RevealIdentityRequest) String() string {
 func (*RevealIdentityRequest) ProtoMessage() {}
 
 func (x *RevealIdentityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[23]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2288,7 +6123,7 @@ func (x *RevealIdentityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevealIdentityRequest.ProtoReflect.Descriptor instead.
 func (*RevealIdentityRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{23}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *RevealIdentityRequest) GetName() string {
@@ -2344,7 +6179,7 @@ type RevealIdentityResponse struct {
 
 func (x *RevealIdentityResponse) Reset() {
 	*x = RevealIdentityResponse{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[24]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +6191,7 @@ func (x *RevealIdentityResponse) String() string {
 func (*RevealIdentityResponse) ProtoMessage() {}
 
 func (x *RevealIdentityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[24]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +6204,7 @@ func (x *RevealIdentityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevealIdentityResponse.ProtoReflect.Descriptor instead.
 func (*RevealIdentityResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{24}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *RevealIdentityResponse) GetPetitioner() *Petitioner {
@@ -2442,13 +6277,37 @@ type Ticket struct {
 	AlsoAffects      []string      `protobuf:"bytes,37,rep,name=also_affects,json=alsoAffects,proto3" json:"also_affects,omitempty"`
 	Agency           string        `protobuf:"bytes,38,opt,name=agency,proto3" json:"agency,omitempty"`
 	Status           string        `protobuf:"bytes,39,opt,name=status,proto3" json:"status,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// "tickets/{ticket}": the primary it is a duplicate of.
+	MergedInto string `protobuf:"bytes,40,opt,name=merged_into,json=mergedInto,proto3" json:"merged_into,omitempty"`
+	// "tickets/{ticket}": its own duplicates.
+	Duplicates []string `protobuf:"bytes,41,rep,name=duplicates,proto3" json:"duplicates,omitempty"`
+	// 0 to 4.
+	Supervision uint32 `protobuf:"varint,42,opt,name=supervision,proto3" json:"supervision,omitempty"`
+	// Listed at level 3 and not cleared.
+	Listed        bool `protobuf:"varint,43,opt,name=listed,proto3" json:"listed,omitempty"`
+	NonReturnable bool `protobuf:"varint,44,opt,name=non_returnable,json=nonReturnable,proto3" json:"non_returnable,omitempty"`
+	// Requests to return it, in this round.
+	Returns uint32 `protobuf:"varint,45,opt,name=returns,proto3" json:"returns,omitempty"`
+	// Extensions granted in this round.
+	Extensions uint32 `protobuf:"varint,46,opt,name=extensions,proto3" json:"extensions,omitempty"`
+	// Something is asked for and not decided.
+	ExtensionPending  bool             `protobuf:"varint,47,opt,name=extension_pending,json=extensionPending,proto3" json:"extension_pending,omitempty"`
+	SuspensionPending bool             `protobuf:"varint,48,opt,name=suspension_pending,json=suspensionPending,proto3" json:"suspension_pending,omitempty"`
+	ExclusionPending  bool             `protobuf:"varint,49,opt,name=exclusion_pending,json=exclusionPending,proto3" json:"exclusion_pending,omitempty"`
+	SuspensionReason  SuspensionReason `protobuf:"varint,50,opt,name=suspension_reason,json=suspensionReason,proto3,enum=chuishao.v1.SuspensionReason" json:"suspension_reason,omitempty"`
+	// Rates it is left out of, with the code.
+	Excluded        ExclusionCode `protobuf:"varint,51,opt,name=excluded,proto3,enum=chuishao.v1.ExclusionCode" json:"excluded,omitempty"`
+	ExcludedMetrics []string      `protobuf:"bytes,52,rep,name=excluded_metrics,json=excludedMetrics,proto3" json:"excluded_metrics,omitempty"`
+	CoTasks         []*CoTask     `protobuf:"bytes,53,rep,name=co_tasks,json=coTasks,proto3" json:"co_tasks,omitempty"`
+	// Times the petitioner urged.
+	Urged         uint32 `protobuf:"varint,54,opt,name=urged,proto3" json:"urged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[25]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +6319,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[25]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +6332,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{25}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Ticket) GetName() string {
@@ -2749,6 +6608,180 @@ func (x *Ticket) GetStatus() string {
 	return ""
 }
 
+func (x *Ticket) GetMergedInto() string {
+	if x != nil {
+		return x.MergedInto
+	}
+	return ""
+}
+
+func (x *Ticket) GetDuplicates() []string {
+	if x != nil {
+		return x.Duplicates
+	}
+	return nil
+}
+
+func (x *Ticket) GetSupervision() uint32 {
+	if x != nil {
+		return x.Supervision
+	}
+	return 0
+}
+
+func (x *Ticket) GetListed() bool {
+	if x != nil {
+		return x.Listed
+	}
+	return false
+}
+
+func (x *Ticket) GetNonReturnable() bool {
+	if x != nil {
+		return x.NonReturnable
+	}
+	return false
+}
+
+func (x *Ticket) GetReturns() uint32 {
+	if x != nil {
+		return x.Returns
+	}
+	return 0
+}
+
+func (x *Ticket) GetExtensions() uint32 {
+	if x != nil {
+		return x.Extensions
+	}
+	return 0
+}
+
+func (x *Ticket) GetExtensionPending() bool {
+	if x != nil {
+		return x.ExtensionPending
+	}
+	return false
+}
+
+func (x *Ticket) GetSuspensionPending() bool {
+	if x != nil {
+		return x.SuspensionPending
+	}
+	return false
+}
+
+func (x *Ticket) GetExclusionPending() bool {
+	if x != nil {
+		return x.ExclusionPending
+	}
+	return false
+}
+
+func (x *Ticket) GetSuspensionReason() SuspensionReason {
+	if x != nil {
+		return x.SuspensionReason
+	}
+	return SuspensionReason_SUSPENSION_REASON_UNSPECIFIED
+}
+
+func (x *Ticket) GetExcluded() ExclusionCode {
+	if x != nil {
+		return x.Excluded
+	}
+	return ExclusionCode_EXCLUSION_CODE_UNSPECIFIED
+}
+
+func (x *Ticket) GetExcludedMetrics() []string {
+	if x != nil {
+		return x.ExcludedMetrics
+	}
+	return nil
+}
+
+func (x *Ticket) GetCoTasks() []*CoTask {
+	if x != nil {
+		return x.CoTasks
+	}
+	return nil
+}
+
+func (x *Ticket) GetUrged() uint32 {
+	if x != nil {
+		return x.Urged
+	}
+	return 0
+}
+
+// CoTask is a co-handler's bounded task.
+type CoTask struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Mandatory     bool                   `protobuf:"varint,2,opt,name=mandatory,proto3" json:"mandatory,omitempty"`
+	State         CoTaskState            `protobuf:"varint,3,opt,name=state,proto3,enum=chuishao.v1.CoTaskState" json:"state,omitempty"`
+	SubmitBy      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=submit_by,json=submitBy,proto3" json:"submit_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CoTask) Reset() {
+	*x = CoTask{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CoTask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CoTask) ProtoMessage() {}
+
+func (x *CoTask) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CoTask.ProtoReflect.Descriptor instead.
+func (*CoTask) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *CoTask) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *CoTask) GetMandatory() bool {
+	if x != nil {
+		return x.Mandatory
+	}
+	return false
+}
+
+func (x *CoTask) GetState() CoTaskState {
+	if x != nil {
+		return x.State
+	}
+	return CoTaskState_CO_TASK_STATE_UNSPECIFIED
+}
+
+func (x *CoTask) GetSubmitBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SubmitBy
+	}
+	return nil
+}
+
 type LinkedWhistle struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "whistles/{whistle}".
@@ -2761,7 +6794,7 @@ type LinkedWhistle struct {
 
 func (x *LinkedWhistle) Reset() {
 	*x = LinkedWhistle{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[26]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2773,7 +6806,7 @@ func (x *LinkedWhistle) String() string {
 func (*LinkedWhistle) ProtoMessage() {}
 
 func (x *LinkedWhistle) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[26]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2786,7 +6819,7 @@ func (x *LinkedWhistle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkedWhistle.ProtoReflect.Descriptor instead.
 func (*LinkedWhistle) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{26}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *LinkedWhistle) GetName() string {
@@ -2815,7 +6848,7 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\x04etag\x18\x04 \x01(\tR\x04etag\x12+\n" +
 	"\x11consistency_token\x18\x05 \x01(\tR\x10consistencyToken\x12+\n" +
 	"\x06limits\x18\x06 \x01(\v2\x13.chuishao.v1.LimitsR\x06limits\x12\x1a\n" +
-	"\brepeated\x18\a \x01(\bR\brepeated\"\xea\x04\n" +
+	"\brepeated\x18\a \x01(\bR\brepeated\"\xbd\b\n" +
 	"\x06Limits\x127\n" +
 	"\taccept_by\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\bacceptBy\x12;\n" +
 	"\vdispatch_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -2832,7 +6865,15 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\n" +
 	"segment_by\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tsegmentBy\x12 \n" +
-	"\vprovisional\x18\v \x01(\bR\vprovisional\"\xe2\x04\n" +
+	"\vprovisional\x18\v \x01(\bR\vprovisional\x12D\n" +
+	"\x10decide_return_by\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x0edecideReturnBy\x127\n" +
+	"\truling_by\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\brulingBy\x127\n" +
+	"\treview_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\breviewAt\x127\n" +
+	"\tappeal_by\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\bappealBy\x12=\n" +
+	"\fexclusion_by\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vexclusionBy\x125\n" +
+	"\breply_by\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\areplyBy\x123\n" +
+	"\aplan_by\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x06planBy\x125\n" +
+	"\bclear_by\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\aclearBy\"\xe2\x04\n" +
 	"\x13ReportTicketRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
@@ -3043,7 +7084,415 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"occurredAt\x12:\n" +
 	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12=\n" +
 	"\fconfirmation\x18\n" +
-	" \x01(\x0e2\x19.chuishao.v1.ConfirmationR\fconfirmation\"Z\n" +
+	" \x01(\x0e2\x19.chuishao.v1.ConfirmationR\fconfirmation\"\xd6\x01\n" +
+	"\x14AppealDeclineRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"\xd8\x01\n" +
+	"\x16OverturnDeclineRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"\x9c\x02\n" +
+	"\x18HandOverEmergencyRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12.\n" +
+	"\x04line\x18\n" +
+	" \x01(\x0e2\x1a.chuishao.v1.EmergencyLineR\x04line\x12\x10\n" +
+	"\x03ref\x18\v \x01(\tR\x03ref\"\xe8\x01\n" +
+	"\x12MergeTicketRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x12\n" +
+	"\x04into\x18\n" +
+	" \x01(\tR\x04into\"\xd6\x01\n" +
+	"\x14UnmergeTicketRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"\xc4\x02\n" +
+	"\x14RequestReturnRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x121\n" +
+	"\x06reason\x18\n" +
+	" \x01(\x0e2\x19.chuishao.v1.ReturnReasonR\x06reason\x12\x1b\n" +
+	"\tbasis_ref\x18\v \x01(\tR\bbasisRef\x12\x1c\n" +
+	"\tsuggested\x18\f \x01(\tR\tsuggested\"\xa1\x02\n" +
+	"\x13DecideReturnRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x1a\n" +
+	"\bapproved\x18\n" +
+	" \x01(\bR\bapproved\x12.\n" +
+	"\x05fault\x18\v \x01(\x0e2\x18.chuishao.v1.ReturnFaultR\x05fault\"\xf3\x01\n" +
+	"\x17OpenAdjudicationRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x18\n" +
+	"\aparties\x18\n" +
+	" \x03(\tR\aparties\"\xe8\x02\n" +
+	"\x17RuleAdjudicationRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x12\n" +
+	"\x04lead\x18\n" +
+	" \x01(\tR\x04lead\x12\x0e\n" +
+	"\x02co\x18\v \x03(\tR\x02co\x12\x1b\n" +
+	"\tbasis_ref\x18\f \x01(\tR\bbasisRef\x12.\n" +
+	"\x05fault\x18\r \x01(\x0e2\x18.chuishao.v1.ReturnFaultR\x05fault\x12\x1c\n" +
+	"\tprecedent\x18\x0e \x01(\bR\tprecedent\"\xc4\x02\n" +
+	"\x17RequestCoHandlerRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x12\n" +
+	"\x04unit\x18\n" +
+	" \x01(\tR\x04unit\x12\x1c\n" +
+	"\tmandatory\x18\v \x01(\bR\tmandatory\x127\n" +
+	"\tsubmit_by\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\bsubmitBy\"\xf5\x01\n" +
+	"\x17AnswerCoHandlingRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x1a\n" +
+	"\baccepted\x18\n" +
+	" \x01(\bR\baccepted\"\x8a\x02\n" +
+	"\x16DecideCoDeclineRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x12\n" +
+	"\x04unit\x18\n" +
+	" \x01(\tR\x04unit\x12\x1c\n" +
+	"\tconsented\x18\v \x01(\bR\tconsented\"\x90\x02\n" +
+	"\x13SubmitCoTaskRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x129\n" +
+	"\vattachments\x18\n" +
+	" \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\"\x8e\x02\n" +
+	"\x15EscalateTicketRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x125\n" +
+	"\x06reason\x18\n" +
+	" \x01(\x0e2\x1d.chuishao.v1.EscalationReasonR\x06reason\"\xd9\x01\n" +
+	"\x17RefuseEscalationRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"\x86\x02\n" +
+	"\x15DelegateTicketRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x0e\n" +
+	"\x02to\x18\n" +
+	" \x01(\tR\x02to\x12\x1d\n" +
+	"\n" +
+	"basis_rule\x18\v \x01(\rR\tbasisRule\"\xac\x02\n" +
+	"\x17RequestExtensionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12.\n" +
+	"\x04kind\x18\n" +
+	" \x01(\x0e2\x1a.chuishao.v1.ExtensionKindR\x04kind\x12!\n" +
+	"\fworking_days\x18\v \x01(\rR\vworkingDays\"\xf2\x01\n" +
+	"\x16DecideExtensionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x18\n" +
+	"\agranted\x18\n" +
+	" \x01(\bR\agranted\"\xca\x02\n" +
+	"\x18RequestSuspensionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x125\n" +
+	"\x06reason\x18\n" +
+	" \x01(\x0e2\x1d.chuishao.v1.SuspensionReasonR\x06reason\x127\n" +
+	"\treview_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\breviewAt\"\xf3\x01\n" +
+	"\x17DecideSuspensionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x18\n" +
+	"\agranted\x18\n" +
+	" \x01(\bR\agranted\"\xd5\x01\n" +
+	"\x13ResumeTicketRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"\x8b\x02\n" +
+	"\x13RejectResultRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x124\n" +
+	"\x06reason\x18\n" +
+	" \x01(\x0e2\x1c.chuishao.v1.ResultRejectionR\x06reason\"\xa3\x02\n" +
+	"\x17RequestExclusionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12.\n" +
+	"\x04code\x18\n" +
+	" \x01(\x0e2\x1a.chuishao.v1.ExclusionCodeR\x04code\x12\x18\n" +
+	"\ametrics\x18\v \x03(\tR\ametrics\"\xf2\x01\n" +
+	"\x16DecideExclusionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x18\n" +
+	"\agranted\x18\n" +
+	" \x01(\bR\agranted\"\xd3\x01\n" +
+	"\x11UrgeTicketRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"\xa6\x02\n" +
+	"\x17RaiseSupervisionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x14\n" +
+	"\x05level\x18\n" +
+	" \x01(\rR\x05level\x125\n" +
+	"\bclear_by\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\aclearBy\"\x98\x03\n" +
+	"\x17ReplySupervisionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x125\n" +
+	"\x04kind\x18\n" +
+	" \x01(\x0e2!.chuishao.v1.SupervisionReplyKindR\x04kind\x12\x14\n" +
+	"\x05owner\x18\v \x01(\tR\x05owner\x125\n" +
+	"\bclear_by\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\aclearBy\x129\n" +
+	"\vattachments\x18\r \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\"\x90\x02\n" +
+	"\x13ClearListingRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x129\n" +
+	"\vattachments\x18\n" +
+	" \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\"\xd8\x01\n" +
+	"\x16LiftSupervisionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"\x98\x02\n" +
+	"\x15WithdrawTicketRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12'\n" +
+	"\x0fprivate_benefit\x18\n" +
+	" \x01(\bR\x0eprivateBenefit\x12\x16\n" +
+	"\x06hazard\x18\v \x01(\bR\x06hazard\"\xd6\x01\n" +
+	"\x14ArchiveTicketRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"\xf7\x02\n" +
+	"\x15CorrectArchiveRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x1a\n" +
+	"\bcategory\x18\n" +
+	" \x01(\tR\bcategory\x12\x12\n" +
+	"\x04area\x18\v \x01(\tR\x04area\x12/\n" +
+	"\x06result\x18\f \x01(\x0e2\x17.chuishao.v1.ResultCodeR\x06result\x12=\n" +
+	"\fconfirmation\x18\r \x01(\x0e2\x19.chuishao.v1.ConfirmationR\fconfirmation\"\xc1\x01\n" +
+	"\x10PassTimerRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12.\n" +
+	"\x05timer\x18\n" +
+	" \x01(\x0e2\x18.chuishao.v1.TicketTimerR\x05timer\x12*\n" +
+	"\x02by\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x02byJ\x04\b\x04\x10\x05J\x04\b\x05\x10\x06\"k\n" +
+	"\x16RecomputeLimitsRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etagJ\x04\b\x04\x10\x05J\x04\b\x05\x10\x06\"f\n" +
+	"\x11MoveHolderRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etagJ\x04\b\x04\x10\x05J\x04\b\x05\x10\x06\"\x90\x01\n" +
+	"\x16ExplainDeadlineRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
+	"\x05timer\x18\x02 \x01(\x0e2\x18.chuishao.v1.TicketTimerR\x05timer\x122\n" +
+	"\x15min_consistency_token\x18\x03 \x01(\tR\x13minConsistencyToken\"\xcc\x01\n" +
+	"\x17ExplainDeadlineResponse\x121\n" +
+	"\x06due_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05dueAt\x12 \n" +
+	"\vprovisional\x18\x02 \x01(\bR\vprovisional\x12/\n" +
+	"\x05parts\x18\x03 \x03(\v2\x19.chuishao.v1.DeadlinePartR\x05parts\x12+\n" +
+	"\x11consistency_token\x18\x04 \x01(\tR\x10consistencyToken\"\xa9\x02\n" +
+	"\fDeadlinePart\x125\n" +
+	"\bstart_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\astartAt\x121\n" +
+	"\x06due_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05dueAt\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\tR\x05limit\x12\x14\n" +
+	"\x05cause\x18\x04 \x01(\tR\x05cause\x12)\n" +
+	"\x10calendar_version\x18\x05 \x01(\tR\x0fcalendarVersion\x12'\n" +
+	"\x0fprofile_version\x18\x06 \x01(\tR\x0eprofileVersion\x12/\n" +
+	"\x05steps\x18\a \x03(\v2\x19.chuishao.v1.DeadlineStepR\x05steps\"\xb8\x01\n" +
+	"\fDeadlineStep\x12.\n" +
+	"\x04from\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x18\n" +
+	"\acounted\x18\x03 \x01(\bR\acounted\x12\x10\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\x12 \n" +
+	"\vprovisional\x18\x05 \x01(\bR\vprovisional\"\xfb\x01\n" +
+	"\x14SuggestTriageRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04area\x18\x02 \x01(\tR\x04area\x12/\n" +
+	"\bposition\x18\x03 \x01(\v2\x13.chuishao.v1.LonLatR\bposition\x12\x1a\n" +
+	"\bcategory\x18\x04 \x01(\tR\bcategory\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x122\n" +
+	"\x15min_consistency_token\x18\x06 \x01(\tR\x13minConsistencyToken\"\xee\x01\n" +
+	"\x15SuggestTriageResponse\x12>\n" +
+	"\n" +
+	"categories\x18\x01 \x03(\v2\x1e.chuishao.v1.SuggestedCategoryR\n" +
+	"categories\x120\n" +
+	"\x05leads\x18\x02 \x03(\v2\x1a.chuishao.v1.SuggestedLeadR\x05leads\x126\n" +
+	"\n" +
+	"duplicates\x18\x03 \x03(\v2\x16.chuishao.v1.DuplicateR\n" +
+	"duplicates\x12+\n" +
+	"\x11catalogue_version\x18\x04 \x01(\tR\x10catalogueVersion\"q\n" +
+	"\x11SuggestedCategory\x12\x1a\n" +
+	"\bcategory\x18\x01 \x01(\tR\bcategory\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05score\x18\x03 \x01(\x01R\x05score\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xa4\x01\n" +
+	"\rSuggestedLead\x12\x12\n" +
+	"\x04lead\x18\x01 \x01(\tR\x04lead\x12\x0e\n" +
+	"\x02co\x18\x02 \x03(\tR\x02co\x12\x1a\n" +
+	"\bfallback\x18\x03 \x01(\tR\bfallback\x12\x1d\n" +
+	"\n" +
+	"basis_rule\x18\x04 \x01(\rR\tbasisRule\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1c\n" +
+	"\tprecedent\x18\x06 \x01(\tR\tprecedent\"\xfa\x01\n" +
+	"\tDuplicate\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02no\x18\x02 \x01(\tR\x02no\x12\x18\n" +
+	"\areasons\x18\x03 \x03(\tR\areasons\x12\x14\n" +
+	"\x05score\x18\x04 \x01(\x01R\x05score\x12\x1f\n" +
+	"\bdistance\x18\x05 \x01(\x01H\x00R\bdistance\x88\x01\x01\x12.\n" +
+	"\x05state\x18\x06 \x01(\x0e2\x18.chuishao.v1.TicketStateR\x05state\x12;\n" +
+	"\vreported_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"reportedAtB\v\n" +
+	"\t_distance\"Z\n" +
 	"\x10GetTicketRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x122\n" +
 	"\x15min_consistency_token\x18\x02 \x01(\tR\x13minConsistencyToken\"\x8d\x02\n" +
@@ -3061,7 +7510,7 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\n" +
 	"petitioner\x18\x01 \x01(\v2\x17.chuishao.v1.PetitionerR\n" +
 	"petitioner\x12+\n" +
-	"\x11consistency_token\x18\x02 \x01(\tR\x10consistencyToken\"\x91\f\n" +
+	"\x11consistency_token\x18\x02 \x01(\tR\x10consistencyToken\"\xeb\x10\n" +
 	"\x06Ticket\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02no\x18\x02 \x01(\tR\x02no\x12\x12\n" +
@@ -3108,14 +7557,39 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\x0edecline_reason\x18$ \x01(\x0e2\x1a.chuishao.v1.DeclineReasonR\rdeclineReason\x12!\n" +
 	"\falso_affects\x18% \x03(\tR\valsoAffects\x12\x16\n" +
 	"\x06agency\x18& \x01(\tR\x06agency\x12\x16\n" +
-	"\x06status\x18' \x01(\tR\x06status\"X\n" +
+	"\x06status\x18' \x01(\tR\x06status\x12\x1f\n" +
+	"\vmerged_into\x18( \x01(\tR\n" +
+	"mergedInto\x12\x1e\n" +
+	"\n" +
+	"duplicates\x18) \x03(\tR\n" +
+	"duplicates\x12 \n" +
+	"\vsupervision\x18* \x01(\rR\vsupervision\x12\x16\n" +
+	"\x06listed\x18+ \x01(\bR\x06listed\x12%\n" +
+	"\x0enon_returnable\x18, \x01(\bR\rnonReturnable\x12\x18\n" +
+	"\areturns\x18- \x01(\rR\areturns\x12\x1e\n" +
+	"\n" +
+	"extensions\x18. \x01(\rR\n" +
+	"extensions\x12+\n" +
+	"\x11extension_pending\x18/ \x01(\bR\x10extensionPending\x12-\n" +
+	"\x12suspension_pending\x180 \x01(\bR\x11suspensionPending\x12+\n" +
+	"\x11exclusion_pending\x181 \x01(\bR\x10exclusionPending\x12J\n" +
+	"\x11suspension_reason\x182 \x01(\x0e2\x1d.chuishao.v1.SuspensionReasonR\x10suspensionReason\x126\n" +
+	"\bexcluded\x183 \x01(\x0e2\x1a.chuishao.v1.ExclusionCodeR\bexcluded\x12)\n" +
+	"\x10excluded_metrics\x184 \x03(\tR\x0fexcludedMetrics\x12.\n" +
+	"\bco_tasks\x185 \x03(\v2\x13.chuishao.v1.CoTaskR\acoTasks\x12\x14\n" +
+	"\x05urged\x186 \x01(\rR\x05urged\"\xa3\x01\n" +
+	"\x06CoTask\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1c\n" +
+	"\tmandatory\x18\x02 \x01(\bR\tmandatory\x12.\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x18.chuishao.v1.CoTaskStateR\x05state\x127\n" +
+	"\tsubmit_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bsubmitBy\"X\n" +
 	"\rLinkedWhistle\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x123\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x19.chuishao.v1.WhistleStateR\aoutcome*]\n" +
 	"\fConfirmation\x12\x1c\n" +
 	"\x18CONFIRMATION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CONFIRMATION_CONFIRM\x10\x01\x12\x15\n" +
-	"\x11CONFIRMATION_DROP\x10\x022\xc4\f\n" +
+	"\x11CONFIRMATION_DROP\x10\x022\x91$\n" +
 	"\rTicketService\x12K\n" +
 	"\fReportTicket\x12 .chuishao.v1.ReportTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12Z\n" +
 	"\rIntakeTickets\x12!.chuishao.v1.IntakeTicketsRequest\x1a\".chuishao.v1.IntakeTicketsResponse(\x010\x01\x12K\n" +
@@ -3136,7 +7610,46 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\vCloseTicket\x12\x1f.chuishao.v1.CloseTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12K\n" +
 	"\fReopenTicket\x12 .chuishao.v1.ReopenTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12G\n" +
 	"\n" +
-	"VoidTicket\x12\x1e.chuishao.v1.VoidTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12?\n" +
+	"VoidTicket\x12\x1e.chuishao.v1.VoidTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12M\n" +
+	"\rAppealDecline\x12!.chuishao.v1.AppealDeclineRequest\x1a\x19.chuishao.v1.TicketAnswer\x12Q\n" +
+	"\x0fOverturnDecline\x12#.chuishao.v1.OverturnDeclineRequest\x1a\x19.chuishao.v1.TicketAnswer\x12U\n" +
+	"\x11HandOverEmergency\x12%.chuishao.v1.HandOverEmergencyRequest\x1a\x19.chuishao.v1.TicketAnswer\x12I\n" +
+	"\vMergeTicket\x12\x1f.chuishao.v1.MergeTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12M\n" +
+	"\rUnmergeTicket\x12!.chuishao.v1.UnmergeTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12M\n" +
+	"\rRequestReturn\x12!.chuishao.v1.RequestReturnRequest\x1a\x19.chuishao.v1.TicketAnswer\x12K\n" +
+	"\fDecideReturn\x12 .chuishao.v1.DecideReturnRequest\x1a\x19.chuishao.v1.TicketAnswer\x12S\n" +
+	"\x10OpenAdjudication\x12$.chuishao.v1.OpenAdjudicationRequest\x1a\x19.chuishao.v1.TicketAnswer\x12S\n" +
+	"\x10RuleAdjudication\x12$.chuishao.v1.RuleAdjudicationRequest\x1a\x19.chuishao.v1.TicketAnswer\x12S\n" +
+	"\x10RequestCoHandler\x12$.chuishao.v1.RequestCoHandlerRequest\x1a\x19.chuishao.v1.TicketAnswer\x12S\n" +
+	"\x10AnswerCoHandling\x12$.chuishao.v1.AnswerCoHandlingRequest\x1a\x19.chuishao.v1.TicketAnswer\x12Q\n" +
+	"\x0fDecideCoDecline\x12#.chuishao.v1.DecideCoDeclineRequest\x1a\x19.chuishao.v1.TicketAnswer\x12K\n" +
+	"\fSubmitCoTask\x12 .chuishao.v1.SubmitCoTaskRequest\x1a\x19.chuishao.v1.TicketAnswer\x12O\n" +
+	"\x0eEscalateTicket\x12\".chuishao.v1.EscalateTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12S\n" +
+	"\x10RefuseEscalation\x12$.chuishao.v1.RefuseEscalationRequest\x1a\x19.chuishao.v1.TicketAnswer\x12O\n" +
+	"\x0eDelegateTicket\x12\".chuishao.v1.DelegateTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12S\n" +
+	"\x10RequestExtension\x12$.chuishao.v1.RequestExtensionRequest\x1a\x19.chuishao.v1.TicketAnswer\x12Q\n" +
+	"\x0fDecideExtension\x12#.chuishao.v1.DecideExtensionRequest\x1a\x19.chuishao.v1.TicketAnswer\x12U\n" +
+	"\x11RequestSuspension\x12%.chuishao.v1.RequestSuspensionRequest\x1a\x19.chuishao.v1.TicketAnswer\x12S\n" +
+	"\x10DecideSuspension\x12$.chuishao.v1.DecideSuspensionRequest\x1a\x19.chuishao.v1.TicketAnswer\x12K\n" +
+	"\fResumeTicket\x12 .chuishao.v1.ResumeTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12K\n" +
+	"\fRejectResult\x12 .chuishao.v1.RejectResultRequest\x1a\x19.chuishao.v1.TicketAnswer\x12S\n" +
+	"\x10RequestExclusion\x12$.chuishao.v1.RequestExclusionRequest\x1a\x19.chuishao.v1.TicketAnswer\x12Q\n" +
+	"\x0fDecideExclusion\x12#.chuishao.v1.DecideExclusionRequest\x1a\x19.chuishao.v1.TicketAnswer\x12G\n" +
+	"\n" +
+	"UrgeTicket\x12\x1e.chuishao.v1.UrgeTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12S\n" +
+	"\x10RaiseSupervision\x12$.chuishao.v1.RaiseSupervisionRequest\x1a\x19.chuishao.v1.TicketAnswer\x12S\n" +
+	"\x10ReplySupervision\x12$.chuishao.v1.ReplySupervisionRequest\x1a\x19.chuishao.v1.TicketAnswer\x12K\n" +
+	"\fClearListing\x12 .chuishao.v1.ClearListingRequest\x1a\x19.chuishao.v1.TicketAnswer\x12Q\n" +
+	"\x0fLiftSupervision\x12#.chuishao.v1.LiftSupervisionRequest\x1a\x19.chuishao.v1.TicketAnswer\x12O\n" +
+	"\x0eWithdrawTicket\x12\".chuishao.v1.WithdrawTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12M\n" +
+	"\rArchiveTicket\x12!.chuishao.v1.ArchiveTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12O\n" +
+	"\x0eCorrectArchive\x12\".chuishao.v1.CorrectArchiveRequest\x1a\x19.chuishao.v1.TicketAnswer\x12E\n" +
+	"\tPassTimer\x12\x1d.chuishao.v1.PassTimerRequest\x1a\x19.chuishao.v1.TicketAnswer\x12Q\n" +
+	"\x0fRecomputeLimits\x12#.chuishao.v1.RecomputeLimitsRequest\x1a\x19.chuishao.v1.TicketAnswer\x12G\n" +
+	"\n" +
+	"MoveHolder\x12\x1e.chuishao.v1.MoveHolderRequest\x1a\x19.chuishao.v1.TicketAnswer\x12\\\n" +
+	"\x0fExplainDeadline\x12#.chuishao.v1.ExplainDeadlineRequest\x1a$.chuishao.v1.ExplainDeadlineResponse\x12V\n" +
+	"\rSuggestTriage\x12!.chuishao.v1.SuggestTriageRequest\x1a\".chuishao.v1.SuggestTriageResponse\x12?\n" +
 	"\tGetTicket\x12\x1d.chuishao.v1.GetTicketRequest\x1a\x13.chuishao.v1.Ticket\x12Y\n" +
 	"\x0eRevealIdentity\x12\".chuishao.v1.RevealIdentityRequest\x1a#.chuishao.v1.RevealIdentityResponseB=Z;github.com/chuishao/dispatch/api/gen/chuishao/v1;chuishaov1b\x06proto3"
 
@@ -3153,7 +7666,7 @@ func file_chuishao_v1_ticket_proto_rawDescGZIP() []byte {
 }
 
 var file_chuishao_v1_ticket_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_chuishao_v1_ticket_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_chuishao_v1_ticket_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
 var file_chuishao_v1_ticket_proto_goTypes = []any{
 	(Confirmation)(0),                   // 0: chuishao.v1.Confirmation
 	(*TicketAnswer)(nil),                // 1: chuishao.v1.TicketAnswer
@@ -3178,172 +7691,415 @@ var file_chuishao_v1_ticket_proto_goTypes = []any{
 	(*CloseTicketRequest)(nil),          // 20: chuishao.v1.CloseTicketRequest
 	(*ReopenTicketRequest)(nil),         // 21: chuishao.v1.ReopenTicketRequest
 	(*VoidTicketRequest)(nil),           // 22: chuishao.v1.VoidTicketRequest
-	(*GetTicketRequest)(nil),            // 23: chuishao.v1.GetTicketRequest
-	(*RevealIdentityRequest)(nil),       // 24: chuishao.v1.RevealIdentityRequest
-	(*RevealIdentityResponse)(nil),      // 25: chuishao.v1.RevealIdentityResponse
-	(*Ticket)(nil),                      // 26: chuishao.v1.Ticket
-	(*LinkedWhistle)(nil),               // 27: chuishao.v1.LinkedWhistle
-	(TicketState)(0),                    // 28: chuishao.v1.TicketState
-	(*timestamppb.Timestamp)(nil),       // 29: google.protobuf.Timestamp
-	(*Particulars)(nil),                 // 30: chuishao.v1.Particulars
-	(Channel)(0),                        // 31: chuishao.v1.Channel
-	(MatterKind)(0),                     // 32: chuishao.v1.MatterKind
-	(*LonLat)(nil),                      // 33: chuishao.v1.LonLat
-	(Confidentiality)(0),                // 34: chuishao.v1.Confidentiality
-	(*Attachment)(nil),                  // 35: chuishao.v1.Attachment
-	(DeclineReason)(0),                  // 36: chuishao.v1.DeclineReason
-	(Grade)(0),                          // 37: chuishao.v1.Grade
-	(Requirement)(0),                    // 38: chuishao.v1.Requirement
-	(ResultCode)(0),                     // 39: chuishao.v1.ResultCode
-	(Solved)(0),                         // 40: chuishao.v1.Solved
-	(ReopenReason)(0),                   // 41: chuishao.v1.ReopenReason
-	(RevealPurpose)(0),                  // 42: chuishao.v1.RevealPurpose
-	(*Petitioner)(nil),                  // 43: chuishao.v1.Petitioner
-	(Stage)(0),                          // 44: chuishao.v1.Stage
-	(*AreaNode)(nil),                    // 45: chuishao.v1.AreaNode
-	(*Dimension)(nil),                   // 46: chuishao.v1.Dimension
-	(CloseKind)(0),                      // 47: chuishao.v1.CloseKind
-	(WhistleState)(0),                   // 48: chuishao.v1.WhistleState
+	(*AppealDeclineRequest)(nil),        // 23: chuishao.v1.AppealDeclineRequest
+	(*OverturnDeclineRequest)(nil),      // 24: chuishao.v1.OverturnDeclineRequest
+	(*HandOverEmergencyRequest)(nil),    // 25: chuishao.v1.HandOverEmergencyRequest
+	(*MergeTicketRequest)(nil),          // 26: chuishao.v1.MergeTicketRequest
+	(*UnmergeTicketRequest)(nil),        // 27: chuishao.v1.UnmergeTicketRequest
+	(*RequestReturnRequest)(nil),        // 28: chuishao.v1.RequestReturnRequest
+	(*DecideReturnRequest)(nil),         // 29: chuishao.v1.DecideReturnRequest
+	(*OpenAdjudicationRequest)(nil),     // 30: chuishao.v1.OpenAdjudicationRequest
+	(*RuleAdjudicationRequest)(nil),     // 31: chuishao.v1.RuleAdjudicationRequest
+	(*RequestCoHandlerRequest)(nil),     // 32: chuishao.v1.RequestCoHandlerRequest
+	(*AnswerCoHandlingRequest)(nil),     // 33: chuishao.v1.AnswerCoHandlingRequest
+	(*DecideCoDeclineRequest)(nil),      // 34: chuishao.v1.DecideCoDeclineRequest
+	(*SubmitCoTaskRequest)(nil),         // 35: chuishao.v1.SubmitCoTaskRequest
+	(*EscalateTicketRequest)(nil),       // 36: chuishao.v1.EscalateTicketRequest
+	(*RefuseEscalationRequest)(nil),     // 37: chuishao.v1.RefuseEscalationRequest
+	(*DelegateTicketRequest)(nil),       // 38: chuishao.v1.DelegateTicketRequest
+	(*RequestExtensionRequest)(nil),     // 39: chuishao.v1.RequestExtensionRequest
+	(*DecideExtensionRequest)(nil),      // 40: chuishao.v1.DecideExtensionRequest
+	(*RequestSuspensionRequest)(nil),    // 41: chuishao.v1.RequestSuspensionRequest
+	(*DecideSuspensionRequest)(nil),     // 42: chuishao.v1.DecideSuspensionRequest
+	(*ResumeTicketRequest)(nil),         // 43: chuishao.v1.ResumeTicketRequest
+	(*RejectResultRequest)(nil),         // 44: chuishao.v1.RejectResultRequest
+	(*RequestExclusionRequest)(nil),     // 45: chuishao.v1.RequestExclusionRequest
+	(*DecideExclusionRequest)(nil),      // 46: chuishao.v1.DecideExclusionRequest
+	(*UrgeTicketRequest)(nil),           // 47: chuishao.v1.UrgeTicketRequest
+	(*RaiseSupervisionRequest)(nil),     // 48: chuishao.v1.RaiseSupervisionRequest
+	(*ReplySupervisionRequest)(nil),     // 49: chuishao.v1.ReplySupervisionRequest
+	(*ClearListingRequest)(nil),         // 50: chuishao.v1.ClearListingRequest
+	(*LiftSupervisionRequest)(nil),      // 51: chuishao.v1.LiftSupervisionRequest
+	(*WithdrawTicketRequest)(nil),       // 52: chuishao.v1.WithdrawTicketRequest
+	(*ArchiveTicketRequest)(nil),        // 53: chuishao.v1.ArchiveTicketRequest
+	(*CorrectArchiveRequest)(nil),       // 54: chuishao.v1.CorrectArchiveRequest
+	(*PassTimerRequest)(nil),            // 55: chuishao.v1.PassTimerRequest
+	(*RecomputeLimitsRequest)(nil),      // 56: chuishao.v1.RecomputeLimitsRequest
+	(*MoveHolderRequest)(nil),           // 57: chuishao.v1.MoveHolderRequest
+	(*ExplainDeadlineRequest)(nil),      // 58: chuishao.v1.ExplainDeadlineRequest
+	(*ExplainDeadlineResponse)(nil),     // 59: chuishao.v1.ExplainDeadlineResponse
+	(*DeadlinePart)(nil),                // 60: chuishao.v1.DeadlinePart
+	(*DeadlineStep)(nil),                // 61: chuishao.v1.DeadlineStep
+	(*SuggestTriageRequest)(nil),        // 62: chuishao.v1.SuggestTriageRequest
+	(*SuggestTriageResponse)(nil),       // 63: chuishao.v1.SuggestTriageResponse
+	(*SuggestedCategory)(nil),           // 64: chuishao.v1.SuggestedCategory
+	(*SuggestedLead)(nil),               // 65: chuishao.v1.SuggestedLead
+	(*Duplicate)(nil),                   // 66: chuishao.v1.Duplicate
+	(*GetTicketRequest)(nil),            // 67: chuishao.v1.GetTicketRequest
+	(*RevealIdentityRequest)(nil),       // 68: chuishao.v1.RevealIdentityRequest
+	(*RevealIdentityResponse)(nil),      // 69: chuishao.v1.RevealIdentityResponse
+	(*Ticket)(nil),                      // 70: chuishao.v1.Ticket
+	(*CoTask)(nil),                      // 71: chuishao.v1.CoTask
+	(*LinkedWhistle)(nil),               // 72: chuishao.v1.LinkedWhistle
+	(TicketState)(0),                    // 73: chuishao.v1.TicketState
+	(*timestamppb.Timestamp)(nil),       // 74: google.protobuf.Timestamp
+	(*Particulars)(nil),                 // 75: chuishao.v1.Particulars
+	(Channel)(0),                        // 76: chuishao.v1.Channel
+	(MatterKind)(0),                     // 77: chuishao.v1.MatterKind
+	(*LonLat)(nil),                      // 78: chuishao.v1.LonLat
+	(Confidentiality)(0),                // 79: chuishao.v1.Confidentiality
+	(*Attachment)(nil),                  // 80: chuishao.v1.Attachment
+	(DeclineReason)(0),                  // 81: chuishao.v1.DeclineReason
+	(Grade)(0),                          // 82: chuishao.v1.Grade
+	(Requirement)(0),                    // 83: chuishao.v1.Requirement
+	(ResultCode)(0),                     // 84: chuishao.v1.ResultCode
+	(Solved)(0),                         // 85: chuishao.v1.Solved
+	(ReopenReason)(0),                   // 86: chuishao.v1.ReopenReason
+	(EmergencyLine)(0),                  // 87: chuishao.v1.EmergencyLine
+	(ReturnReason)(0),                   // 88: chuishao.v1.ReturnReason
+	(ReturnFault)(0),                    // 89: chuishao.v1.ReturnFault
+	(EscalationReason)(0),               // 90: chuishao.v1.EscalationReason
+	(ExtensionKind)(0),                  // 91: chuishao.v1.ExtensionKind
+	(SuspensionReason)(0),               // 92: chuishao.v1.SuspensionReason
+	(ResultRejection)(0),                // 93: chuishao.v1.ResultRejection
+	(ExclusionCode)(0),                  // 94: chuishao.v1.ExclusionCode
+	(SupervisionReplyKind)(0),           // 95: chuishao.v1.SupervisionReplyKind
+	(TicketTimer)(0),                    // 96: chuishao.v1.TicketTimer
+	(RevealPurpose)(0),                  // 97: chuishao.v1.RevealPurpose
+	(*Petitioner)(nil),                  // 98: chuishao.v1.Petitioner
+	(Stage)(0),                          // 99: chuishao.v1.Stage
+	(*AreaNode)(nil),                    // 100: chuishao.v1.AreaNode
+	(*Dimension)(nil),                   // 101: chuishao.v1.Dimension
+	(CloseKind)(0),                      // 102: chuishao.v1.CloseKind
+	(CoTaskState)(0),                    // 103: chuishao.v1.CoTaskState
+	(WhistleState)(0),                   // 104: chuishao.v1.WhistleState
 }
 var file_chuishao_v1_ticket_proto_depIdxs = []int32{
-	28,  // 0: chuishao.v1.TicketAnswer.state:type_name -> chuishao.v1.TicketState
+	73,  // 0: chuishao.v1.TicketAnswer.state:type_name -> chuishao.v1.TicketState
 	2,   // 1: chuishao.v1.TicketAnswer.limits:type_name -> chuishao.v1.Limits
-	29,  // 2: chuishao.v1.Limits.accept_by:type_name -> google.protobuf.Timestamp
-	29,  // 3: chuishao.v1.Limits.dispatch_by:type_name -> google.protobuf.Timestamp
-	29,  // 4: chuishao.v1.Limits.sign_by:type_name -> google.protobuf.Timestamp
-	29,  // 5: chuishao.v1.Limits.contact_by:type_name -> google.protobuf.Timestamp
-	29,  // 6: chuishao.v1.Limits.return_by:type_name -> google.protobuf.Timestamp
-	29,  // 7: chuishao.v1.Limits.handle_by:type_name -> google.protobuf.Timestamp
-	29,  // 8: chuishao.v1.Limits.verify_by:type_name -> google.protobuf.Timestamp
-	29,  // 9: chuishao.v1.Limits.callback_by:type_name -> google.protobuf.Timestamp
-	29,  // 10: chuishao.v1.Limits.close_by:type_name -> google.protobuf.Timestamp
-	29,  // 11: chuishao.v1.Limits.segment_by:type_name -> google.protobuf.Timestamp
-	29,  // 12: chuishao.v1.ReportTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 13: chuishao.v1.ReportTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	31,  // 14: chuishao.v1.ReportTicketRequest.channel:type_name -> chuishao.v1.Channel
-	32,  // 15: chuishao.v1.ReportTicketRequest.kind:type_name -> chuishao.v1.MatterKind
-	33,  // 16: chuishao.v1.ReportTicketRequest.position:type_name -> chuishao.v1.LonLat
-	34,  // 17: chuishao.v1.ReportTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
-	35,  // 18: chuishao.v1.ReportTicketRequest.attachments:type_name -> chuishao.v1.Attachment
-	3,   // 19: chuishao.v1.IntakeTicketsRequest.report:type_name -> chuishao.v1.ReportTicketRequest
-	1,   // 20: chuishao.v1.IntakeTicketsResponse.answer:type_name -> chuishao.v1.TicketAnswer
-	6,   // 21: chuishao.v1.IntakeTicketsResponse.failure:type_name -> chuishao.v1.Failure
-	29,  // 22: chuishao.v1.AcceptTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 23: chuishao.v1.AcceptTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	29,  // 24: chuishao.v1.DeclineTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 25: chuishao.v1.DeclineTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	36,  // 26: chuishao.v1.DeclineTicketRequest.reason:type_name -> chuishao.v1.DeclineReason
-	0,   // 27: chuishao.v1.DeclineTicketRequest.confirmation:type_name -> chuishao.v1.Confirmation
-	29,  // 28: chuishao.v1.AnswerTicketDirectlyRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 29: chuishao.v1.AnswerTicketDirectlyRequest.particulars:type_name -> chuishao.v1.Particulars
-	29,  // 30: chuishao.v1.TriageTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 31: chuishao.v1.TriageTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	37,  // 32: chuishao.v1.TriageTicketRequest.grade:type_name -> chuishao.v1.Grade
-	34,  // 33: chuishao.v1.TriageTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
-	29,  // 34: chuishao.v1.CorrectTriageRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 35: chuishao.v1.CorrectTriageRequest.particulars:type_name -> chuishao.v1.Particulars
-	37,  // 36: chuishao.v1.CorrectTriageRequest.grade:type_name -> chuishao.v1.Grade
-	34,  // 37: chuishao.v1.CorrectTriageRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
-	29,  // 38: chuishao.v1.DispatchTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 39: chuishao.v1.DispatchTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	29,  // 40: chuishao.v1.SignTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 41: chuishao.v1.SignTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	29,  // 42: chuishao.v1.RecordContactRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 43: chuishao.v1.RecordContactRequest.particulars:type_name -> chuishao.v1.Particulars
-	29,  // 44: chuishao.v1.RecordProgressRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 45: chuishao.v1.RecordProgressRequest.particulars:type_name -> chuishao.v1.Particulars
-	35,  // 46: chuishao.v1.RecordProgressRequest.attachments:type_name -> chuishao.v1.Attachment
-	29,  // 47: chuishao.v1.WaiveRequirementRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 48: chuishao.v1.WaiveRequirementRequest.particulars:type_name -> chuishao.v1.Particulars
-	38,  // 49: chuishao.v1.WaiveRequirementRequest.what:type_name -> chuishao.v1.Requirement
-	29,  // 50: chuishao.v1.SubmitResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 51: chuishao.v1.SubmitResultRequest.particulars:type_name -> chuishao.v1.Particulars
-	39,  // 52: chuishao.v1.SubmitResultRequest.result:type_name -> chuishao.v1.ResultCode
-	35,  // 53: chuishao.v1.SubmitResultRequest.attachments:type_name -> chuishao.v1.Attachment
-	29,  // 54: chuishao.v1.VerifyResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 55: chuishao.v1.VerifyResultRequest.particulars:type_name -> chuishao.v1.Particulars
-	35,  // 56: chuishao.v1.VerifyResultRequest.attachments:type_name -> chuishao.v1.Attachment
-	29,  // 57: chuishao.v1.RecordCallbackRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 58: chuishao.v1.RecordCallbackRequest.particulars:type_name -> chuishao.v1.Particulars
-	40,  // 59: chuishao.v1.RecordCallbackRequest.solved:type_name -> chuishao.v1.Solved
-	29,  // 60: chuishao.v1.CloseTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 61: chuishao.v1.CloseTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	29,  // 62: chuishao.v1.ReopenTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 63: chuishao.v1.ReopenTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	41,  // 64: chuishao.v1.ReopenTicketRequest.reason:type_name -> chuishao.v1.ReopenReason
-	29,  // 65: chuishao.v1.VoidTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 66: chuishao.v1.VoidTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	0,   // 67: chuishao.v1.VoidTicketRequest.confirmation:type_name -> chuishao.v1.Confirmation
-	29,  // 68: chuishao.v1.RevealIdentityRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	30,  // 69: chuishao.v1.RevealIdentityRequest.particulars:type_name -> chuishao.v1.Particulars
-	42,  // 70: chuishao.v1.RevealIdentityRequest.purpose:type_name -> chuishao.v1.RevealPurpose
-	43,  // 71: chuishao.v1.RevealIdentityResponse.petitioner:type_name -> chuishao.v1.Petitioner
-	28,  // 72: chuishao.v1.Ticket.state:type_name -> chuishao.v1.TicketState
-	44,  // 73: chuishao.v1.Ticket.stage:type_name -> chuishao.v1.Stage
-	31,  // 74: chuishao.v1.Ticket.channel:type_name -> chuishao.v1.Channel
-	32,  // 75: chuishao.v1.Ticket.kind:type_name -> chuishao.v1.MatterKind
-	37,  // 76: chuishao.v1.Ticket.grade:type_name -> chuishao.v1.Grade
-	34,  // 77: chuishao.v1.Ticket.confidentiality:type_name -> chuishao.v1.Confidentiality
-	45,  // 78: chuishao.v1.Ticket.path:type_name -> chuishao.v1.AreaNode
-	46,  // 79: chuishao.v1.Ticket.dimensions:type_name -> chuishao.v1.Dimension
-	33,  // 80: chuishao.v1.Ticket.position:type_name -> chuishao.v1.LonLat
-	2,   // 81: chuishao.v1.Ticket.limits:type_name -> chuishao.v1.Limits
-	29,  // 82: chuishao.v1.Ticket.reported_at:type_name -> google.protobuf.Timestamp
-	29,  // 83: chuishao.v1.Ticket.accepted_at:type_name -> google.protobuf.Timestamp
-	29,  // 84: chuishao.v1.Ticket.dispatched_at:type_name -> google.protobuf.Timestamp
-	29,  // 85: chuishao.v1.Ticket.closed_at:type_name -> google.protobuf.Timestamp
-	39,  // 86: chuishao.v1.Ticket.result:type_name -> chuishao.v1.ResultCode
-	47,  // 87: chuishao.v1.Ticket.close_kind:type_name -> chuishao.v1.CloseKind
-	40,  // 88: chuishao.v1.Ticket.solved:type_name -> chuishao.v1.Solved
-	27,  // 89: chuishao.v1.Ticket.whistles:type_name -> chuishao.v1.LinkedWhistle
-	30,  // 90: chuishao.v1.Ticket.particulars:type_name -> chuishao.v1.Particulars
-	36,  // 91: chuishao.v1.Ticket.decline_reason:type_name -> chuishao.v1.DeclineReason
-	48,  // 92: chuishao.v1.LinkedWhistle.outcome:type_name -> chuishao.v1.WhistleState
-	3,   // 93: chuishao.v1.TicketService.ReportTicket:input_type -> chuishao.v1.ReportTicketRequest
-	4,   // 94: chuishao.v1.TicketService.IntakeTickets:input_type -> chuishao.v1.IntakeTicketsRequest
-	7,   // 95: chuishao.v1.TicketService.AcceptTicket:input_type -> chuishao.v1.AcceptTicketRequest
-	8,   // 96: chuishao.v1.TicketService.DeclineTicket:input_type -> chuishao.v1.DeclineTicketRequest
-	9,   // 97: chuishao.v1.TicketService.AnswerTicketDirectly:input_type -> chuishao.v1.AnswerTicketDirectlyRequest
-	10,  // 98: chuishao.v1.TicketService.TriageTicket:input_type -> chuishao.v1.TriageTicketRequest
-	11,  // 99: chuishao.v1.TicketService.CorrectTriage:input_type -> chuishao.v1.CorrectTriageRequest
-	12,  // 100: chuishao.v1.TicketService.DispatchTicket:input_type -> chuishao.v1.DispatchTicketRequest
-	13,  // 101: chuishao.v1.TicketService.SignTicket:input_type -> chuishao.v1.SignTicketRequest
-	14,  // 102: chuishao.v1.TicketService.RecordContact:input_type -> chuishao.v1.RecordContactRequest
-	15,  // 103: chuishao.v1.TicketService.RecordProgress:input_type -> chuishao.v1.RecordProgressRequest
-	16,  // 104: chuishao.v1.TicketService.WaiveRequirement:input_type -> chuishao.v1.WaiveRequirementRequest
-	17,  // 105: chuishao.v1.TicketService.SubmitResult:input_type -> chuishao.v1.SubmitResultRequest
-	18,  // 106: chuishao.v1.TicketService.VerifyResult:input_type -> chuishao.v1.VerifyResultRequest
-	19,  // 107: chuishao.v1.TicketService.RecordCallback:input_type -> chuishao.v1.RecordCallbackRequest
-	20,  // 108: chuishao.v1.TicketService.CloseTicket:input_type -> chuishao.v1.CloseTicketRequest
-	21,  // 109: chuishao.v1.TicketService.ReopenTicket:input_type -> chuishao.v1.ReopenTicketRequest
-	22,  // 110: chuishao.v1.TicketService.VoidTicket:input_type -> chuishao.v1.VoidTicketRequest
-	23,  // 111: chuishao.v1.TicketService.GetTicket:input_type -> chuishao.v1.GetTicketRequest
-	24,  // 112: chuishao.v1.TicketService.RevealIdentity:input_type -> chuishao.v1.RevealIdentityRequest
-	1,   // 113: chuishao.v1.TicketService.ReportTicket:output_type -> chuishao.v1.TicketAnswer
-	5,   // 114: chuishao.v1.TicketService.IntakeTickets:output_type -> chuishao.v1.IntakeTicketsResponse
-	1,   // 115: chuishao.v1.TicketService.AcceptTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 116: chuishao.v1.TicketService.DeclineTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 117: chuishao.v1.TicketService.AnswerTicketDirectly:output_type -> chuishao.v1.TicketAnswer
-	1,   // 118: chuishao.v1.TicketService.TriageTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 119: chuishao.v1.TicketService.CorrectTriage:output_type -> chuishao.v1.TicketAnswer
-	1,   // 120: chuishao.v1.TicketService.DispatchTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 121: chuishao.v1.TicketService.SignTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 122: chuishao.v1.TicketService.RecordContact:output_type -> chuishao.v1.TicketAnswer
-	1,   // 123: chuishao.v1.TicketService.RecordProgress:output_type -> chuishao.v1.TicketAnswer
-	1,   // 124: chuishao.v1.TicketService.WaiveRequirement:output_type -> chuishao.v1.TicketAnswer
-	1,   // 125: chuishao.v1.TicketService.SubmitResult:output_type -> chuishao.v1.TicketAnswer
-	1,   // 126: chuishao.v1.TicketService.VerifyResult:output_type -> chuishao.v1.TicketAnswer
-	1,   // 127: chuishao.v1.TicketService.RecordCallback:output_type -> chuishao.v1.TicketAnswer
-	1,   // 128: chuishao.v1.TicketService.CloseTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 129: chuishao.v1.TicketService.ReopenTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 130: chuishao.v1.TicketService.VoidTicket:output_type -> chuishao.v1.TicketAnswer
-	26,  // 131: chuishao.v1.TicketService.GetTicket:output_type -> chuishao.v1.Ticket
-	25,  // 132: chuishao.v1.TicketService.RevealIdentity:output_type -> chuishao.v1.RevealIdentityResponse
-	113, // [113:133] is the sub-list for method output_type
-	93,  // [93:113] is the sub-list for method input_type
-	93,  // [93:93] is the sub-list for extension type_name
-	93,  // [93:93] is the sub-list for extension extendee
-	0,   // [0:93] is the sub-list for field type_name
+	74,  // 2: chuishao.v1.Limits.accept_by:type_name -> google.protobuf.Timestamp
+	74,  // 3: chuishao.v1.Limits.dispatch_by:type_name -> google.protobuf.Timestamp
+	74,  // 4: chuishao.v1.Limits.sign_by:type_name -> google.protobuf.Timestamp
+	74,  // 5: chuishao.v1.Limits.contact_by:type_name -> google.protobuf.Timestamp
+	74,  // 6: chuishao.v1.Limits.return_by:type_name -> google.protobuf.Timestamp
+	74,  // 7: chuishao.v1.Limits.handle_by:type_name -> google.protobuf.Timestamp
+	74,  // 8: chuishao.v1.Limits.verify_by:type_name -> google.protobuf.Timestamp
+	74,  // 9: chuishao.v1.Limits.callback_by:type_name -> google.protobuf.Timestamp
+	74,  // 10: chuishao.v1.Limits.close_by:type_name -> google.protobuf.Timestamp
+	74,  // 11: chuishao.v1.Limits.segment_by:type_name -> google.protobuf.Timestamp
+	74,  // 12: chuishao.v1.Limits.decide_return_by:type_name -> google.protobuf.Timestamp
+	74,  // 13: chuishao.v1.Limits.ruling_by:type_name -> google.protobuf.Timestamp
+	74,  // 14: chuishao.v1.Limits.review_at:type_name -> google.protobuf.Timestamp
+	74,  // 15: chuishao.v1.Limits.appeal_by:type_name -> google.protobuf.Timestamp
+	74,  // 16: chuishao.v1.Limits.exclusion_by:type_name -> google.protobuf.Timestamp
+	74,  // 17: chuishao.v1.Limits.reply_by:type_name -> google.protobuf.Timestamp
+	74,  // 18: chuishao.v1.Limits.plan_by:type_name -> google.protobuf.Timestamp
+	74,  // 19: chuishao.v1.Limits.clear_by:type_name -> google.protobuf.Timestamp
+	74,  // 20: chuishao.v1.ReportTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 21: chuishao.v1.ReportTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 22: chuishao.v1.ReportTicketRequest.channel:type_name -> chuishao.v1.Channel
+	77,  // 23: chuishao.v1.ReportTicketRequest.kind:type_name -> chuishao.v1.MatterKind
+	78,  // 24: chuishao.v1.ReportTicketRequest.position:type_name -> chuishao.v1.LonLat
+	79,  // 25: chuishao.v1.ReportTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
+	80,  // 26: chuishao.v1.ReportTicketRequest.attachments:type_name -> chuishao.v1.Attachment
+	3,   // 27: chuishao.v1.IntakeTicketsRequest.report:type_name -> chuishao.v1.ReportTicketRequest
+	1,   // 28: chuishao.v1.IntakeTicketsResponse.answer:type_name -> chuishao.v1.TicketAnswer
+	6,   // 29: chuishao.v1.IntakeTicketsResponse.failure:type_name -> chuishao.v1.Failure
+	74,  // 30: chuishao.v1.AcceptTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 31: chuishao.v1.AcceptTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 32: chuishao.v1.DeclineTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 33: chuishao.v1.DeclineTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	81,  // 34: chuishao.v1.DeclineTicketRequest.reason:type_name -> chuishao.v1.DeclineReason
+	0,   // 35: chuishao.v1.DeclineTicketRequest.confirmation:type_name -> chuishao.v1.Confirmation
+	74,  // 36: chuishao.v1.AnswerTicketDirectlyRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 37: chuishao.v1.AnswerTicketDirectlyRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 38: chuishao.v1.TriageTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 39: chuishao.v1.TriageTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	82,  // 40: chuishao.v1.TriageTicketRequest.grade:type_name -> chuishao.v1.Grade
+	79,  // 41: chuishao.v1.TriageTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
+	74,  // 42: chuishao.v1.CorrectTriageRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 43: chuishao.v1.CorrectTriageRequest.particulars:type_name -> chuishao.v1.Particulars
+	82,  // 44: chuishao.v1.CorrectTriageRequest.grade:type_name -> chuishao.v1.Grade
+	79,  // 45: chuishao.v1.CorrectTriageRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
+	74,  // 46: chuishao.v1.DispatchTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 47: chuishao.v1.DispatchTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 48: chuishao.v1.SignTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 49: chuishao.v1.SignTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 50: chuishao.v1.RecordContactRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 51: chuishao.v1.RecordContactRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 52: chuishao.v1.RecordProgressRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 53: chuishao.v1.RecordProgressRequest.particulars:type_name -> chuishao.v1.Particulars
+	80,  // 54: chuishao.v1.RecordProgressRequest.attachments:type_name -> chuishao.v1.Attachment
+	74,  // 55: chuishao.v1.WaiveRequirementRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 56: chuishao.v1.WaiveRequirementRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 57: chuishao.v1.WaiveRequirementRequest.what:type_name -> chuishao.v1.Requirement
+	74,  // 58: chuishao.v1.SubmitResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 59: chuishao.v1.SubmitResultRequest.particulars:type_name -> chuishao.v1.Particulars
+	84,  // 60: chuishao.v1.SubmitResultRequest.result:type_name -> chuishao.v1.ResultCode
+	80,  // 61: chuishao.v1.SubmitResultRequest.attachments:type_name -> chuishao.v1.Attachment
+	74,  // 62: chuishao.v1.VerifyResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 63: chuishao.v1.VerifyResultRequest.particulars:type_name -> chuishao.v1.Particulars
+	80,  // 64: chuishao.v1.VerifyResultRequest.attachments:type_name -> chuishao.v1.Attachment
+	74,  // 65: chuishao.v1.RecordCallbackRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 66: chuishao.v1.RecordCallbackRequest.particulars:type_name -> chuishao.v1.Particulars
+	85,  // 67: chuishao.v1.RecordCallbackRequest.solved:type_name -> chuishao.v1.Solved
+	74,  // 68: chuishao.v1.CloseTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 69: chuishao.v1.CloseTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 70: chuishao.v1.ReopenTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 71: chuishao.v1.ReopenTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	86,  // 72: chuishao.v1.ReopenTicketRequest.reason:type_name -> chuishao.v1.ReopenReason
+	74,  // 73: chuishao.v1.VoidTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 74: chuishao.v1.VoidTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	0,   // 75: chuishao.v1.VoidTicketRequest.confirmation:type_name -> chuishao.v1.Confirmation
+	74,  // 76: chuishao.v1.AppealDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 77: chuishao.v1.AppealDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 78: chuishao.v1.OverturnDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 79: chuishao.v1.OverturnDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 80: chuishao.v1.HandOverEmergencyRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 81: chuishao.v1.HandOverEmergencyRequest.particulars:type_name -> chuishao.v1.Particulars
+	87,  // 82: chuishao.v1.HandOverEmergencyRequest.line:type_name -> chuishao.v1.EmergencyLine
+	74,  // 83: chuishao.v1.MergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 84: chuishao.v1.MergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 85: chuishao.v1.UnmergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 86: chuishao.v1.UnmergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 87: chuishao.v1.RequestReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 88: chuishao.v1.RequestReturnRequest.particulars:type_name -> chuishao.v1.Particulars
+	88,  // 89: chuishao.v1.RequestReturnRequest.reason:type_name -> chuishao.v1.ReturnReason
+	74,  // 90: chuishao.v1.DecideReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 91: chuishao.v1.DecideReturnRequest.particulars:type_name -> chuishao.v1.Particulars
+	89,  // 92: chuishao.v1.DecideReturnRequest.fault:type_name -> chuishao.v1.ReturnFault
+	74,  // 93: chuishao.v1.OpenAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 94: chuishao.v1.OpenAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 95: chuishao.v1.RuleAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 96: chuishao.v1.RuleAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
+	89,  // 97: chuishao.v1.RuleAdjudicationRequest.fault:type_name -> chuishao.v1.ReturnFault
+	74,  // 98: chuishao.v1.RequestCoHandlerRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 99: chuishao.v1.RequestCoHandlerRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 100: chuishao.v1.RequestCoHandlerRequest.submit_by:type_name -> google.protobuf.Timestamp
+	74,  // 101: chuishao.v1.AnswerCoHandlingRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 102: chuishao.v1.AnswerCoHandlingRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 103: chuishao.v1.DecideCoDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 104: chuishao.v1.DecideCoDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 105: chuishao.v1.SubmitCoTaskRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 106: chuishao.v1.SubmitCoTaskRequest.particulars:type_name -> chuishao.v1.Particulars
+	80,  // 107: chuishao.v1.SubmitCoTaskRequest.attachments:type_name -> chuishao.v1.Attachment
+	74,  // 108: chuishao.v1.EscalateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 109: chuishao.v1.EscalateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	90,  // 110: chuishao.v1.EscalateTicketRequest.reason:type_name -> chuishao.v1.EscalationReason
+	74,  // 111: chuishao.v1.RefuseEscalationRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 112: chuishao.v1.RefuseEscalationRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 113: chuishao.v1.DelegateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 114: chuishao.v1.DelegateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 115: chuishao.v1.RequestExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 116: chuishao.v1.RequestExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	91,  // 117: chuishao.v1.RequestExtensionRequest.kind:type_name -> chuishao.v1.ExtensionKind
+	74,  // 118: chuishao.v1.DecideExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 119: chuishao.v1.DecideExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 120: chuishao.v1.RequestSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 121: chuishao.v1.RequestSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	92,  // 122: chuishao.v1.RequestSuspensionRequest.reason:type_name -> chuishao.v1.SuspensionReason
+	74,  // 123: chuishao.v1.RequestSuspensionRequest.review_at:type_name -> google.protobuf.Timestamp
+	74,  // 124: chuishao.v1.DecideSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 125: chuishao.v1.DecideSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 126: chuishao.v1.ResumeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 127: chuishao.v1.ResumeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 128: chuishao.v1.RejectResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 129: chuishao.v1.RejectResultRequest.particulars:type_name -> chuishao.v1.Particulars
+	93,  // 130: chuishao.v1.RejectResultRequest.reason:type_name -> chuishao.v1.ResultRejection
+	74,  // 131: chuishao.v1.RequestExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 132: chuishao.v1.RequestExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
+	94,  // 133: chuishao.v1.RequestExclusionRequest.code:type_name -> chuishao.v1.ExclusionCode
+	74,  // 134: chuishao.v1.DecideExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 135: chuishao.v1.DecideExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 136: chuishao.v1.UrgeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 137: chuishao.v1.UrgeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 138: chuishao.v1.RaiseSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 139: chuishao.v1.RaiseSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 140: chuishao.v1.RaiseSupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
+	74,  // 141: chuishao.v1.ReplySupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 142: chuishao.v1.ReplySupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
+	95,  // 143: chuishao.v1.ReplySupervisionRequest.kind:type_name -> chuishao.v1.SupervisionReplyKind
+	74,  // 144: chuishao.v1.ReplySupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
+	80,  // 145: chuishao.v1.ReplySupervisionRequest.attachments:type_name -> chuishao.v1.Attachment
+	74,  // 146: chuishao.v1.ClearListingRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 147: chuishao.v1.ClearListingRequest.particulars:type_name -> chuishao.v1.Particulars
+	80,  // 148: chuishao.v1.ClearListingRequest.attachments:type_name -> chuishao.v1.Attachment
+	74,  // 149: chuishao.v1.LiftSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 150: chuishao.v1.LiftSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 151: chuishao.v1.WithdrawTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 152: chuishao.v1.WithdrawTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 153: chuishao.v1.ArchiveTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 154: chuishao.v1.ArchiveTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	74,  // 155: chuishao.v1.CorrectArchiveRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 156: chuishao.v1.CorrectArchiveRequest.particulars:type_name -> chuishao.v1.Particulars
+	84,  // 157: chuishao.v1.CorrectArchiveRequest.result:type_name -> chuishao.v1.ResultCode
+	0,   // 158: chuishao.v1.CorrectArchiveRequest.confirmation:type_name -> chuishao.v1.Confirmation
+	96,  // 159: chuishao.v1.PassTimerRequest.timer:type_name -> chuishao.v1.TicketTimer
+	74,  // 160: chuishao.v1.PassTimerRequest.by:type_name -> google.protobuf.Timestamp
+	96,  // 161: chuishao.v1.ExplainDeadlineRequest.timer:type_name -> chuishao.v1.TicketTimer
+	74,  // 162: chuishao.v1.ExplainDeadlineResponse.due_at:type_name -> google.protobuf.Timestamp
+	60,  // 163: chuishao.v1.ExplainDeadlineResponse.parts:type_name -> chuishao.v1.DeadlinePart
+	74,  // 164: chuishao.v1.DeadlinePart.start_at:type_name -> google.protobuf.Timestamp
+	74,  // 165: chuishao.v1.DeadlinePart.due_at:type_name -> google.protobuf.Timestamp
+	61,  // 166: chuishao.v1.DeadlinePart.steps:type_name -> chuishao.v1.DeadlineStep
+	74,  // 167: chuishao.v1.DeadlineStep.from:type_name -> google.protobuf.Timestamp
+	74,  // 168: chuishao.v1.DeadlineStep.to:type_name -> google.protobuf.Timestamp
+	78,  // 169: chuishao.v1.SuggestTriageRequest.position:type_name -> chuishao.v1.LonLat
+	75,  // 170: chuishao.v1.SuggestTriageRequest.particulars:type_name -> chuishao.v1.Particulars
+	64,  // 171: chuishao.v1.SuggestTriageResponse.categories:type_name -> chuishao.v1.SuggestedCategory
+	65,  // 172: chuishao.v1.SuggestTriageResponse.leads:type_name -> chuishao.v1.SuggestedLead
+	66,  // 173: chuishao.v1.SuggestTriageResponse.duplicates:type_name -> chuishao.v1.Duplicate
+	73,  // 174: chuishao.v1.Duplicate.state:type_name -> chuishao.v1.TicketState
+	74,  // 175: chuishao.v1.Duplicate.reported_at:type_name -> google.protobuf.Timestamp
+	74,  // 176: chuishao.v1.RevealIdentityRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	75,  // 177: chuishao.v1.RevealIdentityRequest.particulars:type_name -> chuishao.v1.Particulars
+	97,  // 178: chuishao.v1.RevealIdentityRequest.purpose:type_name -> chuishao.v1.RevealPurpose
+	98,  // 179: chuishao.v1.RevealIdentityResponse.petitioner:type_name -> chuishao.v1.Petitioner
+	73,  // 180: chuishao.v1.Ticket.state:type_name -> chuishao.v1.TicketState
+	99,  // 181: chuishao.v1.Ticket.stage:type_name -> chuishao.v1.Stage
+	76,  // 182: chuishao.v1.Ticket.channel:type_name -> chuishao.v1.Channel
+	77,  // 183: chuishao.v1.Ticket.kind:type_name -> chuishao.v1.MatterKind
+	82,  // 184: chuishao.v1.Ticket.grade:type_name -> chuishao.v1.Grade
+	79,  // 185: chuishao.v1.Ticket.confidentiality:type_name -> chuishao.v1.Confidentiality
+	100, // 186: chuishao.v1.Ticket.path:type_name -> chuishao.v1.AreaNode
+	101, // 187: chuishao.v1.Ticket.dimensions:type_name -> chuishao.v1.Dimension
+	78,  // 188: chuishao.v1.Ticket.position:type_name -> chuishao.v1.LonLat
+	2,   // 189: chuishao.v1.Ticket.limits:type_name -> chuishao.v1.Limits
+	74,  // 190: chuishao.v1.Ticket.reported_at:type_name -> google.protobuf.Timestamp
+	74,  // 191: chuishao.v1.Ticket.accepted_at:type_name -> google.protobuf.Timestamp
+	74,  // 192: chuishao.v1.Ticket.dispatched_at:type_name -> google.protobuf.Timestamp
+	74,  // 193: chuishao.v1.Ticket.closed_at:type_name -> google.protobuf.Timestamp
+	84,  // 194: chuishao.v1.Ticket.result:type_name -> chuishao.v1.ResultCode
+	102, // 195: chuishao.v1.Ticket.close_kind:type_name -> chuishao.v1.CloseKind
+	85,  // 196: chuishao.v1.Ticket.solved:type_name -> chuishao.v1.Solved
+	72,  // 197: chuishao.v1.Ticket.whistles:type_name -> chuishao.v1.LinkedWhistle
+	75,  // 198: chuishao.v1.Ticket.particulars:type_name -> chuishao.v1.Particulars
+	81,  // 199: chuishao.v1.Ticket.decline_reason:type_name -> chuishao.v1.DeclineReason
+	92,  // 200: chuishao.v1.Ticket.suspension_reason:type_name -> chuishao.v1.SuspensionReason
+	94,  // 201: chuishao.v1.Ticket.excluded:type_name -> chuishao.v1.ExclusionCode
+	71,  // 202: chuishao.v1.Ticket.co_tasks:type_name -> chuishao.v1.CoTask
+	103, // 203: chuishao.v1.CoTask.state:type_name -> chuishao.v1.CoTaskState
+	74,  // 204: chuishao.v1.CoTask.submit_by:type_name -> google.protobuf.Timestamp
+	104, // 205: chuishao.v1.LinkedWhistle.outcome:type_name -> chuishao.v1.WhistleState
+	3,   // 206: chuishao.v1.TicketService.ReportTicket:input_type -> chuishao.v1.ReportTicketRequest
+	4,   // 207: chuishao.v1.TicketService.IntakeTickets:input_type -> chuishao.v1.IntakeTicketsRequest
+	7,   // 208: chuishao.v1.TicketService.AcceptTicket:input_type -> chuishao.v1.AcceptTicketRequest
+	8,   // 209: chuishao.v1.TicketService.DeclineTicket:input_type -> chuishao.v1.DeclineTicketRequest
+	9,   // 210: chuishao.v1.TicketService.AnswerTicketDirectly:input_type -> chuishao.v1.AnswerTicketDirectlyRequest
+	10,  // 211: chuishao.v1.TicketService.TriageTicket:input_type -> chuishao.v1.TriageTicketRequest
+	11,  // 212: chuishao.v1.TicketService.CorrectTriage:input_type -> chuishao.v1.CorrectTriageRequest
+	12,  // 213: chuishao.v1.TicketService.DispatchTicket:input_type -> chuishao.v1.DispatchTicketRequest
+	13,  // 214: chuishao.v1.TicketService.SignTicket:input_type -> chuishao.v1.SignTicketRequest
+	14,  // 215: chuishao.v1.TicketService.RecordContact:input_type -> chuishao.v1.RecordContactRequest
+	15,  // 216: chuishao.v1.TicketService.RecordProgress:input_type -> chuishao.v1.RecordProgressRequest
+	16,  // 217: chuishao.v1.TicketService.WaiveRequirement:input_type -> chuishao.v1.WaiveRequirementRequest
+	17,  // 218: chuishao.v1.TicketService.SubmitResult:input_type -> chuishao.v1.SubmitResultRequest
+	18,  // 219: chuishao.v1.TicketService.VerifyResult:input_type -> chuishao.v1.VerifyResultRequest
+	19,  // 220: chuishao.v1.TicketService.RecordCallback:input_type -> chuishao.v1.RecordCallbackRequest
+	20,  // 221: chuishao.v1.TicketService.CloseTicket:input_type -> chuishao.v1.CloseTicketRequest
+	21,  // 222: chuishao.v1.TicketService.ReopenTicket:input_type -> chuishao.v1.ReopenTicketRequest
+	22,  // 223: chuishao.v1.TicketService.VoidTicket:input_type -> chuishao.v1.VoidTicketRequest
+	23,  // 224: chuishao.v1.TicketService.AppealDecline:input_type -> chuishao.v1.AppealDeclineRequest
+	24,  // 225: chuishao.v1.TicketService.OverturnDecline:input_type -> chuishao.v1.OverturnDeclineRequest
+	25,  // 226: chuishao.v1.TicketService.HandOverEmergency:input_type -> chuishao.v1.HandOverEmergencyRequest
+	26,  // 227: chuishao.v1.TicketService.MergeTicket:input_type -> chuishao.v1.MergeTicketRequest
+	27,  // 228: chuishao.v1.TicketService.UnmergeTicket:input_type -> chuishao.v1.UnmergeTicketRequest
+	28,  // 229: chuishao.v1.TicketService.RequestReturn:input_type -> chuishao.v1.RequestReturnRequest
+	29,  // 230: chuishao.v1.TicketService.DecideReturn:input_type -> chuishao.v1.DecideReturnRequest
+	30,  // 231: chuishao.v1.TicketService.OpenAdjudication:input_type -> chuishao.v1.OpenAdjudicationRequest
+	31,  // 232: chuishao.v1.TicketService.RuleAdjudication:input_type -> chuishao.v1.RuleAdjudicationRequest
+	32,  // 233: chuishao.v1.TicketService.RequestCoHandler:input_type -> chuishao.v1.RequestCoHandlerRequest
+	33,  // 234: chuishao.v1.TicketService.AnswerCoHandling:input_type -> chuishao.v1.AnswerCoHandlingRequest
+	34,  // 235: chuishao.v1.TicketService.DecideCoDecline:input_type -> chuishao.v1.DecideCoDeclineRequest
+	35,  // 236: chuishao.v1.TicketService.SubmitCoTask:input_type -> chuishao.v1.SubmitCoTaskRequest
+	36,  // 237: chuishao.v1.TicketService.EscalateTicket:input_type -> chuishao.v1.EscalateTicketRequest
+	37,  // 238: chuishao.v1.TicketService.RefuseEscalation:input_type -> chuishao.v1.RefuseEscalationRequest
+	38,  // 239: chuishao.v1.TicketService.DelegateTicket:input_type -> chuishao.v1.DelegateTicketRequest
+	39,  // 240: chuishao.v1.TicketService.RequestExtension:input_type -> chuishao.v1.RequestExtensionRequest
+	40,  // 241: chuishao.v1.TicketService.DecideExtension:input_type -> chuishao.v1.DecideExtensionRequest
+	41,  // 242: chuishao.v1.TicketService.RequestSuspension:input_type -> chuishao.v1.RequestSuspensionRequest
+	42,  // 243: chuishao.v1.TicketService.DecideSuspension:input_type -> chuishao.v1.DecideSuspensionRequest
+	43,  // 244: chuishao.v1.TicketService.ResumeTicket:input_type -> chuishao.v1.ResumeTicketRequest
+	44,  // 245: chuishao.v1.TicketService.RejectResult:input_type -> chuishao.v1.RejectResultRequest
+	45,  // 246: chuishao.v1.TicketService.RequestExclusion:input_type -> chuishao.v1.RequestExclusionRequest
+	46,  // 247: chuishao.v1.TicketService.DecideExclusion:input_type -> chuishao.v1.DecideExclusionRequest
+	47,  // 248: chuishao.v1.TicketService.UrgeTicket:input_type -> chuishao.v1.UrgeTicketRequest
+	48,  // 249: chuishao.v1.TicketService.RaiseSupervision:input_type -> chuishao.v1.RaiseSupervisionRequest
+	49,  // 250: chuishao.v1.TicketService.ReplySupervision:input_type -> chuishao.v1.ReplySupervisionRequest
+	50,  // 251: chuishao.v1.TicketService.ClearListing:input_type -> chuishao.v1.ClearListingRequest
+	51,  // 252: chuishao.v1.TicketService.LiftSupervision:input_type -> chuishao.v1.LiftSupervisionRequest
+	52,  // 253: chuishao.v1.TicketService.WithdrawTicket:input_type -> chuishao.v1.WithdrawTicketRequest
+	53,  // 254: chuishao.v1.TicketService.ArchiveTicket:input_type -> chuishao.v1.ArchiveTicketRequest
+	54,  // 255: chuishao.v1.TicketService.CorrectArchive:input_type -> chuishao.v1.CorrectArchiveRequest
+	55,  // 256: chuishao.v1.TicketService.PassTimer:input_type -> chuishao.v1.PassTimerRequest
+	56,  // 257: chuishao.v1.TicketService.RecomputeLimits:input_type -> chuishao.v1.RecomputeLimitsRequest
+	57,  // 258: chuishao.v1.TicketService.MoveHolder:input_type -> chuishao.v1.MoveHolderRequest
+	58,  // 259: chuishao.v1.TicketService.ExplainDeadline:input_type -> chuishao.v1.ExplainDeadlineRequest
+	62,  // 260: chuishao.v1.TicketService.SuggestTriage:input_type -> chuishao.v1.SuggestTriageRequest
+	67,  // 261: chuishao.v1.TicketService.GetTicket:input_type -> chuishao.v1.GetTicketRequest
+	68,  // 262: chuishao.v1.TicketService.RevealIdentity:input_type -> chuishao.v1.RevealIdentityRequest
+	1,   // 263: chuishao.v1.TicketService.ReportTicket:output_type -> chuishao.v1.TicketAnswer
+	5,   // 264: chuishao.v1.TicketService.IntakeTickets:output_type -> chuishao.v1.IntakeTicketsResponse
+	1,   // 265: chuishao.v1.TicketService.AcceptTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 266: chuishao.v1.TicketService.DeclineTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 267: chuishao.v1.TicketService.AnswerTicketDirectly:output_type -> chuishao.v1.TicketAnswer
+	1,   // 268: chuishao.v1.TicketService.TriageTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 269: chuishao.v1.TicketService.CorrectTriage:output_type -> chuishao.v1.TicketAnswer
+	1,   // 270: chuishao.v1.TicketService.DispatchTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 271: chuishao.v1.TicketService.SignTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 272: chuishao.v1.TicketService.RecordContact:output_type -> chuishao.v1.TicketAnswer
+	1,   // 273: chuishao.v1.TicketService.RecordProgress:output_type -> chuishao.v1.TicketAnswer
+	1,   // 274: chuishao.v1.TicketService.WaiveRequirement:output_type -> chuishao.v1.TicketAnswer
+	1,   // 275: chuishao.v1.TicketService.SubmitResult:output_type -> chuishao.v1.TicketAnswer
+	1,   // 276: chuishao.v1.TicketService.VerifyResult:output_type -> chuishao.v1.TicketAnswer
+	1,   // 277: chuishao.v1.TicketService.RecordCallback:output_type -> chuishao.v1.TicketAnswer
+	1,   // 278: chuishao.v1.TicketService.CloseTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 279: chuishao.v1.TicketService.ReopenTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 280: chuishao.v1.TicketService.VoidTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 281: chuishao.v1.TicketService.AppealDecline:output_type -> chuishao.v1.TicketAnswer
+	1,   // 282: chuishao.v1.TicketService.OverturnDecline:output_type -> chuishao.v1.TicketAnswer
+	1,   // 283: chuishao.v1.TicketService.HandOverEmergency:output_type -> chuishao.v1.TicketAnswer
+	1,   // 284: chuishao.v1.TicketService.MergeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 285: chuishao.v1.TicketService.UnmergeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 286: chuishao.v1.TicketService.RequestReturn:output_type -> chuishao.v1.TicketAnswer
+	1,   // 287: chuishao.v1.TicketService.DecideReturn:output_type -> chuishao.v1.TicketAnswer
+	1,   // 288: chuishao.v1.TicketService.OpenAdjudication:output_type -> chuishao.v1.TicketAnswer
+	1,   // 289: chuishao.v1.TicketService.RuleAdjudication:output_type -> chuishao.v1.TicketAnswer
+	1,   // 290: chuishao.v1.TicketService.RequestCoHandler:output_type -> chuishao.v1.TicketAnswer
+	1,   // 291: chuishao.v1.TicketService.AnswerCoHandling:output_type -> chuishao.v1.TicketAnswer
+	1,   // 292: chuishao.v1.TicketService.DecideCoDecline:output_type -> chuishao.v1.TicketAnswer
+	1,   // 293: chuishao.v1.TicketService.SubmitCoTask:output_type -> chuishao.v1.TicketAnswer
+	1,   // 294: chuishao.v1.TicketService.EscalateTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 295: chuishao.v1.TicketService.RefuseEscalation:output_type -> chuishao.v1.TicketAnswer
+	1,   // 296: chuishao.v1.TicketService.DelegateTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 297: chuishao.v1.TicketService.RequestExtension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 298: chuishao.v1.TicketService.DecideExtension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 299: chuishao.v1.TicketService.RequestSuspension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 300: chuishao.v1.TicketService.DecideSuspension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 301: chuishao.v1.TicketService.ResumeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 302: chuishao.v1.TicketService.RejectResult:output_type -> chuishao.v1.TicketAnswer
+	1,   // 303: chuishao.v1.TicketService.RequestExclusion:output_type -> chuishao.v1.TicketAnswer
+	1,   // 304: chuishao.v1.TicketService.DecideExclusion:output_type -> chuishao.v1.TicketAnswer
+	1,   // 305: chuishao.v1.TicketService.UrgeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 306: chuishao.v1.TicketService.RaiseSupervision:output_type -> chuishao.v1.TicketAnswer
+	1,   // 307: chuishao.v1.TicketService.ReplySupervision:output_type -> chuishao.v1.TicketAnswer
+	1,   // 308: chuishao.v1.TicketService.ClearListing:output_type -> chuishao.v1.TicketAnswer
+	1,   // 309: chuishao.v1.TicketService.LiftSupervision:output_type -> chuishao.v1.TicketAnswer
+	1,   // 310: chuishao.v1.TicketService.WithdrawTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 311: chuishao.v1.TicketService.ArchiveTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 312: chuishao.v1.TicketService.CorrectArchive:output_type -> chuishao.v1.TicketAnswer
+	1,   // 313: chuishao.v1.TicketService.PassTimer:output_type -> chuishao.v1.TicketAnswer
+	1,   // 314: chuishao.v1.TicketService.RecomputeLimits:output_type -> chuishao.v1.TicketAnswer
+	1,   // 315: chuishao.v1.TicketService.MoveHolder:output_type -> chuishao.v1.TicketAnswer
+	59,  // 316: chuishao.v1.TicketService.ExplainDeadline:output_type -> chuishao.v1.ExplainDeadlineResponse
+	63,  // 317: chuishao.v1.TicketService.SuggestTriage:output_type -> chuishao.v1.SuggestTriageResponse
+	70,  // 318: chuishao.v1.TicketService.GetTicket:output_type -> chuishao.v1.Ticket
+	69,  // 319: chuishao.v1.TicketService.RevealIdentity:output_type -> chuishao.v1.RevealIdentityResponse
+	263, // [263:320] is the sub-list for method output_type
+	206, // [206:263] is the sub-list for method input_type
+	206, // [206:206] is the sub-list for extension type_name
+	206, // [206:206] is the sub-list for extension extendee
+	0,   // [0:206] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_ticket_proto_init() }
@@ -3356,13 +8112,14 @@ func file_chuishao_v1_ticket_proto_init() {
 		(*IntakeTicketsResponse_Answer)(nil),
 		(*IntakeTicketsResponse_Failure)(nil),
 	}
+	file_chuishao_v1_ticket_proto_msgTypes[65].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_ticket_proto_rawDesc), len(file_chuishao_v1_ticket_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   72,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -37,6 +37,43 @@ const (
 	TicketService_CloseTicket_FullMethodName          = "/chuishao.v1.TicketService/CloseTicket"
 	TicketService_ReopenTicket_FullMethodName         = "/chuishao.v1.TicketService/ReopenTicket"
 	TicketService_VoidTicket_FullMethodName           = "/chuishao.v1.TicketService/VoidTicket"
+	TicketService_AppealDecline_FullMethodName        = "/chuishao.v1.TicketService/AppealDecline"
+	TicketService_OverturnDecline_FullMethodName      = "/chuishao.v1.TicketService/OverturnDecline"
+	TicketService_HandOverEmergency_FullMethodName    = "/chuishao.v1.TicketService/HandOverEmergency"
+	TicketService_MergeTicket_FullMethodName          = "/chuishao.v1.TicketService/MergeTicket"
+	TicketService_UnmergeTicket_FullMethodName        = "/chuishao.v1.TicketService/UnmergeTicket"
+	TicketService_RequestReturn_FullMethodName        = "/chuishao.v1.TicketService/RequestReturn"
+	TicketService_DecideReturn_FullMethodName         = "/chuishao.v1.TicketService/DecideReturn"
+	TicketService_OpenAdjudication_FullMethodName     = "/chuishao.v1.TicketService/OpenAdjudication"
+	TicketService_RuleAdjudication_FullMethodName     = "/chuishao.v1.TicketService/RuleAdjudication"
+	TicketService_RequestCoHandler_FullMethodName     = "/chuishao.v1.TicketService/RequestCoHandler"
+	TicketService_AnswerCoHandling_FullMethodName     = "/chuishao.v1.TicketService/AnswerCoHandling"
+	TicketService_DecideCoDecline_FullMethodName      = "/chuishao.v1.TicketService/DecideCoDecline"
+	TicketService_SubmitCoTask_FullMethodName         = "/chuishao.v1.TicketService/SubmitCoTask"
+	TicketService_EscalateTicket_FullMethodName       = "/chuishao.v1.TicketService/EscalateTicket"
+	TicketService_RefuseEscalation_FullMethodName     = "/chuishao.v1.TicketService/RefuseEscalation"
+	TicketService_DelegateTicket_FullMethodName       = "/chuishao.v1.TicketService/DelegateTicket"
+	TicketService_RequestExtension_FullMethodName     = "/chuishao.v1.TicketService/RequestExtension"
+	TicketService_DecideExtension_FullMethodName      = "/chuishao.v1.TicketService/DecideExtension"
+	TicketService_RequestSuspension_FullMethodName    = "/chuishao.v1.TicketService/RequestSuspension"
+	TicketService_DecideSuspension_FullMethodName     = "/chuishao.v1.TicketService/DecideSuspension"
+	TicketService_ResumeTicket_FullMethodName         = "/chuishao.v1.TicketService/ResumeTicket"
+	TicketService_RejectResult_FullMethodName         = "/chuishao.v1.TicketService/RejectResult"
+	TicketService_RequestExclusion_FullMethodName     = "/chuishao.v1.TicketService/RequestExclusion"
+	TicketService_DecideExclusion_FullMethodName      = "/chuishao.v1.TicketService/DecideExclusion"
+	TicketService_UrgeTicket_FullMethodName           = "/chuishao.v1.TicketService/UrgeTicket"
+	TicketService_RaiseSupervision_FullMethodName     = "/chuishao.v1.TicketService/RaiseSupervision"
+	TicketService_ReplySupervision_FullMethodName     = "/chuishao.v1.TicketService/ReplySupervision"
+	TicketService_ClearListing_FullMethodName         = "/chuishao.v1.TicketService/ClearListing"
+	TicketService_LiftSupervision_FullMethodName      = "/chuishao.v1.TicketService/LiftSupervision"
+	TicketService_WithdrawTicket_FullMethodName       = "/chuishao.v1.TicketService/WithdrawTicket"
+	TicketService_ArchiveTicket_FullMethodName        = "/chuishao.v1.TicketService/ArchiveTicket"
+	TicketService_CorrectArchive_FullMethodName       = "/chuishao.v1.TicketService/CorrectArchive"
+	TicketService_PassTimer_FullMethodName            = "/chuishao.v1.TicketService/PassTimer"
+	TicketService_RecomputeLimits_FullMethodName      = "/chuishao.v1.TicketService/RecomputeLimits"
+	TicketService_MoveHolder_FullMethodName           = "/chuishao.v1.TicketService/MoveHolder"
+	TicketService_ExplainDeadline_FullMethodName      = "/chuishao.v1.TicketService/ExplainDeadline"
+	TicketService_SuggestTriage_FullMethodName        = "/chuishao.v1.TicketService/SuggestTriage"
 	TicketService_GetTicket_FullMethodName            = "/chuishao.v1.TicketService/GetTicket"
 	TicketService_RevealIdentity_FullMethodName       = "/chuishao.v1.TicketService/RevealIdentity"
 )
@@ -105,6 +142,87 @@ type TicketServiceClient interface {
 	ReopenTicket(ctx context.Context, in *ReopenTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Proposes to void, or, by a second person, confirms it: REPORTED, ACCEPTED, TRIAGED to VOIDED. Who: DUTY_LEADER.
 	VoidTicket(ctx context.Context, in *VoidTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Records that the petitioner does not accept a decline: DECLINED, once, within the appeal limit. Who: AGENT, CITIZEN.
+	AppealDecline(ctx context.Context, in *AppealDeclineRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Upholds that appeal: DECLINED to ACCEPTED. Who: SUPERVISOR.
+	OverturnDecline(ctx context.Context, in *OverturnDeclineRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Records that the caller was put through to an emergency line. REPORTED or ACCEPTED. Who: AGENT.
+	HandOverEmergency(ctx context.Context, in *HandOverEmergencyRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Makes this ticket a duplicate of another (并件): ACCEPTED, TRIAGED or DISPATCHED to MERGED. Who: DISPATCHER.
+	MergeTicket(ctx context.Context, in *MergeTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Undoes that: MERGED to the state before. Who: SUPERVISOR.
+	UnmergeTicket(ctx context.Context, in *UnmergeTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Claims not to be responsible (退单): DISPATCHED or HANDLING to RETURN_REVIEW; the second of a round goes on to
+	// ADJUDICATION. Who: the lead's clerks.
+	RequestReturn(ctx context.Context, in *RequestReturnRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Decides that: RETURN_REVIEW to TRIAGED, or to HANDLING. Who: DISPATCHER, DUTY_LEADER.
+	DecideReturn(ctx context.Context, in *DecideReturnRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Opens a ruling on whose duty it is (会商裁定): RETURN_REVIEW, TRIAGED or HANDLING to ADJUDICATION. Who: DISPATCHER.
+	OpenAdjudication(ctx context.Context, in *OpenAdjudicationRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Rules (裁定): ADJUDICATION to DISPATCHED, not to be returned. Who: DUTY_LEADER.
+	RuleAdjudication(ctx context.Context, in *RuleAdjudicationRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Asks a unit for a bounded task (协办). HANDLING. Who: the lead's clerks.
+	RequestCoHandler(ctx context.Context, in *RequestCoHandlerRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Takes the task, or proposes to decline it. HANDLING. Who: the co-handler's clerks.
+	AnswerCoHandling(ctx context.Context, in *AnswerCoHandlingRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Consents to a declined task, or does not. HANDLING. Who: DISPATCHER.
+	DecideCoDecline(ctx context.Context, in *DecideCoDeclineRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Submits the task. HANDLING. Who: the co-handler's clerks.
+	SubmitCoTask(ctx context.Context, in *SubmitCoTaskRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Moves the ticket to the next higher level (上报): HANDLING to DISPATCHED there. No clock starts anew. Who: GRID_WORKER,
+	// COMMUNITY_CLERK, COMMUNITY_SECRETARY, STREET_CLERK, STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR, DISPATCHER.
+	EscalateTicket(ctx context.Context, in *EscalateTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Sends an escalated ticket back, once between two levels: DISPATCHED to HANDLING below. Who: DISPATCHER of the higher level.
+	RefuseEscalation(ctx context.Context, in *RefuseEscalationRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Moves the ticket to a lower level (下派): TRIAGED or HANDLING to DISPATCHED there; to ADJUDICATION if it went to and fro
+	// too often. Who: DISPATCHER, STREET_CLERK, STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR.
+	DelegateTicket(ctx context.Context, in *DelegateTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Asks for more time (延期), before the limit has passed. HANDLING. Who: the lead's clerks; a second time its head.
+	RequestExtension(ctx context.Context, in *RequestExtensionRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Decides that, before the limit has passed. HANDLING. Who: DUTY_LEADER; SUPERVISOR for engineering and the second time.
+	DecideExtension(ctx context.Context, in *DecideExtensionRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Asks that the clock be stopped (挂账), before the limit has passed, or that a suspension go on. HANDLING or SUSPENDED.
+	// Who: the lead's clerks.
+	RequestSuspension(ctx context.Context, in *RequestSuspensionRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Decides that: HANDLING to SUSPENDED, or as it was. Who: SUPERVISOR of a district or above.
+	DecideSuspension(ctx context.Context, in *DecideSuspensionRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Lets the clock run again: SUSPENDED to HANDLING. Who: the lead's clerks, SUPERVISOR.
+	ResumeTicket(ctx context.Context, in *ResumeTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Sends a result back before anybody verified it: RESULT_SUBMITTED to HANDLING. Who: DISPATCHER, SUPERVISOR.
+	RejectResult(ctx context.Context, in *RejectResultRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Asks to leave the ticket out of rates (剔除), within the limit after the callback. CLOSED. Who: the lead's clerks.
+	RequestExclusion(ctx context.Context, in *RequestExclusionRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Decides that. CLOSED. Who: ASSESSMENT, and not who dispatched.
+	DecideExclusion(ctx context.Context, in *DecideExclusionRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// The petitioner asks for haste; the second time supervision rises. Any open state. Who: AGENT, CITIZEN, CONNECTED_SYSTEM.
+	UrgeTicket(ctx context.Context, in *UrgeTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Raises supervision (催办, 督办, 挂牌督办, 通报约谈). Any open state. Who: SUPERVISOR.
+	RaiseSupervision(ctx context.Context, in *RaiseSupervisionRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Answers supervision: a reply, a plan, or that the plan is done. Any open state. Who: the lead's clerks.
+	ReplySupervision(ctx context.Context, in *ReplySupervisionRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Confirms that a listed problem is gone (销号). Any open state. Who: SUPERVISOR of the issuer's level or above.
+	ClearListing(ctx context.Context, in *ClearListingRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Ends supervision; a listed problem must be cleared first. Any open state. Who: SUPERVISOR of the issuer's level or above.
+	LiftSupervision(ctx context.Context, in *LiftSupervisionRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// The petitioner takes a matter of private benefit back (撤诉): any open state to WITHDRAWN. A hazard goes on as a proactive
+	// ticket of its own. Who: AGENT.
+	WithdrawTicket(ctx context.Context, in *WithdrawTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Archives (归档): CLOSED to ARCHIVED. Who: SYSTEM, ASSESSMENT.
+	ArchiveTicket(ctx context.Context, in *ArchiveTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Proposes to correct an archived ticket, or, by a second person, confirms it. ARCHIVED. Who: AUDITOR.
+	CorrectArchive(ctx context.Context, in *CorrectArchiveRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Does what follows from an instant that has passed: an overdue mark, a deemed signature, a lapsed right. Nothing happens if the
+	// ticket has no such timer at that instant, or the instant lies ahead. Who: SYSTEM; the timers of this system give it.
+	PassTimer(ctx context.Context, in *PassTimerRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Computes limits that still run again, on the calendar now in force. Nothing happens if none changes. Who: SYSTEM.
+	RecomputeLimits(ctx context.Context, in *RecomputeLimitsRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Gives an open ticket whose holder the map no longer has to the unit that took its place. Who: SYSTEM.
+	MoveHolder(ctx context.Context, in *MoveHolderRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// How a limit came about: every interval counted, on which calendar and profile. Who: anyone in scope, AUDITOR.
+	ExplainDeadline(ctx context.Context, in *ExplainDeadlineRequest, opts ...grpc.CallOption) (*ExplainDeadlineResponse, error)
+	// What a dispatcher would look up before deciding: category, lead, precedents, duplicates, each with its reasons. Decides
+	// nothing. Who: AGENT, DISPATCHER, DUTY_LEADER, SUPERVISOR.
+	SuggestTriage(ctx context.Context, in *SuggestTriageRequest, opts ...grpc.CallOption) (*SuggestTriageResponse, error)
 	// The ticket as it is now, folded from its history; personal data masked by role. Who: anyone in scope, AUDITOR.
 	GetTicket(ctx context.Context, in *GetTicketRequest, opts ...grpc.CallOption) (*Ticket, error)
 	// Shows the petitioner's identity in clear; who, why and which fields is recorded first. Who: AGENT, DISPATCHER,
@@ -303,6 +421,376 @@ func (c *ticketServiceClient) VoidTicket(ctx context.Context, in *VoidTicketRequ
 	return out, nil
 }
 
+func (c *ticketServiceClient) AppealDecline(ctx context.Context, in *AppealDeclineRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_AppealDecline_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) OverturnDecline(ctx context.Context, in *OverturnDeclineRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_OverturnDecline_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) HandOverEmergency(ctx context.Context, in *HandOverEmergencyRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_HandOverEmergency_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) MergeTicket(ctx context.Context, in *MergeTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_MergeTicket_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) UnmergeTicket(ctx context.Context, in *UnmergeTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_UnmergeTicket_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) RequestReturn(ctx context.Context, in *RequestReturnRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_RequestReturn_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) DecideReturn(ctx context.Context, in *DecideReturnRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_DecideReturn_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) OpenAdjudication(ctx context.Context, in *OpenAdjudicationRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_OpenAdjudication_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) RuleAdjudication(ctx context.Context, in *RuleAdjudicationRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_RuleAdjudication_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) RequestCoHandler(ctx context.Context, in *RequestCoHandlerRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_RequestCoHandler_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) AnswerCoHandling(ctx context.Context, in *AnswerCoHandlingRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_AnswerCoHandling_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) DecideCoDecline(ctx context.Context, in *DecideCoDeclineRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_DecideCoDecline_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) SubmitCoTask(ctx context.Context, in *SubmitCoTaskRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_SubmitCoTask_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) EscalateTicket(ctx context.Context, in *EscalateTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_EscalateTicket_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) RefuseEscalation(ctx context.Context, in *RefuseEscalationRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_RefuseEscalation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) DelegateTicket(ctx context.Context, in *DelegateTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_DelegateTicket_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) RequestExtension(ctx context.Context, in *RequestExtensionRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_RequestExtension_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) DecideExtension(ctx context.Context, in *DecideExtensionRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_DecideExtension_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) RequestSuspension(ctx context.Context, in *RequestSuspensionRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_RequestSuspension_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) DecideSuspension(ctx context.Context, in *DecideSuspensionRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_DecideSuspension_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) ResumeTicket(ctx context.Context, in *ResumeTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_ResumeTicket_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) RejectResult(ctx context.Context, in *RejectResultRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_RejectResult_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) RequestExclusion(ctx context.Context, in *RequestExclusionRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_RequestExclusion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) DecideExclusion(ctx context.Context, in *DecideExclusionRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_DecideExclusion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) UrgeTicket(ctx context.Context, in *UrgeTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_UrgeTicket_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) RaiseSupervision(ctx context.Context, in *RaiseSupervisionRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_RaiseSupervision_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) ReplySupervision(ctx context.Context, in *ReplySupervisionRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_ReplySupervision_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) ClearListing(ctx context.Context, in *ClearListingRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_ClearListing_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) LiftSupervision(ctx context.Context, in *LiftSupervisionRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_LiftSupervision_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) WithdrawTicket(ctx context.Context, in *WithdrawTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_WithdrawTicket_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) ArchiveTicket(ctx context.Context, in *ArchiveTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_ArchiveTicket_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) CorrectArchive(ctx context.Context, in *CorrectArchiveRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_CorrectArchive_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) PassTimer(ctx context.Context, in *PassTimerRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_PassTimer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) RecomputeLimits(ctx context.Context, in *RecomputeLimitsRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_RecomputeLimits_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) MoveHolder(ctx context.Context, in *MoveHolderRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_MoveHolder_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) ExplainDeadline(ctx context.Context, in *ExplainDeadlineRequest, opts ...grpc.CallOption) (*ExplainDeadlineResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainDeadlineResponse)
+	err := c.cc.Invoke(ctx, TicketService_ExplainDeadline_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) SuggestTriage(ctx context.Context, in *SuggestTriageRequest, opts ...grpc.CallOption) (*SuggestTriageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SuggestTriageResponse)
+	err := c.cc.Invoke(ctx, TicketService_SuggestTriage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *ticketServiceClient) GetTicket(ctx context.Context, in *GetTicketRequest, opts ...grpc.CallOption) (*Ticket, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Ticket)
@@ -387,6 +875,87 @@ type TicketServiceServer interface {
 	ReopenTicket(context.Context, *ReopenTicketRequest) (*TicketAnswer, error)
 	// Proposes to void, or, by a second person, confirms it: REPORTED, ACCEPTED, TRIAGED to VOIDED. Who: DUTY_LEADER.
 	VoidTicket(context.Context, *VoidTicketRequest) (*TicketAnswer, error)
+	// Records that the petitioner does not accept a decline: DECLINED, once, within the appeal limit. Who: AGENT, CITIZEN.
+	AppealDecline(context.Context, *AppealDeclineRequest) (*TicketAnswer, error)
+	// Upholds that appeal: DECLINED to ACCEPTED. Who: SUPERVISOR.
+	OverturnDecline(context.Context, *OverturnDeclineRequest) (*TicketAnswer, error)
+	// Records that the caller was put through to an emergency line. REPORTED or ACCEPTED. Who: AGENT.
+	HandOverEmergency(context.Context, *HandOverEmergencyRequest) (*TicketAnswer, error)
+	// Makes this ticket a duplicate of another (并件): ACCEPTED, TRIAGED or DISPATCHED to MERGED. Who: DISPATCHER.
+	MergeTicket(context.Context, *MergeTicketRequest) (*TicketAnswer, error)
+	// Undoes that: MERGED to the state before. Who: SUPERVISOR.
+	UnmergeTicket(context.Context, *UnmergeTicketRequest) (*TicketAnswer, error)
+	// Claims not to be responsible (退单): DISPATCHED or HANDLING to RETURN_REVIEW; the second of a round goes on to
+	// ADJUDICATION. Who: the lead's clerks.
+	RequestReturn(context.Context, *RequestReturnRequest) (*TicketAnswer, error)
+	// Decides that: RETURN_REVIEW to TRIAGED, or to HANDLING. Who: DISPATCHER, DUTY_LEADER.
+	DecideReturn(context.Context, *DecideReturnRequest) (*TicketAnswer, error)
+	// Opens a ruling on whose duty it is (会商裁定): RETURN_REVIEW, TRIAGED or HANDLING to ADJUDICATION. Who: DISPATCHER.
+	OpenAdjudication(context.Context, *OpenAdjudicationRequest) (*TicketAnswer, error)
+	// Rules (裁定): ADJUDICATION to DISPATCHED, not to be returned. Who: DUTY_LEADER.
+	RuleAdjudication(context.Context, *RuleAdjudicationRequest) (*TicketAnswer, error)
+	// Asks a unit for a bounded task (协办). HANDLING. Who: the lead's clerks.
+	RequestCoHandler(context.Context, *RequestCoHandlerRequest) (*TicketAnswer, error)
+	// Takes the task, or proposes to decline it. HANDLING. Who: the co-handler's clerks.
+	AnswerCoHandling(context.Context, *AnswerCoHandlingRequest) (*TicketAnswer, error)
+	// Consents to a declined task, or does not. HANDLING. Who: DISPATCHER.
+	DecideCoDecline(context.Context, *DecideCoDeclineRequest) (*TicketAnswer, error)
+	// Submits the task. HANDLING. Who: the co-handler's clerks.
+	SubmitCoTask(context.Context, *SubmitCoTaskRequest) (*TicketAnswer, error)
+	// Moves the ticket to the next higher level (上报): HANDLING to DISPATCHED there. No clock starts anew. Who: GRID_WORKER,
+	// COMMUNITY_CLERK, COMMUNITY_SECRETARY, STREET_CLERK, STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR, DISPATCHER.
+	EscalateTicket(context.Context, *EscalateTicketRequest) (*TicketAnswer, error)
+	// Sends an escalated ticket back, once between two levels: DISPATCHED to HANDLING below. Who: DISPATCHER of the higher level.
+	RefuseEscalation(context.Context, *RefuseEscalationRequest) (*TicketAnswer, error)
+	// Moves the ticket to a lower level (下派): TRIAGED or HANDLING to DISPATCHED there; to ADJUDICATION if it went to and fro
+	// too often. Who: DISPATCHER, STREET_CLERK, STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR.
+	DelegateTicket(context.Context, *DelegateTicketRequest) (*TicketAnswer, error)
+	// Asks for more time (延期), before the limit has passed. HANDLING. Who: the lead's clerks; a second time its head.
+	RequestExtension(context.Context, *RequestExtensionRequest) (*TicketAnswer, error)
+	// Decides that, before the limit has passed. HANDLING. Who: DUTY_LEADER; SUPERVISOR for engineering and the second time.
+	DecideExtension(context.Context, *DecideExtensionRequest) (*TicketAnswer, error)
+	// Asks that the clock be stopped (挂账), before the limit has passed, or that a suspension go on. HANDLING or SUSPENDED.
+	// Who: the lead's clerks.
+	RequestSuspension(context.Context, *RequestSuspensionRequest) (*TicketAnswer, error)
+	// Decides that: HANDLING to SUSPENDED, or as it was. Who: SUPERVISOR of a district or above.
+	DecideSuspension(context.Context, *DecideSuspensionRequest) (*TicketAnswer, error)
+	// Lets the clock run again: SUSPENDED to HANDLING. Who: the lead's clerks, SUPERVISOR.
+	ResumeTicket(context.Context, *ResumeTicketRequest) (*TicketAnswer, error)
+	// Sends a result back before anybody verified it: RESULT_SUBMITTED to HANDLING. Who: DISPATCHER, SUPERVISOR.
+	RejectResult(context.Context, *RejectResultRequest) (*TicketAnswer, error)
+	// Asks to leave the ticket out of rates (剔除), within the limit after the callback. CLOSED. Who: the lead's clerks.
+	RequestExclusion(context.Context, *RequestExclusionRequest) (*TicketAnswer, error)
+	// Decides that. CLOSED. Who: ASSESSMENT, and not who dispatched.
+	DecideExclusion(context.Context, *DecideExclusionRequest) (*TicketAnswer, error)
+	// The petitioner asks for haste; the second time supervision rises. Any open state. Who: AGENT, CITIZEN, CONNECTED_SYSTEM.
+	UrgeTicket(context.Context, *UrgeTicketRequest) (*TicketAnswer, error)
+	// Raises supervision (催办, 督办, 挂牌督办, 通报约谈). Any open state. Who: SUPERVISOR.
+	RaiseSupervision(context.Context, *RaiseSupervisionRequest) (*TicketAnswer, error)
+	// Answers supervision: a reply, a plan, or that the plan is done. Any open state. Who: the lead's clerks.
+	ReplySupervision(context.Context, *ReplySupervisionRequest) (*TicketAnswer, error)
+	// Confirms that a listed problem is gone (销号). Any open state. Who: SUPERVISOR of the issuer's level or above.
+	ClearListing(context.Context, *ClearListingRequest) (*TicketAnswer, error)
+	// Ends supervision; a listed problem must be cleared first. Any open state. Who: SUPERVISOR of the issuer's level or above.
+	LiftSupervision(context.Context, *LiftSupervisionRequest) (*TicketAnswer, error)
+	// The petitioner takes a matter of private benefit back (撤诉): any open state to WITHDRAWN. A hazard goes on as a proactive
+	// ticket of its own. Who: AGENT.
+	WithdrawTicket(context.Context, *WithdrawTicketRequest) (*TicketAnswer, error)
+	// Archives (归档): CLOSED to ARCHIVED. Who: SYSTEM, ASSESSMENT.
+	ArchiveTicket(context.Context, *ArchiveTicketRequest) (*TicketAnswer, error)
+	// Proposes to correct an archived ticket, or, by a second person, confirms it. ARCHIVED. Who: AUDITOR.
+	CorrectArchive(context.Context, *CorrectArchiveRequest) (*TicketAnswer, error)
+	// Does what follows from an instant that has passed: an overdue mark, a deemed signature, a lapsed right. Nothing happens if the
+	// ticket has no such timer at that instant, or the instant lies ahead. Who: SYSTEM; the timers of this system give it.
+	PassTimer(context.Context, *PassTimerRequest) (*TicketAnswer, error)
+	// Computes limits that still run again, on the calendar now in force. Nothing happens if none changes. Who: SYSTEM.
+	RecomputeLimits(context.Context, *RecomputeLimitsRequest) (*TicketAnswer, error)
+	// Gives an open ticket whose holder the map no longer has to the unit that took its place. Who: SYSTEM.
+	MoveHolder(context.Context, *MoveHolderRequest) (*TicketAnswer, error)
+	// How a limit came about: every interval counted, on which calendar and profile. Who: anyone in scope, AUDITOR.
+	ExplainDeadline(context.Context, *ExplainDeadlineRequest) (*ExplainDeadlineResponse, error)
+	// What a dispatcher would look up before deciding: category, lead, precedents, duplicates, each with its reasons. Decides
+	// nothing. Who: AGENT, DISPATCHER, DUTY_LEADER, SUPERVISOR.
+	SuggestTriage(context.Context, *SuggestTriageRequest) (*SuggestTriageResponse, error)
 	// The ticket as it is now, folded from its history; personal data masked by role. Who: anyone in scope, AUDITOR.
 	GetTicket(context.Context, *GetTicketRequest) (*Ticket, error)
 	// Shows the petitioner's identity in clear; who, why and which fields is recorded first. Who: AGENT, DISPATCHER,
@@ -455,6 +1024,117 @@ func (UnimplementedTicketServiceServer) ReopenTicket(context.Context, *ReopenTic
 }
 func (UnimplementedTicketServiceServer) VoidTicket(context.Context, *VoidTicketRequest) (*TicketAnswer, error) {
 	return nil, status.Error(codes.Unimplemented, "method VoidTicket not implemented")
+}
+func (UnimplementedTicketServiceServer) AppealDecline(context.Context, *AppealDeclineRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method AppealDecline not implemented")
+}
+func (UnimplementedTicketServiceServer) OverturnDecline(context.Context, *OverturnDeclineRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method OverturnDecline not implemented")
+}
+func (UnimplementedTicketServiceServer) HandOverEmergency(context.Context, *HandOverEmergencyRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method HandOverEmergency not implemented")
+}
+func (UnimplementedTicketServiceServer) MergeTicket(context.Context, *MergeTicketRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method MergeTicket not implemented")
+}
+func (UnimplementedTicketServiceServer) UnmergeTicket(context.Context, *UnmergeTicketRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method UnmergeTicket not implemented")
+}
+func (UnimplementedTicketServiceServer) RequestReturn(context.Context, *RequestReturnRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RequestReturn not implemented")
+}
+func (UnimplementedTicketServiceServer) DecideReturn(context.Context, *DecideReturnRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method DecideReturn not implemented")
+}
+func (UnimplementedTicketServiceServer) OpenAdjudication(context.Context, *OpenAdjudicationRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method OpenAdjudication not implemented")
+}
+func (UnimplementedTicketServiceServer) RuleAdjudication(context.Context, *RuleAdjudicationRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RuleAdjudication not implemented")
+}
+func (UnimplementedTicketServiceServer) RequestCoHandler(context.Context, *RequestCoHandlerRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RequestCoHandler not implemented")
+}
+func (UnimplementedTicketServiceServer) AnswerCoHandling(context.Context, *AnswerCoHandlingRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method AnswerCoHandling not implemented")
+}
+func (UnimplementedTicketServiceServer) DecideCoDecline(context.Context, *DecideCoDeclineRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method DecideCoDecline not implemented")
+}
+func (UnimplementedTicketServiceServer) SubmitCoTask(context.Context, *SubmitCoTaskRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method SubmitCoTask not implemented")
+}
+func (UnimplementedTicketServiceServer) EscalateTicket(context.Context, *EscalateTicketRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method EscalateTicket not implemented")
+}
+func (UnimplementedTicketServiceServer) RefuseEscalation(context.Context, *RefuseEscalationRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RefuseEscalation not implemented")
+}
+func (UnimplementedTicketServiceServer) DelegateTicket(context.Context, *DelegateTicketRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method DelegateTicket not implemented")
+}
+func (UnimplementedTicketServiceServer) RequestExtension(context.Context, *RequestExtensionRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RequestExtension not implemented")
+}
+func (UnimplementedTicketServiceServer) DecideExtension(context.Context, *DecideExtensionRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method DecideExtension not implemented")
+}
+func (UnimplementedTicketServiceServer) RequestSuspension(context.Context, *RequestSuspensionRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RequestSuspension not implemented")
+}
+func (UnimplementedTicketServiceServer) DecideSuspension(context.Context, *DecideSuspensionRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method DecideSuspension not implemented")
+}
+func (UnimplementedTicketServiceServer) ResumeTicket(context.Context, *ResumeTicketRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeTicket not implemented")
+}
+func (UnimplementedTicketServiceServer) RejectResult(context.Context, *RejectResultRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RejectResult not implemented")
+}
+func (UnimplementedTicketServiceServer) RequestExclusion(context.Context, *RequestExclusionRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RequestExclusion not implemented")
+}
+func (UnimplementedTicketServiceServer) DecideExclusion(context.Context, *DecideExclusionRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method DecideExclusion not implemented")
+}
+func (UnimplementedTicketServiceServer) UrgeTicket(context.Context, *UrgeTicketRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method UrgeTicket not implemented")
+}
+func (UnimplementedTicketServiceServer) RaiseSupervision(context.Context, *RaiseSupervisionRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RaiseSupervision not implemented")
+}
+func (UnimplementedTicketServiceServer) ReplySupervision(context.Context, *ReplySupervisionRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplySupervision not implemented")
+}
+func (UnimplementedTicketServiceServer) ClearListing(context.Context, *ClearListingRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method ClearListing not implemented")
+}
+func (UnimplementedTicketServiceServer) LiftSupervision(context.Context, *LiftSupervisionRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method LiftSupervision not implemented")
+}
+func (UnimplementedTicketServiceServer) WithdrawTicket(context.Context, *WithdrawTicketRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method WithdrawTicket not implemented")
+}
+func (UnimplementedTicketServiceServer) ArchiveTicket(context.Context, *ArchiveTicketRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method ArchiveTicket not implemented")
+}
+func (UnimplementedTicketServiceServer) CorrectArchive(context.Context, *CorrectArchiveRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method CorrectArchive not implemented")
+}
+func (UnimplementedTicketServiceServer) PassTimer(context.Context, *PassTimerRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method PassTimer not implemented")
+}
+func (UnimplementedTicketServiceServer) RecomputeLimits(context.Context, *RecomputeLimitsRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecomputeLimits not implemented")
+}
+func (UnimplementedTicketServiceServer) MoveHolder(context.Context, *MoveHolderRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method MoveHolder not implemented")
+}
+func (UnimplementedTicketServiceServer) ExplainDeadline(context.Context, *ExplainDeadlineRequest) (*ExplainDeadlineResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainDeadline not implemented")
+}
+func (UnimplementedTicketServiceServer) SuggestTriage(context.Context, *SuggestTriageRequest) (*SuggestTriageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SuggestTriage not implemented")
 }
 func (UnimplementedTicketServiceServer) GetTicket(context.Context, *GetTicketRequest) (*Ticket, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTicket not implemented")
@@ -796,6 +1476,672 @@ func _TicketService_VoidTicket_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TicketService_AppealDecline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AppealDeclineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).AppealDecline(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_AppealDecline_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).AppealDecline(ctx, req.(*AppealDeclineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_OverturnDecline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OverturnDeclineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).OverturnDecline(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_OverturnDecline_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).OverturnDecline(ctx, req.(*OverturnDeclineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_HandOverEmergency_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HandOverEmergencyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).HandOverEmergency(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_HandOverEmergency_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).HandOverEmergency(ctx, req.(*HandOverEmergencyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_MergeTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MergeTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).MergeTicket(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_MergeTicket_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).MergeTicket(ctx, req.(*MergeTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_UnmergeTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnmergeTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).UnmergeTicket(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_UnmergeTicket_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).UnmergeTicket(ctx, req.(*UnmergeTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_RequestReturn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RequestReturnRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).RequestReturn(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_RequestReturn_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).RequestReturn(ctx, req.(*RequestReturnRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_DecideReturn_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DecideReturnRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).DecideReturn(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_DecideReturn_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).DecideReturn(ctx, req.(*DecideReturnRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_OpenAdjudication_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OpenAdjudicationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).OpenAdjudication(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_OpenAdjudication_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).OpenAdjudication(ctx, req.(*OpenAdjudicationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_RuleAdjudication_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RuleAdjudicationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).RuleAdjudication(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_RuleAdjudication_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).RuleAdjudication(ctx, req.(*RuleAdjudicationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_RequestCoHandler_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RequestCoHandlerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).RequestCoHandler(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_RequestCoHandler_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).RequestCoHandler(ctx, req.(*RequestCoHandlerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_AnswerCoHandling_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AnswerCoHandlingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).AnswerCoHandling(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_AnswerCoHandling_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).AnswerCoHandling(ctx, req.(*AnswerCoHandlingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_DecideCoDecline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DecideCoDeclineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).DecideCoDecline(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_DecideCoDecline_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).DecideCoDecline(ctx, req.(*DecideCoDeclineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_SubmitCoTask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SubmitCoTaskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).SubmitCoTask(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_SubmitCoTask_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).SubmitCoTask(ctx, req.(*SubmitCoTaskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_EscalateTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EscalateTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).EscalateTicket(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_EscalateTicket_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).EscalateTicket(ctx, req.(*EscalateTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_RefuseEscalation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RefuseEscalationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).RefuseEscalation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_RefuseEscalation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).RefuseEscalation(ctx, req.(*RefuseEscalationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_DelegateTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DelegateTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).DelegateTicket(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_DelegateTicket_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).DelegateTicket(ctx, req.(*DelegateTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_RequestExtension_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RequestExtensionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).RequestExtension(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_RequestExtension_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).RequestExtension(ctx, req.(*RequestExtensionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_DecideExtension_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DecideExtensionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).DecideExtension(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_DecideExtension_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).DecideExtension(ctx, req.(*DecideExtensionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_RequestSuspension_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RequestSuspensionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).RequestSuspension(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_RequestSuspension_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).RequestSuspension(ctx, req.(*RequestSuspensionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_DecideSuspension_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DecideSuspensionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).DecideSuspension(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_DecideSuspension_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).DecideSuspension(ctx, req.(*DecideSuspensionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_ResumeTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).ResumeTicket(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_ResumeTicket_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).ResumeTicket(ctx, req.(*ResumeTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_RejectResult_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RejectResultRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).RejectResult(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_RejectResult_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).RejectResult(ctx, req.(*RejectResultRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_RequestExclusion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RequestExclusionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).RequestExclusion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_RequestExclusion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).RequestExclusion(ctx, req.(*RequestExclusionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_DecideExclusion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DecideExclusionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).DecideExclusion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_DecideExclusion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).DecideExclusion(ctx, req.(*DecideExclusionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_UrgeTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UrgeTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).UrgeTicket(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_UrgeTicket_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).UrgeTicket(ctx, req.(*UrgeTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_RaiseSupervision_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RaiseSupervisionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).RaiseSupervision(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_RaiseSupervision_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).RaiseSupervision(ctx, req.(*RaiseSupervisionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_ReplySupervision_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplySupervisionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).ReplySupervision(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_ReplySupervision_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).ReplySupervision(ctx, req.(*ReplySupervisionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_ClearListing_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClearListingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).ClearListing(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_ClearListing_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).ClearListing(ctx, req.(*ClearListingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_LiftSupervision_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LiftSupervisionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).LiftSupervision(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_LiftSupervision_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).LiftSupervision(ctx, req.(*LiftSupervisionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_WithdrawTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WithdrawTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).WithdrawTicket(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_WithdrawTicket_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).WithdrawTicket(ctx, req.(*WithdrawTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_ArchiveTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ArchiveTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).ArchiveTicket(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_ArchiveTicket_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).ArchiveTicket(ctx, req.(*ArchiveTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_CorrectArchive_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CorrectArchiveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).CorrectArchive(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_CorrectArchive_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).CorrectArchive(ctx, req.(*CorrectArchiveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_PassTimer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PassTimerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).PassTimer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_PassTimer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).PassTimer(ctx, req.(*PassTimerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_RecomputeLimits_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecomputeLimitsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).RecomputeLimits(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_RecomputeLimits_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).RecomputeLimits(ctx, req.(*RecomputeLimitsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_MoveHolder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MoveHolderRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).MoveHolder(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_MoveHolder_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).MoveHolder(ctx, req.(*MoveHolderRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_ExplainDeadline_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainDeadlineRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).ExplainDeadline(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_ExplainDeadline_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).ExplainDeadline(ctx, req.(*ExplainDeadlineRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_SuggestTriage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SuggestTriageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).SuggestTriage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_SuggestTriage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).SuggestTriage(ctx, req.(*SuggestTriageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TicketService_GetTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetTicketRequest)
 	if err := dec(in); err != nil {
@@ -906,6 +2252,154 @@ var TicketService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "VoidTicket",
 			Handler:    _TicketService_VoidTicket_Handler,
+		},
+		{
+			MethodName: "AppealDecline",
+			Handler:    _TicketService_AppealDecline_Handler,
+		},
+		{
+			MethodName: "OverturnDecline",
+			Handler:    _TicketService_OverturnDecline_Handler,
+		},
+		{
+			MethodName: "HandOverEmergency",
+			Handler:    _TicketService_HandOverEmergency_Handler,
+		},
+		{
+			MethodName: "MergeTicket",
+			Handler:    _TicketService_MergeTicket_Handler,
+		},
+		{
+			MethodName: "UnmergeTicket",
+			Handler:    _TicketService_UnmergeTicket_Handler,
+		},
+		{
+			MethodName: "RequestReturn",
+			Handler:    _TicketService_RequestReturn_Handler,
+		},
+		{
+			MethodName: "DecideReturn",
+			Handler:    _TicketService_DecideReturn_Handler,
+		},
+		{
+			MethodName: "OpenAdjudication",
+			Handler:    _TicketService_OpenAdjudication_Handler,
+		},
+		{
+			MethodName: "RuleAdjudication",
+			Handler:    _TicketService_RuleAdjudication_Handler,
+		},
+		{
+			MethodName: "RequestCoHandler",
+			Handler:    _TicketService_RequestCoHandler_Handler,
+		},
+		{
+			MethodName: "AnswerCoHandling",
+			Handler:    _TicketService_AnswerCoHandling_Handler,
+		},
+		{
+			MethodName: "DecideCoDecline",
+			Handler:    _TicketService_DecideCoDecline_Handler,
+		},
+		{
+			MethodName: "SubmitCoTask",
+			Handler:    _TicketService_SubmitCoTask_Handler,
+		},
+		{
+			MethodName: "EscalateTicket",
+			Handler:    _TicketService_EscalateTicket_Handler,
+		},
+		{
+			MethodName: "RefuseEscalation",
+			Handler:    _TicketService_RefuseEscalation_Handler,
+		},
+		{
+			MethodName: "DelegateTicket",
+			Handler:    _TicketService_DelegateTicket_Handler,
+		},
+		{
+			MethodName: "RequestExtension",
+			Handler:    _TicketService_RequestExtension_Handler,
+		},
+		{
+			MethodName: "DecideExtension",
+			Handler:    _TicketService_DecideExtension_Handler,
+		},
+		{
+			MethodName: "RequestSuspension",
+			Handler:    _TicketService_RequestSuspension_Handler,
+		},
+		{
+			MethodName: "DecideSuspension",
+			Handler:    _TicketService_DecideSuspension_Handler,
+		},
+		{
+			MethodName: "ResumeTicket",
+			Handler:    _TicketService_ResumeTicket_Handler,
+		},
+		{
+			MethodName: "RejectResult",
+			Handler:    _TicketService_RejectResult_Handler,
+		},
+		{
+			MethodName: "RequestExclusion",
+			Handler:    _TicketService_RequestExclusion_Handler,
+		},
+		{
+			MethodName: "DecideExclusion",
+			Handler:    _TicketService_DecideExclusion_Handler,
+		},
+		{
+			MethodName: "UrgeTicket",
+			Handler:    _TicketService_UrgeTicket_Handler,
+		},
+		{
+			MethodName: "RaiseSupervision",
+			Handler:    _TicketService_RaiseSupervision_Handler,
+		},
+		{
+			MethodName: "ReplySupervision",
+			Handler:    _TicketService_ReplySupervision_Handler,
+		},
+		{
+			MethodName: "ClearListing",
+			Handler:    _TicketService_ClearListing_Handler,
+		},
+		{
+			MethodName: "LiftSupervision",
+			Handler:    _TicketService_LiftSupervision_Handler,
+		},
+		{
+			MethodName: "WithdrawTicket",
+			Handler:    _TicketService_WithdrawTicket_Handler,
+		},
+		{
+			MethodName: "ArchiveTicket",
+			Handler:    _TicketService_ArchiveTicket_Handler,
+		},
+		{
+			MethodName: "CorrectArchive",
+			Handler:    _TicketService_CorrectArchive_Handler,
+		},
+		{
+			MethodName: "PassTimer",
+			Handler:    _TicketService_PassTimer_Handler,
+		},
+		{
+			MethodName: "RecomputeLimits",
+			Handler:    _TicketService_RecomputeLimits_Handler,
+		},
+		{
+			MethodName: "MoveHolder",
+			Handler:    _TicketService_MoveHolder_Handler,
+		},
+		{
+			MethodName: "ExplainDeadline",
+			Handler:    _TicketService_ExplainDeadline_Handler,
+		},
+		{
+			MethodName: "SuggestTriage",
+			Handler:    _TicketService_SuggestTriage_Handler,
 		},
 		{
 			MethodName: "GetTicket",

@@ -22,6 +22,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// AreaMode is which tree of areas figures are told on.
+type AreaMode int32
+
+const (
+	// As at acceptance.
+	AreaMode_AREA_MODE_UNSPECIFIED AreaMode = 0
+	// As at acceptance (path_at_acceptance): the default, used for ranking.
+	AreaMode_AREA_MODE_AT_ACCEPTANCE AreaMode = 1
+	// Mapped through successors to the tree of today (restated).
+	AreaMode_AREA_MODE_RESTATED AreaMode = 2
+)
+
+// Enum value maps for AreaMode.
+var (
+	AreaMode_name = map[int32]string{
+		0: "AREA_MODE_UNSPECIFIED",
+		1: "AREA_MODE_AT_ACCEPTANCE",
+		2: "AREA_MODE_RESTATED",
+	}
+	AreaMode_value = map[string]int32{
+		"AREA_MODE_UNSPECIFIED":   0,
+		"AREA_MODE_AT_ACCEPTANCE": 1,
+		"AREA_MODE_RESTATED":      2,
+	}
+)
+
+func (x AreaMode) Enum() *AreaMode {
+	p := new(AreaMode)
+	*p = x
+	return p
+}
+
+func (x AreaMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AreaMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_view_proto_enumTypes[0].Descriptor()
+}
+
+func (AreaMode) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_view_proto_enumTypes[0]
+}
+
+func (x AreaMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AreaMode.Descriptor instead.
+func (AreaMode) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{0}
+}
+
 // FigureSet is a part of a figure.
 type FigureSet int32
 
@@ -59,11 +112,11 @@ func (x FigureSet) String() string {
 }
 
 func (FigureSet) Descriptor() protoreflect.EnumDescriptor {
-	return file_chuishao_v1_view_proto_enumTypes[0].Descriptor()
+	return file_chuishao_v1_view_proto_enumTypes[1].Descriptor()
 }
 
 func (FigureSet) Type() protoreflect.EnumType {
-	return &file_chuishao_v1_view_proto_enumTypes[0]
+	return &file_chuishao_v1_view_proto_enumTypes[1]
 }
 
 func (x FigureSet) Number() protoreflect.EnumNumber {
@@ -72,7 +125,119 @@ func (x FigureSet) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FigureSet.Descriptor instead.
 func (FigureSet) EnumDescriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{0}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{1}
+}
+
+// Light (红绿灯) is how much of the time is left.
+type Light int32
+
+const (
+	// Nothing is due.
+	Light_LIGHT_UNSPECIFIED Light = 0
+	// More than a quarter is left.
+	Light_LIGHT_GREEN Light = 1
+	// A quarter or less.
+	Light_LIGHT_YELLOW Light = 2
+	// Overdue.
+	Light_LIGHT_RED Light = 3
+	// The clock stands.
+	Light_LIGHT_GREY Light = 4
+)
+
+// Enum value maps for Light.
+var (
+	Light_name = map[int32]string{
+		0: "LIGHT_UNSPECIFIED",
+		1: "LIGHT_GREEN",
+		2: "LIGHT_YELLOW",
+		3: "LIGHT_RED",
+		4: "LIGHT_GREY",
+	}
+	Light_value = map[string]int32{
+		"LIGHT_UNSPECIFIED": 0,
+		"LIGHT_GREEN":       1,
+		"LIGHT_YELLOW":      2,
+		"LIGHT_RED":         3,
+		"LIGHT_GREY":        4,
+	}
+)
+
+func (x Light) Enum() *Light {
+	p := new(Light)
+	*p = x
+	return p
+}
+
+func (x Light) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Light) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_view_proto_enumTypes[2].Descriptor()
+}
+
+func (Light) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_view_proto_enumTypes[2]
+}
+
+func (x Light) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Light.Descriptor instead.
+func (Light) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{2}
+}
+
+type LedgerKind int32
+
+const (
+	LedgerKind_LEDGER_KIND_UNSPECIFIED LedgerKind = 0
+	// 挂账台账.
+	LedgerKind_LEDGER_KIND_SUSPENSION LedgerKind = 1
+	// 挂牌台账.
+	LedgerKind_LEDGER_KIND_LISTING LedgerKind = 2
+)
+
+// Enum value maps for LedgerKind.
+var (
+	LedgerKind_name = map[int32]string{
+		0: "LEDGER_KIND_UNSPECIFIED",
+		1: "LEDGER_KIND_SUSPENSION",
+		2: "LEDGER_KIND_LISTING",
+	}
+	LedgerKind_value = map[string]int32{
+		"LEDGER_KIND_UNSPECIFIED": 0,
+		"LEDGER_KIND_SUSPENSION":  1,
+		"LEDGER_KIND_LISTING":     2,
+	}
+)
+
+func (x LedgerKind) Enum() *LedgerKind {
+	p := new(LedgerKind)
+	*p = x
+	return p
+}
+
+func (x LedgerKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LedgerKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_view_proto_enumTypes[3].Descriptor()
+}
+
+func (LedgerKind) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_view_proto_enumTypes[3]
+}
+
+func (x LedgerKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LedgerKind.Descriptor instead.
+func (LedgerKind) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{3}
 }
 
 // ClosureFigures are a node's counts and rates at an instant T: the stock view.
@@ -438,8 +603,9 @@ type ListClosureRequest struct {
 	KnownAt    string                 `protobuf:"bytes,6,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
 	WithMedian bool                   `protobuf:"varint,7,opt,name=with_median,json=withMedian,proto3" json:"with_median,omitempty"`
 	// Adds, for each parent of the nodes listed, its direct row.
-	WithDirect          bool   `protobuf:"varint,8,opt,name=with_direct,json=withDirect,proto3" json:"with_direct,omitempty"`
-	MinConsistencyToken string `protobuf:"bytes,9,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	WithDirect          bool     `protobuf:"varint,8,opt,name=with_direct,json=withDirect,proto3" json:"with_direct,omitempty"`
+	MinConsistencyToken string   `protobuf:"bytes,9,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	AreaMode            AreaMode `protobuf:"varint,10,opt,name=area_mode,json=areaMode,proto3,enum=chuishao.v1.AreaMode" json:"area_mode,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -537,6 +703,13 @@ func (x *ListClosureRequest) GetMinConsistencyToken() string {
 	return ""
 }
 
+func (x *ListClosureRequest) GetAreaMode() AreaMode {
+	if x != nil {
+		return x.AreaMode
+	}
+	return AreaMode_AREA_MODE_UNSPECIFIED
+}
+
 type ListClosureResponse struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Rows             []*ClosureRow          `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
@@ -608,7 +781,7 @@ func (x *ListClosureResponse) GetConsistencyToken() string {
 // MetricFigure is a metric of a node with what it is made of.
 type MetricFigure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "M01", "M02", "M04", "M12", "M13", "M14", "M15", "M16", "M31", "M33".
+	// "M01", "M02", "M04" to "M24", "M26", "M27", "M28", "M30", "M31", "M33".
 	Metric    string `protobuf:"bytes,1,opt,name=metric,proto3" json:"metric,omitempty"`
 	Level     string `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"`
 	Code      string `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
@@ -621,8 +794,13 @@ type MetricFigure struct {
 	Rate *float64 `protobuf:"fixed64,8,opt,name=rate,proto3,oneof" json:"rate,omitempty"`
 	// Tickets left out, by exclusion code.
 	Excluded map[string]int64 `protobuf:"bytes,9,rep,name=excluded,proto3" json:"excluded,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	// M16's ledger: opening, accepted, closed, x1, merged, reopened, closing.
-	Parts         map[string]int64 `protobuf:"bytes,10,rep,name=parts,proto3" json:"parts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// M16's ledger: opening, accepted, closed, x1, merged, reopened, closing. Of other metrics what they are made up of, named in
+	// small letters: M09 rejected, M28 own, M30 the reasons and ages.
+	Parts map[string]int64 `protobuf:"bytes,10,rep,name=parts,proto3" json:"parts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// M21: hours from dispatch to result, less what was suspended; unset where there is none.
+	MeanHours     *float64 `protobuf:"fixed64,11,opt,name=mean_hours,json=meanHours,proto3,oneof" json:"mean_hours,omitempty"`
+	MedianHours   *float64 `protobuf:"fixed64,12,opt,name=median_hours,json=medianHours,proto3,oneof" json:"median_hours,omitempty"`
+	P90Hours      *float64 `protobuf:"fixed64,13,opt,name=p90_hours,json=p90Hours,proto3,oneof" json:"p90_hours,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -727,6 +905,27 @@ func (x *MetricFigure) GetParts() map[string]int64 {
 	return nil
 }
 
+func (x *MetricFigure) GetMeanHours() float64 {
+	if x != nil && x.MeanHours != nil {
+		return *x.MeanHours
+	}
+	return 0
+}
+
+func (x *MetricFigure) GetMedianHours() float64 {
+	if x != nil && x.MedianHours != nil {
+		return *x.MedianHours
+	}
+	return 0
+}
+
+func (x *MetricFigure) GetP90Hours() float64 {
+	if x != nil && x.P90Hours != nil {
+		return *x.P90Hours
+	}
+	return 0
+}
+
 type ListMetricsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0: 1,000. At most 10,000.
@@ -743,6 +942,7 @@ type ListMetricsRequest struct {
 	AsOf                *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	KnownAt             string                 `protobuf:"bytes,9,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
 	MinConsistencyToken string                 `protobuf:"bytes,10,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	AreaMode            AreaMode               `protobuf:"varint,11,opt,name=area_mode,json=areaMode,proto3,enum=chuishao.v1.AreaMode" json:"area_mode,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -845,6 +1045,13 @@ func (x *ListMetricsRequest) GetMinConsistencyToken() string {
 		return x.MinConsistencyToken
 	}
 	return ""
+}
+
+func (x *ListMetricsRequest) GetAreaMode() AreaMode {
+	if x != nil {
+		return x.AreaMode
+	}
+	return AreaMode_AREA_MODE_UNSPECIFIED
 }
 
 type ListMetricsResponse struct {
@@ -1174,14 +1381,17 @@ type TicketRow struct {
 	Lead     string      `protobuf:"bytes,12,opt,name=lead,proto3" json:"lead,omitempty"`
 	Round    uint32      `protobuf:"varint,13,opt,name=round,proto3" json:"round,omitempty"`
 	// The next limit that runs: by what instant the holder must act.
-	NextBy        *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=next_by,json=nextBy,proto3" json:"next_by,omitempty"`
-	HandleBy      *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=handle_by,json=handleBy,proto3" json:"handle_by,omitempty"`
-	CloseBy       *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=close_by,json=closeBy,proto3" json:"close_by,omitempty"`
-	ReportedAt    *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=reported_at,json=reportedAt,proto3" json:"reported_at,omitempty"`
-	AcceptedAt    *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=accepted_at,json=acceptedAt,proto3" json:"accepted_at,omitempty"`
-	ClosedAt      *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
-	Source        string                 `protobuf:"bytes,20,opt,name=source,proto3" json:"source,omitempty"`
-	SourceRef     string                 `protobuf:"bytes,21,opt,name=source_ref,json=sourceRef,proto3" json:"source_ref,omitempty"`
+	NextBy     *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=next_by,json=nextBy,proto3" json:"next_by,omitempty"`
+	HandleBy   *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=handle_by,json=handleBy,proto3" json:"handle_by,omitempty"`
+	CloseBy    *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=close_by,json=closeBy,proto3" json:"close_by,omitempty"`
+	ReportedAt *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=reported_at,json=reportedAt,proto3" json:"reported_at,omitempty"`
+	AcceptedAt *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=accepted_at,json=acceptedAt,proto3" json:"accepted_at,omitempty"`
+	ClosedAt   *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
+	Source     string                 `protobuf:"bytes,20,opt,name=source,proto3" json:"source,omitempty"`
+	SourceRef  string                 `protobuf:"bytes,21,opt,name=source_ref,json=sourceRef,proto3" json:"source_ref,omitempty"`
+	// 0 to 4.
+	Supervision   uint32 `protobuf:"varint,22,opt,name=supervision,proto3" json:"supervision,omitempty"`
+	Light         Light  `protobuf:"varint,23,opt,name=light,proto3,enum=chuishao.v1.Light" json:"light,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1363,6 +1573,1064 @@ func (x *TicketRow) GetSourceRef() string {
 	return ""
 }
 
+func (x *TicketRow) GetSupervision() uint32 {
+	if x != nil {
+		return x.Supervision
+	}
+	return 0
+}
+
+func (x *TicketRow) GetLight() Light {
+	if x != nil {
+		return x.Light
+	}
+	return Light_LIGHT_UNSPECIFIED
+}
+
+type ListInboxRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 50. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// One of the caller's roles; the first that has an inbox by default.
+	Role                Role   `protobuf:"varint,3,opt,name=role,proto3,enum=chuishao.v1.Role" json:"role,omitempty"`
+	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ListInboxRequest) Reset() {
+	*x = ListInboxRequest{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInboxRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInboxRequest) ProtoMessage() {}
+
+func (x *ListInboxRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInboxRequest.ProtoReflect.Descriptor instead.
+func (*ListInboxRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListInboxRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListInboxRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListInboxRequest) GetRole() Role {
+	if x != nil {
+		return x.Role
+	}
+	return Role_ROLE_UNSPECIFIED
+}
+
+func (x *ListInboxRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type ListInboxResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rows          []*InboxRow            `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// All that wait, by light.
+	Counts           *InboxCounts `protobuf:"bytes,3,opt,name=counts,proto3" json:"counts,omitempty"`
+	ConsistencyToken string       `protobuf:"bytes,4,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListInboxResponse) Reset() {
+	*x = ListInboxResponse{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInboxResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInboxResponse) ProtoMessage() {}
+
+func (x *ListInboxResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInboxResponse.ProtoReflect.Descriptor instead.
+func (*ListInboxResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListInboxResponse) GetRows() []*InboxRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *ListInboxResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListInboxResponse) GetCounts() *InboxCounts {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+func (x *ListInboxResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+// InboxRow is a ticket that waits, and for what.
+type InboxRow struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Ticket *TicketRow             `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	// What is to be done: "accept", "dispatch", "sign", "handle", "decide_return", "rule", "decide_extension",
+	// "decide_suspension", "review_suspension", "verify", "callback", "close", "decide_exclusion", "reply", "plan", "clear",
+	// "co_task", "confirm".
+	Task string `protobuf:"bytes,2,opt,name=task,proto3" json:"task,omitempty"`
+	// By when.
+	DueAt         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=due_at,json=dueAt,proto3" json:"due_at,omitempty"`
+	Light         Light                  `protobuf:"varint,4,opt,name=light,proto3,enum=chuishao.v1.Light" json:"light,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InboxRow) Reset() {
+	*x = InboxRow{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboxRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboxRow) ProtoMessage() {}
+
+func (x *InboxRow) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboxRow.ProtoReflect.Descriptor instead.
+func (*InboxRow) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *InboxRow) GetTicket() *TicketRow {
+	if x != nil {
+		return x.Ticket
+	}
+	return nil
+}
+
+func (x *InboxRow) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *InboxRow) GetDueAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DueAt
+	}
+	return nil
+}
+
+func (x *InboxRow) GetLight() Light {
+	if x != nil {
+		return x.Light
+	}
+	return Light_LIGHT_UNSPECIFIED
+}
+
+type InboxCounts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Red           int64                  `protobuf:"varint,1,opt,name=red,proto3" json:"red,omitempty"`
+	Yellow        int64                  `protobuf:"varint,2,opt,name=yellow,proto3" json:"yellow,omitempty"`
+	Green         int64                  `protobuf:"varint,3,opt,name=green,proto3" json:"green,omitempty"`
+	Grey          int64                  `protobuf:"varint,4,opt,name=grey,proto3" json:"grey,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InboxCounts) Reset() {
+	*x = InboxCounts{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboxCounts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboxCounts) ProtoMessage() {}
+
+func (x *InboxCounts) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboxCounts.ProtoReflect.Descriptor instead.
+func (*InboxCounts) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *InboxCounts) GetRed() int64 {
+	if x != nil {
+		return x.Red
+	}
+	return 0
+}
+
+func (x *InboxCounts) GetYellow() int64 {
+	if x != nil {
+		return x.Yellow
+	}
+	return 0
+}
+
+func (x *InboxCounts) GetGreen() int64 {
+	if x != nil {
+		return x.Green
+	}
+	return 0
+}
+
+func (x *InboxCounts) GetGrey() int64 {
+	if x != nil {
+		return x.Grey
+	}
+	return 0
+}
+
+type ListStagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 1,000. At most 10,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	Level     string `protobuf:"bytes,3,opt,name=level,proto3" json:"level,omitempty"`
+	// Only nodes at or below this area.
+	Area string `protobuf:"bytes,4,opt,name=area,proto3" json:"area,omitempty"`
+	// Stays that ended in [from, to).
+	From                *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
+	To                  *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=to,proto3" json:"to,omitempty"`
+	MinConsistencyToken string                 `protobuf:"bytes,7,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ListStagesRequest) Reset() {
+	*x = ListStagesRequest{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStagesRequest) ProtoMessage() {}
+
+func (x *ListStagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStagesRequest.ProtoReflect.Descriptor instead.
+func (*ListStagesRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListStagesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListStagesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListStagesRequest) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *ListStagesRequest) GetArea() string {
+	if x != nil {
+		return x.Area
+	}
+	return ""
+}
+
+func (x *ListStagesRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ListStagesRequest) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ListStagesRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type ListStagesResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Rows             []*StageRow            `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	NextPageToken    string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	ConsistencyToken string                 `protobuf:"bytes,3,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListStagesResponse) Reset() {
+	*x = ListStagesResponse{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStagesResponse) ProtoMessage() {}
+
+func (x *ListStagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStagesResponse.ProtoReflect.Descriptor instead.
+func (*ListStagesResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListStagesResponse) GetRows() []*StageRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *ListStagesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListStagesResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+// StageRow is what a node's tickets spent in a stage (阶段停留). SUPERVISE is the time under supervision, beside the others.
+type StageRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Level string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
+	Code  string                 `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	Name  string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Path  string                 `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	Stage Stage                  `protobuf:"varint,5,opt,name=stage,proto3,enum=chuishao.v1.Stage" json:"stage,omitempty"`
+	// Stays that ended in the period.
+	Stays int64 `protobuf:"varint,6,opt,name=stays,proto3" json:"stays,omitempty"`
+	// The hours they took together, in natural time.
+	Hours float64 `protobuf:"fixed64,7,opt,name=hours,proto3" json:"hours,omitempty"`
+	// Of these, stays at whose end a limit of the stage had passed.
+	Overdue       int64 `protobuf:"varint,8,opt,name=overdue,proto3" json:"overdue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageRow) Reset() {
+	*x = StageRow{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageRow) ProtoMessage() {}
+
+func (x *StageRow) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageRow.ProtoReflect.Descriptor instead.
+func (*StageRow) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *StageRow) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *StageRow) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *StageRow) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StageRow) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *StageRow) GetStage() Stage {
+	if x != nil {
+		return x.Stage
+	}
+	return Stage_STAGE_UNSPECIFIED
+}
+
+func (x *StageRow) GetStays() int64 {
+	if x != nil {
+		return x.Stays
+	}
+	return 0
+}
+
+func (x *StageRow) GetHours() float64 {
+	if x != nil {
+		return x.Hours
+	}
+	return 0
+}
+
+func (x *StageRow) GetOverdue() int64 {
+	if x != nil {
+		return x.Overdue
+	}
+	return 0
+}
+
+type ListLedgerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 1,000. At most 10,000.
+	PageSize  int32      `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string     `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	Kind      LedgerKind `protobuf:"varint,3,opt,name=kind,proto3,enum=chuishao.v1.LedgerKind" json:"kind,omitempty"`
+	Level     string     `protobuf:"bytes,4,opt,name=level,proto3" json:"level,omitempty"`
+	// Only nodes at or below this area.
+	Area                string                 `protobuf:"bytes,5,opt,name=area,proto3" json:"area,omitempty"`
+	From                *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=from,proto3" json:"from,omitempty"`
+	To                  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=to,proto3" json:"to,omitempty"`
+	MinConsistencyToken string                 `protobuf:"bytes,8,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ListLedgerRequest) Reset() {
+	*x = ListLedgerRequest{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLedgerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLedgerRequest) ProtoMessage() {}
+
+func (x *ListLedgerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLedgerRequest.ProtoReflect.Descriptor instead.
+func (*ListLedgerRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListLedgerRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListLedgerRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListLedgerRequest) GetKind() LedgerKind {
+	if x != nil {
+		return x.Kind
+	}
+	return LedgerKind_LEDGER_KIND_UNSPECIFIED
+}
+
+func (x *ListLedgerRequest) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *ListLedgerRequest) GetArea() string {
+	if x != nil {
+		return x.Area
+	}
+	return ""
+}
+
+func (x *ListLedgerRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ListLedgerRequest) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ListLedgerRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type ListLedgerResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Rows             []*LedgerRow           `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	NextPageToken    string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	ConsistencyToken string                 `protobuf:"bytes,3,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListLedgerResponse) Reset() {
+	*x = ListLedgerResponse{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLedgerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLedgerResponse) ProtoMessage() {}
+
+func (x *ListLedgerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLedgerResponse.ProtoReflect.Descriptor instead.
+func (*ListLedgerResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListLedgerResponse) GetRows() []*LedgerRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *ListLedgerResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListLedgerResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+// LedgerRow is a node's statement of a period: opening + added - removed = closing.
+type LedgerRow struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Level   string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
+	Code    string                 `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	Name    string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Path    string                 `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	Opening int64                  `protobuf:"varint,5,opt,name=opening,proto3" json:"opening,omitempty"`
+	Added   int64                  `protobuf:"varint,6,opt,name=added,proto3" json:"added,omitempty"`
+	Removed int64                  `protobuf:"varint,7,opt,name=removed,proto3" json:"removed,omitempty"`
+	Closing int64                  `protobuf:"varint,8,opt,name=closing,proto3" json:"closing,omitempty"`
+	// closing, by reason of suspension or by level of supervision.
+	Reasons       map[string]int64 `protobuf:"bytes,9,rep,name=reasons,proto3" json:"reasons,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LedgerRow) Reset() {
+	*x = LedgerRow{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerRow) ProtoMessage() {}
+
+func (x *LedgerRow) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerRow.ProtoReflect.Descriptor instead.
+func (*LedgerRow) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *LedgerRow) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *LedgerRow) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *LedgerRow) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LedgerRow) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *LedgerRow) GetOpening() int64 {
+	if x != nil {
+		return x.Opening
+	}
+	return 0
+}
+
+func (x *LedgerRow) GetAdded() int64 {
+	if x != nil {
+		return x.Added
+	}
+	return 0
+}
+
+func (x *LedgerRow) GetRemoved() int64 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
+func (x *LedgerRow) GetClosing() int64 {
+	if x != nil {
+		return x.Closing
+	}
+	return 0
+}
+
+func (x *LedgerRow) GetReasons() map[string]int64 {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+type ListPrecedentsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 50. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Empty: any.
+	Category string `protobuf:"bytes,3,opt,name=category,proto3" json:"category,omitempty"`
+	// At this area or above it. Empty: any.
+	Area                string `protobuf:"bytes,4,opt,name=area,proto3" json:"area,omitempty"`
+	MinConsistencyToken string `protobuf:"bytes,5,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ListPrecedentsRequest) Reset() {
+	*x = ListPrecedentsRequest{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPrecedentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPrecedentsRequest) ProtoMessage() {}
+
+func (x *ListPrecedentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPrecedentsRequest.ProtoReflect.Descriptor instead.
+func (*ListPrecedentsRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListPrecedentsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListPrecedentsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListPrecedentsRequest) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *ListPrecedentsRequest) GetArea() string {
+	if x != nil {
+		return x.Area
+	}
+	return ""
+}
+
+func (x *ListPrecedentsRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type ListPrecedentsResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Precedents       []*Precedent           `protobuf:"bytes,1,rep,name=precedents,proto3" json:"precedents,omitempty"`
+	NextPageToken    string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	ConsistencyToken string                 `protobuf:"bytes,3,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListPrecedentsResponse) Reset() {
+	*x = ListPrecedentsResponse{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPrecedentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPrecedentsResponse) ProtoMessage() {}
+
+func (x *ListPrecedentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPrecedentsResponse.ProtoReflect.Descriptor instead.
+func (*ListPrecedentsResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListPrecedentsResponse) GetPrecedents() []*Precedent {
+	if x != nil {
+		return x.Precedents
+	}
+	return nil
+}
+
+func (x *ListPrecedentsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListPrecedentsResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+// Precedent (先例) is a ruling that may be followed.
+type Precedent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tickets/{ticket}" of the ruling.
+	Ticket        string                 `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	Category      string                 `protobuf:"bytes,2,opt,name=category,proto3" json:"category,omitempty"`
+	Area          string                 `protobuf:"bytes,3,opt,name=area,proto3" json:"area,omitempty"`
+	Lead          string                 `protobuf:"bytes,4,opt,name=lead,proto3" json:"lead,omitempty"`
+	Co            []string               `protobuf:"bytes,5,rep,name=co,proto3" json:"co,omitempty"`
+	BasisRef      string                 `protobuf:"bytes,6,opt,name=basis_ref,json=basisRef,proto3" json:"basis_ref,omitempty"`
+	RuledAt       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=ruled_at,json=ruledAt,proto3" json:"ruled_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Precedent) Reset() {
+	*x = Precedent{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Precedent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Precedent) ProtoMessage() {}
+
+func (x *Precedent) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Precedent.ProtoReflect.Descriptor instead.
+func (*Precedent) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Precedent) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *Precedent) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *Precedent) GetArea() string {
+	if x != nil {
+		return x.Area
+	}
+	return ""
+}
+
+func (x *Precedent) GetLead() string {
+	if x != nil {
+		return x.Lead
+	}
+	return ""
+}
+
+func (x *Precedent) GetCo() []string {
+	if x != nil {
+		return x.Co
+	}
+	return nil
+}
+
+func (x *Precedent) GetBasisRef() string {
+	if x != nil {
+		return x.BasisRef
+	}
+	return ""
+}
+
+func (x *Precedent) GetRuledAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RuledAt
+	}
+	return nil
+}
+
 type ListTicketsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0: 50. At most 1,000.
@@ -1380,7 +2648,7 @@ type ListTicketsRequest struct {
 
 func (x *ListTicketsRequest) Reset() {
 	*x = ListTicketsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[13]
+	mi := &file_chuishao_v1_view_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +2660,7 @@ func (x *ListTicketsRequest) String() string {
 func (*ListTicketsRequest) ProtoMessage() {}
 
 func (x *ListTicketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[13]
+	mi := &file_chuishao_v1_view_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +2673,7 @@ func (x *ListTicketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTicketsRequest.ProtoReflect.Descriptor instead.
 func (*ListTicketsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{13}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListTicketsRequest) GetPageSize() int32 {
@@ -1454,7 +2722,7 @@ type ListTicketsResponse struct {
 
 func (x *ListTicketsResponse) Reset() {
 	*x = ListTicketsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[14]
+	mi := &file_chuishao_v1_view_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +2734,7 @@ func (x *ListTicketsResponse) String() string {
 func (*ListTicketsResponse) ProtoMessage() {}
 
 func (x *ListTicketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[14]
+	mi := &file_chuishao_v1_view_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +2747,7 @@ func (x *ListTicketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTicketsResponse.ProtoReflect.Descriptor instead.
 func (*ListTicketsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{14}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListTicketsResponse) GetTickets() []*TicketRow {
@@ -1518,7 +2786,7 @@ type ListTimelineRequest struct {
 
 func (x *ListTimelineRequest) Reset() {
 	*x = ListTimelineRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[15]
+	mi := &file_chuishao_v1_view_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1530,7 +2798,7 @@ func (x *ListTimelineRequest) String() string {
 func (*ListTimelineRequest) ProtoMessage() {}
 
 func (x *ListTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[15]
+	mi := &file_chuishao_v1_view_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1543,7 +2811,7 @@ func (x *ListTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelineRequest.ProtoReflect.Descriptor instead.
 func (*ListTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{15}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListTimelineRequest) GetPageSize() int32 {
@@ -1596,7 +2864,7 @@ type TimelineEntry struct {
 
 func (x *TimelineEntry) Reset() {
 	*x = TimelineEntry{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[16]
+	mi := &file_chuishao_v1_view_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1608,7 +2876,7 @@ func (x *TimelineEntry) String() string {
 func (*TimelineEntry) ProtoMessage() {}
 
 func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[16]
+	mi := &file_chuishao_v1_view_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1621,7 +2889,7 @@ func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineEntry.ProtoReflect.Descriptor instead.
 func (*TimelineEntry) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{16}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TimelineEntry) GetType() string {
@@ -1705,7 +2973,7 @@ type ListTimelineResponse struct {
 
 func (x *ListTimelineResponse) Reset() {
 	*x = ListTimelineResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[17]
+	mi := &file_chuishao_v1_view_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +2985,7 @@ func (x *ListTimelineResponse) String() string {
 func (*ListTimelineResponse) ProtoMessage() {}
 
 func (x *ListTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[17]
+	mi := &file_chuishao_v1_view_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +2998,7 @@ func (x *ListTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelineResponse.ProtoReflect.Descriptor instead.
 func (*ListTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{17}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListTimelineResponse) GetEntries() []*TimelineEntry {
@@ -1773,7 +3041,7 @@ type WhistleRow struct {
 
 func (x *WhistleRow) Reset() {
 	*x = WhistleRow{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[18]
+	mi := &file_chuishao_v1_view_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +3053,7 @@ func (x *WhistleRow) String() string {
 func (*WhistleRow) ProtoMessage() {}
 
 func (x *WhistleRow) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[18]
+	mi := &file_chuishao_v1_view_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +3066,7 @@ func (x *WhistleRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleRow.ProtoReflect.Descriptor instead.
 func (*WhistleRow) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{18}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WhistleRow) GetName() string {
@@ -1884,7 +3152,7 @@ type WhistleArrival struct {
 
 func (x *WhistleArrival) Reset() {
 	*x = WhistleArrival{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[19]
+	mi := &file_chuishao_v1_view_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1896,7 +3164,7 @@ func (x *WhistleArrival) String() string {
 func (*WhistleArrival) ProtoMessage() {}
 
 func (x *WhistleArrival) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[19]
+	mi := &file_chuishao_v1_view_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1909,7 +3177,7 @@ func (x *WhistleArrival) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleArrival.ProtoReflect.Descriptor instead.
 func (*WhistleArrival) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{19}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WhistleArrival) GetUnit() string {
@@ -1961,7 +3229,7 @@ type ListWhistlesRequest struct {
 
 func (x *ListWhistlesRequest) Reset() {
 	*x = ListWhistlesRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[20]
+	mi := &file_chuishao_v1_view_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1973,7 +3241,7 @@ func (x *ListWhistlesRequest) String() string {
 func (*ListWhistlesRequest) ProtoMessage() {}
 
 func (x *ListWhistlesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[20]
+	mi := &file_chuishao_v1_view_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1986,7 +3254,7 @@ func (x *ListWhistlesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWhistlesRequest.ProtoReflect.Descriptor instead.
 func (*ListWhistlesRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{20}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListWhistlesRequest) GetPageSize() int32 {
@@ -2028,7 +3296,7 @@ type ListWhistlesResponse struct {
 
 func (x *ListWhistlesResponse) Reset() {
 	*x = ListWhistlesResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[21]
+	mi := &file_chuishao_v1_view_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2040,7 +3308,7 @@ func (x *ListWhistlesResponse) String() string {
 func (*ListWhistlesResponse) ProtoMessage() {}
 
 func (x *ListWhistlesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[21]
+	mi := &file_chuishao_v1_view_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2053,7 +3321,7 @@ func (x *ListWhistlesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWhistlesResponse.ProtoReflect.Descriptor instead.
 func (*ListWhistlesResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{21}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListWhistlesResponse) GetWhistles() []*WhistleRow {
@@ -2089,7 +3357,7 @@ type WatchClosureRequest struct {
 
 func (x *WatchClosureRequest) Reset() {
 	*x = WatchClosureRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[22]
+	mi := &file_chuishao_v1_view_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +3369,7 @@ func (x *WatchClosureRequest) String() string {
 func (*WatchClosureRequest) ProtoMessage() {}
 
 func (x *WatchClosureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[22]
+	mi := &file_chuishao_v1_view_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +3382,7 @@ func (x *WatchClosureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchClosureRequest.ProtoReflect.Descriptor instead.
 func (*WatchClosureRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{22}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WatchClosureRequest) GetLevel() string {
@@ -2149,7 +3417,7 @@ type WatchClosureResponse struct {
 
 func (x *WatchClosureResponse) Reset() {
 	*x = WatchClosureResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[23]
+	mi := &file_chuishao_v1_view_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2161,7 +3429,7 @@ func (x *WatchClosureResponse) String() string {
 func (*WatchClosureResponse) ProtoMessage() {}
 
 func (x *WatchClosureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[23]
+	mi := &file_chuishao_v1_view_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2174,7 +3442,7 @@ func (x *WatchClosureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchClosureResponse.ProtoReflect.Descriptor instead.
 func (*WatchClosureResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{23}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *WatchClosureResponse) GetRow() *ClosureRow {
@@ -2209,7 +3477,7 @@ type ListViewsRequest struct {
 
 func (x *ListViewsRequest) Reset() {
 	*x = ListViewsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[24]
+	mi := &file_chuishao_v1_view_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +3489,7 @@ func (x *ListViewsRequest) String() string {
 func (*ListViewsRequest) ProtoMessage() {}
 
 func (x *ListViewsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[24]
+	mi := &file_chuishao_v1_view_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +3502,7 @@ func (x *ListViewsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListViewsRequest.ProtoReflect.Descriptor instead.
 func (*ListViewsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{24}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListViewsRequest) GetMinConsistencyToken() string {
@@ -2253,7 +3521,7 @@ type ListViewsResponse struct {
 
 func (x *ListViewsResponse) Reset() {
 	*x = ListViewsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[25]
+	mi := &file_chuishao_v1_view_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2265,7 +3533,7 @@ func (x *ListViewsResponse) String() string {
 func (*ListViewsResponse) ProtoMessage() {}
 
 func (x *ListViewsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[25]
+	mi := &file_chuishao_v1_view_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2278,7 +3546,7 @@ func (x *ListViewsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListViewsResponse.ProtoReflect.Descriptor instead.
 func (*ListViewsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{25}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListViewsResponse) GetViews() []*ViewStatus {
@@ -2302,7 +3570,7 @@ type ViewStatus struct {
 
 func (x *ViewStatus) Reset() {
 	*x = ViewStatus{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[26]
+	mi := &file_chuishao_v1_view_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2314,7 +3582,7 @@ func (x *ViewStatus) String() string {
 func (*ViewStatus) ProtoMessage() {}
 
 func (x *ViewStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[26]
+	mi := &file_chuishao_v1_view_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2327,7 +3595,7 @@ func (x *ViewStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewStatus.ProtoReflect.Descriptor instead.
 func (*ViewStatus) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{26}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ViewStatus) GetView() string {
@@ -2396,7 +3664,7 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x12GetClosureResponse\x12)\n" +
 	"\x03row\x18\x01 \x01(\v2\x17.chuishao.v1.ClosureRowR\x03row\x12/\n" +
 	"\x05as_of\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12+\n" +
-	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xbc\x02\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xf0\x02\n" +
 	"\x12ListClosureRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -2409,12 +3677,14 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"withMedian\x12\x1f\n" +
 	"\vwith_direct\x18\b \x01(\bR\n" +
 	"withDirect\x122\n" +
-	"\x15min_consistency_token\x18\t \x01(\tR\x13minConsistencyToken\"\xc8\x01\n" +
+	"\x15min_consistency_token\x18\t \x01(\tR\x13minConsistencyToken\x122\n" +
+	"\tarea_mode\x18\n" +
+	" \x01(\x0e2\x15.chuishao.v1.AreaModeR\bareaMode\"\xc8\x01\n" +
 	"\x13ListClosureResponse\x12+\n" +
 	"\x04rows\x18\x01 \x03(\v2\x17.chuishao.v1.ClosureRowR\x04rows\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12/\n" +
 	"\x05as_of\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12+\n" +
-	"\x11consistency_token\x18\x04 \x01(\tR\x10consistencyToken\"\xe7\x03\n" +
+	"\x11consistency_token\x18\x04 \x01(\tR\x10consistencyToken\"\x83\x05\n" +
 	"\fMetricFigure\x12\x16\n" +
 	"\x06metric\x18\x01 \x01(\tR\x06metric\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\tR\x05level\x12\x12\n" +
@@ -2426,7 +3696,11 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x04rate\x18\b \x01(\x01H\x01R\x04rate\x88\x01\x01\x12C\n" +
 	"\bexcluded\x18\t \x03(\v2'.chuishao.v1.MetricFigure.ExcludedEntryR\bexcluded\x12:\n" +
 	"\x05parts\x18\n" +
-	" \x03(\v2$.chuishao.v1.MetricFigure.PartsEntryR\x05parts\x1a;\n" +
+	" \x03(\v2$.chuishao.v1.MetricFigure.PartsEntryR\x05parts\x12\"\n" +
+	"\n" +
+	"mean_hours\x18\v \x01(\x01H\x02R\tmeanHours\x88\x01\x01\x12&\n" +
+	"\fmedian_hours\x18\f \x01(\x01H\x03R\vmedianHours\x88\x01\x01\x12 \n" +
+	"\tp90_hours\x18\r \x01(\x01H\x04R\bp90Hours\x88\x01\x01\x1a;\n" +
 	"\rExcludedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a8\n" +
@@ -2435,7 +3709,11 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01B\x0e\n" +
 	"\f_denominatorB\a\n" +
-	"\x05_rate\"\xee\x02\n" +
+	"\x05_rateB\r\n" +
+	"\v_mean_hoursB\x0f\n" +
+	"\r_median_hoursB\f\n" +
+	"\n" +
+	"_p90_hours\"\xa2\x03\n" +
 	"\x12ListMetricsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -2448,7 +3726,8 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x05as_of\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x19\n" +
 	"\bknown_at\x18\t \x01(\tR\aknownAt\x122\n" +
 	"\x15min_consistency_token\x18\n" +
-	" \x01(\tR\x13minConsistencyToken\"\x9f\x01\n" +
+	" \x01(\tR\x13minConsistencyToken\x122\n" +
+	"\tarea_mode\x18\v \x01(\x0e2\x15.chuishao.v1.AreaModeR\bareaMode\"\x9f\x01\n" +
 	"\x13ListMetricsResponse\x123\n" +
 	"\afigures\x18\x01 \x03(\v2\x19.chuishao.v1.MetricFigureR\afigures\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
@@ -2475,7 +3754,7 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\fBehindTicket\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02no\x18\x02 \x01(\tR\x02no\x12\x1c\n" +
-	"\texclusion\x18\x03 \x01(\tR\texclusion\"\xbc\x06\n" +
+	"\texclusion\x18\x03 \x01(\tR\texclusion\"\x88\a\n" +
 	"\tTicketRow\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02no\x18\x02 \x01(\tR\x02no\x12.\n" +
@@ -2501,7 +3780,100 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\tclosed_at\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12\x16\n" +
 	"\x06source\x18\x14 \x01(\tR\x06source\x12\x1d\n" +
 	"\n" +
-	"source_ref\x18\x15 \x01(\tR\tsourceRef\"\xb7\x01\n" +
+	"source_ref\x18\x15 \x01(\tR\tsourceRef\x12 \n" +
+	"\vsupervision\x18\x16 \x01(\rR\vsupervision\x12(\n" +
+	"\x05light\x18\x17 \x01(\x0e2\x12.chuishao.v1.LightR\x05light\"\xa9\x01\n" +
+	"\x10ListInboxRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12%\n" +
+	"\x04role\x18\x03 \x01(\x0e2\x11.chuishao.v1.RoleR\x04role\x122\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"\xc5\x01\n" +
+	"\x11ListInboxResponse\x12)\n" +
+	"\x04rows\x18\x01 \x03(\v2\x15.chuishao.v1.InboxRowR\x04rows\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x120\n" +
+	"\x06counts\x18\x03 \x01(\v2\x18.chuishao.v1.InboxCountsR\x06counts\x12+\n" +
+	"\x11consistency_token\x18\x04 \x01(\tR\x10consistencyToken\"\xab\x01\n" +
+	"\bInboxRow\x12.\n" +
+	"\x06ticket\x18\x01 \x01(\v2\x16.chuishao.v1.TicketRowR\x06ticket\x12\x12\n" +
+	"\x04task\x18\x02 \x01(\tR\x04task\x121\n" +
+	"\x06due_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05dueAt\x12(\n" +
+	"\x05light\x18\x04 \x01(\x0e2\x12.chuishao.v1.LightR\x05light\"a\n" +
+	"\vInboxCounts\x12\x10\n" +
+	"\x03red\x18\x01 \x01(\x03R\x03red\x12\x16\n" +
+	"\x06yellow\x18\x02 \x01(\x03R\x06yellow\x12\x14\n" +
+	"\x05green\x18\x03 \x01(\x03R\x05green\x12\x12\n" +
+	"\x04grey\x18\x04 \x01(\x03R\x04grey\"\x89\x02\n" +
+	"\x11ListStagesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x14\n" +
+	"\x05level\x18\x03 \x01(\tR\x05level\x12\x12\n" +
+	"\x04area\x18\x04 \x01(\tR\x04area\x12.\n" +
+	"\x04from\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x122\n" +
+	"\x15min_consistency_token\x18\a \x01(\tR\x13minConsistencyToken\"\x94\x01\n" +
+	"\x12ListStagesResponse\x12)\n" +
+	"\x04rows\x18\x01 \x03(\v2\x15.chuishao.v1.StageRowR\x04rows\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xcc\x01\n" +
+	"\bStageRow\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12(\n" +
+	"\x05stage\x18\x05 \x01(\x0e2\x12.chuishao.v1.StageR\x05stage\x12\x14\n" +
+	"\x05stays\x18\x06 \x01(\x03R\x05stays\x12\x14\n" +
+	"\x05hours\x18\a \x01(\x01R\x05hours\x12\x18\n" +
+	"\aoverdue\x18\b \x01(\x03R\aoverdue\"\xb6\x02\n" +
+	"\x11ListLedgerRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12+\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x17.chuishao.v1.LedgerKindR\x04kind\x12\x14\n" +
+	"\x05level\x18\x04 \x01(\tR\x05level\x12\x12\n" +
+	"\x04area\x18\x05 \x01(\tR\x04area\x12.\n" +
+	"\x04from\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x122\n" +
+	"\x15min_consistency_token\x18\b \x01(\tR\x13minConsistencyToken\"\x95\x01\n" +
+	"\x12ListLedgerResponse\x12*\n" +
+	"\x04rows\x18\x01 \x03(\v2\x16.chuishao.v1.LedgerRowR\x04rows\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xbc\x02\n" +
+	"\tLedgerRow\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12\x18\n" +
+	"\aopening\x18\x05 \x01(\x03R\aopening\x12\x14\n" +
+	"\x05added\x18\x06 \x01(\x03R\x05added\x12\x18\n" +
+	"\aremoved\x18\a \x01(\x03R\aremoved\x12\x18\n" +
+	"\aclosing\x18\b \x01(\x03R\aclosing\x12=\n" +
+	"\areasons\x18\t \x03(\v2#.chuishao.v1.LedgerRow.ReasonsEntryR\areasons\x1a:\n" +
+	"\fReasonsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb7\x01\n" +
+	"\x15ListPrecedentsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x1a\n" +
+	"\bcategory\x18\x03 \x01(\tR\bcategory\x12\x12\n" +
+	"\x04area\x18\x04 \x01(\tR\x04area\x122\n" +
+	"\x15min_consistency_token\x18\x05 \x01(\tR\x13minConsistencyToken\"\xa5\x01\n" +
+	"\x16ListPrecedentsResponse\x126\n" +
+	"\n" +
+	"precedents\x18\x01 \x03(\v2\x16.chuishao.v1.PrecedentR\n" +
+	"precedents\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xcb\x01\n" +
+	"\tPrecedent\x12\x16\n" +
+	"\x06ticket\x18\x01 \x01(\tR\x06ticket\x12\x1a\n" +
+	"\bcategory\x18\x02 \x01(\tR\bcategory\x12\x12\n" +
+	"\x04area\x18\x03 \x01(\tR\x04area\x12\x12\n" +
+	"\x04lead\x18\x04 \x01(\tR\x04lead\x12\x0e\n" +
+	"\x02co\x18\x05 \x03(\tR\x02co\x12\x1b\n" +
+	"\tbasis_ref\x18\x06 \x01(\tR\bbasisRef\x125\n" +
+	"\bruled_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\aruledAt\"\xb7\x01\n" +
 	"\x12ListTicketsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -2587,12 +3959,28 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x11consistency_token\x18\x02 \x01(\tR\x10consistencyToken\x12\x1f\n" +
 	"\vlag_seconds\x18\x03 \x01(\x01R\n" +
 	"lagSeconds\x12\x18\n" +
-	"\astopped\x18\x04 \x01(\tR\astopped*v\n" +
+	"\astopped\x18\x04 \x01(\tR\astopped*Z\n" +
+	"\bAreaMode\x12\x19\n" +
+	"\x15AREA_MODE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17AREA_MODE_AT_ACCEPTANCE\x10\x01\x12\x16\n" +
+	"\x12AREA_MODE_RESTATED\x10\x02*v\n" +
 	"\tFigureSet\x12\x1a\n" +
 	"\x16FIGURE_SET_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14FIGURE_SET_NUMERATOR\x10\x01\x12\x1a\n" +
 	"\x16FIGURE_SET_DENOMINATOR\x10\x02\x12\x17\n" +
-	"\x13FIGURE_SET_EXCLUDED\x10\x032\xee\x05\n" +
+	"\x13FIGURE_SET_EXCLUDED\x10\x03*`\n" +
+	"\x05Light\x12\x15\n" +
+	"\x11LIGHT_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vLIGHT_GREEN\x10\x01\x12\x10\n" +
+	"\fLIGHT_YELLOW\x10\x02\x12\r\n" +
+	"\tLIGHT_RED\x10\x03\x12\x0e\n" +
+	"\n" +
+	"LIGHT_GREY\x10\x04*^\n" +
+	"\n" +
+	"LedgerKind\x12\x1b\n" +
+	"\x17LEDGER_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16LEDGER_KIND_SUSPENSION\x10\x01\x12\x17\n" +
+	"\x13LEDGER_KIND_LISTING\x10\x022\xb3\b\n" +
 	"\vViewService\x12M\n" +
 	"\n" +
 	"GetClosure\x12\x1e.chuishao.v1.GetClosureRequest\x1a\x1f.chuishao.v1.GetClosureResponse\x12P\n" +
@@ -2604,6 +3992,12 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\fListTimeline\x12 .chuishao.v1.ListTimelineRequest\x1a!.chuishao.v1.ListTimelineResponse\x12S\n" +
 	"\fListWhistles\x12 .chuishao.v1.ListWhistlesRequest\x1a!.chuishao.v1.ListWhistlesResponse\x12U\n" +
 	"\fWatchClosure\x12 .chuishao.v1.WatchClosureRequest\x1a!.chuishao.v1.WatchClosureResponse0\x01\x12J\n" +
+	"\tListInbox\x12\x1d.chuishao.v1.ListInboxRequest\x1a\x1e.chuishao.v1.ListInboxResponse\x12M\n" +
+	"\n" +
+	"ListStages\x12\x1e.chuishao.v1.ListStagesRequest\x1a\x1f.chuishao.v1.ListStagesResponse\x12M\n" +
+	"\n" +
+	"ListLedger\x12\x1e.chuishao.v1.ListLedgerRequest\x1a\x1f.chuishao.v1.ListLedgerResponse\x12Y\n" +
+	"\x0eListPrecedents\x12\".chuishao.v1.ListPrecedentsRequest\x1a#.chuishao.v1.ListPrecedentsResponse\x12J\n" +
 	"\tListViews\x12\x1d.chuishao.v1.ListViewsRequest\x1a\x1e.chuishao.v1.ListViewsResponseB=Z;github.com/chuishao/dispatch/api/gen/chuishao/v1;chuishaov1b\x06proto3"
 
 var (
@@ -2618,127 +4012,173 @@ func file_chuishao_v1_view_proto_rawDescGZIP() []byte {
 	return file_chuishao_v1_view_proto_rawDescData
 }
 
-var file_chuishao_v1_view_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_chuishao_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_chuishao_v1_view_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_chuishao_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_chuishao_v1_view_proto_goTypes = []any{
-	(FigureSet)(0),                // 0: chuishao.v1.FigureSet
-	(*ClosureFigures)(nil),        // 1: chuishao.v1.ClosureFigures
-	(*ClosureRow)(nil),            // 2: chuishao.v1.ClosureRow
-	(*GetClosureRequest)(nil),     // 3: chuishao.v1.GetClosureRequest
-	(*GetClosureResponse)(nil),    // 4: chuishao.v1.GetClosureResponse
-	(*ListClosureRequest)(nil),    // 5: chuishao.v1.ListClosureRequest
-	(*ListClosureResponse)(nil),   // 6: chuishao.v1.ListClosureResponse
-	(*MetricFigure)(nil),          // 7: chuishao.v1.MetricFigure
-	(*ListMetricsRequest)(nil),    // 8: chuishao.v1.ListMetricsRequest
-	(*ListMetricsResponse)(nil),   // 9: chuishao.v1.ListMetricsResponse
-	(*ListBehindRequest)(nil),     // 10: chuishao.v1.ListBehindRequest
-	(*ListBehindResponse)(nil),    // 11: chuishao.v1.ListBehindResponse
-	(*BehindTicket)(nil),          // 12: chuishao.v1.BehindTicket
-	(*TicketRow)(nil),             // 13: chuishao.v1.TicketRow
-	(*ListTicketsRequest)(nil),    // 14: chuishao.v1.ListTicketsRequest
-	(*ListTicketsResponse)(nil),   // 15: chuishao.v1.ListTicketsResponse
-	(*ListTimelineRequest)(nil),   // 16: chuishao.v1.ListTimelineRequest
-	(*TimelineEntry)(nil),         // 17: chuishao.v1.TimelineEntry
-	(*ListTimelineResponse)(nil),  // 18: chuishao.v1.ListTimelineResponse
-	(*WhistleRow)(nil),            // 19: chuishao.v1.WhistleRow
-	(*WhistleArrival)(nil),        // 20: chuishao.v1.WhistleArrival
-	(*ListWhistlesRequest)(nil),   // 21: chuishao.v1.ListWhistlesRequest
-	(*ListWhistlesResponse)(nil),  // 22: chuishao.v1.ListWhistlesResponse
-	(*WatchClosureRequest)(nil),   // 23: chuishao.v1.WatchClosureRequest
-	(*WatchClosureResponse)(nil),  // 24: chuishao.v1.WatchClosureResponse
-	(*ListViewsRequest)(nil),      // 25: chuishao.v1.ListViewsRequest
-	(*ListViewsResponse)(nil),     // 26: chuishao.v1.ListViewsResponse
-	(*ViewStatus)(nil),            // 27: chuishao.v1.ViewStatus
-	nil,                           // 28: chuishao.v1.MetricFigure.ExcludedEntry
-	nil,                           // 29: chuishao.v1.MetricFigure.PartsEntry
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(TicketState)(0),              // 31: chuishao.v1.TicketState
-	(Stage)(0),                    // 32: chuishao.v1.Stage
-	(Channel)(0),                  // 33: chuishao.v1.Channel
-	(MatterKind)(0),               // 34: chuishao.v1.MatterKind
-	(Grade)(0),                    // 35: chuishao.v1.Grade
-	(*AreaNode)(nil),              // 36: chuishao.v1.AreaNode
-	(*Actor)(nil),                 // 37: chuishao.v1.Actor
-	(*Particulars)(nil),           // 38: chuishao.v1.Particulars
-	(WhistleKind)(0),              // 39: chuishao.v1.WhistleKind
-	(WhistleState)(0),             // 40: chuishao.v1.WhistleState
-	(ParticipantState)(0),         // 41: chuishao.v1.ParticipantState
+	(AreaMode)(0),                  // 0: chuishao.v1.AreaMode
+	(FigureSet)(0),                 // 1: chuishao.v1.FigureSet
+	(Light)(0),                     // 2: chuishao.v1.Light
+	(LedgerKind)(0),                // 3: chuishao.v1.LedgerKind
+	(*ClosureFigures)(nil),         // 4: chuishao.v1.ClosureFigures
+	(*ClosureRow)(nil),             // 5: chuishao.v1.ClosureRow
+	(*GetClosureRequest)(nil),      // 6: chuishao.v1.GetClosureRequest
+	(*GetClosureResponse)(nil),     // 7: chuishao.v1.GetClosureResponse
+	(*ListClosureRequest)(nil),     // 8: chuishao.v1.ListClosureRequest
+	(*ListClosureResponse)(nil),    // 9: chuishao.v1.ListClosureResponse
+	(*MetricFigure)(nil),           // 10: chuishao.v1.MetricFigure
+	(*ListMetricsRequest)(nil),     // 11: chuishao.v1.ListMetricsRequest
+	(*ListMetricsResponse)(nil),    // 12: chuishao.v1.ListMetricsResponse
+	(*ListBehindRequest)(nil),      // 13: chuishao.v1.ListBehindRequest
+	(*ListBehindResponse)(nil),     // 14: chuishao.v1.ListBehindResponse
+	(*BehindTicket)(nil),           // 15: chuishao.v1.BehindTicket
+	(*TicketRow)(nil),              // 16: chuishao.v1.TicketRow
+	(*ListInboxRequest)(nil),       // 17: chuishao.v1.ListInboxRequest
+	(*ListInboxResponse)(nil),      // 18: chuishao.v1.ListInboxResponse
+	(*InboxRow)(nil),               // 19: chuishao.v1.InboxRow
+	(*InboxCounts)(nil),            // 20: chuishao.v1.InboxCounts
+	(*ListStagesRequest)(nil),      // 21: chuishao.v1.ListStagesRequest
+	(*ListStagesResponse)(nil),     // 22: chuishao.v1.ListStagesResponse
+	(*StageRow)(nil),               // 23: chuishao.v1.StageRow
+	(*ListLedgerRequest)(nil),      // 24: chuishao.v1.ListLedgerRequest
+	(*ListLedgerResponse)(nil),     // 25: chuishao.v1.ListLedgerResponse
+	(*LedgerRow)(nil),              // 26: chuishao.v1.LedgerRow
+	(*ListPrecedentsRequest)(nil),  // 27: chuishao.v1.ListPrecedentsRequest
+	(*ListPrecedentsResponse)(nil), // 28: chuishao.v1.ListPrecedentsResponse
+	(*Precedent)(nil),              // 29: chuishao.v1.Precedent
+	(*ListTicketsRequest)(nil),     // 30: chuishao.v1.ListTicketsRequest
+	(*ListTicketsResponse)(nil),    // 31: chuishao.v1.ListTicketsResponse
+	(*ListTimelineRequest)(nil),    // 32: chuishao.v1.ListTimelineRequest
+	(*TimelineEntry)(nil),          // 33: chuishao.v1.TimelineEntry
+	(*ListTimelineResponse)(nil),   // 34: chuishao.v1.ListTimelineResponse
+	(*WhistleRow)(nil),             // 35: chuishao.v1.WhistleRow
+	(*WhistleArrival)(nil),         // 36: chuishao.v1.WhistleArrival
+	(*ListWhistlesRequest)(nil),    // 37: chuishao.v1.ListWhistlesRequest
+	(*ListWhistlesResponse)(nil),   // 38: chuishao.v1.ListWhistlesResponse
+	(*WatchClosureRequest)(nil),    // 39: chuishao.v1.WatchClosureRequest
+	(*WatchClosureResponse)(nil),   // 40: chuishao.v1.WatchClosureResponse
+	(*ListViewsRequest)(nil),       // 41: chuishao.v1.ListViewsRequest
+	(*ListViewsResponse)(nil),      // 42: chuishao.v1.ListViewsResponse
+	(*ViewStatus)(nil),             // 43: chuishao.v1.ViewStatus
+	nil,                            // 44: chuishao.v1.MetricFigure.ExcludedEntry
+	nil,                            // 45: chuishao.v1.MetricFigure.PartsEntry
+	nil,                            // 46: chuishao.v1.LedgerRow.ReasonsEntry
+	(*timestamppb.Timestamp)(nil),  // 47: google.protobuf.Timestamp
+	(TicketState)(0),               // 48: chuishao.v1.TicketState
+	(Stage)(0),                     // 49: chuishao.v1.Stage
+	(Channel)(0),                   // 50: chuishao.v1.Channel
+	(MatterKind)(0),                // 51: chuishao.v1.MatterKind
+	(Grade)(0),                     // 52: chuishao.v1.Grade
+	(*AreaNode)(nil),               // 53: chuishao.v1.AreaNode
+	(Role)(0),                      // 54: chuishao.v1.Role
+	(*Actor)(nil),                  // 55: chuishao.v1.Actor
+	(*Particulars)(nil),            // 56: chuishao.v1.Particulars
+	(WhistleKind)(0),               // 57: chuishao.v1.WhistleKind
+	(WhistleState)(0),              // 58: chuishao.v1.WhistleState
+	(ParticipantState)(0),          // 59: chuishao.v1.ParticipantState
 }
 var file_chuishao_v1_view_proto_depIdxs = []int32{
-	1,  // 0: chuishao.v1.ClosureRow.figures:type_name -> chuishao.v1.ClosureFigures
-	30, // 1: chuishao.v1.GetClosureRequest.as_of:type_name -> google.protobuf.Timestamp
-	2,  // 2: chuishao.v1.GetClosureResponse.row:type_name -> chuishao.v1.ClosureRow
-	30, // 3: chuishao.v1.GetClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	30, // 4: chuishao.v1.ListClosureRequest.as_of:type_name -> google.protobuf.Timestamp
-	2,  // 5: chuishao.v1.ListClosureResponse.rows:type_name -> chuishao.v1.ClosureRow
-	30, // 6: chuishao.v1.ListClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	28, // 7: chuishao.v1.MetricFigure.excluded:type_name -> chuishao.v1.MetricFigure.ExcludedEntry
-	29, // 8: chuishao.v1.MetricFigure.parts:type_name -> chuishao.v1.MetricFigure.PartsEntry
-	30, // 9: chuishao.v1.ListMetricsRequest.from:type_name -> google.protobuf.Timestamp
-	30, // 10: chuishao.v1.ListMetricsRequest.to:type_name -> google.protobuf.Timestamp
-	30, // 11: chuishao.v1.ListMetricsRequest.as_of:type_name -> google.protobuf.Timestamp
-	7,  // 12: chuishao.v1.ListMetricsResponse.figures:type_name -> chuishao.v1.MetricFigure
-	0,  // 13: chuishao.v1.ListBehindRequest.set:type_name -> chuishao.v1.FigureSet
-	30, // 14: chuishao.v1.ListBehindRequest.from:type_name -> google.protobuf.Timestamp
-	30, // 15: chuishao.v1.ListBehindRequest.to:type_name -> google.protobuf.Timestamp
-	30, // 16: chuishao.v1.ListBehindRequest.as_of:type_name -> google.protobuf.Timestamp
-	12, // 17: chuishao.v1.ListBehindResponse.tickets:type_name -> chuishao.v1.BehindTicket
-	31, // 18: chuishao.v1.TicketRow.state:type_name -> chuishao.v1.TicketState
-	32, // 19: chuishao.v1.TicketRow.stage:type_name -> chuishao.v1.Stage
-	33, // 20: chuishao.v1.TicketRow.channel:type_name -> chuishao.v1.Channel
-	34, // 21: chuishao.v1.TicketRow.kind:type_name -> chuishao.v1.MatterKind
-	35, // 22: chuishao.v1.TicketRow.grade:type_name -> chuishao.v1.Grade
-	36, // 23: chuishao.v1.TicketRow.path:type_name -> chuishao.v1.AreaNode
-	30, // 24: chuishao.v1.TicketRow.next_by:type_name -> google.protobuf.Timestamp
-	30, // 25: chuishao.v1.TicketRow.handle_by:type_name -> google.protobuf.Timestamp
-	30, // 26: chuishao.v1.TicketRow.close_by:type_name -> google.protobuf.Timestamp
-	30, // 27: chuishao.v1.TicketRow.reported_at:type_name -> google.protobuf.Timestamp
-	30, // 28: chuishao.v1.TicketRow.accepted_at:type_name -> google.protobuf.Timestamp
-	30, // 29: chuishao.v1.TicketRow.closed_at:type_name -> google.protobuf.Timestamp
-	13, // 30: chuishao.v1.ListTicketsResponse.tickets:type_name -> chuishao.v1.TicketRow
-	30, // 31: chuishao.v1.TimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
-	30, // 32: chuishao.v1.TimelineEntry.recorded_at:type_name -> google.protobuf.Timestamp
-	37, // 33: chuishao.v1.TimelineEntry.actor:type_name -> chuishao.v1.Actor
-	31, // 34: chuishao.v1.TimelineEntry.state:type_name -> chuishao.v1.TicketState
-	32, // 35: chuishao.v1.TimelineEntry.stage:type_name -> chuishao.v1.Stage
-	38, // 36: chuishao.v1.TimelineEntry.particulars:type_name -> chuishao.v1.Particulars
-	17, // 37: chuishao.v1.ListTimelineResponse.entries:type_name -> chuishao.v1.TimelineEntry
-	39, // 38: chuishao.v1.WhistleRow.kind:type_name -> chuishao.v1.WhistleKind
-	40, // 39: chuishao.v1.WhistleRow.state:type_name -> chuishao.v1.WhistleState
-	30, // 40: chuishao.v1.WhistleRow.blown_at:type_name -> google.protobuf.Timestamp
-	30, // 41: chuishao.v1.WhistleRow.issued_at:type_name -> google.protobuf.Timestamp
-	30, // 42: chuishao.v1.WhistleRow.closed_at:type_name -> google.protobuf.Timestamp
-	20, // 43: chuishao.v1.WhistleRow.arrivals:type_name -> chuishao.v1.WhistleArrival
-	41, // 44: chuishao.v1.WhistleArrival.state:type_name -> chuishao.v1.ParticipantState
-	30, // 45: chuishao.v1.WhistleArrival.report_in_by:type_name -> google.protobuf.Timestamp
-	30, // 46: chuishao.v1.WhistleArrival.reported_in_at:type_name -> google.protobuf.Timestamp
-	19, // 47: chuishao.v1.ListWhistlesResponse.whistles:type_name -> chuishao.v1.WhistleRow
-	2,  // 48: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
-	30, // 49: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	27, // 50: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
-	3,  // 51: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
-	5,  // 52: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
-	8,  // 53: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
-	10, // 54: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
-	14, // 55: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
-	16, // 56: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
-	21, // 57: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
-	23, // 58: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
-	25, // 59: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
-	4,  // 60: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
-	6,  // 61: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
-	9,  // 62: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
-	11, // 63: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
-	15, // 64: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
-	18, // 65: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
-	22, // 66: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
-	24, // 67: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
-	26, // 68: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
-	60, // [60:69] is the sub-list for method output_type
-	51, // [51:60] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	4,  // 0: chuishao.v1.ClosureRow.figures:type_name -> chuishao.v1.ClosureFigures
+	47, // 1: chuishao.v1.GetClosureRequest.as_of:type_name -> google.protobuf.Timestamp
+	5,  // 2: chuishao.v1.GetClosureResponse.row:type_name -> chuishao.v1.ClosureRow
+	47, // 3: chuishao.v1.GetClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	47, // 4: chuishao.v1.ListClosureRequest.as_of:type_name -> google.protobuf.Timestamp
+	0,  // 5: chuishao.v1.ListClosureRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	5,  // 6: chuishao.v1.ListClosureResponse.rows:type_name -> chuishao.v1.ClosureRow
+	47, // 7: chuishao.v1.ListClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	44, // 8: chuishao.v1.MetricFigure.excluded:type_name -> chuishao.v1.MetricFigure.ExcludedEntry
+	45, // 9: chuishao.v1.MetricFigure.parts:type_name -> chuishao.v1.MetricFigure.PartsEntry
+	47, // 10: chuishao.v1.ListMetricsRequest.from:type_name -> google.protobuf.Timestamp
+	47, // 11: chuishao.v1.ListMetricsRequest.to:type_name -> google.protobuf.Timestamp
+	47, // 12: chuishao.v1.ListMetricsRequest.as_of:type_name -> google.protobuf.Timestamp
+	0,  // 13: chuishao.v1.ListMetricsRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	10, // 14: chuishao.v1.ListMetricsResponse.figures:type_name -> chuishao.v1.MetricFigure
+	1,  // 15: chuishao.v1.ListBehindRequest.set:type_name -> chuishao.v1.FigureSet
+	47, // 16: chuishao.v1.ListBehindRequest.from:type_name -> google.protobuf.Timestamp
+	47, // 17: chuishao.v1.ListBehindRequest.to:type_name -> google.protobuf.Timestamp
+	47, // 18: chuishao.v1.ListBehindRequest.as_of:type_name -> google.protobuf.Timestamp
+	15, // 19: chuishao.v1.ListBehindResponse.tickets:type_name -> chuishao.v1.BehindTicket
+	48, // 20: chuishao.v1.TicketRow.state:type_name -> chuishao.v1.TicketState
+	49, // 21: chuishao.v1.TicketRow.stage:type_name -> chuishao.v1.Stage
+	50, // 22: chuishao.v1.TicketRow.channel:type_name -> chuishao.v1.Channel
+	51, // 23: chuishao.v1.TicketRow.kind:type_name -> chuishao.v1.MatterKind
+	52, // 24: chuishao.v1.TicketRow.grade:type_name -> chuishao.v1.Grade
+	53, // 25: chuishao.v1.TicketRow.path:type_name -> chuishao.v1.AreaNode
+	47, // 26: chuishao.v1.TicketRow.next_by:type_name -> google.protobuf.Timestamp
+	47, // 27: chuishao.v1.TicketRow.handle_by:type_name -> google.protobuf.Timestamp
+	47, // 28: chuishao.v1.TicketRow.close_by:type_name -> google.protobuf.Timestamp
+	47, // 29: chuishao.v1.TicketRow.reported_at:type_name -> google.protobuf.Timestamp
+	47, // 30: chuishao.v1.TicketRow.accepted_at:type_name -> google.protobuf.Timestamp
+	47, // 31: chuishao.v1.TicketRow.closed_at:type_name -> google.protobuf.Timestamp
+	2,  // 32: chuishao.v1.TicketRow.light:type_name -> chuishao.v1.Light
+	54, // 33: chuishao.v1.ListInboxRequest.role:type_name -> chuishao.v1.Role
+	19, // 34: chuishao.v1.ListInboxResponse.rows:type_name -> chuishao.v1.InboxRow
+	20, // 35: chuishao.v1.ListInboxResponse.counts:type_name -> chuishao.v1.InboxCounts
+	16, // 36: chuishao.v1.InboxRow.ticket:type_name -> chuishao.v1.TicketRow
+	47, // 37: chuishao.v1.InboxRow.due_at:type_name -> google.protobuf.Timestamp
+	2,  // 38: chuishao.v1.InboxRow.light:type_name -> chuishao.v1.Light
+	47, // 39: chuishao.v1.ListStagesRequest.from:type_name -> google.protobuf.Timestamp
+	47, // 40: chuishao.v1.ListStagesRequest.to:type_name -> google.protobuf.Timestamp
+	23, // 41: chuishao.v1.ListStagesResponse.rows:type_name -> chuishao.v1.StageRow
+	49, // 42: chuishao.v1.StageRow.stage:type_name -> chuishao.v1.Stage
+	3,  // 43: chuishao.v1.ListLedgerRequest.kind:type_name -> chuishao.v1.LedgerKind
+	47, // 44: chuishao.v1.ListLedgerRequest.from:type_name -> google.protobuf.Timestamp
+	47, // 45: chuishao.v1.ListLedgerRequest.to:type_name -> google.protobuf.Timestamp
+	26, // 46: chuishao.v1.ListLedgerResponse.rows:type_name -> chuishao.v1.LedgerRow
+	46, // 47: chuishao.v1.LedgerRow.reasons:type_name -> chuishao.v1.LedgerRow.ReasonsEntry
+	29, // 48: chuishao.v1.ListPrecedentsResponse.precedents:type_name -> chuishao.v1.Precedent
+	47, // 49: chuishao.v1.Precedent.ruled_at:type_name -> google.protobuf.Timestamp
+	16, // 50: chuishao.v1.ListTicketsResponse.tickets:type_name -> chuishao.v1.TicketRow
+	47, // 51: chuishao.v1.TimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
+	47, // 52: chuishao.v1.TimelineEntry.recorded_at:type_name -> google.protobuf.Timestamp
+	55, // 53: chuishao.v1.TimelineEntry.actor:type_name -> chuishao.v1.Actor
+	48, // 54: chuishao.v1.TimelineEntry.state:type_name -> chuishao.v1.TicketState
+	49, // 55: chuishao.v1.TimelineEntry.stage:type_name -> chuishao.v1.Stage
+	56, // 56: chuishao.v1.TimelineEntry.particulars:type_name -> chuishao.v1.Particulars
+	33, // 57: chuishao.v1.ListTimelineResponse.entries:type_name -> chuishao.v1.TimelineEntry
+	57, // 58: chuishao.v1.WhistleRow.kind:type_name -> chuishao.v1.WhistleKind
+	58, // 59: chuishao.v1.WhistleRow.state:type_name -> chuishao.v1.WhistleState
+	47, // 60: chuishao.v1.WhistleRow.blown_at:type_name -> google.protobuf.Timestamp
+	47, // 61: chuishao.v1.WhistleRow.issued_at:type_name -> google.protobuf.Timestamp
+	47, // 62: chuishao.v1.WhistleRow.closed_at:type_name -> google.protobuf.Timestamp
+	36, // 63: chuishao.v1.WhistleRow.arrivals:type_name -> chuishao.v1.WhistleArrival
+	59, // 64: chuishao.v1.WhistleArrival.state:type_name -> chuishao.v1.ParticipantState
+	47, // 65: chuishao.v1.WhistleArrival.report_in_by:type_name -> google.protobuf.Timestamp
+	47, // 66: chuishao.v1.WhistleArrival.reported_in_at:type_name -> google.protobuf.Timestamp
+	35, // 67: chuishao.v1.ListWhistlesResponse.whistles:type_name -> chuishao.v1.WhistleRow
+	5,  // 68: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
+	47, // 69: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	43, // 70: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
+	6,  // 71: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
+	8,  // 72: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
+	11, // 73: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
+	13, // 74: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
+	30, // 75: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
+	32, // 76: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
+	37, // 77: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
+	39, // 78: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
+	17, // 79: chuishao.v1.ViewService.ListInbox:input_type -> chuishao.v1.ListInboxRequest
+	21, // 80: chuishao.v1.ViewService.ListStages:input_type -> chuishao.v1.ListStagesRequest
+	24, // 81: chuishao.v1.ViewService.ListLedger:input_type -> chuishao.v1.ListLedgerRequest
+	27, // 82: chuishao.v1.ViewService.ListPrecedents:input_type -> chuishao.v1.ListPrecedentsRequest
+	41, // 83: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
+	7,  // 84: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
+	9,  // 85: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
+	12, // 86: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
+	14, // 87: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
+	31, // 88: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
+	34, // 89: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
+	38, // 90: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
+	40, // 91: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
+	18, // 92: chuishao.v1.ViewService.ListInbox:output_type -> chuishao.v1.ListInboxResponse
+	22, // 93: chuishao.v1.ViewService.ListStages:output_type -> chuishao.v1.ListStagesResponse
+	25, // 94: chuishao.v1.ViewService.ListLedger:output_type -> chuishao.v1.ListLedgerResponse
+	28, // 95: chuishao.v1.ViewService.ListPrecedents:output_type -> chuishao.v1.ListPrecedentsResponse
+	42, // 96: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
+	84, // [84:97] is the sub-list for method output_type
+	71, // [71:84] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_view_proto_init() }
@@ -2754,8 +4194,8 @@ func file_chuishao_v1_view_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_view_proto_rawDesc), len(file_chuishao_v1_view_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   29,
+			NumEnums:      4,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

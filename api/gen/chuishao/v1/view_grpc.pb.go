@@ -19,15 +19,19 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ViewService_GetClosure_FullMethodName   = "/chuishao.v1.ViewService/GetClosure"
-	ViewService_ListClosure_FullMethodName  = "/chuishao.v1.ViewService/ListClosure"
-	ViewService_ListMetrics_FullMethodName  = "/chuishao.v1.ViewService/ListMetrics"
-	ViewService_ListBehind_FullMethodName   = "/chuishao.v1.ViewService/ListBehind"
-	ViewService_ListTickets_FullMethodName  = "/chuishao.v1.ViewService/ListTickets"
-	ViewService_ListTimeline_FullMethodName = "/chuishao.v1.ViewService/ListTimeline"
-	ViewService_ListWhistles_FullMethodName = "/chuishao.v1.ViewService/ListWhistles"
-	ViewService_WatchClosure_FullMethodName = "/chuishao.v1.ViewService/WatchClosure"
-	ViewService_ListViews_FullMethodName    = "/chuishao.v1.ViewService/ListViews"
+	ViewService_GetClosure_FullMethodName     = "/chuishao.v1.ViewService/GetClosure"
+	ViewService_ListClosure_FullMethodName    = "/chuishao.v1.ViewService/ListClosure"
+	ViewService_ListMetrics_FullMethodName    = "/chuishao.v1.ViewService/ListMetrics"
+	ViewService_ListBehind_FullMethodName     = "/chuishao.v1.ViewService/ListBehind"
+	ViewService_ListTickets_FullMethodName    = "/chuishao.v1.ViewService/ListTickets"
+	ViewService_ListTimeline_FullMethodName   = "/chuishao.v1.ViewService/ListTimeline"
+	ViewService_ListWhistles_FullMethodName   = "/chuishao.v1.ViewService/ListWhistles"
+	ViewService_WatchClosure_FullMethodName   = "/chuishao.v1.ViewService/WatchClosure"
+	ViewService_ListInbox_FullMethodName      = "/chuishao.v1.ViewService/ListInbox"
+	ViewService_ListStages_FullMethodName     = "/chuishao.v1.ViewService/ListStages"
+	ViewService_ListLedger_FullMethodName     = "/chuishao.v1.ViewService/ListLedger"
+	ViewService_ListPrecedents_FullMethodName = "/chuishao.v1.ViewService/ListPrecedents"
+	ViewService_ListViews_FullMethodName      = "/chuishao.v1.ViewService/ListViews"
 )
 
 // ViewServiceClient is the client API for ViewService service.
@@ -62,6 +66,15 @@ type ViewServiceClient interface {
 	ListWhistles(ctx context.Context, in *ListWhistlesRequest, opts ...grpc.CallOption) (*ListWhistlesResponse, error)
 	// A node's closure figures now, and again whenever they change, at most ten times a second.
 	WatchClosure(ctx context.Context, in *WatchClosureRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchClosureResponse], error)
+	// The tickets that wait for the caller's unit in a role's hands, the most urgent light first. Who: any role with an inbox; only
+	// tickets in scope.
+	ListInbox(ctx context.Context, in *ListInboxRequest, opts ...grpc.CallOption) (*ListInboxResponse, error)
+	// How long tickets dwelt in each of the five stages, of every node of a level.
+	ListStages(ctx context.Context, in *ListStagesRequest, opts ...grpc.CallOption) (*ListStagesResponse, error)
+	// The ledger of suspensions or listings of every node of a level: opening + added - removed = closing.
+	ListLedger(ctx context.Context, in *ListLedgerRequest, opts ...grpc.CallOption) (*ListLedgerResponse, error)
+	// Rulings that may be followed. Who: AGENT, DISPATCHER, DUTY_LEADER, SUPERVISOR, AUDITOR.
+	ListPrecedents(ctx context.Context, in *ListPrecedentsRequest, opts ...grpc.CallOption) (*ListPrecedentsResponse, error)
 	// How far each view has come.
 	ListViews(ctx context.Context, in *ListViewsRequest, opts ...grpc.CallOption) (*ListViewsResponse, error)
 }
@@ -163,6 +176,46 @@ func (c *viewServiceClient) WatchClosure(ctx context.Context, in *WatchClosureRe
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ViewService_WatchClosureClient = grpc.ServerStreamingClient[WatchClosureResponse]
 
+func (c *viewServiceClient) ListInbox(ctx context.Context, in *ListInboxRequest, opts ...grpc.CallOption) (*ListInboxResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListInboxResponse)
+	err := c.cc.Invoke(ctx, ViewService_ListInbox_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) ListStages(ctx context.Context, in *ListStagesRequest, opts ...grpc.CallOption) (*ListStagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListStagesResponse)
+	err := c.cc.Invoke(ctx, ViewService_ListStages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) ListLedger(ctx context.Context, in *ListLedgerRequest, opts ...grpc.CallOption) (*ListLedgerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLedgerResponse)
+	err := c.cc.Invoke(ctx, ViewService_ListLedger_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) ListPrecedents(ctx context.Context, in *ListPrecedentsRequest, opts ...grpc.CallOption) (*ListPrecedentsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPrecedentsResponse)
+	err := c.cc.Invoke(ctx, ViewService_ListPrecedents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *viewServiceClient) ListViews(ctx context.Context, in *ListViewsRequest, opts ...grpc.CallOption) (*ListViewsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListViewsResponse)
@@ -205,6 +258,15 @@ type ViewServiceServer interface {
 	ListWhistles(context.Context, *ListWhistlesRequest) (*ListWhistlesResponse, error)
 	// A node's closure figures now, and again whenever they change, at most ten times a second.
 	WatchClosure(*WatchClosureRequest, grpc.ServerStreamingServer[WatchClosureResponse]) error
+	// The tickets that wait for the caller's unit in a role's hands, the most urgent light first. Who: any role with an inbox; only
+	// tickets in scope.
+	ListInbox(context.Context, *ListInboxRequest) (*ListInboxResponse, error)
+	// How long tickets dwelt in each of the five stages, of every node of a level.
+	ListStages(context.Context, *ListStagesRequest) (*ListStagesResponse, error)
+	// The ledger of suspensions or listings of every node of a level: opening + added - removed = closing.
+	ListLedger(context.Context, *ListLedgerRequest) (*ListLedgerResponse, error)
+	// Rulings that may be followed. Who: AGENT, DISPATCHER, DUTY_LEADER, SUPERVISOR, AUDITOR.
+	ListPrecedents(context.Context, *ListPrecedentsRequest) (*ListPrecedentsResponse, error)
 	// How far each view has come.
 	ListViews(context.Context, *ListViewsRequest) (*ListViewsResponse, error)
 	mustEmbedUnimplementedViewServiceServer()
@@ -240,6 +302,18 @@ func (UnimplementedViewServiceServer) ListWhistles(context.Context, *ListWhistle
 }
 func (UnimplementedViewServiceServer) WatchClosure(*WatchClosureRequest, grpc.ServerStreamingServer[WatchClosureResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchClosure not implemented")
+}
+func (UnimplementedViewServiceServer) ListInbox(context.Context, *ListInboxRequest) (*ListInboxResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListInbox not implemented")
+}
+func (UnimplementedViewServiceServer) ListStages(context.Context, *ListStagesRequest) (*ListStagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListStages not implemented")
+}
+func (UnimplementedViewServiceServer) ListLedger(context.Context, *ListLedgerRequest) (*ListLedgerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLedger not implemented")
+}
+func (UnimplementedViewServiceServer) ListPrecedents(context.Context, *ListPrecedentsRequest) (*ListPrecedentsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPrecedents not implemented")
 }
 func (UnimplementedViewServiceServer) ListViews(context.Context, *ListViewsRequest) (*ListViewsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListViews not implemented")
@@ -402,6 +476,78 @@ func _ViewService_WatchClosure_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ViewService_WatchClosureServer = grpc.ServerStreamingServer[WatchClosureResponse]
 
+func _ViewService_ListInbox_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListInboxRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).ListInbox(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_ListInbox_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).ListInbox(ctx, req.(*ListInboxRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_ListStages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListStagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).ListStages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_ListStages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).ListStages(ctx, req.(*ListStagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_ListLedger_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLedgerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).ListLedger(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_ListLedger_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).ListLedger(ctx, req.(*ListLedgerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_ListPrecedents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPrecedentsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).ListPrecedents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_ListPrecedents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).ListPrecedents(ctx, req.(*ListPrecedentsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ViewService_ListViews_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListViewsRequest)
 	if err := dec(in); err != nil {
@@ -454,6 +600,22 @@ var ViewService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListWhistles",
 			Handler:    _ViewService_ListWhistles_Handler,
+		},
+		{
+			MethodName: "ListInbox",
+			Handler:    _ViewService_ListInbox_Handler,
+		},
+		{
+			MethodName: "ListStages",
+			Handler:    _ViewService_ListStages_Handler,
+		},
+		{
+			MethodName: "ListLedger",
+			Handler:    _ViewService_ListLedger_Handler,
+		},
+		{
+			MethodName: "ListPrecedents",
+			Handler:    _ViewService_ListPrecedents_Handler,
 		},
 		{
 			MethodName: "ListViews",
