@@ -54,6 +54,20 @@ const (
 	Redo Timer = "redo"
 	// SuspensionReview runs from the grant of a suspension (挂账) until it is renewed or ended. No limit: no suspension.
 	SuspensionReview Timer = "suspension_review"
+	// SuspensionGrace runs from a missed SuspensionReview until that is supervised.
+	SuspensionGrace Timer = "suspension_grace"
+	// Extension is the most by which one extension (延期) moves the handle limit, beside the limit itself.
+	Extension Timer = "extension"
+	// OverdueGrace runs from a passed Handle until the matter is listed (挂牌督办).
+	OverdueGrace Timer = "overdue_grace"
+	// SupervisionReply runs from an order (督办) until it is answered.
+	SupervisionReply Timer = "supervision_reply"
+	// RectificationPlan runs from a listing (挂牌督办) until its plan is there (整改方案).
+	RectificationPlan Timer = "rectification_plan"
+	// Clearing runs from a listing until it is cleared (销号), where nobody set another day.
+	Clearing Timer = "clearing"
+	// DeclineAppeal runs from a decline; within it a petitioner may appeal (申诉).
+	DeclineAppeal Timer = "decline_appeal"
 	// Appeal runs from closing; within it a petitioner may appeal (申诉).
 	Appeal Timer = "appeal"
 	// ExclusionRequest runs from the settled callback; within it a unit may ask for exclusion (剔除) from a rate.
@@ -72,7 +86,7 @@ const (
 
 var timers = [...]Timer{
 	Accept, Dispatch, Sign, Contact, ReturnWindow, ReturnDecision, Ruling, Handle, Verify, Callback, Close, Redo,
-	SuspensionReview, Appeal, ExclusionRequest, WhistleSign, WhistleContact, WhistleReportIn, Admission, Seal,
+	SuspensionReview, SuspensionGrace, Extension, OverdueGrace, SupervisionReply, RectificationPlan, Clearing, DeclineAppeal, Appeal, ExclusionRequest, WhistleSign, WhistleContact, WhistleReportIn, Admission, Seal,
 }
 
 // Timers are all timers that a profile has, in the order in which a matter meets them. The caller owns the slice.

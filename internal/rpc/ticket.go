@@ -102,6 +102,146 @@ func (s ticketService) VoidTicket(ctx context.Context, r *pb.VoidTicketRequest) 
 	return s.carryOut(ctx, r)
 }
 
+func (s ticketService) AppealDecline(ctx context.Context, r *pb.AppealDeclineRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) OverturnDecline(ctx context.Context, r *pb.OverturnDeclineRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) HandOverEmergency(ctx context.Context, r *pb.HandOverEmergencyRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) MergeTicket(ctx context.Context, r *pb.MergeTicketRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) UnmergeTicket(ctx context.Context, r *pb.UnmergeTicketRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) WithdrawTicket(ctx context.Context, r *pb.WithdrawTicketRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) ArchiveTicket(ctx context.Context, r *pb.ArchiveTicketRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) CorrectArchive(ctx context.Context, r *pb.CorrectArchiveRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) RequestReturn(ctx context.Context, r *pb.RequestReturnRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) DecideReturn(ctx context.Context, r *pb.DecideReturnRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) OpenAdjudication(ctx context.Context, r *pb.OpenAdjudicationRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) RuleAdjudication(ctx context.Context, r *pb.RuleAdjudicationRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) RequestCoHandler(ctx context.Context, r *pb.RequestCoHandlerRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) AnswerCoHandling(ctx context.Context, r *pb.AnswerCoHandlingRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) DecideCoDecline(ctx context.Context, r *pb.DecideCoDeclineRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) SubmitCoTask(ctx context.Context, r *pb.SubmitCoTaskRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) EscalateTicket(ctx context.Context, r *pb.EscalateTicketRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) RefuseEscalation(ctx context.Context, r *pb.RefuseEscalationRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) DelegateTicket(ctx context.Context, r *pb.DelegateTicketRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) RequestExtension(ctx context.Context, r *pb.RequestExtensionRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) DecideExtension(ctx context.Context, r *pb.DecideExtensionRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) RequestSuspension(ctx context.Context, r *pb.RequestSuspensionRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) DecideSuspension(ctx context.Context, r *pb.DecideSuspensionRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) ResumeTicket(ctx context.Context, r *pb.ResumeTicketRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) RejectResult(ctx context.Context, r *pb.RejectResultRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) RequestExclusion(ctx context.Context, r *pb.RequestExclusionRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) DecideExclusion(ctx context.Context, r *pb.DecideExclusionRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) UrgeTicket(ctx context.Context, r *pb.UrgeTicketRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) RaiseSupervision(ctx context.Context, r *pb.RaiseSupervisionRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) ReplySupervision(ctx context.Context, r *pb.ReplySupervisionRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) ClearListing(ctx context.Context, r *pb.ClearListingRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) LiftSupervision(ctx context.Context, r *pb.LiftSupervisionRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) PassTimer(ctx context.Context, r *pb.PassTimerRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) RecomputeLimits(ctx context.Context, r *pb.RecomputeLimitsRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) MoveHolder(ctx context.Context, r *pb.MoveHolderRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
 // IntakeTickets reports the matters of a stream, and answers in their order.
 func (s ticketService) IntakeTickets(stream grpc.BidiStreamingServer[pb.IntakeTicketsRequest, pb.IntakeTicketsResponse]) error {
 	const method = pb.TicketService_IntakeTickets_FullMethodName

@@ -158,6 +158,9 @@ func legal(event proto.Message) (from []pb.TicketState, known bool) {
 		submitted  = pb.TicketState_TICKET_STATE_RESULT_SUBMITTED
 		callback   = pb.TicketState_TICKET_STATE_CALLBACK
 		closed     = pb.TicketState_TICKET_STATE_CLOSED
+		declined   = pb.TicketState_TICKET_STATE_DECLINED
+		merged     = pb.TicketState_TICKET_STATE_MERGED
+		archived   = pb.TicketState_TICKET_STATE_ARCHIVED
 	)
 	in := func(states ...pb.TicketState) ([]pb.TicketState, bool) { return states, true }
 	switch event.(type) {
@@ -187,7 +190,53 @@ func legal(event proto.Message) (from []pb.TicketState, known bool) {
 		return in(callback)
 	case *pb.TicketReopened:
 		return in(callback, closed)
-	case *pb.WhistleLinked, *pb.WhistleSettled:
+	case *pb.DeclineAppealed, *pb.DeclineOverturned:
+		return in(declined)
+	case *pb.EmergencyHandedOver:
+		return in(reported, accepted)
+	case *pb.TicketMerged:
+		return in(accepted, triaged, dispatched)
+	case *pb.TicketUnmerged:
+		return in(merged)
+	case *pb.ReturnRequested:
+		return in(dispatched, handling)
+	case *pb.ReturnApproved, *pb.ReturnRejected:
+		return in(review)
+	case *pb.AdjudicationOpened:
+		return in(review, triaged, handling)
+	case *pb.AdjudicationRuled, *pb.FallbackAssigned:
+		return in(ruling)
+	case *pb.CoHandlerRequested, *pb.CoHandlerAccepted, *pb.CoHandlerDeclineProposed, *pb.CoHandlerDeclineDropped, *pb.CoHandlerDeclined,
+		*pb.CoHandlerSubmitted, *pb.TicketEscalated, *pb.ExtensionRequested, *pb.ExtensionGranted, *pb.ExtensionRefused:
+		return in(handling)
+	case *pb.EscalationRefused:
+		return in(dispatched)
+	case *pb.TicketDelegated:
+		return in(triaged, handling)
+	case *pb.SuspensionRequested, *pb.SuspensionGranted, *pb.SuspensionRefused:
+		return in(handling, suspended)
+	case *pb.TicketResumed, *pb.SuspensionReviewDue:
+		return in(suspended)
+	case *pb.ResultRejected, *pb.VerifyOverdue:
+		return in(submitted)
+	case *pb.ExclusionRequested, *pb.ExclusionGranted, *pb.ExclusionDenied, *pb.TicketArchived:
+		return in(closed)
+	case *pb.ArchiveCorrectionProposed, *pb.ArchiveCorrectionDropped, *pb.ArchiveCorrected:
+		return in(archived)
+	case *pb.TicketUrged, *pb.SupervisionRaised, *pb.SupervisionReplied, *pb.ListingCleared, *pb.SupervisionLifted, *pb.TicketWithdrawn,
+		*pb.HolderMoved:
+		return in(reported, accepted, triaged, dispatched, handling, review, ruling, suspended, submitted, callback)
+	case *pb.AcceptOverdue:
+		return in(reported)
+	case *pb.DispatchOverdue:
+		return in(accepted, triaged)
+	case *pb.SignOverdue:
+		return in(dispatched)
+	case *pb.ContactOverdue, *pb.HandleOverdue:
+		return in(dispatched, handling, review, ruling)
+	case *pb.CallbackOverdue:
+		return in(callback)
+	case *pb.WhistleLinked, *pb.WhistleSettled, *pb.DuplicateAttached, *pb.DuplicateDetached, *pb.RightLapsed, *pb.LimitsRecomputed:
 		return nil, true
 	}
 	return nil, false

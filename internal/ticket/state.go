@@ -74,6 +74,46 @@ type State struct {
 	VoidProposal    *pb.Actor
 	Whistles        []Whistle
 
+	DeclineAppealed bool
+	HandedOver      []pb.EmergencyLine
+	DispatchedBy    *pb.Actor // who gave the last dispatch
+
+	MergedInto string   // the primary's id
+	Duplicates []string // ids
+	Before     *Shelved // where a merged ticket was
+
+	NonReturnable bool
+	Returns       uint32   // requests in this round
+	ReturnAsked   bool     // in this hop
+	Led           []string // units that led in this round, in order, each once
+	RuledOut      []string // of these, those that a ruling released
+	Parties       []string // of the adjudication that is open
+
+	CoTasks []CoTask
+	Moves   []Move // between levels, in this round
+	Seen    bool   // the lead recorded progress since it got the ticket
+
+	HandleLimit string                  // what the handle limit was computed with, as in a profile; empty if no event told
+	ExtendedBy  []uint32                // working days of the extensions granted in this round
+	Extension   *pb.ExtensionRequested  // asked for and not decided
+	Suspension  *pb.SuspensionRequested // asked for and not decided
+	Suspended   pb.SuspensionReason     // while it is
+	Remaining   string                  // of the handle limit, while it is suspended
+
+	Supervision       uint32 // 0 to 4
+	SupervisionIssuer string // the unit; empty: this system
+	Listed            bool   // at level 3 and not cleared
+	ListingDone       bool   // the lead says that its plan was carried out
+	PlanGiven         bool
+	Urged             uint32
+
+	Exclusion       *pb.ExclusionRequested // asked for and not decided
+	Excluded        pb.ExclusionCode
+	ExcludedMetrics []string
+	Photos          [][]byte // SHA-256 of all attachments so far
+	Correction      *pb.ArchiveCorrectionProposed
+	CorrectionBy    *pb.Actor
+
 	Imported *pb.RecordImported // for a record of another system
 	Decided  rule.Decision      // what led to the main state
 	LastAt   time.Time          // the latest instant at which anything happened to it
@@ -81,16 +121,18 @@ type State struct {
 
 // Limits are the instants by which something is to be done; zero where nothing is due.
 type Limits struct {
-	AcceptBy, DispatchBy, SignBy, ContactBy, ReturnBy, HandleBy, VerifyBy, CallbackBy, CloseBy, SegmentBy time.Time
+	AcceptBy, DispatchBy, SignBy, ContactBy, ReturnBy, HandleBy, VerifyBy, CallbackBy, CloseBy, SegmentBy                   time.Time
+	DecideReturnBy, RulingBy, ReviewAt, SuspensionOverdueAt, LongOverdueAt, AppealBy, ExclusionBy, ReplyBy, PlanBy, ClearBy time.Time
 	// Provisional says that one of them was computed with a calendar year that was not loaded.
 	Provisional bool
 
-	guessed uint16 // which of them, by their place in all
+	guessed uint32 // which of them, by their place in all
 }
 
 // all are the limits, each in its place.
-func (l *Limits) all() [10]time.Time {
-	return [...]time.Time{l.AcceptBy, l.DispatchBy, l.SignBy, l.ContactBy, l.ReturnBy, l.HandleBy, l.VerifyBy, l.CallbackBy, l.CloseBy, l.SegmentBy}
+func (l *Limits) all() [20]time.Time {
+	return [...]time.Time{l.AcceptBy, l.DispatchBy, l.SignBy, l.ContactBy, l.ReturnBy, l.HandleBy, l.VerifyBy, l.CallbackBy, l.CloseBy, l.SegmentBy,
+		l.DecideReturnBy, l.RulingBy, l.ReviewAt, l.SuspensionOverdueAt, l.LongOverdueAt, l.AppealBy, l.ExclusionBy, l.ReplyBy, l.PlanBy, l.ClearBy}
 }
 
 // follow notes which limits are provisional after an event: of those it set all, if it says so of one; those it left are what they
@@ -106,6 +148,26 @@ func (l *Limits) follow(before Limits, provisional bool) {
 		}
 	}
 	l.Provisional = l.guessed != 0
+}
+
+// Shelved is what a merged ticket was before.
+type Shelved struct {
+	State  pb.TicketState
+	Limits Limits
+}
+
+// CoTask is a co-handler's bounded task.
+type CoTask struct {
+	Unit      string
+	Mandatory bool
+	State     pb.CoTaskState
+	SubmitBy  time.Time
+}
+
+// Move is a step from the unit of one level to that of another.
+type Move struct {
+	From, To string
+	Refused  bool // the higher level sent it back
 }
 
 // Whistle is a whistle that was blown for the ticket.
@@ -172,6 +234,19 @@ func (s *State) Message(id string) *pb.Ticket {
 		ReportedAt: rule.Stamp(s.ReportedAt), AcceptedAt: rule.Stamp(s.AcceptedAt), DispatchedAt: rule.Stamp(s.DispatchedAt), ClosedAt: rule.Stamp(s.ClosedAt),
 		Result: s.Result, CloseKind: s.CloseKind, Solved: s.Solved, Satisfaction: s.Satisfaction,
 		DeclineReason: s.DeclineReason, AlsoAffects: s.AlsoAffects,
+		Supervision: s.Supervision, Listed: s.Listed, NonReturnable: s.NonReturnable, Returns: s.Returns,
+		Extensions: uint32(len(s.ExtendedBy)), ExtensionPending: s.Extension != nil, SuspensionPending: s.Suspension != nil,
+		ExclusionPending: s.Exclusion != nil, SuspensionReason: s.Suspended, Excluded: s.Excluded, ExcludedMetrics: s.ExcludedMetrics,
+		Urged: s.Urged,
+	}
+	if s.MergedInto != "" {
+		m.MergedInto = "tickets/" + s.MergedInto
+	}
+	for _, d := range s.Duplicates {
+		m.Duplicates = append(m.Duplicates, "tickets/"+d)
+	}
+	for _, t := range s.CoTasks {
+		m.CoTasks = append(m.CoTasks, &pb.CoTask{Unit: t.Unit, Mandatory: t.Mandatory, State: t.State, SubmitBy: rule.Stamp(t.SubmitBy)})
 	}
 	for _, w := range s.Whistles {
 		m.Whistles = append(m.Whistles, &pb.LinkedWhistle{Name: "whistles/" + w.ID, Outcome: w.Outcome})
@@ -188,5 +263,8 @@ func (l *Limits) Message() *pb.Limits {
 		AcceptBy: rule.Stamp(l.AcceptBy), DispatchBy: rule.Stamp(l.DispatchBy), SignBy: rule.Stamp(l.SignBy), ContactBy: rule.Stamp(l.ContactBy),
 		ReturnBy: rule.Stamp(l.ReturnBy), HandleBy: rule.Stamp(l.HandleBy), VerifyBy: rule.Stamp(l.VerifyBy), CallbackBy: rule.Stamp(l.CallbackBy),
 		CloseBy: rule.Stamp(l.CloseBy), SegmentBy: rule.Stamp(l.SegmentBy), Provisional: l.Provisional,
+		DecideReturnBy: rule.Stamp(l.DecideReturnBy), RulingBy: rule.Stamp(l.RulingBy), ReviewAt: rule.Stamp(l.ReviewAt),
+		AppealBy: rule.Stamp(l.AppealBy), ExclusionBy: rule.Stamp(l.ExclusionBy), ReplyBy: rule.Stamp(l.ReplyBy),
+		PlanBy: rule.Stamp(l.PlanBy), ClearBy: rule.Stamp(l.ClearBy),
 	}
 }

@@ -65,6 +65,76 @@ func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, err
 		return void(s, a, c)
 	case *pb.RevealIdentityRequest:
 		return reveal(s, a, c)
+	case *pb.AppealDeclineRequest:
+		return appealDecline(s, a, c)
+	case *pb.OverturnDeclineRequest:
+		return overturnDecline(s, a, c)
+	case *pb.HandOverEmergencyRequest:
+		return handOverEmergency(s, a, c)
+	case *pb.MergeTicketRequest:
+		return merge(s, a, c)
+	case *pb.UnmergeTicketRequest:
+		return unmerge(s, a, c)
+	case *pb.WithdrawTicketRequest:
+		return withdraw(s, a, c)
+	case *pb.ArchiveTicketRequest:
+		return archive(s, a, c)
+	case *pb.CorrectArchiveRequest:
+		return correctArchive(s, a, c)
+	case *pb.RequestReturnRequest:
+		return requestReturn(s, a, c)
+	case *pb.DecideReturnRequest:
+		return decideReturn(s, a, c)
+	case *pb.OpenAdjudicationRequest:
+		return openAdjudication(s, a, c)
+	case *pb.RuleAdjudicationRequest:
+		return ruleAdjudication(s, a, c)
+	case *pb.RequestCoHandlerRequest:
+		return requestCo(s, a, c)
+	case *pb.AnswerCoHandlingRequest:
+		return answerCo(s, a, c)
+	case *pb.DecideCoDeclineRequest:
+		return decideCoDecline(s, a, c)
+	case *pb.SubmitCoTaskRequest:
+		return submitCo(s, a, c)
+	case *pb.EscalateTicketRequest:
+		return escalate(s, a, c)
+	case *pb.RefuseEscalationRequest:
+		return refuseEscalation(s, a, c)
+	case *pb.DelegateTicketRequest:
+		return delegate(s, a, c)
+	case *pb.RequestExtensionRequest:
+		return requestExtension(s, a, c)
+	case *pb.DecideExtensionRequest:
+		return decideExtension(s, a, c)
+	case *pb.RequestSuspensionRequest:
+		return requestSuspension(s, a, c)
+	case *pb.DecideSuspensionRequest:
+		return decideSuspension(s, a, c)
+	case *pb.ResumeTicketRequest:
+		return resume(s, a, c)
+	case *pb.RejectResultRequest:
+		return rejectResult(s, a, c)
+	case *pb.RequestExclusionRequest:
+		return requestExclusion(s, a, c)
+	case *pb.DecideExclusionRequest:
+		return decideExclusion(s, a, c)
+	case *pb.UrgeTicketRequest:
+		return urge(s, a, c)
+	case *pb.RaiseSupervisionRequest:
+		return raiseSupervision(s, a, c)
+	case *pb.ReplySupervisionRequest:
+		return replySupervision(s, a, c)
+	case *pb.ClearListingRequest:
+		return clearListing(s, a, c)
+	case *pb.LiftSupervisionRequest:
+		return liftSupervision(s, a, c)
+	case *pb.PassTimerRequest:
+		return passTimer(s, a, c)
+	case *pb.RecomputeLimitsRequest:
+		return recompute(s, a, c)
+	case *pb.MoveHolderRequest:
+		return moveHolder(s, a, c)
 	case *pb.WhistleLinked:
 		return linkWhistle(s, a, c)
 	case *pb.WhistleSettled:
@@ -132,6 +202,114 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 		s.voidDropped()
 	case *pb.TicketVoided:
 		s.voided()
+	case *pb.DeclineAppealed:
+		s.declineAppealed(meta, e)
+	case *pb.DeclineOverturned:
+		s.declineOverturned(meta, e)
+	case *pb.EmergencyHandedOver:
+		s.emergencyHandedOver(meta, e)
+	case *pb.DuplicateAttached:
+		s.duplicateAttached(meta, e)
+	case *pb.DuplicateDetached:
+		s.duplicateDetached(meta, e)
+	case *pb.TicketMerged:
+		s.merged(meta, e)
+	case *pb.TicketUnmerged:
+		s.unmerged(meta, e)
+	case *pb.TicketWithdrawn:
+		s.withdrawn(meta, e)
+	case *pb.TicketArchived:
+		s.archived(meta, e)
+	case *pb.ArchiveCorrectionProposed:
+		s.archiveCorrectionProposed(meta, e)
+	case *pb.ArchiveCorrectionDropped:
+		s.archiveCorrectionDropped(meta, e)
+	case *pb.ArchiveCorrected:
+		s.archiveCorrected(meta, e)
+	case *pb.ReturnRequested:
+		s.returnRequested(meta, e)
+	case *pb.ReturnApproved:
+		s.returnApproved(meta, e)
+	case *pb.ReturnRejected:
+		s.returnRejected(meta, e)
+	case *pb.AdjudicationOpened:
+		s.adjudicationOpened(meta, e)
+	case *pb.AdjudicationRuled:
+		s.adjudicationRuled(meta, e)
+	case *pb.FallbackAssigned:
+		s.fallbackAssigned(meta, e)
+	case *pb.CoHandlerRequested:
+		s.coHandlerRequested(meta, e)
+	case *pb.CoHandlerAccepted:
+		s.coHandlerAccepted(meta, e)
+	case *pb.CoHandlerDeclineProposed:
+		s.coHandlerDeclineProposed(meta, e)
+	case *pb.CoHandlerDeclineDropped:
+		s.coHandlerDeclineDropped(meta, e)
+	case *pb.CoHandlerDeclined:
+		s.coHandlerDeclined(meta, e)
+	case *pb.CoHandlerSubmitted:
+		s.coHandlerSubmitted(meta, e)
+	case *pb.TicketEscalated:
+		s.escalated(meta, e)
+	case *pb.EscalationRefused:
+		s.escalationRefused(meta, e)
+	case *pb.TicketDelegated:
+		s.delegated(meta, e)
+	case *pb.ExtensionRequested:
+		s.extensionRequested(meta, e)
+	case *pb.ExtensionGranted:
+		s.extensionGranted(meta, e)
+	case *pb.ExtensionRefused:
+		s.extensionRefused(meta, e)
+	case *pb.SuspensionRequested:
+		s.suspensionRequested(meta, e)
+	case *pb.SuspensionGranted:
+		s.suspensionGranted(meta, e)
+	case *pb.SuspensionRefused:
+		s.suspensionRefused(meta, e)
+	case *pb.TicketResumed:
+		s.resumed(meta, e)
+	case *pb.SuspensionReviewDue:
+		s.suspensionReviewDue(meta, e)
+	case *pb.ResultRejected:
+		s.resultRejected(meta, e)
+	case *pb.ExclusionRequested:
+		s.exclusionRequested(meta, e)
+	case *pb.ExclusionGranted:
+		s.exclusionGranted(meta, e)
+	case *pb.ExclusionDenied:
+		s.exclusionDenied(meta, e)
+	case *pb.TicketUrged:
+		s.urged(meta, e)
+	case *pb.SupervisionRaised:
+		s.supervisionRaised(meta, e)
+	case *pb.SupervisionReplied:
+		s.supervisionReplied(meta, e)
+	case *pb.ListingCleared:
+		s.listingCleared(meta, e)
+	case *pb.SupervisionLifted:
+		s.supervisionLifted(meta, e)
+	case *pb.AcceptOverdue:
+		s.acceptOverdue(meta, e)
+	case *pb.DispatchOverdue:
+		s.dispatchOverdue(meta, e)
+	case *pb.SignOverdue:
+		s.signOverdue(meta, e)
+	case *pb.ContactOverdue:
+		s.contactOverdue(meta, e)
+	case *pb.HandleOverdue:
+		s.handleOverdue(meta, e)
+	case *pb.VerifyOverdue:
+		s.verifyOverdue(meta, e)
+	case *pb.CallbackOverdue:
+		s.callbackOverdue(meta, e)
+	case *pb.RightLapsed:
+		s.rightLapsed(meta, e)
+	case *pb.LimitsRecomputed:
+		s.limitsRecomputed(meta, e)
+	case *pb.HolderMoved:
+		s.holderMoved(meta, e)
 	case *pb.WhistleLinked:
 		s.whistleLinked(e)
 	case *pb.WhistleSettled:
@@ -157,19 +335,34 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 
 // StateAfter is the main state an event leads to; UNSPECIFIED for an event that changes no main state.
 func StateAfter(event proto.Message) pb.TicketState {
-	switch event.(type) {
+	switch e := event.(type) {
+	case *pb.TicketUnmerged:
+		return e.State
 	case *pb.TicketReported, *pb.RecordImported:
 		return pb.TicketState_TICKET_STATE_REPORTED
-	case *pb.TicketAccepted:
+	case *pb.TicketAccepted, *pb.DeclineOverturned:
 		return pb.TicketState_TICKET_STATE_ACCEPTED
 	case *pb.TicketDeclined:
 		return pb.TicketState_TICKET_STATE_DECLINED
-	case *pb.TicketTriaged:
+	case *pb.TicketTriaged, *pb.ReturnApproved:
 		return pb.TicketState_TICKET_STATE_TRIAGED
-	case *pb.TicketDispatched, *pb.TicketReopened:
+	case *pb.TicketDispatched, *pb.TicketReopened, *pb.TicketEscalated, *pb.TicketDelegated:
 		return pb.TicketState_TICKET_STATE_DISPATCHED
-	case *pb.TicketSigned, *pb.VerificationFailed:
+	case *pb.TicketSigned, *pb.SignOverdue, *pb.VerificationFailed, *pb.ReturnRejected, *pb.EscalationRefused, *pb.TicketResumed,
+		*pb.ResultRejected:
 		return pb.TicketState_TICKET_STATE_HANDLING
+	case *pb.ReturnRequested:
+		return pb.TicketState_TICKET_STATE_RETURN_REVIEW
+	case *pb.AdjudicationOpened:
+		return pb.TicketState_TICKET_STATE_ADJUDICATION
+	case *pb.SuspensionGranted:
+		return pb.TicketState_TICKET_STATE_SUSPENDED
+	case *pb.TicketMerged:
+		return pb.TicketState_TICKET_STATE_MERGED
+	case *pb.TicketWithdrawn:
+		return pb.TicketState_TICKET_STATE_WITHDRAWN
+	case *pb.TicketArchived:
+		return pb.TicketState_TICKET_STATE_ARCHIVED
 	case *pb.ResultSubmitted:
 		return pb.TicketState_TICKET_STATE_RESULT_SUBMITTED
 	case *pb.VerificationPassed:

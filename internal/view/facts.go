@@ -113,16 +113,7 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 		}
 		f.limits = within(f.limits, at, e.HandleBy)
 		f.dues = within(f.dues, at, e.CloseBy)
-		f.unit = f.unit[:0]
-		path := e.LeadPath
-		if len(path) == 0 {
-			path = []string{e.Lead}
-		}
-		for _, code := range path {
-			if err := nodes.put(&f.unit, "unit", code); err != nil {
-				return err
-			}
-		}
+		return f.lead(e.Lead, e.LeadPath, nodes)
 	case *pb.ResultSubmitted:
 		f.round().result = at
 	case *pb.TicketAnsweredDirectly:
@@ -143,6 +134,54 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 		f.ended, f.end = at, declined
 	case *pb.TicketVoided:
 		f.ended, f.end = at, voided
+	case *pb.DeclineOverturned:
+		f.accepted, f.ended, f.end = at, never, stays
+		return f.lie(e.Path, nodes)
+	case *pb.TicketMerged:
+		f.ended, f.end = at, merged
+	case *pb.TicketUnmerged:
+		f.ended, f.end = never, stays
+	case *pb.TicketWithdrawn:
+		f.ended, f.end = at, withdrawn
+	case *pb.TicketEscalated:
+		return f.lead(e.To, e.LeadPath, nodes)
+	case *pb.EscalationRefused:
+		return f.lead(e.To, e.LeadPath, nodes)
+	case *pb.TicketDelegated:
+		if f.dispatched == never {
+			f.dispatched = at
+		}
+		f.limits = within(f.limits, at, e.HandleBy)
+		f.dues = within(f.dues, at, e.CloseBy)
+		return f.lead(e.To, e.LeadPath, nodes)
+	case *pb.ExtensionGranted:
+		f.limits = within(f.limits, at, e.HandleBy)
+		f.dues = within(f.dues, at, e.CloseBy)
+	case *pb.SuspensionGranted:
+		f.limits = append(slices.Clip(f.limits), limit{at, never})
+		f.dues = append(slices.Clip(f.dues), limit{at, never})
+	case *pb.TicketResumed:
+		f.limits = within(f.limits, at, e.HandleBy)
+		f.dues = within(f.dues, at, e.CloseBy)
+	case *pb.LimitsRecomputed:
+		f.limits = within(f.limits, at, e.HandleBy)
+		f.dues = within(f.dues, at, e.CloseBy)
+	case *pb.ArchiveCorrected:
+		if e.Category != "" {
+			if err := nodes.set(&f.category, "category", e.Category); err != nil {
+				return err
+			}
+		}
+		return f.lie(e.Path, nodes)
+	case *pb.DeclineAppealed, *pb.EmergencyHandedOver, *pb.DuplicateAttached, *pb.DuplicateDetached, *pb.ReturnRequested, *pb.ReturnApproved,
+		*pb.ReturnRejected, *pb.AdjudicationOpened, *pb.AdjudicationRuled, *pb.FallbackAssigned, *pb.CoHandlerRequested,
+		*pb.CoHandlerAccepted, *pb.CoHandlerDeclineProposed, *pb.CoHandlerDeclineDropped, *pb.CoHandlerDeclined, *pb.CoHandlerSubmitted,
+		*pb.ExtensionRequested, *pb.ExtensionRefused, *pb.SuspensionRequested, *pb.SuspensionRefused, *pb.SuspensionReviewDue,
+		*pb.ResultRejected, *pb.ExclusionRequested, *pb.ExclusionGranted, *pb.ExclusionDenied, *pb.TicketUrged, *pb.SupervisionRaised,
+		*pb.SupervisionReplied, *pb.ListingCleared, *pb.SupervisionLifted, *pb.TicketArchived, *pb.ArchiveCorrectionProposed,
+		*pb.ArchiveCorrectionDropped, *pb.AcceptOverdue, *pb.DispatchOverdue, *pb.SignOverdue, *pb.ContactOverdue, *pb.HandleOverdue,
+		*pb.VerifyOverdue, *pb.CallbackOverdue, *pb.RightLapsed, *pb.HolderMoved:
+		// No figure changes.
 	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.TicketSigned, *pb.PetitionerContacted, *pb.ContactFailed,
 		*pb.ProgressRecorded, *pb.RequirementWaived, *pb.VerificationPassed, *pb.VerificationFailed, *pb.CallbackRecorded,
 		*pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.VoidProposed, *pb.VoidDropped, *pb.WhistleLinked, *pb.WhistleSettled:
@@ -165,6 +204,20 @@ func (f *facts) lie(path []*pb.AreaNode, nodes *nodes) error {
 	ids, err := nodes.path(path)
 	f.area = ids
 	return err
+}
+
+// lead notes who leads now; its figures add up along its path.
+func (f *facts) lead(unit string, path []string, nodes *nodes) error {
+	f.unit = f.unit[:0]
+	if len(path) == 0 {
+		path = []string{unit}
+	}
+	for _, code := range path {
+		if err := nodes.put(&f.unit, "unit", code); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // within notes a limit that came into force, unless it was in force already.

@@ -290,6 +290,72 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		return r.summon(e.Whistle, true, e.Participants, paths)
 	case *pb.WhistleSettled:
 		return r.summon(e.Whistle, e.Outcome == pb.WhistleState_WHISTLE_STATE_UNSPECIFIED, nil, paths)
+	case *pb.DeclineOverturned:
+		r.accepted, r.next = at, ever
+		limit(&r.next, micros(e.DispatchBy))
+		return r.held(e.Path, e.Holder, e.HolderPath, paths)
+	case *pb.TicketMerged, *pb.TicketWithdrawn, *pb.TicketArchived:
+		r.next = ever
+	case *pb.TicketUnmerged:
+		r.next = ever
+	case *pb.ReturnRequested:
+		r.next = ever
+		limit(&r.next, micros(e.DecideBy))
+	case *pb.ReturnApproved:
+		r.lead, r.next = "", ever
+		limit(&r.next, micros(e.DispatchBy))
+		return r.hold(e.Holder, e.HolderPath, paths)
+	case *pb.ReturnRejected, *pb.SignOverdue, *pb.ResultRejected:
+		r.next = r.handleBy
+	case *pb.AdjudicationOpened:
+		r.next = ever
+		limit(&r.next, micros(e.RulingBy))
+		return r.hold(e.Holder, e.HolderPath, paths)
+	case *pb.TicketEscalated:
+		r.lead, r.next = e.To, ever
+		limit(&r.next, micros(e.SignBy))
+		return r.hold(e.To, e.LeadPath, paths)
+	case *pb.EscalationRefused:
+		r.lead, r.next = e.To, r.handleBy
+		return r.hold(e.To, e.LeadPath, paths)
+	case *pb.TicketDelegated:
+		r.lead, r.round, r.next = e.To, max(e.Round, 1), ever
+		limit(&r.next, micros(e.SignBy))
+		limit(&r.handleBy, micros(e.HandleBy))
+		limit(&r.closeBy, micros(e.CloseBy))
+		return r.hold(e.To, e.LeadPath, paths)
+	case *pb.ExtensionGranted:
+		limit(&r.handleBy, micros(e.HandleBy))
+		limit(&r.closeBy, micros(e.CloseBy))
+		r.next = r.handleBy
+	case *pb.SuspensionGranted:
+		r.handleBy, r.closeBy, r.next = ever, ever, ever
+		limit(&r.next, micros(e.ReviewAt))
+	case *pb.TicketResumed:
+		limit(&r.handleBy, micros(e.HandleBy))
+		limit(&r.closeBy, micros(e.CloseBy))
+		r.next = r.handleBy
+	case *pb.HolderMoved:
+		if r.lead == e.From {
+			r.lead = e.To
+		}
+		return r.hold(e.To, e.HolderPath, paths)
+	case *pb.ArchiveCorrected:
+		if e.Category != "" {
+			r.category = e.Category
+		}
+		return r.lie(e.Path, paths)
+	case *pb.LimitsRecomputed:
+		limit(&r.handleBy, micros(e.HandleBy))
+		limit(&r.closeBy, micros(e.CloseBy))
+	case *pb.DeclineAppealed, *pb.EmergencyHandedOver, *pb.DuplicateAttached, *pb.DuplicateDetached, *pb.AdjudicationRuled,
+		*pb.FallbackAssigned, *pb.CoHandlerRequested, *pb.CoHandlerAccepted, *pb.CoHandlerDeclineProposed, *pb.CoHandlerDeclineDropped,
+		*pb.CoHandlerDeclined, *pb.CoHandlerSubmitted, *pb.ExtensionRequested, *pb.ExtensionRefused, *pb.SuspensionRequested,
+		*pb.SuspensionRefused, *pb.SuspensionReviewDue, *pb.ExclusionRequested, *pb.ExclusionGranted, *pb.ExclusionDenied, *pb.TicketUrged,
+		*pb.SupervisionRaised, *pb.SupervisionReplied, *pb.ListingCleared, *pb.SupervisionLifted, *pb.ArchiveCorrectionProposed,
+		*pb.ArchiveCorrectionDropped, *pb.AcceptOverdue, *pb.DispatchOverdue, *pb.ContactOverdue, *pb.HandleOverdue, *pb.VerifyOverdue,
+		*pb.CallbackOverdue, *pb.RightLapsed:
+		// Nothing that a list shows.
 	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.PetitionerContacted, *pb.ContactFailed, *pb.ProgressRecorded,
 		*pb.RequirementWaived, *pb.CallbackRecorded, *pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.VoidProposed,
 		*pb.VoidDropped:

@@ -1,0 +1,16 @@
+package ticket
+
+import (
+	"errors"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+func withdraw(s State, a *rule.Asked, c *pb.WithdrawTicketRequest) ([]proto.Message, error) {
+	return nil, errors.New("to be written")
+}
+
+func (s *State) withdrawn(meta *pb.EventMeta, e *pb.TicketWithdrawn) {}
