@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch"
@@ -33,11 +35,7 @@ type called struct {
 // Do is a scenario.Player's.
 func (c *called) Do(ctx context.Context, at time.Time, by rule.Actor, command proto.Message) (scenario.Outcome, error) {
 	c.city.Clock.Set(at)
-	roles := make([]string, len(by.Roles))
-	for i, r := range by.Roles {
-		roles[i] = strings.TrimPrefix(r.String(), "ROLE_")
-	}
-	ctx = metadata.AppendToOutgoingContext(ctx, "chuishao-dev-actor", fmt.Sprintf("person=%s;roles=%s;unit=%s", by.Person, strings.Join(roles, ","), by.Unit))
+	ctx = as(ctx, by)
 	out := scenario.Outcome{}
 	id := command.(interface{ GetRequestId() string }).GetRequestId()
 	kind, method := "ticket", strings.TrimSuffix(string(command.ProtoReflect().Descriptor().Name()), "Request")
@@ -68,6 +66,16 @@ func (c *called) Do(ctx context.Context, at time.Time, by rule.Actor, command pr
 		}
 		out.Name = m.Name
 	default:
+		if command.ProtoReflect().Descriptor().ParentFile().Path() == "chuishao/v1/registry.proto" {
+			typ, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName("chuishao.v1." + method + "Response"))
+			if err != nil {
+				return out, err
+			}
+			if err := c.conn.Invoke(ctx, "/chuishao.v1.RegistryService/"+method, command, typ.New().Interface()); err != nil {
+				return out, toldRefusal(err)
+			}
+			return out, nil
+		}
 		if command.ProtoReflect().Descriptor().ParentFile().Path() == "chuishao/v1/whistle.proto" {
 			kind = "whistle"
 			var got pb.WhistleAnswer

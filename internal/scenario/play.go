@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -47,11 +46,22 @@ func (c *Corpus) Play(ctx context.Context, p Player, s *Scenario, prefix string)
 		}
 	}
 	got, err := r.do(ctx, &s.When)
-	refusal := new(rule.Refusal)
-	if err != nil && !errors.As(err, &refusal) {
+	if err := r.led(got, err, &s.Then); err != nil {
 		return fmt.Errorf("when %s: %w", s.When.Do, err)
 	}
-	if want := s.Then.Refusal; want != nil {
+	return nil
+}
+
+// led says in what a command led to something else than promised. Nothing promised: it must not fail.
+func (r *run) led(got Outcome, err error, then *Then) error {
+	refusal := new(rule.Refusal)
+	if err != nil && !errors.As(err, &refusal) || err != nil && then == nil {
+		return err
+	}
+	if then == nil {
+		return nil
+	}
+	if want := then.Refusal; want != nil {
 		switch {
 		case err == nil:
 			return fmt.Errorf("got %s, want it refused with %s", names(got.Events), want.Reason)
@@ -61,19 +71,19 @@ func (c *Corpus) Play(ctx context.Context, p Player, s *Scenario, prefix string)
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("when %s: %w", s.When.Do, err)
+		return err
 	}
-	if got.Repeated != s.Then.Repeated {
-		return fmt.Errorf("got repeated %t, want %t", got.Repeated, s.Then.Repeated)
+	if got.Repeated != then.Repeated {
+		return fmt.Errorf("got repeated %t, want %t", got.Repeated, then.Repeated)
 	}
-	if s.Then.State != "" && got.State != s.Then.State {
-		return fmt.Errorf("got state %s, want %s", got.State, s.Then.State)
+	if then.State != "" && got.State != then.State {
+		return fmt.Errorf("got state %s, want %s", got.State, then.State)
 	}
-	if len(got.Events) != len(s.Then.Events) {
-		return fmt.Errorf("got %s, want %d events", names(got.Events), len(s.Then.Events))
+	if len(got.Events) != len(then.Events) {
+		return fmt.Errorf("got %s, want %d events", names(got.Events), len(then.Events))
 	}
 	for i, e := range got.Events {
-		for typ, fields := range s.Then.Events[i] {
+		for typ, fields := range then.Events[i] {
 			if string(e.ProtoReflect().Descriptor().Name()) != typ {
 				return fmt.Errorf("event %d: got %s, want %s", i+1, names(got.Events), typ)
 			}
@@ -100,7 +110,7 @@ type run struct {
 	prefix string
 	at     time.Time
 	n      int
-	names  map[string]string // "ticket" and "whistle"
+	names  map[string]string // of the "ticket" and the "whistle" that commands are for, and of those that a story labels
 }
 
 func (r *run) do(ctx context.Context, s *Step) (Outcome, error) {
@@ -130,6 +140,9 @@ func (r *run) command(s *Step) (command proto.Message, kind string, err error) {
 		return nil, "", fmt.Errorf("no command %q", s.Do)
 	}
 	kind = "ticket"
+	if typ.Descriptor().ParentFile().Path() == "chuishao/v1/registry.proto" {
+		kind = "registry"
+	}
 	whistles := pb.File_chuishao_v1_whistle_proto.Services().ByName("WhistleService").Methods()
 	if whistles.ByName(protoreflect.Name(s.Do)) != nil {
 		kind = "whistle"
@@ -147,7 +160,7 @@ func (r *run) command(s *Step) (command proto.Message, kind string, err error) {
 	if ref, ok := fields["source_ref"].(string); ok && ref != "" {
 		fields["source_ref"] = r.prefix + "/" + ref
 	}
-	if _, ok := fields["name"]; !ok && typ.Descriptor().Fields().ByName("name") != nil && s.Do != "BlowWhistle" {
+	if _, ok := fields["name"]; !ok && typ.Descriptor().Fields().ByName("name") != nil && s.Do != "BlowWhistle" && kind != "registry" {
 		fields["name"] = r.names[kind]
 	}
 	text, err := json.Marshal(fields)
@@ -239,8 +252,10 @@ func (r *run) plain(n *yaml.Node) any {
 		if t, err := time.ParseInLocation(layout, n.Value, Zone); err == nil {
 			return t.UTC().Format(time.RFC3339Nano)
 		}
-		if slices.Contains([]string{"$ticket", "$whistle"}, n.Value) {
-			return r.names[n.Value[1:]]
+		if label, ok := strings.CutPrefix(n.Value, "$"); ok {
+			if name, ok := r.names[label]; ok {
+				return name
+			}
 		}
 		return n.Value
 	}

@@ -31,7 +31,7 @@ import (
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
-//go:embed *.yaml ticket/*.yaml whistle/*.yaml
+//go:embed *.yaml ticket/*.yaml whistle/*.yaml story/*.yaml
 var corpus embed.FS
 
 // Scenario is one promise.
@@ -121,6 +121,9 @@ func Load() (*Corpus, error) {
 	}
 	slices.Sort(files)
 	for _, file := range files {
+		if strings.HasPrefix(file, "story/") {
+			continue
+		}
 		f, err := corpus.Open(file)
 		if err != nil {
 			return nil, err
