@@ -16,6 +16,7 @@ var commands = []app.Command{
 	{Name: "registry", Summary: "check and load areas, units and categories from CSV files", Run: loadRegistry},
 	{Name: "backup", Summary: "write a consistent copy of history and keys, also of a running server", Run: backup},
 	{Name: "restore", Summary: "make a data directory of a backup", Run: restore},
+	{Name: "simulate", Summary: "play a year of a city, and hold its figures against what must be true of them", Run: simulate},
 	{Name: "bench", Summary: "measure, next to limits measured in the same run", Run: runBench},
 	{Name: "token", Summary: "print the hash of a bearer token, for the file of principals", Run: hashToken},
 }

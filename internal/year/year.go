@@ -67,6 +67,8 @@ type Report struct {
 	// Done are the commands that were carried out, by name; Refused the refusals by reason.
 	Done, Refused map[string]int
 	Timers        int
+	// Fired are the timers that fired, by kind.
+	Fired map[string]int
 }
 
 // step is how far the clock moves at once.

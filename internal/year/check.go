@@ -1,0 +1,191 @@
+package year
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/registry"
+	"github.com/chuishao/dispatch/internal/view"
+	"github.com/chuishao/dispatch/internal/viewdb"
+)
+
+// Audit is what must hold of a year's history and of the figures that it comes to.
+type Audit struct {
+	Store    eventstore.Store
+	Registry *registry.Snapshot
+	Zone     *time.Location
+	// Dir takes the views that are built.
+	Dir string
+	// From is the first month's first instant; Months are how many are looked at, one by one and together.
+	From   time.Time
+	Months int
+}
+
+// metrics are those whose counters add up along the areas.
+var metrics = []string{
+	"M01", "M02", "M04", "M05", "M06", "M07", "M08", "M09", "M10", "M11", "M12", "M13", "M14", "M15", "M16", "M17", "M18", "M19", "M20", "M21", "M22",
+	"M23", "M24", "M26", "M27", "M28", "M30",
+}
+
+// Found is what an audit looked at.
+type Found struct {
+	Events, Sums, Ledgers int
+	// Rows is a digest of the rows of all views.
+	Rows string
+	// Faults are what does not hold; none is best.
+	Faults []string
+}
+
+func (f *Found) fault(format string, args ...any) {
+	if len(f.Faults) < 100 {
+		f.Faults = append(f.Faults, fmt.Sprintf(format, args...))
+	}
+}
+
+// Run builds all views twice, in batches of other sizes, and compares their rows; then it adds up every counter of every month.
+func (a Audit) Run(ctx context.Context) (found Found, err error) {
+	var digests [2][]byte
+	for i, batch := range []int{4_000, 613} {
+		path := filepath.Join(a.Dir, fmt.Sprintf("views-%d.db", i))
+		if err := projector.Build(ctx, a.Store, path, projector.Options{Batch: batch}, view.All(a.Zone)...); err != nil {
+			return found, fmt.Errorf("build views: %w", err)
+		}
+		db, err := viewdb.Open(path, viewdb.Options{ReadOnly: true})
+		if err != nil {
+			return found, err
+		}
+		if digests[i], err = a.digest(ctx, db); err == nil && i == 0 {
+			err = a.figures(ctx, view.NewReader(db, a.Store), &found)
+		}
+		if err := errors.Join(err, db.Close(), os.Remove(path)); err != nil {
+			return found, err
+		}
+	}
+	if !bytes.Equal(digests[0], digests[1]) {
+		found.fault("the views built in batches of other sizes have other rows")
+	}
+	found.Rows = fmt.Sprintf("%x", digests[0][:8])
+	return found, nil
+}
+
+func (a Audit) digest(ctx context.Context, db *viewdb.DB) ([]byte, error) {
+	h := sha256.New()
+	for _, v := range view.All(a.Zone) {
+		if _, err := view.Dump(ctx, db, v.Name, h); err != nil {
+			return nil, err
+		}
+	}
+	return h.Sum(nil), nil
+}
+
+// figures adds up each month and the whole time.
+func (a Audit) figures(ctx context.Context, r *view.Reader, found *Found) error {
+	end := a.From.AddDate(0, a.Months, 0)
+	periods := [][2]time.Time{{a.From, end}}
+	for m := range a.Months {
+		periods = append(periods, [2]time.Time{a.From.AddDate(0, m, 0), a.From.AddDate(0, m+1, 0)})
+	}
+	for _, p := range periods {
+		for _, metric := range metrics {
+			if err := a.sums(ctx, r, metric, p[0], p[1], found); err != nil {
+				return fmt.Errorf("%s in %s: %w", metric, p[0].Format("2006-01"), err)
+			}
+		}
+	}
+	return nil
+}
+
+// sums holds each area's counters against those of the areas right below it and of what lies in none of them.
+func (a Audit) sums(ctx context.Context, r *view.Reader, metric string, from, to time.Time, found *Found) error {
+	whole, below := map[string]map[string]int64{}, map[string]map[string]int64{}
+	levels := []string{view.DirectLevel}
+	for _, l := range a.Registry.Levels() {
+		levels = append(levels, l.Name)
+	}
+	levels = append(levels, registry.UnlocatedLevel)
+	for _, level := range levels {
+		for token := ""; ; {
+			list, next, _, err := r.ListMetrics(ctx, view.MetricQuery{Metric: metric, Level: level, From: from, To: to, PageSize: 10_000, PageToken: token})
+			if err != nil {
+				return err
+			}
+			for _, f := range list {
+				parent := f.Code
+				if level != view.DirectLevel {
+					if metric == "M16" {
+						a.balances(f, found)
+					}
+					whole[f.Code] = counters(f)
+					if parent = a.parent(f.Code); parent == "" {
+						continue
+					}
+				}
+				if below[parent] == nil {
+					below[parent] = map[string]int64{}
+				}
+				for name, n := range counters(f) {
+					below[parent][name] += n
+				}
+			}
+			if token = next; token == "" {
+				break
+			}
+		}
+	}
+	for code, sum := range below {
+		for _, pair := range [][2]map[string]int64{{whole[code], sum}, {sum, whole[code]}} {
+			for name, n := range pair[0] {
+				if found.Sums++; pair[1][name] != n {
+					found.fault("%s of %s, %s: %s is %d for the area, %d for what it is made of", metric, code, from.Format("2006-01"), name, whole[code][name], sum[name])
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (a Audit) parent(code string) string {
+	if code == registry.UnlocatedCode {
+		return a.Registry.Unlocated()[0].Code
+	}
+	area, _ := a.Registry.Area(code, a.From)
+	return area.GetParent()
+}
+
+// counters are what of a figure adds up.
+func counters(f *pb.MetricFigure) map[string]int64 {
+	c := map[string]int64{"numerator": f.Numerator}
+	if f.Denominator != nil {
+		c["denominator"] = *f.Denominator
+	}
+	for name, n := range f.Excluded {
+		c["excluded "+name] = n
+	}
+	for name, n := range f.Parts {
+		c["part "+name] = n
+	}
+	for name, n := range c {
+		if n == 0 {
+			delete(c, name)
+		}
+	}
+	return c
+}
+
+// balances holds the carry-over ledger against itself: opening + accepted - closed - x1 - merged + reopened = closing.
+func (a Audit) balances(f *pb.MetricFigure, found *Found) {
+	found.Ledgers++
+	p := f.Parts
+	if p["opening"]+p["accepted"]-p["closed"]-p["x1"]-p["merged"]+p["reopened"] != p["closing"] {
+		found.fault("the carry-over of %s does not balance: %v", f.Code, p)
+	}
+}
