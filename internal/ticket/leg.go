@@ -131,7 +131,6 @@ func without(units []string, unit string) []string {
 	return slices.DeleteFunc(slices.Clone(units), func(u string) bool { return u == unit })
 }
 
-
 // handed are the limits of a ticket that another unit got. What runs beside the handling, such as supervision, runs on.
 func (s *State) handed(l *leg) {
 	s.Limits.DispatchBy, s.Limits.VerifyBy, s.Limits.DecideReturnBy, s.Limits.RulingBy = time.Time{}, time.Time{}, time.Time{}, time.Time{}

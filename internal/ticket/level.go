@@ -204,9 +204,11 @@ func (s *State) delegated(meta *pb.EventMeta, e *pb.TicketDelegated) {
 	s.handed(&leg{signBy: e.SignBy, contactBy: e.ContactBy, returnBy: e.ReturnBy, handleBy: e.HandleBy, closeBy: e.CloseBy, segmentBy: e.SegmentBy})
 }
 
-// passes refuses unless the actor is of the unit that holds the ticket or below it, or dispatches for one above.
+// passes refuses unless the actor is of the unit that holds the ticket, or of one below it on the same level, or dispatches for one
+// above. Those of lower levels have no say in what was passed up.
 func (s *State) passes(a *rule.Asked) error {
-	if s.Holder != "" && rule.Within(a.Registry, a.Actor.Unit, s.Holder) {
+	_, holds := a.Registry.Level(s.Holder)
+	if _, own := a.Registry.Level(a.Actor.Unit); own == holds && rule.Within(a.Registry, a.Actor.Unit, s.Holder) {
 		return nil
 	}
 	if !slices.Contains(a.Actor.Roles, pb.Role_ROLE_DISPATCHER) {
