@@ -49,8 +49,6 @@ func requestReturn(s State, a *rule.Asked, c *pb.RequestReturnRequest) ([]proto.
 		return nil, rule.No(rule.NotReturnable, "a matter of grade G0 is handled first")
 	case s.NonReturnable:
 		return nil, rule.No(rule.NotReturnable, "it was ruled, or decided before, that the lead keeps it")
-	case s.ReturnAsked:
-		return nil, rule.No(rule.AlreadyDone, "the lead has asked to return it already")
 	case s.Limits.ReturnBy.IsZero():
 		return nil, rule.No(rule.NotReturnable, "there is no right to return it")
 	case !calendar.OnTime(a.OccurredAt, s.Limits.ReturnBy):
