@@ -86,8 +86,8 @@ func (s *State) sent(a *rule.Asked, lead string, co []string) (*pb.TicketDispatc
 func (s *State) dispatched(meta *pb.EventMeta, e *pb.TicketDispatched) {
 	at := meta.GetOccurredAt().AsTime()
 	tasks := slices.DeleteFunc(slices.Clone(s.CoTasks), func(t CoTask) bool { return !slices.Contains(e.Co, t.Unit) })
-	s.Co, s.CoTasks, s.Round, s.Hop = e.Co, tasks, e.Round, e.Hop
 	s.takes(e.Lead, e.LeadPath)
+	s.Co, s.CoTasks, s.Round, s.Hop = e.Co, tasks, e.Round, e.Hop
 	s.DispatchedAt, s.DispatchedBy = at, meta.GetActor()
 	s.NonReturnable, s.ReturnAsked, s.Parties = e.NonReturnable, false, nil
 	if e.HandleLimit != "" {
