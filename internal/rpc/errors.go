@@ -100,6 +100,14 @@ var texts = map[rule.Reason]text{
 	rule.SubjectErased:      {codes.FailedPrecondition, "该诉求人的个人信息已清除", "The petitioner's data were erased"},
 	rule.DeadlineOutOfRange: {codes.FailedPrecondition, "无法计算时限", "A limit cannot be computed"},
 
+	rule.NotReturnable:       {codes.FailedPrecondition, "此工单不得退单", "The ticket cannot be returned"},
+	rule.ReturnLapsed:        {codes.FailedPrecondition, "已超过退单期限", "The limit for a return has passed"},
+	rule.RulingNeeded:        {codes.FailedPrecondition, "须先会商裁定", "Whose duty it is must be ruled on first"},
+	rule.RuledOut:            {codes.FailedPrecondition, "该单位已被裁定不承办", "It was ruled that the unit does not lead"},
+	rule.BannedInCommunities: {codes.FailedPrecondition, "该事项在社区禁入清单内，不得下派社区", "The ban list keeps such matters out of communities"},
+	rule.NotNextLevel:        {codes.FailedPrecondition, "只能逐级上报或下派", "A ticket moves one level at a time"},
+	rule.MustAccept:          {codes.FailedPrecondition, "已退回过一次，须予受理", "It was sent back once and must be taken now"},
+
 	CredentialsMissing:  {codes.Unauthenticated, "缺少身份凭证", "Credentials are missing"},
 	CredentialsUnknown:  {codes.Unauthenticated, "身份凭证无效", "The credentials are not known"},
 	CredentialsNotValid: {codes.Unauthenticated, "身份凭证不在有效期内", "The credentials are not valid now"},

@@ -62,6 +62,14 @@ const (
 	RegistryInvalid    Reason = "REGISTRY_INVALID"
 	SubjectErased      Reason = "SUBJECT_ERASED"
 	DeadlineOutOfRange Reason = "DEADLINE_OUT_OF_RANGE"
+
+	NotReturnable       Reason = "NOT_RETURNABLE"
+	ReturnLapsed        Reason = "RETURN_LAPSED"
+	RulingNeeded        Reason = "RULING_NEEDED"
+	RuledOut            Reason = "RULED_OUT"
+	BannedInCommunities Reason = "BANNED_IN_COMMUNITIES"
+	NotNextLevel        Reason = "NOT_NEXT_LEVEL"
+	MustAccept          Reason = "MUST_ACCEPT"
 )
 
 // Reasons are all of them, for tests and catalogues that must cover each.
@@ -73,6 +81,7 @@ var Reasons = []Reason{
 	LeadComplainedOf, FiveElementsNeeded, ContactNeeded, WhistleOpen, CallbackNeeded, LimitLengthened, AppealLapsed,
 	NothingProposed, AlreadyProposed, NotParticipant, AlreadyDone, TasksOpen, RatingsMissing, TicketNotInHand,
 	RecordChanged, RegistryNotLoaded, RegistryInvalid, SubjectErased, DeadlineOutOfRange,
+	NotReturnable, ReturnLapsed, RulingNeeded, RuledOut, BannedInCommunities, NotNextLevel, MustAccept,
 }
 
 // Refusal is a rule's no. It holds no personal data.

@@ -94,6 +94,9 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 		ContactBy: d.by(calendar.Contact, a.OccurredAt), RedoBy: d.by(calendar.Redo, a.OccurredAt), Sealed: a.Sealed,
 	}
 	e.CloseBy = d.by(calendar.Close, rule.Instant(e.RedoBy))
+	if limit, err := a.Profile.Limit(calendar.Redo, Column(s.Grade)); err == nil && !limit.None() {
+		e.HandleLimit = limit.String()
+	}
 	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
@@ -103,7 +106,7 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 
 func (s *State) reopened(at time.Time, e *pb.TicketReopened) {
 	s.newRound(e.Round)
-	s.Hop, s.Holder = 1, e.Lead
+	s.Hop, s.Holder, s.NonReturnable, s.Led, s.HandleLimit = 1, e.Lead, true, []string{e.Lead}, e.HandleLimit
 	s.DispatchedAt, s.HandleStart = at, at
 	s.Limits = Limits{SignBy: rule.Instant(e.SignBy), ContactBy: rule.Instant(e.ContactBy), HandleBy: rule.Instant(e.RedoBy), CloseBy: rule.Instant(e.CloseBy), SegmentBy: rule.Instant(e.RedoBy)}
 }

@@ -221,6 +221,8 @@ func (s *State) newRound(round uint32) {
 	s.Result, s.Verified, s.CallbackSettled, s.Unreachable, s.FailedCallbacks = 0, false, false, false, nil
 	s.Solved, s.Satisfaction, s.CloseKind = 0, 0, 0
 	s.SubmittedAt, s.VerifiedAt, s.ClosedAt = time.Time{}, time.Time{}, time.Time{}
+	s.NonReturnable, s.Returns, s.ReturnAsked, s.Led, s.RuledOut, s.Parties = false, 0, false, nil, nil, nil
+	s.CoTasks, s.Moves, s.Seen = nil, nil, false
 	s.Limits = Limits{}
 }
 

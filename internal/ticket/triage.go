@@ -226,6 +226,9 @@ func (s *State) shorten(a *rule.Asked, e *pb.TriageCorrected) error {
 			timer = calendar.Redo
 		}
 		e.HandleBy = d.by(timer, s.HandleStart)
+		if limit, err := a.Profile.Limit(timer, d.grade); err == nil {
+			e.HandleLimit = limit.String()
+		}
 		e.CloseBy = d.by(calendar.Close, rule.Instant(e.HandleBy))
 	}
 	for _, l := range []struct {
@@ -291,6 +294,9 @@ func (s *State) triageCorrected(e *pb.TriageCorrected) {
 	}
 	if e.HandleBy != nil {
 		s.Limits.HandleBy, s.Limits.CloseBy = rule.Instant(e.HandleBy), rule.Instant(e.CloseBy)
+		if e.HandleLimit != "" {
+			s.HandleLimit = e.HandleLimit
+		}
 		if s.Limits.SegmentBy.After(s.Limits.HandleBy) {
 			s.Limits.SegmentBy = s.Limits.HandleBy
 		}
