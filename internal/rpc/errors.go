@@ -100,6 +100,10 @@ var texts = map[rule.Reason]text{
 	rule.SubjectErased:      {codes.FailedPrecondition, "该诉求人的个人信息已清除", "The petitioner's data were erased"},
 	rule.DeadlineOutOfRange: {codes.FailedPrecondition, "无法计算时限", "A limit cannot be computed"},
 
+	rule.AppealNeeded:         {codes.FailedPrecondition, "诉求人尚未申诉", "The petitioner has not appealed"},
+	rule.HasDuplicates:        {codes.FailedPrecondition, "该工单已有并入的工单，须先解除并件", "Other tickets are merged into this one and must be unmerged first"},
+	rule.ConfidentialIntoOpen: {codes.FailedPrecondition, "保密工单不得并入公开工单", "A confidential ticket is not merged into an open one"},
+
 	CredentialsMissing:  {codes.Unauthenticated, "缺少身份凭证", "Credentials are missing"},
 	CredentialsUnknown:  {codes.Unauthenticated, "身份凭证无效", "The credentials are not known"},
 	CredentialsNotValid: {codes.Unauthenticated, "身份凭证不在有效期内", "The credentials are not valid now"},

@@ -62,6 +62,10 @@ const (
 	RegistryInvalid    Reason = "REGISTRY_INVALID"
 	SubjectErased      Reason = "SUBJECT_ERASED"
 	DeadlineOutOfRange Reason = "DEADLINE_OUT_OF_RANGE"
+
+	AppealNeeded         Reason = "APPEAL_NEEDED"
+	HasDuplicates        Reason = "HAS_DUPLICATES"
+	ConfidentialIntoOpen Reason = "CONFIDENTIAL_INTO_OPEN"
 )
 
 // Reasons are all of them, for tests and catalogues that must cover each.
@@ -73,6 +77,7 @@ var Reasons = []Reason{
 	LeadComplainedOf, FiveElementsNeeded, ContactNeeded, WhistleOpen, CallbackNeeded, LimitLengthened, AppealLapsed,
 	NothingProposed, AlreadyProposed, NotParticipant, AlreadyDone, TasksOpen, RatingsMissing, TicketNotInHand,
 	RecordChanged, RegistryNotLoaded, RegistryInvalid, SubjectErased, DeadlineOutOfRange,
+	AppealNeeded, HasDuplicates, ConfidentialIntoOpen,
 }
 
 // Refusal is a rule's no. It holds no personal data.
@@ -100,7 +105,7 @@ func (r *Refusal) Error() string {
 type Decision struct {
 	Event   string // its type
 	Version uint64 // its place in the stream
-	Unit    string // who gave the command
+	Unit    string // who gave the command; empty for what this system does of itself
 	At      time.Time
 }
 
@@ -108,6 +113,9 @@ type Decision struct {
 func (d Decision) String() string {
 	if d.Event == "" {
 		return ""
+	}
+	if d.Unit == "" { // this system's own
+		return fmt.Sprintf("%s@%d", d.Event, d.Version)
 	}
 	return fmt.Sprintf("%s@%d by unit %s", d.Event, d.Version, d.Unit)
 }

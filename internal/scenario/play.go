@@ -100,7 +100,7 @@ type run struct {
 	prefix string
 	at     time.Time
 	n      int
-	names  map[string]string // "ticket" and "whistle"
+	names  map[string]string // "ticket", "whistle", and "before": the ticket that was commanded before it
 }
 
 func (r *run) do(ctx context.Context, s *Step) (Outcome, error) {
@@ -118,6 +118,9 @@ func (r *run) do(ctx context.Context, s *Step) (Outcome, error) {
 	}
 	got, err := r.player.Do(ctx, r.at, by, command)
 	if err == nil && got.Name != "" {
+		if was := r.names[kind]; kind == "ticket" && was != "" && was != got.Name {
+			r.names["before"] = was
+		}
 		r.names[kind] = got.Name
 	}
 	return got, err
@@ -207,7 +210,7 @@ func differs(field string, got, want any) error {
 }
 
 // plain is a node as JSON's types: numbers as their text, which protobuf's JSON reads as well and codes need, times in UTC, and
-// names in place of $ticket and $whistle.
+// names in place of $ticket, $whistle and $before.
 func (r *run) plain(n *yaml.Node) any {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -239,7 +242,7 @@ func (r *run) plain(n *yaml.Node) any {
 		if t, err := time.ParseInLocation(layout, n.Value, Zone); err == nil {
 			return t.UTC().Format(time.RFC3339Nano)
 		}
-		if slices.Contains([]string{"$ticket", "$whistle"}, n.Value) {
+		if slices.Contains([]string{"$ticket", "$whistle", "$before"}, n.Value) {
 			return r.names[n.Value[1:]]
 		}
 		return n.Value
