@@ -441,3 +441,47 @@ func TestAHazardGoesOnWithoutThePetitionerAfterItsTicketIsWithdrawn(t *testing.T
 		t.Errorf("got %v, %v", p, err)
 	}
 }
+
+// cutOff fails every append to one stream, as a process does that dies before it.
+type cutOff struct {
+	eventstore.Store
+	stream string
+}
+
+func (c cutOff) Append(ctx context.Context, stream string, after eventstore.Version, events []eventstore.Event) (eventstore.Position, error) {
+	if stream == c.stream {
+		return 0, fmt.Errorf("cut off: %w", eventstore.ErrUnavailable)
+	}
+	return c.Store.Append(ctx, stream, after, events)
+}
+
+func TestAMergeThatWasCutOffIsFinishedByTheSameRequest(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	primary, child, another := accepted(t, c), accepted(t, c), accepted(t, c)
+	dying, err := dispatch.New(t.Context(), cutOff{c.Store, "ticket-" + bare(child)}, c.Keys, dispatch.Options{Clock: c.Clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := merge(dying, t.Context(), "m", child, primary); !errors.Is(err, eventstore.ErrUnavailable) {
+		t.Fatalf("got %v, want the outcome to be unknown", err)
+	}
+	// Somebody else's request does not get between.
+	if _, _, err := merge(c.Dispatcher, t.Context(), "m2", child, primary); reason(err) != rule.AlreadyDone {
+		t.Errorf("got %v, want %s", err, rule.AlreadyDone)
+	}
+	// Nor does the primary become a duplicate meanwhile.
+	if _, _, err := merge(c.Dispatcher, t.Context(), "m3", primary, another); reason(err) != rule.HasDuplicates {
+		t.Errorf("got %v, want %s", err, rule.HasDuplicates)
+	}
+	for i := range 2 {
+		s, result, err := merge(c.Dispatcher, t.Context(), "m", child, primary)
+		if err != nil || s.MergedInto != bare(primary) || result.Repeated != (i == 1) || result.Version != 3 {
+			t.Errorf("got a duplicate of %q, %+v, %v", s.MergedInto, result, err)
+		}
+	}
+	if n := count(history(t, c, primary), "DuplicateAttached"); n != 1 {
+		t.Errorf("it was attached %d times", n)
+	}
+	checkDuplicates(t, c, []string{primary, child, another})
+}
