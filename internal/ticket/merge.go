@@ -77,6 +77,14 @@ func (s *State) alone() error {
 	return nil
 }
 
+// keepsConfidence refuses to open a confidential ticket that has duplicates: they may be confidential themselves.
+func (s *State) keepsConfidence(after pb.Confidentiality) error {
+	if s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL && after != s.Confidentiality {
+		return about("confidentiality", s.alone())
+	}
+	return nil
+}
+
 // attach: the ticket gets a duplicate.
 func (s *State) attach(a *rule.Asked, duplicate *pb.Ticket) ([]proto.Message, error) {
 	if err := s.scope(a); err != nil {
