@@ -25,14 +25,37 @@ var (
 	whistleSpace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/chuishao/dispatch/whistle"))
 )
 
-// Ticket carries out a command on a ticket. A rule's refusal is a *rule.Refusal, and is noted beside the ticket.
+// Ticket carries out a command on a ticket. A rule's refusal is a *rule.Refusal, and is noted beside the ticket. What follows for another
+// ticket is done when it returns; if that is cut off, policy makes up for it.
 func (d *Dispatcher) Ticket(ctx context.Context, r Request) (ticket.State, Result, error) {
+	switch c := r.Command.(type) {
+	case *pb.MergeTicketRequest:
+		return d.merge(ctx, r, c)
+	case *pb.UnmergeTicketRequest:
+		return d.unmerge(ctx, r, c)
+	}
 	stream, err := ticketStream(r)
 	if err != nil {
 		return ticket.State{}, Result{}, err
 	}
-	s, result, err := do(ctx, d, d.tickets, stream, r, nil)
+	s, result, err := do(ctx, d, d.tickets, stream, r, func(s ticket.State, a *rule.Asked) error { return d.related(ctx, &s, a, r.Command) })
+	if c, ok := r.Command.(*pb.WithdrawTicketRequest); ok && err == nil && c.Hazard {
+		return s, result, d.carryOn(ctx, stream, &s, fmt.Sprintf("%s@%d", stream, result.Version))
+	}
 	return s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
+}
+
+// related looks up the other ticket that the rule must know about.
+func (d *Dispatcher) related(ctx context.Context, s *ticket.State, a *rule.Asked, command proto.Message) error {
+	if _, ok := command.(*pb.RecordCallbackRequest); !ok || s.MergedInto == "" {
+		return nil
+	}
+	primary, _, err := d.LoadTicket(ctx, "tickets/"+s.MergedInto)
+	if err != nil {
+		return fmt.Errorf("the primary of a merged ticket: %w", err)
+	}
+	a.Linked = map[string]*pb.Ticket{s.MergedInto: primary.Message(s.MergedInto)}
+	return nil
 }
 
 // ticketStream is the stream a ticket command is for. A matter's follows from its source and reference there, so that it is

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/chuishao/dispatch/internal/dispatch"
@@ -67,7 +66,7 @@ func (p *Policy) run(ctx context.Context) error {
 		if err != nil {
 			return errors.Join(err, p.save(ctx, at))
 		}
-		if strings.HasPrefix(r.Stream, "whistle-") || strings.HasPrefix(r.Stream, "registry-") {
+		if dispatch.Followed(r.Type) {
 			e, err := event.Decode(r)
 			if err != nil {
 				return err

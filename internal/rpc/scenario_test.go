@@ -106,6 +106,9 @@ func (c *called) Do(ctx context.Context, at time.Time, by rule.Actor, command pr
 		if err != nil {
 			return out, err
 		}
+		if _, merged := e.Event.(*pb.TicketMerged); merged && method == "MergeTicket" {
+			out.Events = []proto.Message{e.Event} // told by the policy
+		}
 		if e.Meta.RequestId == id {
 			out.Events = append(out.Events, e.Event)
 		}
@@ -131,6 +134,9 @@ func (c *called) refused(ctx context.Context, by rule.Actor, command proto.Messa
 		names = blow.Tickets
 	} else if named, ok := command.(interface{ GetName() string }); ok {
 		names = []string{named.GetName()}
+	}
+	if merge, ok := command.(*pb.MergeTicketRequest); ok {
+		names = append(names, merge.Into)
 	}
 	unseen := ""
 	for _, name := range names {

@@ -112,6 +112,11 @@ func (s *service) refused(ctx context.Context, command proto.Message, err error)
 			return unseen
 		}
 	}
+	if merge, ok := command.(*pb.MergeTicketRequest); ok {
+		if _, unseen := s.look(ctx, merge.Into); unseen != nil {
+			return about("into", unseen)
+		}
+	}
 	return err
 }
 

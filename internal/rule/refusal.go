@@ -63,13 +63,16 @@ const (
 	SubjectErased      Reason = "SUBJECT_ERASED"
 	DeadlineOutOfRange Reason = "DEADLINE_OUT_OF_RANGE"
 
-	NotReturnable       Reason = "NOT_RETURNABLE"
-	ReturnLapsed        Reason = "RETURN_LAPSED"
-	RulingNeeded        Reason = "RULING_NEEDED"
-	RuledOut            Reason = "RULED_OUT"
-	BannedInCommunities Reason = "BANNED_IN_COMMUNITIES"
-	NotNextLevel        Reason = "NOT_NEXT_LEVEL"
-	MustAccept          Reason = "MUST_ACCEPT"
+	NotReturnable        Reason = "NOT_RETURNABLE"
+	ReturnLapsed         Reason = "RETURN_LAPSED"
+	RulingNeeded         Reason = "RULING_NEEDED"
+	RuledOut             Reason = "RULED_OUT"
+	BannedInCommunities  Reason = "BANNED_IN_COMMUNITIES"
+	NotNextLevel         Reason = "NOT_NEXT_LEVEL"
+	MustAccept           Reason = "MUST_ACCEPT"
+	AppealNeeded         Reason = "APPEAL_NEEDED"
+	HasDuplicates        Reason = "HAS_DUPLICATES"
+	ConfidentialIntoOpen Reason = "CONFIDENTIAL_INTO_OPEN"
 )
 
 // Reasons are all of them, for tests and catalogues that must cover each.
@@ -82,6 +85,7 @@ var Reasons = []Reason{
 	NothingProposed, AlreadyProposed, NotParticipant, AlreadyDone, TasksOpen, RatingsMissing, TicketNotInHand,
 	RecordChanged, RegistryNotLoaded, RegistryInvalid, SubjectErased, DeadlineOutOfRange,
 	NotReturnable, ReturnLapsed, RulingNeeded, RuledOut, BannedInCommunities, NotNextLevel, MustAccept,
+	AppealNeeded, HasDuplicates, ConfidentialIntoOpen,
 }
 
 // Refusal is a rule's no. It holds no personal data.
@@ -109,7 +113,7 @@ func (r *Refusal) Error() string {
 type Decision struct {
 	Event   string // its type
 	Version uint64 // its place in the stream
-	Unit    string // who gave the command
+	Unit    string // who gave the command; empty for what this system does of itself
 	At      time.Time
 }
 
@@ -117,6 +121,9 @@ type Decision struct {
 func (d Decision) String() string {
 	if d.Event == "" {
 		return ""
+	}
+	if d.Unit == "" { // this system's own
+		return fmt.Sprintf("%s@%d", d.Event, d.Version)
 	}
 	return fmt.Sprintf("%s@%d by unit %s", d.Event, d.Version, d.Unit)
 }

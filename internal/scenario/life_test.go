@@ -63,6 +63,8 @@ func commandTypes() []protoreflect.MessageType {
 		&pb.CorrectTriageRequest{}, &pb.DispatchTicketRequest{}, &pb.SignTicketRequest{}, &pb.RecordContactRequest{}, &pb.RecordProgressRequest{},
 		&pb.WaiveRequirementRequest{}, &pb.SubmitResultRequest{}, &pb.VerifyResultRequest{}, &pb.RecordCallbackRequest{}, &pb.CloseTicketRequest{},
 		&pb.ReopenTicketRequest{}, &pb.VoidTicketRequest{}, &pb.RevealIdentityRequest{}, &pb.ImportRecordRequest{},
+		&pb.AppealDeclineRequest{}, &pb.OverturnDeclineRequest{}, &pb.HandOverEmergencyRequest{}, &pb.MergeTicketRequest{}, &pb.UnmergeTicketRequest{},
+		&pb.WithdrawTicketRequest{}, &pb.ArchiveTicketRequest{}, &pb.CorrectArchiveRequest{},
 		&pb.BlowWhistleRequest{}, &pb.ScreenWhistleRequest{}, &pb.SignWhistleRequest{}, &pb.ContactStreetRequest{}, &pb.ReportInRequest{},
 		&pb.CompleteTaskRequest{}, &pb.ReleaseParticipantRequest{}, &pb.ConfirmWhistleRequest{}, &pb.RateUnitRequest{}, &pb.CloseWhistleRequest{},
 	} {
@@ -90,7 +92,17 @@ func (l *life) next(sensible []step) (rule.Actor, proto.Message) {
 	l.n++
 	l.at = l.at.Add(time.Duration(rapid.IntRange(0, 30*3600).Draw(l.t, "seconds")) * time.Second)
 	if len(l.tickets) > 0 && l.chance("aside", 20) {
-		sensible = aside(l.tickets[0])
+		if sensible = aside(l.tickets[0]); len(l.tickets) == 1 && l.chance("another", 25) {
+			sensible = begin
+		}
+		for _, another := range l.tickets[1:] {
+			p := particulars()
+			sensible = append(sensible,
+				step{"agent", &pb.AcceptTicketRequest{Name: another, Particulars: p}},
+				step{"dispatcher", &pb.MergeTicketRequest{Name: l.tickets[0], Into: another, Particulars: p}},
+				step{"dispatcher", &pb.MergeTicketRequest{Name: another, Into: l.tickets[0], Particulars: p}},
+				step{"supervisor", &pb.UnmergeTicketRequest{Name: another, Particulars: p}})
+		}
 	}
 	if len(sensible) > 0 && l.chance("sensible", 80) {
 		s := pick(l, "step", sensible)
@@ -166,6 +178,8 @@ func (l *life) value(m protoreflect.Message, f protoreflect.FieldDescriptor, dep
 	case protoreflect.StringKind:
 		pool := []string{"x", "", strings.Repeat("长", 200)}
 		switch name {
+		case "into":
+			pool = append(l.tickets, "tickets/1")
 		case "name":
 			if isWhistle(m.Interface()) {
 				pool = append(l.whistles, "whistles/1", "")
@@ -307,6 +321,14 @@ func aside(name string) []step {
 		{"other duty", &pb.VoidTicketRequest{Name: name, Confirmation: pb.Confirmation_CONFIRMATION_CONFIRM}},
 		{"citizen", &pb.ReopenTicketRequest{Name: name, Reason: pb.ReopenReason_REOPEN_REASON_APPEAL, Particulars: p}},
 		{"auditor", &pb.RevealIdentityRequest{Name: name, Purpose: pb.RevealPurpose_REVEAL_PURPOSE_SAFETY}},
+		{"citizen", &pb.AppealDeclineRequest{Name: name, Particulars: p}},
+		{"supervisor", &pb.OverturnDeclineRequest{Name: name, Particulars: p}},
+		{"agent", &pb.HandOverEmergencyRequest{Name: name, Line: pb.EmergencyLine_EMERGENCY_LINE_FIRE, Particulars: p}},
+		{"supervisor", &pb.UnmergeTicketRequest{Name: name, Particulars: p}},
+		{"agent", &pb.WithdrawTicketRequest{Name: name, Hazard: true, Particulars: p}},
+		{"timer", &pb.ArchiveTicketRequest{Name: name}},
+		{"auditor", &pb.CorrectArchiveRequest{Name: name, Category: "0401", Particulars: p}},
+		{"other auditor", &pb.CorrectArchiveRequest{Name: name, Confirmation: pb.Confirmation_CONFIRMATION_CONFIRM}},
 	}
 }
 

@@ -128,6 +128,9 @@ func (r *run) do(ctx context.Context, s *Step) (Outcome, error) {
 	}
 	got, err := r.player.Do(ctx, r.at, by, command)
 	if err == nil && got.Name != "" {
+		if was := r.names[kind]; kind == "ticket" && was != "" && was != got.Name {
+			r.names["before"] = was
+		}
 		r.names[kind] = got.Name
 	}
 	return got, err
@@ -220,7 +223,7 @@ func differs(field string, got, want any) error {
 }
 
 // plain is a node as JSON's types: numbers as their text, which protobuf's JSON reads as well and codes need, times in UTC, and
-// names in place of $ticket and $whistle.
+// names in place of $ticket, $whistle and $before.
 func (r *run) plain(n *yaml.Node) any {
 	switch n.Kind {
 	case yaml.MappingNode:

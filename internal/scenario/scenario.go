@@ -13,7 +13,8 @@
 //
 // A step is a request of the contract without the word Request, by one of the cast (cast.yaml), with the request's fields as in
 // JSON. Times are the city's. Left out, "at" is a minute after the step before, "name" is the scenario's own ticket or whistle, and
-// the request id is one of its own; $ticket and $whistle stand for names within fields. A life (lives.yaml) is steps that many
+// the request id is one of its own; $ticket and $whistle stand for names within fields, $before for that of the ticket that was commanded
+// before the latest. A life (lives.yaml) is steps that many
 // scenarios begin with. Of an event only the fields that are given are compared; null means unset.
 package scenario
 

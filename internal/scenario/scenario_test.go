@@ -157,10 +157,51 @@ func (r *rules) ticket(a *rule.Asked, command proto.Message) (scenario.Outcome, 
 		}
 	case *pb.ImportRecordRequest:
 		name = "tickets/" + id(c.Source+c.SourceRef)
+	case *pb.MergeTicketRequest:
+		return r.merge(a, c)
 	case interface{ GetName() string }:
 		name = c.GetName()
 	}
-	return r.decideTicket(a, name, command)
+	from := r.tickets[name].MergedInto
+	if from != "" {
+		a.Linked = map[string]*pb.Ticket{from: r.message("tickets/" + from)}
+	}
+	out, err := r.decideTicket(a, name, command)
+	if _, ok := command.(*pb.UnmergeTicketRequest); ok && err == nil {
+		_, err = r.decideTicket(policyOf(a), "tickets/"+from, &pb.DuplicateDetached{Ticket: strings.TrimPrefix(name, "tickets/")})
+	}
+	return out, err
+}
+
+// merge asks both tickets and tells the duplicate, as the write path does.
+func (r *rules) merge(a *rule.Asked, c *pb.MergeTicketRequest) (scenario.Outcome, error) {
+	into := c.Into
+	if p := r.tickets[into]; p.MergedInto != "" {
+		into = "tickets/" + p.MergedInto
+	}
+	if p := r.tickets[into]; p.Exists() && into != c.Name {
+		a.Linked = map[string]*pb.Ticket{strings.TrimPrefix(into, "tickets/"): r.message(into)}
+	}
+	if _, err := ticket.Decide(r.tickets[c.Name], a, c); err != nil {
+		return scenario.Outcome{}, err
+	}
+	a.Linked = map[string]*pb.Ticket{strings.TrimPrefix(c.Name, "tickets/"): r.message(c.Name)}
+	if _, err := r.decideTicket(a, into, c); err != nil {
+		return scenario.Outcome{}, err
+	}
+	return r.decideTicket(policyOf(a), c.Name, &pb.TicketMerged{Into: strings.TrimPrefix(into, "tickets/")})
+}
+
+func (r *rules) message(name string) *pb.Ticket {
+	s := r.tickets[name]
+	return s.Message(strings.TrimPrefix(name, "tickets/"))
+}
+
+// policyOf is what a rule is told when one stream follows from another.
+func policyOf(a *rule.Asked) *rule.Asked {
+	policy := *a
+	policy.Actor, policy.Sealed = rule.Actor{Person: "policy", Roles: []pb.Role{pb.Role_ROLE_SYSTEM}}, nil
+	return &policy
 }
 
 func (r *rules) decideTicket(a *rule.Asked, name string, command proto.Message) (scenario.Outcome, error) {
@@ -246,10 +287,8 @@ func (r *rules) tell(a *rule.Asked, id string, s whistle.State) error {
 	default:
 		return nil
 	}
-	policy := *a
-	policy.Actor, policy.Sealed = rule.Actor{Person: "policy", Roles: []pb.Role{pb.Role_ROLE_SYSTEM}}, nil
 	for _, t := range s.Tickets {
-		if _, err := r.decideTicket(&policy, "tickets/"+t, word); err != nil {
+		if _, err := r.decideTicket(policyOf(a), "tickets/"+t, word); err != nil {
 			return err
 		}
 	}
@@ -292,6 +331,7 @@ func (w *written) Do(ctx context.Context, at time.Time, by rule.Actor, command p
 	if out.Repeated = result.Repeated; out.Repeated {
 		return out, nil
 	}
+	_, merging := command.(*pb.MergeTicketRequest)
 	for r, err := range w.Store.ReadStream(ctx, stream, 0) {
 		if err != nil {
 			return out, err
@@ -299,6 +339,9 @@ func (w *written) Do(ctx context.Context, at time.Time, by rule.Actor, command p
 		e, err := event.Decode(r)
 		if err != nil {
 			return out, err
+		}
+		if _, merged := e.Event.(*pb.TicketMerged); merged && merging {
+			out.Events = []proto.Message{e.Event} // told by the policy
 		}
 		if e.Meta.RequestId == id || strings.HasPrefix(e.Meta.RequestId, id+"@") {
 			out.Events = append(out.Events, e.Event)

@@ -45,23 +45,37 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 		if e.Path, e.Holder, err = place(a, "area", c.Area, a.OccurredAt); err != nil {
 			return nil, err
 		}
-	} else if n := len(s.Path); n > 0 {
-		// The path that counts is the one at acceptance: the map may have changed since the report.
-		if path, holder, err := place(a, "area", s.Path[n-1].Code, a.OccurredAt); err == nil {
-			e.Path, e.Holder = path, holder
-		}
+	} else {
+		e.Path, e.Holder = s.placeNow(a)
 	}
 	e.HolderPath = a.Registry.UnitPath(e.Holder)
-	d := due{asked: a, grade: Column(s.Grade)}
-	if category, ok := a.Registry.Category(s.Category, a.At); ok && s.Grade == pb.Grade_GRADE_UNSPECIFIED {
-		d.grade = Column(category.Grade)
-	}
+	d := s.toDispatch(a)
 	e.DispatchBy = d.by(calendar.Dispatch, a.OccurredAt)
 	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
 	}
 	return rule.One(e)
+}
+
+// placeNow is the ticket's path and holder as it is accepted: the map may have changed since the report, and the path that counts is
+// the one at acceptance.
+func (s *State) placeNow(a *rule.Asked) ([]*pb.AreaNode, string) {
+	if n := len(s.Path); n > 0 {
+		if path, holder, err := place(a, "area", s.Path[n-1].Code, a.OccurredAt); err == nil {
+			return path, holder
+		}
+	}
+	return s.Path, s.Holder
+}
+
+// toDispatch computes the limits of a ticket that is accepted: with its category's grade while it has none of its own.
+func (s *State) toDispatch(a *rule.Asked) *due {
+	d := s.due(a)
+	if category, ok := a.Registry.Category(s.Category, a.At); ok && s.Grade == pb.Grade_GRADE_UNSPECIFIED {
+		d.grade = Column(category.Grade)
+	}
+	return d
 }
 
 func (s *State) accepted(at time.Time, e *pb.TicketAccepted) {

@@ -25,16 +25,26 @@ func callback(s State, a *rule.Asked, c *pb.RecordCallbackRequest) ([]proto.Mess
 		if err := s.scope(a); err != nil {
 			return nil, err
 		}
-		for _, unit := range append([]string{s.Lead, s.ComplainedOf}, s.Co...) {
+		handling := append([]string{s.Lead, s.ComplainedOf}, s.Co...)
+		if primary := a.Linked[s.MergedInto]; primary != nil {
+			handling = append(append(handling, primary.Lead), primary.Co...)
+		}
+		for _, unit := range handling {
 			if rule.Within(a.Registry, a.Actor.Unit, unit) {
 				return nil, rule.No(rule.SeparationOfDuties, "whoever calls back must not belong to unit %q, which handles the matter or is complained of", unit)
 			}
 		}
 	}
-	if err := s.in(pb.TicketState_TICKET_STATE_CALLBACK); err != nil {
+	since := s.VerifiedAt
+	if s.State == pb.TicketState_TICKET_STATE_MERGED {
+		if err := followed(a.Linked[s.MergedInto]); err != nil {
+			return nil, err
+		}
+		since = s.Decided.At
+	} else if err := s.in(pb.TicketState_TICKET_STATE_CALLBACK); err != nil {
 		return nil, err
 	}
-	if err := a.CheckTime(s.VerifiedAt); err != nil {
+	if err := a.CheckTime(since); err != nil {
 		return nil, err
 	}
 	if s.CallbackSettled {
@@ -58,6 +68,15 @@ func callback(s State, a *rule.Asked, c *pb.RecordCallbackRequest) ([]proto.Mess
 		events = append(events, &pb.CallbackUnreachable{Attempts: uint32(len(attempts))})
 	}
 	return events, nil
+}
+
+// followed refuses the callback of a duplicate while its primary is not done: a duplicate's petitioner is asked of the primary's result.
+func followed(primary *pb.Ticket) error {
+	switch primary.GetState() {
+	case pb.TicketState_TICKET_STATE_CALLBACK, pb.TicketState_TICKET_STATE_CLOSED, pb.TicketState_TICKET_STATE_ARCHIVED:
+		return nil
+	}
+	return rule.No(rule.WrongState, "the ticket is merged, and its primary is %s; this needs it to be verified", name(primary.GetState()))
 }
 
 func days(times []time.Time, zone *time.Location) int {

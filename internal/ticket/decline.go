@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
@@ -44,7 +45,15 @@ func decline(s State, a *rule.Asked, c *pb.DeclineTicketRequest) ([]proto.Messag
 	if c.Confirmation == pb.Confirmation_CONFIRMATION_DROP {
 		return rule.One(&pb.DeclineDropped{Sealed: a.Sealed})
 	}
-	return rule.One(&pb.TicketDeclined{Reason: s.ProposedReason, ProposedBy: s.DeclineProposal, Sealed: a.Sealed})
+	d := s.due(a)
+	e := &pb.TicketDeclined{
+		Reason: s.ProposedReason, ProposedBy: s.DeclineProposal, Sealed: a.Sealed, AppealBy: d.by(calendar.DeclineAppeal, a.OccurredAt),
+	}
+	e.Provisional = d.provisional
+	if d.err != nil {
+		return nil, d.err
+	}
+	return rule.One(e)
 }
 
 // confirm refuses unless somebody else proposed.
@@ -71,5 +80,5 @@ func (s *State) declineDropped(e *pb.DeclineDropped) {
 
 func (s *State) declined(e *pb.TicketDeclined) {
 	s.DeclineProposal, s.ProposedReason, s.DeclineReason = nil, 0, e.Reason
-	s.Limits = Limits{}
+	s.Limits = Limits{AppealBy: rule.Instant(e.AppealBy)}
 }

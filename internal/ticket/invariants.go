@@ -55,6 +55,10 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			return wrong("the ticket is in hand with the limits handle_by %s, close_by %s", after.Limits.HandleBy, after.Limits.CloseBy)
 		}
 	}
+	if after.State == pb.TicketState_TICKET_STATE_MERGED && (after.MergedInto == "" || len(after.Duplicates) > 0) ||
+		after.State != pb.TicketState_TICKET_STATE_MERGED && after.MergedInto != "" {
+		return wrong("the ticket is %s and merged into %q, with the duplicates %q", after.State, after.MergedInto, after.Duplicates)
+	}
 	if err := handleBy(before, after, event); err != nil {
 		return wrong("%w", err)
 	}
@@ -173,6 +177,34 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 		if before.Imported == nil {
 			return wrong("the ticket is no imported record")
 		}
+	case *pb.ArchiveCorrected:
+		return second(wrong, before.CorrectionBy, e.ProposedBy, meta)
+	case *pb.DeclineOverturned:
+		if !before.DeclineAppealed || !before.AcceptedAt.IsZero() {
+			return wrong("nobody appealed, or the ticket was accepted at %s", before.AcceptedAt)
+		}
+	case *pb.TicketMerged:
+		if e.Into == "" || len(before.Duplicates) > 0 {
+			return wrong("into %q, with the duplicates %q", e.Into, before.Duplicates)
+		}
+		return openWhistles(wrong, before)
+	case *pb.TicketUnmerged:
+		if e.From != before.MergedInto || before.Before == nil || e.State != before.Before.State {
+			return wrong("from %q to %s, after it was merged into %q", e.From, e.State, before.MergedInto)
+		}
+	case *pb.DuplicateAttached:
+		if !before.Open() || e.Ticket == "" {
+			return wrong("%q was attached to a ticket that is %s", e.Ticket, before.State)
+		}
+	case *pb.DuplicateDetached:
+		if !slices.Contains(before.Duplicates, e.Ticket) {
+			return wrong("%q is no duplicate", e.Ticket)
+		}
+	case *pb.TicketWithdrawn:
+		if len(before.Duplicates) > 0 {
+			return wrong("the ticket has the duplicates %q", before.Duplicates)
+		}
+		return openWhistles(wrong, before)
 	case *pb.WhistleSettled:
 		i := slices.IndexFunc(before.Whistles, func(w Whistle) bool { return w.ID == e.Whistle })
 		if i < 0 || before.Whistles[i].Outcome != 0 {
@@ -182,7 +214,8 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 	return nil
 }
 
-// handleBy: the limit changes only where a round is first dispatched, where one is opened again, and where a correction shortens it.
+// handleBy: the limit changes only where a round is first dispatched, where one is opened again, and where a correction shortens it. It
+// ends with a ticket that is withdrawn, and rests while one is merged.
 func handleBy(before, after State, event proto.Message) error {
 	was, is := before.Limits.HandleBy, after.Limits.HandleBy
 	if is.Equal(was) {
@@ -193,6 +226,14 @@ func handleBy(before, after State, event proto.Message) error {
 		return nil
 	case *pb.TicketDispatched, *pb.TicketDelegated:
 		if was.IsZero() {
+			return nil
+		}
+	case *pb.TicketMerged, *pb.TicketWithdrawn:
+		if is.IsZero() {
+			return nil
+		}
+	case *pb.TicketUnmerged:
+		if before.Before != nil && is.Equal(before.Before.Limits.HandleBy) {
 			return nil
 		}
 	case *pb.TriageCorrected:
@@ -229,6 +270,14 @@ func tasked(wrong func(string, ...any) error, before State, unit string, from ..
 func second(wrong func(string, ...any) error, proposal, said *pb.Actor, meta *pb.EventMeta) error {
 	if proposal == nil || !proto.Equal(proposal, said) || proposal.Person == meta.GetActor().GetPerson() {
 		return wrong("was proposed by %q and confirmed by %q", proposal.GetPerson(), meta.GetActor().GetPerson())
+	}
+	return nil
+}
+
+// openWhistles: not even who may waive that whistles are closed lets a ticket end beside them.
+func openWhistles(wrong func(string, ...any) error, before State) error {
+	if w := before.openWhistle(); w != "" {
+		return wrong("whistle %s is open", w)
 	}
 	return nil
 }
@@ -284,7 +333,9 @@ func legal(event proto.Message) (from []pb.TicketState, known bool) {
 		return in(dispatched, handling, submitted, callback)
 	case *pb.VerificationPassed, *pb.VerificationFailed:
 		return in(submitted)
-	case *pb.CallbackRecorded, *pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.TicketClosed:
+	case *pb.CallbackRecorded, *pb.CallbackAttemptFailed, *pb.CallbackUnreachable:
+		return in(callback, merged)
+	case *pb.TicketClosed:
 		return in(callback)
 	case *pb.TicketReopened:
 		return in(callback, closed)

@@ -45,6 +45,21 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		change(e)
 		return e
 	}
+	attached := func(s State) State {
+		s.Duplicates, s.Attached = []string{"d"}, []Attachment{{Event: 3}}
+		return s
+	}
+	whistled := func(s State) State {
+		s.Whistles = []Whistle{{ID: "w"}}
+		return s
+	}
+	merged := lived(pb.TicketState_TICKET_STATE_MERGED)
+	merged.MergedInto, merged.Before = "b", &Shelved{State: pb.TicketState_TICKET_STATE_DISPATCHED, Limits: merged.Limits}
+	merged.Limits = Limits{}
+	appealed := first(lived(pb.TicketState_TICKET_STATE_DECLINED))
+	appealed.AcceptedAt, appealed.DeclineAppealed = time.Time{}, true
+	corrected := lived(pb.TicketState_TICKET_STATE_ARCHIVED)
+	corrected.Correction, corrected.CorrectionBy = &pb.ArchiveCorrectionProposed{}, &pb.Actor{Person: "q"}
 	for _, c := range []struct {
 		name   string
 		before State
@@ -89,6 +104,37 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		{name: "a settled whistle that is not linked", before: lived(handling), event: &pb.WhistleSettled{Whistle: "w"}},
 		{name: "a rework that is not the next", before: lived(pb.TicketState_TICKET_STATE_RESULT_SUBMITTED), event: &pb.VerificationFailed{Rework: 2}},
 		{name: "an import's closing of what was reported here", before: first(lived(reported)), event: &pb.ImportedRecordClosed{}},
+		{name: "an overturned decline", before: appealed, event: &pb.DeclineOverturned{}, whole: true},
+		{name: "an overturned decline without an appeal", before: func() State { s := appealed; s.DeclineAppealed = false; return s }(), event: &pb.DeclineOverturned{}},
+		{name: "an overturned decline of what was accepted", before: func() State { s := appealed; s.AcceptedAt = noon.Add(-time.Hour); return s }(), event: &pb.DeclineOverturned{}},
+		{name: "a merge", before: first(lived(triaged)), event: &pb.TicketMerged{Into: "b"}, whole: true},
+		{name: "a merge of what is dispatched, whose limits rest", before: lived(pb.TicketState_TICKET_STATE_DISPATCHED), event: &pb.TicketMerged{Into: "b"}, whole: true},
+		{name: "a merge into nothing", before: first(lived(triaged)), event: &pb.TicketMerged{}},
+		{name: "a merge of what has duplicates", before: attached(first(lived(triaged))), event: &pb.TicketMerged{Into: "b"}},
+		{name: "a merge while a whistle is open", before: whistled(first(lived(triaged))), event: &pb.TicketMerged{Into: "b"}},
+		{name: "a merge of what is in hand", before: lived(handling), event: &pb.TicketMerged{Into: "b"}},
+		{name: "an unmerging", before: merged, event: &pb.TicketUnmerged{From: "b", State: pb.TicketState_TICKET_STATE_DISPATCHED}, whole: true},
+		{name: "an unmerging from another", before: merged, event: &pb.TicketUnmerged{From: "c", State: pb.TicketState_TICKET_STATE_DISPATCHED}},
+		{name: "an unmerging to another state", before: merged, event: &pb.TicketUnmerged{From: "b", State: handling}},
+		{name: "an unmerging to another limit", before: merged, event: &pb.TicketUnmerged{From: "b", State: pb.TicketState_TICKET_STATE_DISPATCHED}, tamper: func(s *State, _ *pb.EventMeta) { s.Limits.HandleBy = noon.Add(25 * time.Hour) }},
+		{name: "an unmerging that leaves it a duplicate", before: merged, event: &pb.TicketUnmerged{From: "b", State: pb.TicketState_TICKET_STATE_DISPATCHED}, tamper: func(s *State, _ *pb.EventMeta) { s.MergedInto = "b" }},
+		{name: "a duplicate", before: lived(handling), event: &pb.DuplicateAttached{Ticket: "d"}, whole: true},
+		{name: "a duplicate without a name", before: lived(handling), event: &pb.DuplicateAttached{}},
+		{name: "a duplicate of what is closed", before: lived(closed), event: &pb.DuplicateAttached{Ticket: "d"}},
+		{name: "a duplicate of a duplicate", before: merged, event: &pb.DuplicateAttached{Ticket: "d"}},
+		{name: "a duplicate that is none any more", before: attached(lived(closed)), event: &pb.DuplicateDetached{Ticket: "d"}, whole: true},
+		{name: "a duplicate that never was one", before: lived(closed), event: &pb.DuplicateDetached{Ticket: "d"}},
+		{name: "a callback of a duplicate", before: merged, event: &pb.CallbackRecorded{}, whole: true},
+		{name: "a closing of a duplicate", before: verified(merged), event: &pb.TicketClosed{}},
+		{name: "a withdrawal", before: lived(handling), event: &pb.TicketWithdrawn{}, whole: true},
+		{name: "a withdrawal of what speaks for others", before: attached(lived(handling)), event: &pb.TicketWithdrawn{}},
+		{name: "a withdrawal while a whistle is open", before: whistled(lived(handling)), event: &pb.TicketWithdrawn{}},
+		{name: "a withdrawal that leaves a limit", before: lived(handling), event: &pb.TicketWithdrawn{}, tamper: func(s *State, _ *pb.EventMeta) { s.Limits.HandleBy = noon }},
+		{name: "an archiving of what is open", before: lived(callback), event: &pb.TicketArchived{}},
+		{name: "a correction by two", before: corrected, event: &pb.ArchiveCorrected{ProposedBy: &pb.Actor{Person: "q"}, Category: "1"}, whole: true},
+		{name: "a correction by another than who proposed it", before: corrected, event: &pb.ArchiveCorrected{ProposedBy: &pb.Actor{Person: "r"}}},
+		{name: "a correction by one", before: func() State { s := corrected; s.CorrectionBy = &pb.Actor{Person: "p"}; return s }(), event: &pb.ArchiveCorrected{ProposedBy: &pb.Actor{Person: "p"}}},
+		{name: "a correction of what is not archived", before: lived(closed), event: &pb.ArchiveCorrectionProposed{}},
 		{name: "a life before the report", event: &pb.WhistleLinked{Whistle: "w"}},
 		{name: "a whistle's event", before: lived(handling), event: &pb.WhistleClosed{}},
 	} {

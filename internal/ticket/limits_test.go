@@ -40,3 +40,28 @@ func TestLimitsAreProvisionalWhileOneInForceIs(t *testing.T) {
 		}
 	}
 }
+
+func TestAMergedTicketHasNoLimitsAndGetsItsOwnBack(t *testing.T) {
+	t.Parallel()
+	at := timestamppb.New(noon)
+	meta := &pb.EventMeta{OccurredAt: at, RecordedAt: at}
+	var s State
+	evolve := func(e proto.Message) {
+		t.Helper()
+		var err error
+		if s, err = Evolve(s, meta, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	evolve(&pb.TicketReported{AcceptBy: after(1)})
+	evolve(&pb.TicketAccepted{DispatchBy: after(2), Provisional: true})
+	before := s
+	evolve(&pb.TicketMerged{Into: "b"})
+	if s.Limits != (Limits{}) || s.State != pb.TicketState_TICKET_STATE_MERGED || s.MergedInto != "b" {
+		t.Errorf("got %+v while merged into %q", s.Limits, s.MergedInto)
+	}
+	evolve(&pb.TicketUnmerged{From: "b", State: before.State})
+	if s.Limits != before.Limits || !s.Limits.Provisional || s.State != before.State || !s.AcceptedAt.Equal(before.AcceptedAt) {
+		t.Errorf("got %+v, accepted at %s, want %+v, %s", s.Limits, s.AcceptedAt, before.Limits, before.AcceptedAt)
+	}
+}

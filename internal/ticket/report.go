@@ -13,7 +13,7 @@ import (
 // report: a matter comes in (登记). A matter that was reported before under the same source and reference is that ticket.
 func report(s State, a *rule.Asked, c *pb.ReportTicketRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_AGENT, pb.Role_ROLE_GRID_WORKER, pb.Role_ROLE_COMMUNITY_CLERK,
-		pb.Role_ROLE_CITIZEN, pb.Role_ROLE_CONNECTED_SYSTEM, pb.Role_ROLE_SUPERVISOR); err != nil {
+		pb.Role_ROLE_CITIZEN, pb.Role_ROLE_CONNECTED_SYSTEM, pb.Role_ROLE_SUPERVISOR, pb.Role_ROLE_SYSTEM); err != nil {
 		return nil, err
 	}
 	if s.Exists() {

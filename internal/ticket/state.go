@@ -78,9 +78,10 @@ type State struct {
 	HandedOver      []pb.EmergencyLine
 	DispatchedBy    *pb.Actor // who gave the last dispatch
 
-	MergedInto string   // the primary's id
-	Duplicates []string // ids
-	Before     *Shelved // where a merged ticket was
+	MergedInto string       // the primary's id
+	Duplicates []string     // ids
+	Attached   []Attachment // how each of them became one
+	Before     *Shelved     // where a merged ticket was
 
 	NonReturnable bool
 	Returns       uint32   // requests in this round

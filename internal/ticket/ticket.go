@@ -75,6 +75,10 @@ func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, err
 		return merge(s, a, c)
 	case *pb.UnmergeTicketRequest:
 		return unmerge(s, a, c)
+	case *pb.TicketMerged:
+		return becomeDuplicate(s, a, c)
+	case *pb.DuplicateDetached:
+		return detach(s, a, c)
 	case *pb.WithdrawTicketRequest:
 		return withdraw(s, a, c)
 	case *pb.ArchiveTicketRequest:
@@ -215,6 +219,9 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.TicketMerged:
 		s.merged(meta, e)
 	case *pb.TicketUnmerged:
+		if s.Before != nil {
+			limits = s.Before.Limits // which of them are provisional comes back with them
+		}
 		s.unmerged(meta, e)
 	case *pb.TicketWithdrawn:
 		s.withdrawn(meta, e)
@@ -411,8 +418,12 @@ func name(s pb.TicketState) string { return s.String()[len("TICKET_STATE_"):] }
 // second refuses everything but the deciding word while a proposal waits for its second person.
 func (s *State) second(command proto.Message) error {
 	switch command.(type) {
-	case *pb.RevealIdentityRequest, *pb.WhistleLinked, *pb.WhistleSettled:
+	case *pb.RevealIdentityRequest, *pb.WhistleLinked, *pb.WhistleSettled, *pb.DuplicateDetached:
 		return nil
+	case *pb.HandOverEmergencyRequest:
+		return nil // life first
+	case *pb.MergeTicketRequest:
+		return nil // it is about two tickets, and says itself which of them it is that waits
 	case *pb.DeclineTicketRequest:
 		if s.VoidProposal == nil {
 			return nil
@@ -421,12 +432,14 @@ func (s *State) second(command proto.Message) error {
 		if s.DeclineProposal == nil {
 			return nil
 		}
+	case *pb.CorrectArchiveRequest:
+		return nil // nothing else can be proposed of an archived ticket
 	default:
-		if s.DeclineProposal == nil && s.VoidProposal == nil {
+		if s.DeclineProposal == nil && s.VoidProposal == nil && s.Correction == nil {
 			return nil
 		}
 	}
-	return rule.No(rule.SecondPersonNeeded, "a proposal to decline or void waits for a second person; confirm or drop it first")
+	return rule.No(rule.SecondPersonNeeded, "a proposal to decline, void or correct waits for a second person; confirm or drop it first")
 }
 
 // scope refuses unless the ticket's holder lies in the subtree of the actor's unit, or that unit is or lies below its lead or

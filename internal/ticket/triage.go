@@ -69,6 +69,9 @@ func triage(s State, a *rule.Asked, c *pb.TriageTicketRequest) ([]proto.Message,
 	if c.ComplainedOf != "" && e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED && s.Kind == pb.MatterKind_MATTER_KIND_TIP_OFF {
 		e.Confidentiality = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
 	}
+	if err := s.keepsConfidence(e.Confidentiality); err != nil {
+		return nil, err
+	}
 	if err := complainedOf(a, c.ComplainedOf, e.Confidentiality, c.Lead, c.Co); err != nil {
 		return nil, err
 	}
@@ -189,6 +192,9 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 		e.HolderPath = a.Registry.UnitPath(e.Holder)
 	}
 	if c.Confidentiality != s.Confidentiality {
+		if err := s.keepsConfidence(cmp.Or(c.Confidentiality, s.Confidentiality)); err != nil {
+			return nil, err
+		}
 		e.Confidentiality = c.Confidentiality
 	}
 	if c.Grade != pb.Grade_GRADE_UNSPECIFIED && c.Grade != s.Grade {

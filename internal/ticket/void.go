@@ -21,6 +21,9 @@ func void(s State, a *rule.Asked, c *pb.VoidTicketRequest) ([]proto.Message, err
 	if err := a.CheckTime(s.LastAt); err != nil {
 		return nil, err
 	}
+	if err := s.alone(); err != nil {
+		return nil, err
+	}
 	if c.Confirmation == pb.Confirmation_CONFIRMATION_UNSPECIFIED {
 		if s.VoidProposal != nil {
 			return nil, rule.No(rule.AlreadyProposed, "voiding is proposed already; another shift leader must confirm or drop it")

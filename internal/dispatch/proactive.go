@@ -1,0 +1,64 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/ticket"
+)
+
+// carryOn reports the hazard that remains after a ticket was withdrawn as a ticket of its own, without the petitioner. It is reported
+// once, however often this is called.
+func (d *Dispatcher) carryOn(ctx context.Context, stream string, s *ticket.State, causedBy string) error {
+	ref := "withdrawn/" + ID(stream)
+	if f, _, err := d.tickets.load(ctx, d.store, sourceStream(proactive, ref)); err != nil || f.version > 0 {
+		return err
+	}
+	now, registry := d.Now(), d.Registry()
+	report := &pb.ReportTicketRequest{
+		RequestId: ref, Source: proactive, SourceRef: ref, Channel: pb.Channel_CHANNEL_PROACTIVE, Kind: pb.MatterKind_MATTER_KIND_OTHER,
+		Position: s.Position, Confidentiality: s.Confidentiality,
+		Particulars: &pb.Particulars{Title: "工单 " + s.No + " 撤诉后仍存隐患", Petitioner: &pb.Petitioner{Anonymous: true}},
+	}
+	if _, ok := registry.Category(s.Category, now); ok {
+		report.Category = s.Category
+	}
+	// The lowest area of its path that is still there; none if its place is unknown.
+	for _, node := range s.Path {
+		if _, ok := registry.Path(node.Code, now); ok {
+			report.Area = node.Code
+		} else if unlocated := registry.Unlocated(); len(unlocated) > 0 && node.Code == unlocated[len(unlocated)-1].Code {
+			report.Area = ""
+		}
+	}
+	if _, _, err := d.Ticket(ctx, Request{Actor: policyActor, Command: report, CausedBy: causedBy}); err != nil {
+		return fmt.Errorf("report the hazard that remains after %s: %w", stream, err)
+	}
+	return nil
+}
+
+// proactive is the source of what this system reports itself.
+const proactive = "proactive"
+
+// reactToTicket does what follows from an event of a ticket.
+func (d *Dispatcher) reactToTicket(ctx context.Context, e *event.Decoded) error {
+	switch body := e.Event.(type) {
+	case *pb.DuplicateAttached:
+		_, _, _, err := d.follow(ctx, e.Stream, body.Ticket, ticket.AttachedBy(uint64(e.Version), e.Meta))
+		return err
+	case *pb.TicketUnmerged:
+		return d.release(ctx, e.Stream, e.Version, body.From)
+	case *pb.TicketWithdrawn:
+		if !body.Hazard {
+			return nil
+		}
+		s, err := d.tickets.upTo(ctx, d.store, e.Stream, e.Version)
+		if err != nil {
+			return err
+		}
+		return d.carryOn(ctx, e.Stream, &s, fmt.Sprintf("%s@%d", e.Stream, e.Version))
+	}
+	return nil
+}

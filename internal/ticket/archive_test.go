@@ -1,0 +1,23 @@
+package ticket
+
+import (
+	"errors"
+	"testing"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+func TestNothingIsArchivedWhileAnExclusionIsNotDecided(t *testing.T) {
+	t.Parallel()
+	s := lived(pb.TicketState_TICKET_STATE_CLOSED)
+	a := &rule.Asked{Actor: rule.Actor{Person: "system", Roles: []pb.Role{pb.Role_ROLE_SYSTEM}}, At: noon, OccurredAt: noon}
+	if events, err := Decide(s, a, &pb.ArchiveTicketRequest{}); err != nil || len(events) != 1 {
+		t.Errorf("got %v, %v", events, err)
+	}
+	s.Exclusion = &pb.ExclusionRequested{}
+	_, err := Decide(s, a, &pb.ArchiveTicketRequest{})
+	if refusal := new(rule.Refusal); !errors.As(err, &refusal) || refusal.Reason != rule.WrongState {
+		t.Errorf("got %v, want %s", err, rule.WrongState)
+	}
+}
