@@ -171,7 +171,8 @@ with a single one nothing is loaded. The version takes effect whole, at --valid-
 	if *check {
 		verb = "checked"
 	}
-	fmt.Fprintf(io.Out, "%s %s: %d areas, %d units, %d categories\n", verb, *version, len(content.Piece.Areas), len(content.Piece.Units), len(content.Piece.Categories))
+	fmt.Fprintf(io.Out, "%s %s: %d areas, %d units, %d categories, %d catalogue entries\n", verb, *version,
+		len(content.Piece.Areas), len(content.Piece.Units), len(content.Piece.Categories), len(content.Piece.Catalogue))
 	return nil
 }
 

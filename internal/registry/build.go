@@ -13,6 +13,7 @@ type content struct {
 	areas      []*pb.Area
 	units      []*pb.Unit
 	categories []*pb.Category
+	catalogue  []*pb.CatalogueEntry
 }
 
 func gather(pieces []*pb.RegistryPiece) content {
@@ -22,6 +23,7 @@ func gather(pieces []*pb.RegistryPiece) content {
 		c.areas = append(c.areas, p.GetAreas()...)
 		c.units = append(c.units, p.GetUnits()...)
 		c.categories = append(c.categories, p.GetCategories()...)
+		c.catalogue = append(c.catalogue, p.GetCatalogue()...)
 	}
 	if len(c.levels) == 0 {
 		c.levels = DefaultLevels()
@@ -72,6 +74,7 @@ func NewSnapshot(version string, validFrom time.Time, pieces []*pb.RegistryPiece
 		version: version, validFrom: validFrom, content: c, tree: areas,
 		areas:      make(map[string][]span[place], len(areas.codes)),
 		categories: spans(c.categoryTree(), c.categories),
+		catalogue:  c.catalogueByCategory(),
 		anchored:   map[string][]span[*pb.Unit]{},
 		ranks:      make(map[string]uint32, len(c.levels)),
 	}

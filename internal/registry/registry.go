@@ -46,7 +46,8 @@ type Snapshot struct {
 	areas      map[string][]span[place]
 	units      map[string]*unit
 	categories map[string][]span[*pb.Category]
-	anchored   map[string][]span[*pb.Unit] // territorial units by area
+	catalogue  map[string][]*pb.CatalogueEntry // by category
+	anchored   map[string][]span[*pb.Unit]     // territorial units by area
 	ranks      map[string]uint32
 	unlocated  []*pb.AreaNode
 	tree       *tree             // of the areas
