@@ -36,7 +36,9 @@ func shift(p point) point {
 	}
 	const a, ee = 6378245.0, 0.00669342162296594323 // of the ellipsoid of Krasovsky
 	x, y := p.lon-105, p.lat-35
-	wave := func(v float64, amplitude float64, period float64) float64 { return amplitude * math.Sin(v*math.Pi/period) }
+	wave := func(v float64, amplitude float64, period float64) float64 {
+		return amplitude * math.Sin(v*math.Pi/period)
+	}
 	both := wave(x, 20, 1.0/6) + wave(x, 20, 0.5)
 	lat := -100 + 2*x + 3*y + 0.2*y*y + 0.1*x*y + 0.2*math.Sqrt(math.Abs(x)) +
 		(both+wave(y, 20, 1)+wave(y, 40, 3)+wave(y, 160, 12)+wave(y, 320, 30))*2/3
