@@ -3,7 +3,9 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -44,10 +46,17 @@ func WordsOf(p *pb.Particulars) *Words {
 		for _, known := range called(who) {
 			text = strings.ReplaceAll(text, known, " ")
 		}
-		return privacy.MaskText(text)
+		return unstarred(privacy.MaskText(text))
 	}
-	return &Words{Title: clean(p.GetTitle()), Text: clean(p.GetText()), Place: privacy.MaskAddress(clean(p.GetPlace())), Hidden: who.GetConfidential()}
+	return &Words{Title: clean(p.GetTitle()), Text: clean(p.GetText()), Place: unstarred(privacy.MaskAddress(clean(p.GetPlace()))), Hidden: who.GetConfidential()}
 }
+
+// unstarred is a masked text without what masking left of a number: its last digits help nobody here, and would tell people apart.
+func unstarred(text string) string {
+	return strings.Join(strings.FieldsFunc(masked.ReplaceAllString(text, " "), unicode.IsSpace), " ")
+}
+
+var masked = regexp.MustCompile(`[0-9A-Za-z*.@_-]*\*[0-9A-Za-z*.@_-]*`)
 
 // called are the ways in which a text may name the petitioner, the longest first.
 func called(who *pb.Petitioner) []string {

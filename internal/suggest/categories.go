@@ -65,6 +65,9 @@ func (x *Index) named(r *registry.Snapshot) *namedVersion {
 		v.names = append(v.names, n)
 	}
 	x.names.made.Store(v)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.terms.topics = v.df
 	return v
 }
 

@@ -200,6 +200,7 @@ type May func(ctx context.Context, name string) (bool, error)
 // Suggest is what is suggested for a matter by the reference data in force.
 func (x *Index) Suggest(ctx context.Context, r *registry.Snapshot, m Matter, may May) (*pb.SuggestTriageResponse, error) {
 	x.prune()
+	x.named(r)
 	answer := &pb.SuggestTriageResponse{CatalogueVersion: r.Version(), Categories: x.categories(r, &m)}
 	var err error
 	if answer.Duplicates, err = x.duplicates(ctx, &m, may); err != nil {

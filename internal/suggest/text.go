@@ -39,6 +39,7 @@ type terms struct {
 	all     []term
 	free    []uint32
 	entries map[uint32]*entry // by sequence number
+	topics  map[string]int    // the terms of categories' names
 }
 
 type term struct {
@@ -98,9 +99,17 @@ func (t *terms) remove(e *entry) {
 	e.terms, e.place = nil, nil
 }
 
-// weight is what it says that two tickets share the term: the more, the fewer have it.
-func (t *terms) weight(id uint32) float64 {
-	w := math.Log1p(float64(len(t.entries)) / float64(max(1, len(t.all[id].in))))
+// topical is how much more a term counts that stands in the name of a category: it says what a matter is about.
+const topical = 3
+
+// weight is what it says that two tickets share a term: the more, the fewer have it.
+func (t *terms) weight(id uint32) float64 { return t.worth(t.all[id].text, len(t.all[id].in)) }
+
+func (t *terms) worth(text string, have int) float64 {
+	w := math.Log1p(float64(len(t.entries)) / float64(max(1, have)))
+	if t.topics[text] > 0 {
+		return topical * w * w
+	}
 	return w * w
 }
 
@@ -110,8 +119,7 @@ func (t *terms) known(words []string) (numbers []uint32, unknown float64) {
 		if id, ok := t.ids[w]; ok {
 			numbers = append(numbers, id)
 		} else {
-			w := math.Log1p(float64(len(t.entries)))
-			unknown += w * w
+			unknown += t.worth(w, 0)
 		}
 	}
 	slices.Sort(numbers)
