@@ -78,7 +78,7 @@ func called(who *pb.Petitioner) []string {
 // is recorded.
 func (d *Dispatcher) Person(ctx context.Context, p *pb.Petitioner) (subject string, err error) {
 	who := identity(p)
-	if who == "" || who == "phone:" {
+	if who == "" {
 		return "", nil
 	}
 	subject, _, err = d.keys.Find(ctx, who)

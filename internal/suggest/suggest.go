@@ -23,7 +23,7 @@ import (
 // Options say how much is kept. The zero value will do.
 type Options struct {
 	Keep time.Duration // how long after its report a ticket is looked at; 90 days if 0
-	Most int           // how many tickets are; the oldest make room. 200,000 if 0
+	Most int           // how many tickets are; the oldest make room. 100,000 if 0
 	// OnTrouble hears of an error before the history is read again. May be nil.
 	OnTrouble func(error)
 }
@@ -76,7 +76,7 @@ func New(d *dispatch.Dispatcher, o Options) (*Index, error) {
 		o.Keep = 90 * 24 * time.Hour
 	}
 	if o.Most == 0 {
-		o.Most = 200_000
+		o.Most = 100_000
 	}
 	a, err := newAnalyzer()
 	if err != nil {

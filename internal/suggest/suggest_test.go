@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -364,6 +366,20 @@ func TestNoTermTellsWhoThePetitionerIs(t *testing.T) {
 	}
 }
 
+func TestWhoGivesANumberThatIsNoneIsNotTheSamePersonAsOthersWhoDo(t *testing.T) {
+	t.Parallel()
+	c := follow(t, Options{})
+	first := c.report(t, matter{category: "0302", title: "路灯不亮", phone: "00000000000"})
+	second := c.report(t, matter{category: "0302", title: "井盖缺损", phone: "00000000000"})
+	s, _, err := c.LoadTicket(t.Context(), first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := reasons(c.ask(t, Matter{ID: first[len("tickets/"):], Category: "0302", Words: say("路灯不亮", ""), Subjects: s.Subjects})); got[second] != "" {
+		t.Errorf("got %v", got)
+	}
+}
+
 func TestTheOldestMakeRoom(t *testing.T) {
 	t.Parallel()
 	c := follow(t, Options{Most: 3, Keep: 10 * 24 * time.Hour})
@@ -532,4 +548,39 @@ func TestManyAskWhileManyReport(t *testing.T) {
 			t.Errorf("term %d: got %v", id, in.in)
 		}
 	}
+}
+
+// What a ticket of ninety characters costs: time to take it in, and memory while it is known.
+func BenchmarkTakeIn(b *testing.B) {
+	signs := []rune("小区门口路灯三天不亮居民反映晚上出行不便希望尽快维修物业垃圾清运车辆占道停车噪声扰民施工工地夜间井盖破损积水排水管道堵塞消防通道电动车充电违建楼道堆放街道")
+	any := rand.New(rand.NewPCG(1, 2))
+	text := func(n int) string {
+		r := make([]rune, n)
+		for i := range r {
+			r[i] = signs[any.IntN(len(signs))]
+		}
+		return string(r)
+	}
+	x, err := New(nil, Options{Most: math.MaxInt})
+	if err != nil {
+		b.Fatal(err)
+	}
+	heap := func() float64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc)
+	}
+	before := heap()
+	b.ResetTimer()
+	for i := range b.N {
+		e := &entry{id: uuid.NewString(), subjects: []string{uuid.NewString()}, position: &point{120 + any.Float64(), 31 + any.Float64()}}
+		x.add(e, x.words(text(12), text(68)), x.words(text(10)))
+		if i%1000 == 0 {
+			x.terms.similar(x.terms.query(x.words(text(80))), mostLooked)
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric((heap()-before)/float64(b.N), "B-kept/op")
+	runtime.KeepAlive(x)
 }

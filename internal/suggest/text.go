@@ -161,7 +161,7 @@ func (t *terms) alike(q query, terms []uint32) float64 {
 }
 
 // scan bounds how many places of terms one question looks at.
-const scan = 100_000
+const scan = 50_000
 
 // similar are the tickets that say most of the same, at most n, the likest first.
 func (t *terms) similar(q query, n int) []similar {
