@@ -68,7 +68,10 @@ func (x *Index) told(ctx context.Context, d *event.Decoded) error {
 		return nil
 	}
 	if e, ok := d.Event.(*pb.TicketAccepted); ok && e.GetSealed() != nil {
-		return x.again(ctx, d.Stream, known, e.GetPath())
+		if x.isWhole() {
+			return x.again(ctx, d.Stream, known, e.GetPath())
+		}
+		known.added = true
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -104,26 +107,77 @@ func (x *Index) reported(ctx context.Context, d *event.Decoded, e *pb.TicketRepo
 	if e.GetConfidentiality() == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL || e.GetKind() == pb.MatterKind_MATTER_KIND_TIP_OFF || x.tooOld(at) {
 		return nil
 	}
-	words, erased, err := x.dispatcher.Words(ctx, d.Stream, e.GetSealed())
-	if err != nil {
-		return x.unreadable(err)
+	known := &entry{
+		id: dispatch.ID(d.Stream), category: e.GetCategory(), reported: at.AsTime(), position: pointOf(e.GetPosition()), sealed: e.GetSealed(),
 	}
-	if erased || words != nil && words.Hidden {
-		return nil
-	}
-	known := &entry{id: dispatch.ID(d.Stream), category: e.GetCategory(), reported: at.AsTime(), position: pointOf(e.GetPosition())}
 	if e.GetSealed() != nil {
 		known.subjects = []string{e.GetSealed().GetSubject()}
+	}
+	x.mu.Lock()
+	if x.tickets[known.id] != nil {
+		x.mu.Unlock()
+		return nil // read again after an error
+	}
+	x.moveTo(known, e.GetPath())
+	x.add(known, nil, nil)
+	whole := x.whole
+	x.mu.Unlock()
+	if !whole {
+		return nil
+	}
+	return x.read(ctx, known)
+}
+
+// readWords reads what the tickets say that were learnt of while catching up. Most that a long history tells of have made room by then,
+// and were never read.
+func (x *Index) readWords(ctx context.Context) error {
+	x.mu.RLock()
+	all := slices.Clone(x.queue)
+	x.mu.RUnlock()
+	for _, known := range all {
+		switch {
+		case known.added:
+			if err := x.again(ctx, "ticket-"+known.id, known, nil); err != nil {
+				return err
+			}
+			known.added = false
+		case known.sealed != nil:
+			if err := x.read(ctx, known); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// read takes in what the report of a ticket says. A ticket whose words can or may not be read is known no more.
+func (x *Index) read(ctx context.Context, known *entry) error {
+	words, erased, err := x.dispatcher.Words(ctx, "ticket-"+known.id, known.sealed)
+	if err != nil {
+		if err = x.unreadable(err); err != nil {
+			return err
+		}
+		erased = true
 	}
 	text, place := x.split(words)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.tickets[known.id] != nil {
-		return nil // read again after an error
+	known.sealed = nil
+	switch {
+	case x.tickets[known.id] != known:
+	case erased || words != nil && words.Hidden:
+		x.remove(known)
+	default:
+		x.terms.remove(known)
+		x.terms.add(known, text, place)
 	}
-	x.moveTo(known, e.GetPath())
-	x.add(known, text, place)
 	return nil
+}
+
+func (x *Index) isWhole() bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.whole
 }
 
 // again takes in what a ticket says since its acceptance added to it.
@@ -150,7 +204,7 @@ func (x *Index) again(ctx context.Context, stream string, known *entry, path []*
 	if erased || words != nil && words.Hidden {
 		return nil
 	}
-	known.subjects = slices.Clone(state.Subjects)
+	known.subjects, known.sealed = slices.Clone(state.Subjects), nil
 	x.moveTo(known, path)
 	x.add(known, text, place)
 	return nil

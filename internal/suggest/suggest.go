@@ -65,6 +65,9 @@ type entry struct {
 	reported time.Time
 	ended    time.Time // zero while it is open
 	position *point
+
+	sealed *pb.Sealed // what it says, while that was not looked at yet
+	added  bool       // more was said since, which was not looked at yet
 }
 
 // ruled is what a ruling was about.
@@ -127,6 +130,9 @@ func (x *Index) follow(ctx context.Context) error {
 		if err := x.learn(ctx, &r); err != nil {
 			return err
 		}
+	}
+	if err := x.readWords(ctx); err != nil {
+		return err
 	}
 	x.move(x.reachedSoFar(), true)
 	for r, err := range store.Subscribe(ctx, x.reachedSoFar()) {

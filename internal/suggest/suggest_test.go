@@ -328,18 +328,33 @@ func TestWhoMayNotSeeATicketIsNotToldOfIt(t *testing.T) {
 
 func TestWhatTheAcceptanceAddsIsFound(t *testing.T) {
 	t.Parallel()
-	c := follow(t, Options{})
-	name := c.report(t, matter{title: "求助"})
-	c.caughtUp(t)
-	c.Do(t, dispatchtest.Hotline, &pb.AcceptTicketRequest{Name: name, RequestId: "a", Particulars: &pb.Particulars{
-		Text: "窨井盖不见了", Place: "春笋中路", Cause: "不明", Course: "今天", Petitioner: &pb.Petitioner{Name: "李四", Phone: "13812345678"},
-	}})
-	if got := reasons(c.ask(t, Matter{Words: say("窨井盖不见了", "")})); got[name] == "" {
-		t.Errorf("got %v, want %s", got, name)
-	}
-	person, err := c.Person(t.Context(), &pb.Petitioner{Phone: "13812345678"})
-	if got := reasons(c.ask(t, Matter{Words: say("井盖不见", ""), Subjects: []string{person}}))[name]; err != nil || !strings.Contains(got, "same_person") {
-		t.Errorf("got %q, %v, want the person who was named at the acceptance", got, err)
+	for _, when := range []string{"while it is followed", "before somebody asks"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			c := follow(t, Options{})
+			name := c.report(t, matter{title: "求助"})
+			if when == "while it is followed" {
+				c.caughtUp(t)
+			}
+			c.Do(t, dispatchtest.Hotline, &pb.AcceptTicketRequest{Name: name, RequestId: "a", Particulars: &pb.Particulars{
+				Text: "窨井盖不见了", Place: "春笋中路", Cause: "不明", Course: "今天", Petitioner: &pb.Petitioner{Name: "李四", Phone: "13812345678"},
+			}})
+			if got := reasons(c.ask(t, Matter{Words: say("窨井盖不见了", "")})); got[name] == "" {
+				t.Errorf("got %v, want %s", got, name)
+			}
+			person, err := c.Person(t.Context(), &pb.Petitioner{Phone: "13812345678"})
+			m := Matter{Words: say("井盖不见", ""), Subjects: []string{person}}
+			if got := reasons(c.ask(t, m))[name]; err != nil || !strings.Contains(got, "same_person") {
+				t.Errorf("got %q, %v, want the person who was named at the acceptance", got, err)
+			}
+			_, _, err = c.Erase(t.Context(), dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_AUDITOR), &pb.EraseSubjectRequest{Name: name, RequestId: "e", OrderRef: "o"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := reasons(c.ask(t, m)); len(got) != 0 || len(c.terms.ids) != 0 {
+				t.Errorf("after the erasure: got %v and %d terms", got, len(c.terms.ids))
+			}
+		})
 	}
 }
 
