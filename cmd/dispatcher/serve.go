@@ -32,6 +32,7 @@ func (s *serving) flags(f *app.Flags, data string) {
 	f.StringVar(&s.TLSKey, "tls-key", "", "`FILE` with its key in PEM")
 	f.StringVar(&s.TLSClientCA, "tls-client-ca", "", "`FILE` with the CA whose client certificates are credentials, in PEM")
 	f.DurationVar(&s.Drain, "drain", 10*time.Second, "`TIME` that calls may go on after the server is told to stop")
+	f.BoolVar(&s.Suggest, "suggest", true, "suggest category, lead and duplicates to dispatchers; takes memory once somebody asks")
 	f.StringVar(&s.log, "log", "text", "`FORMAT` of log lines: text or json")
 }
 

@@ -40,7 +40,8 @@ func main() {
 	areas = append(areas, invented(areas)...)
 	for name, rows := range map[string][][]string{
 		"levels.csv": levels, "areas.csv": areaRows(areas), "units.csv": unitRows(areas), "categories.csv": categoryRows(),
-		"bans.csv": banRows(),
+		"bans.csv":      banRows(),
+		"catalogue.csv": dutyRows(areas),
 	} {
 		if err := write(filepath.Join(os.Args[2], name), rows); err != nil {
 			log.Fatal(err)
@@ -220,6 +221,70 @@ func categoryRows() [][]string {
 		rows = append(rows, []string{code, class.name, "", ""})
 		for k, item := range class.items {
 			rows = append(rows, []string{fmt.Sprintf("%s%02d", code, k+1), item[0], code, item[1]})
+		}
+	}
+	return rows
+}
+
+// duties say who leads matters of a class or of a category. A unit is the suffix of one of the district's, or of the city's after
+// "city"; no unit is the street where the matter lies.
+var duties = []struct {
+	category, duty, lead string
+	co                   []string
+}{
+	{"01", "territorial", "", nil},
+	{"0103", "functional", "CG", nil},
+	{"0104", "functional", "HJ", nil},
+	{"0104", "enforcement", "CG", nil},
+	{"02", "functional", "ZR", nil},
+	{"02", "enforcement", "CG", nil},
+	{"0203", "functional", "ZJ", nil},
+	{"03", "functional", "SZ", nil},
+	{"0304", "functional", "SL", []string{"SZ"}},
+	{"0401", "utility", "city GS", nil},
+	{"0402", "utility", "city GD", nil},
+	{"0403", "utility", "city RQ", nil},
+	{"0404", "utility", "city TX", nil},
+	{"05", "functional", "XF", nil},
+	{"06", "functional", "YJ", nil},
+	{"0602", "functional", "SL", []string{"YJ"}},
+	{"07", "functional", "SC", nil},
+	{"08", "functional", "HJ", nil},
+	{"0802", "functional", "ZJ", []string{"HJ"}},
+	{"09", "functional", "JT", nil},
+	{"0901", "functional", "GA", nil},
+	{"10", "functional", "ZJ", nil},
+	{"1001", "territorial", "", nil},
+	{"1102", "territorial", "", nil},
+	{"1101", "functional", "ZJ", []string{"GA"}},
+	{"1101", "enforcement", "GA", nil},
+	{"1103", "functional", "GA", nil},
+	{"12", "functional", "MZ", nil},
+}
+
+// dutyRows is the dispatch catalogue: the same in each district. Whatever nobody takes falls back to the district's department
+// of urban management.
+func dutyRows(areas []area) [][]string {
+	rows := [][]string{{"category", "area", "lead", "co", "fallback", "duty"}}
+	for _, a := range areas {
+		if a.level != "district" {
+			continue
+		}
+		unit := func(suffix string) string {
+			if s, ok := strings.CutPrefix(suffix, "city "); ok {
+				return a.parent + "-" + s
+			}
+			if suffix == "" {
+				return ""
+			}
+			return a.code + "-" + suffix
+		}
+		for _, d := range duties {
+			var co []string
+			for _, suffix := range d.co {
+				co = append(co, unit(suffix))
+			}
+			rows = append(rows, []string{d.category, a.code, unit(d.lead), strings.Join(co, " "), unit("CG"), d.duty})
 		}
 	}
 	return rows

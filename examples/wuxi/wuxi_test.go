@@ -65,6 +65,18 @@ func TestTheRegistryIsWithoutFaultAndHasTheRealCounts(t *testing.T) {
 	}
 }
 
+func TestTheCatalogueSaysOfEveryMatterInEveryStreetWhoLeads(t *testing.T) {
+	t.Parallel()
+	s := load(t)
+	for _, c := range s.Categories() {
+		for _, a := range s.Areas() {
+			if a.Level == "street" && c.Parent != "" && len(s.Catalogue(c.Code, a.Code, now)) == 0 {
+				t.Fatalf("nobody leads %s %s in %s", c.Code, c.Name, a.Name)
+			}
+		}
+	}
+}
+
 func TestAGridLiesBelowItsCommunityStreetDistrictAndCity(t *testing.T) {
 	t.Parallel()
 	s := load(t)

@@ -20,6 +20,7 @@ import (
 	"github.com/chuishao/dispatch/internal/policy"
 	"github.com/chuishao/dispatch/internal/privacy"
 	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/suggest"
 	"github.com/chuishao/dispatch/internal/view"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
@@ -188,6 +189,11 @@ func (n *Node) Policy() *policy.Policy {
 		Dispatcher: n.Dispatcher, Checkpoint: policyCheckpoint{n.Views},
 		OnTrouble: func(err error) { n.log.Warn("policy waits", "error", err) },
 	}
+}
+
+// Suggest is what suggestions are made from. It knows nothing until it runs and somebody asks.
+func (n *Node) Suggest() (*suggest.Index, error) {
+	return suggest.New(n.Dispatcher, suggest.Options{OnTrouble: func(err error) { n.log.Warn("suggestions wait", "error", err) }})
 }
 
 // policyCheckpoint keeps the policy's place beside the views. With the views thrown away it starts anew, which changes nothing.

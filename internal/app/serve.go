@@ -36,6 +36,8 @@ type ServeConfig struct {
 	TLSCert, TLSKey, TLSClientCA string
 	// Drain is how long calls may go on once the node is told to stop; 10 s if 0.
 	Drain time.Duration
+	// Suggest answers SuggestTriage, from an index in memory that is made when somebody asks for the first time.
+	Suggest bool
 	// Ready hears the addresses once calls are taken. May be nil.
 	Ready func(grpc, http net.Addr)
 }
@@ -106,6 +108,11 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	config := n.rpcConfig()
 	stopping := make(chan struct{})
 	config.TLS, config.DevActor, config.Stopping = creds, c.Principals == "", stopping
+	if c.Suggest {
+		if config.Suggest, err = n.Suggest(); err != nil {
+			return err
+		}
+	}
 	if n.metrics.registry != nil {
 		if config.Metrics, err = rpc.NewMetrics(n.metrics.registry); err != nil {
 			return err
@@ -134,6 +141,9 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	group, failed := errgroup.WithContext(ctx)
 	group.Go(func() error { return unlessCancelled(n.Projector.Run(working)) })
 	group.Go(func() error { return unlessCancelled(n.Policy().Run(working)) })
+	if config.Suggest != nil {
+		group.Go(func() error { return unlessCancelled(config.Suggest.Run(working)) })
+	}
 	group.Go(func() error {
 		// Told to stop before it began, it says so; that is no fault.
 		if err := server.Serve(grpcListener); !errors.Is(err, grpc.ErrServerStopped) {

@@ -29,7 +29,7 @@ const (
 	// read is views and what moves them.
 	read = history + " internal/calendar internal/registry internal/viewdb internal/projector internal/view"
 	// edge is what the world outside talks to.
-	edge = "internal/principal internal/rpc internal/web internal/policy internal/bus internal/verify"
+	edge = "internal/principal internal/suggest internal/rpc internal/web internal/policy internal/bus internal/verify"
 	// node is all that a running node is assembled from: here alone it is known which store runs.
 	node = rules + " " + pure + " " + adapters + " " + write + " " + read + " " + edge
 	// client is what drives a node from outside, as a city's own systems would.
@@ -71,10 +71,11 @@ var table = []struct{ pkg, may string }{
 	{"internal/projector", "internal/eventstore internal/event internal/viewdb"},
 	{"internal/view", rules + " internal/rule " + read},
 	{"internal/policy", write + " " + read},
+	{"internal/suggest", rules + " " + write},
 	{"internal/bus", history},
 	{"internal/verify", rules + " " + pure + " " + read},
 
-	{"internal/rpc", rules + " " + write + " " + read + " internal/principal internal/verify"},
+	{"internal/rpc", rules + " " + write + " " + read + " internal/principal internal/suggest internal/verify"},
 	{"internal/web", write + " " + read + " internal/principal internal/rpc"},
 	{"internal/app", node},
 
@@ -101,6 +102,7 @@ var foreign = []struct{ module, may string }{
 	{"github.com/EventStore/EventStore-Client-Go", "internal/eventstore/esdb"},
 	{"github.com/nats-io/nats.go", "internal/eventstore/jetstream internal/bus internal/app"},
 	{"github.com/nats-io/nats-server", "internal/bus internal/app"},
+	{"github.com/blevesearch/bleve", "internal/suggest"},
 	{"pgregory.net/rapid", "internal/eventstore/storetest"},
 }
 

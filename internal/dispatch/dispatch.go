@@ -469,7 +469,7 @@ func identity(p *pb.Petitioner) string {
 	switch {
 	case p.GetAnonymous():
 		return ""
-	case p.GetPhone() != "":
+	case privacy.NormalizePhone(p.GetPhone()) != "":
 		return "phone:" + privacy.NormalizePhone(p.GetPhone())
 	case p.GetIdNumber() != "":
 		return "id:" + strings.ToUpper(strings.TrimSpace(p.GetIdNumber()))

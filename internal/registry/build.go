@@ -14,6 +14,7 @@ type content struct {
 	units      []*pb.Unit
 	categories []*pb.Category
 	bans       []*pb.BanItem
+	catalogue  []*pb.CatalogueEntry
 }
 
 func gather(pieces []*pb.RegistryPiece) content {
@@ -24,6 +25,7 @@ func gather(pieces []*pb.RegistryPiece) content {
 		c.units = append(c.units, p.GetUnits()...)
 		c.categories = append(c.categories, p.GetCategories()...)
 		c.bans = append(c.bans, p.GetBans()...)
+		c.catalogue = append(c.catalogue, p.GetCatalogue()...)
 	}
 	if len(c.levels) == 0 {
 		c.levels = DefaultLevels()
@@ -74,6 +76,7 @@ func NewSnapshot(version string, validFrom time.Time, pieces []*pb.RegistryPiece
 		version: version, validFrom: validFrom, content: c, tree: areas,
 		areas:      make(map[string][]span[place], len(areas.codes)),
 		categories: spans(c.categoryTree(), c.categories),
+		catalogue:  c.catalogueByCategory(),
 		anchored:   map[string][]span[*pb.Unit]{},
 		ranks:      make(map[string]uint32, len(c.levels)),
 	}

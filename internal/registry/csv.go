@@ -77,6 +77,10 @@ var tables = []table{{
 			ValidFrom: r.instant("valid_from"), ValidTo: r.instant("valid_to"),
 		})
 	},
+}, {
+	name: "catalogue", section: ofCatalogue, optional: true,
+	must: []string{"category", "area", "lead", "co", "fallback", "duty"}, may: []string{"valid_from", "valid_to"},
+	read: readCatalogue,
 }, bansTable}
 
 // word is how a value is written in a file.
@@ -114,16 +118,19 @@ type Content struct {
 }
 
 // ReadDir reads a registry from the files levels.csv (without it, the levels are the default ones), areas.csv, units.csv,
-// categories.csv and bans.csv (without it, nothing is banned) of a directory, each plain or with gzip as .csv.gz. It lists everything that cannot be read; a fault's
+// categories.csv and, where they are there, catalogue.csv and bans.csv of a directory, each plain or with gzip as .csv.gz. It lists
+// everything that cannot be read; a fault's
 // field is the file, the line, and the column. With any fault the content must not be used but to Validate it, so that
 // all that is wrong is known at once.
 //
 // A file is UTF-8, maybe with a byte order mark, with lines that end in LF or CRLF. Its first line names the columns, in
 // any order: for levels name, rank and maybe display_name; for areas code, name, level, parent_code and maybe valid_from,
 // valid_to, successors; for units code, name, kind, parent, area and maybe valid_from, valid_to; for categories code,
-// name, parent, grade and maybe valid_from, valid_to; for bans code, name, categories and maybe valid_from, valid_to. Instants
-// are in RFC 3339, successors divided by ";", a ban's categories by spaces, kinds area, department, utility, command_centre,
-// office, staffing_office, justice_office, and grades G0, G1, G2, G3, CONSULT or nothing.
+// name, parent, grade and maybe valid_from, valid_to; for the catalogue category, area, lead, co, fallback, duty and maybe
+// valid_from, valid_to; for bans code, name, categories and maybe valid_from, valid_to. Instants are in RFC 3339, successors
+// divided by ";", co-handlers and a ban's categories by spaces, kinds area, department, utility, command_centre, office,
+// staffing_office, justice_office, grades G0, G1, G2, G3, CONSULT or nothing, and duties territorial, functional, utility,
+// enforcement.
 func ReadDir(dir fs.FS) (*Content, []*pb.RegistryFault) {
 	c := &Content{Piece: new(pb.RegistryPiece), faulted: map[string]bool{}}
 	var faults []*pb.RegistryFault

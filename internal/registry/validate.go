@@ -26,8 +26,9 @@ const (
 	MissingField  = "MISSING_FIELD"
 	BadField      = "BAD_FIELD"
 	UnknownArea   = "UNKNOWN_AREA" // an area, of a unit or as a successor, that is unknown or not valid as long
-	// UnknownCategory is a category, of a ban, that is unknown.
-	UnknownCategory = "UNKNOWN_CATEGORY"
+
+	UnknownCategory = "UNKNOWN_CATEGORY" // a category that is unknown or not valid as long
+	UnknownUnit     = "UNKNOWN_UNIT"     // a unit that is unknown or not valid as long
 )
 
 // The largest that fields may be.
@@ -45,10 +46,11 @@ const (
 	ofAreas
 	ofUnits
 	ofCategories
+	ofCatalogue
 	ofBans
 )
 
-var sections = [...]string{"levels", "areas", "units", "categories", "bans"}
+var sections = [...]string{"levels", "areas", "units", "categories", "catalogue", "bans"}
 
 // Validate lists everything that is wrong with a version's content, in the order of the content; nothing if it can take
 // effect at the instant. A fault's field names the entry by its number among all pieces' entries, from 0. The previous
@@ -63,6 +65,7 @@ func Validate(pieces []*pb.RegistryPiece, previous *Snapshot, at time.Time) []*p
 	areas := v.areas()
 	v.units(areas)
 	v.categories()
+	v.catalogue(areas)
 	v.bans()
 	slices.SortStableFunc(v.found, func(a, b found) int {
 		return cmp.Or(cmp.Compare(a.section, b.section), cmp.Compare(a.entry, b.entry))

@@ -57,6 +57,7 @@ func (s registryService) LoadRegistry(stream grpc.ClientStreamingServer[pb.LoadR
 			answer.Units += uint32(len(p.Units))
 			answer.Categories += uint32(len(p.Categories))
 			answer.Bans += uint32(len(p.Bans))
+			answer.Catalogue += uint32(len(p.Catalogue))
 		}
 	}
 	switch {

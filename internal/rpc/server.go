@@ -19,6 +19,7 @@ import (
 	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/principal"
 	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/suggest"
 	"github.com/chuishao/dispatch/internal/view"
 )
 
@@ -46,6 +47,8 @@ type Config struct {
 	// Views answers queries, and Projector says how far they have come; nil: this server has no views.
 	Views     *view.Reader
 	Projector *projector.Projector
+	// Suggest knows what a dispatcher would look up; nil: this server suggests nothing. The caller runs it.
+	Suggest *suggest.Index
 	// Stopping is closed when the server is about to stop: watches, which never end by themselves, then do. May be nil.
 	Stopping <-chan struct{}
 	// Verify replays and checks everything, telling how far it is; nil: this server cannot.
@@ -117,7 +120,7 @@ func (c Config) register(to grpc.ServiceRegistrar, i *interceptor) {
 		return
 	}
 	s := service{interceptor: i, dispatcher: c.Dispatcher}
-	pb.RegisterTicketServiceServer(to, ticketService{service: s})
+	pb.RegisterTicketServiceServer(to, ticketService{service: s, suggest: c.Suggest})
 	pb.RegisterWhistleServiceServer(to, whistleService{service: s})
 	pb.RegisterImportServiceServer(to, importService{service: s})
 	pb.RegisterRegistryServiceServer(to, registryService{service: s})

@@ -10,12 +10,14 @@ import (
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/suggest"
 	"github.com/chuishao/dispatch/internal/ticket"
 )
 
 type ticketService struct {
 	pb.UnimplementedTicketServiceServer
 	service
+	suggest *suggest.Index // nil: this server suggests nothing
 }
 
 // carryOut does what every command on a ticket has in common, which is everything.
