@@ -65,6 +65,9 @@ func commandTypes() []protoreflect.MessageType {
 		&pb.ReopenTicketRequest{}, &pb.VoidTicketRequest{}, &pb.RevealIdentityRequest{}, &pb.ImportRecordRequest{},
 		&pb.AppealDeclineRequest{}, &pb.OverturnDeclineRequest{}, &pb.HandOverEmergencyRequest{}, &pb.MergeTicketRequest{}, &pb.UnmergeTicketRequest{},
 		&pb.WithdrawTicketRequest{}, &pb.ArchiveTicketRequest{}, &pb.CorrectArchiveRequest{},
+		&pb.RequestReturnRequest{}, &pb.DecideReturnRequest{}, &pb.OpenAdjudicationRequest{}, &pb.RuleAdjudicationRequest{}, &pb.RequestCoHandlerRequest{},
+		&pb.AnswerCoHandlingRequest{}, &pb.DecideCoDeclineRequest{}, &pb.SubmitCoTaskRequest{}, &pb.EscalateTicketRequest{}, &pb.RefuseEscalationRequest{},
+		&pb.DelegateTicketRequest{},
 		&pb.BlowWhistleRequest{}, &pb.ScreenWhistleRequest{}, &pb.SignWhistleRequest{}, &pb.ContactStreetRequest{}, &pb.ReportInRequest{},
 		&pb.CompleteTaskRequest{}, &pb.ReleaseParticipantRequest{}, &pb.ConfirmWhistleRequest{}, &pb.RateUnitRequest{}, &pb.CloseWhistleRequest{},
 	} {
@@ -188,7 +191,7 @@ func (l *life) value(m protoreflect.Message, f protoreflect.FieldDescriptor, dep
 			}
 		case "tickets":
 			pool = append(l.tickets, "tickets/00000000-0000-0000-0000-000000000000")
-		case "lead", "co", "fallback", "complained_of", "unit":
+		case "lead", "co", "fallback", "complained_of", "unit", "suggested", "parties", "to":
 			pool = someUnits
 		case "area", "also_affects":
 			pool = someAreas
@@ -274,6 +277,16 @@ func onward(name string, s ticket.State) []step {
 			{"dispatcher", &pb.DispatchTicketRequest{Name: name, Lead: "320205001000", Co: []string{"320205000000-JT"}}},
 			{"dispatcher", &pb.DispatchTicketRequest{Name: name, Lead: "320205000000-CG"}},
 		}
+	case pb.TicketState_TICKET_STATE_RETURN_REVIEW:
+		return []step{
+			{"district dispatcher", &pb.DecideReturnRequest{Name: name, Approved: true, Fault: pb.ReturnFault_RETURN_FAULT_DISPATCH_ERROR}},
+			{"duty", &pb.DecideReturnRequest{Name: name, Particulars: p}},
+		}
+	case pb.TicketState_TICKET_STATE_ADJUDICATION:
+		return []step{
+			{"duty", &pb.RuleAdjudicationRequest{Name: name, Lead: "320205001000", BasisRef: "M-1", Fault: pb.ReturnFault_RETURN_FAULT_FACTS_CHANGED, Particulars: p}},
+			{"duty", &pb.RuleAdjudicationRequest{Name: name, Lead: "320205000000-CG", BasisRef: "M-1", Particulars: p}},
+		}
 	case pb.TicketState_TICKET_STATE_DISPATCHED:
 		return []step{{clerk, &pb.SignTicketRequest{Name: name}}}
 	case pb.TicketState_TICKET_STATE_HANDLING:
@@ -314,6 +327,16 @@ func aside(name string) []step {
 		{"supervisor", &pb.WaiveRequirementRequest{Name: name, What: pb.Requirement_REQUIREMENT_CONTACT, Particulars: p}},
 		{"urban clerk", &pb.RecordProgressRequest{Name: name, Particulars: p}},
 		{"street clerk", &pb.RecordContactRequest{Name: name, Channel: "visit"}},
+		{"urban clerk", &pb.RequestReturnRequest{Name: name, Reason: 1, BasisRef: "L-1", Suggested: "320205001000", Particulars: p}},
+		{"street clerk", &pb.RequestReturnRequest{Name: name, Reason: 2, BasisRef: "L-2", Suggested: "320205000000-CG", Particulars: p}},
+		{"district dispatcher", &pb.OpenAdjudicationRequest{Name: name, Parties: []string{"320205001000", "320205000000-CG"}, Particulars: p}},
+		{"urban clerk", &pb.RequestCoHandlerRequest{Name: name, Unit: "320205000000-JT", Mandatory: true, Particulars: p}},
+		{"traffic clerk", &pb.AnswerCoHandlingRequest{Name: name, Particulars: p}},
+		{"traffic clerk", &pb.SubmitCoTaskRequest{Name: name, Particulars: p}},
+		{"district dispatcher", &pb.DecideCoDeclineRequest{Name: name, Unit: "320205000000-JT", Consented: true, Particulars: p}},
+		{"street clerk", &pb.DelegateTicketRequest{Name: name, To: "320205001001", Particulars: p}},
+		{"community clerk", &pb.EscalateTicketRequest{Name: name, Reason: 1, Particulars: p}},
+		{"street dispatcher", &pb.RefuseEscalationRequest{Name: name, Particulars: p}},
 		{"agent", &pb.AnswerTicketDirectlyRequest{Name: name, KnowledgeRef: "KB-1", Particulars: p}},
 		{"agent", &pb.DeclineTicketRequest{Name: name, Reason: pb.DeclineReason_DECLINE_REASON_UNLAWFUL, Particulars: p}},
 		{"duty", &pb.DeclineTicketRequest{Name: name, Confirmation: pb.Confirmation_CONFIRMATION_CONFIRM}},

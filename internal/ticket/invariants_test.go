@@ -32,6 +32,24 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		reported = pb.TicketState_TICKET_STATE_REPORTED
 	)
 	dispatched := &pb.TicketDispatched{Lead: "a", Round: 1, Hop: 1, HandleBy: after(time.Hour), CloseBy: after(2 * time.Hour)}
+	delegated := &pb.TicketDelegated{
+		From: "a", To: "b", LeadPath: []string{"a", "b"}, FromLevel: "street", ToLevel: "community", Round: 1, Hop: 2, HandleBy: after(24 * time.Hour), CloseBy: after(48 * time.Hour),
+	}
+	returnable := func() State {
+		s := lived(pb.TicketState_TICKET_STATE_DISPATCHED)
+		s.Limits.ReturnBy, s.Led = noon.Add(time.Hour), []string{"a"}
+		return s
+	}
+	escalatedTwice := func() State {
+		s := lived(pb.TicketState_TICKET_STATE_DISPATCHED)
+		s.Decided.Event, s.Moves = "TicketEscalated", []Move{{From: "b", To: "a", Refused: true}, {From: "b", To: "a"}}
+		return s
+	}
+	asked := func(state pb.CoTaskState) State {
+		s := lived(handling)
+		s.Contacted, s.Co, s.CoTasks = true, []string{"b"}, []CoTask{{Unit: "b", Mandatory: true, State: state}}
+		return s
+	}
 	first := func(s State) State {
 		s.Lead, s.Hop, s.Round, s.Limits = "", 0, 0, Limits{}
 		return s
@@ -101,6 +119,45 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 			return s
 		}(), event: &pb.TicketDeclined{ProposedBy: &pb.Actor{Person: "p"}}},
 		{name: "a void that nobody proposed", before: first(lived(triaged)), event: &pb.TicketVoided{}},
+		{name: "a dispatch to a unit that was ruled out", before: func() State { s := first(lived(triaged)); s.RuledOut = []string{"a"}; return s }(), event: dispatched},
+		{name: "a dispatch after two returns", before: func() State { s := first(lived(triaged)); s.Returns = 2; return s }(), event: dispatched},
+		{name: "a delegation", before: lived(handling), event: delegated, whole: true},
+		{name: "a delegation by a unit that does not hold the ticket", before: lived(handling), event: changed(delegated, func(m proto.Message) { m.(*pb.TicketDelegated).From = "c" })},
+		{name: "a delegation on one level", before: lived(handling), event: changed(delegated, func(m proto.Message) { m.(*pb.TicketDelegated).ToLevel = "street" })},
+		{name: "a delegation that restarts the clock", before: lived(handling), event: changed(delegated, func(m proto.Message) { m.(*pb.TicketDelegated).HandleBy = after(30 * time.Hour) })},
+		{name: "a delegation of a hop that is not the next", before: lived(handling), event: changed(delegated, func(m proto.Message) { m.(*pb.TicketDelegated).Hop = 3 })},
+		{name: "a delegation into the unit complained of", before: func() State { s := lived(handling); s.ComplainedOf = "b"; return s }(), event: delegated},
+		{name: "a delegation to a unit that was ruled out", before: func() State { s := lived(handling); s.RuledOut = []string{"b"}; return s }(), event: delegated},
+		{name: "a delegation once too often", before: func() State {
+			s := lived(handling)
+			s.Moves = []Move{{From: "a", To: "b"}, {From: "b", To: "a"}}
+			return s
+		}(), event: delegated},
+		{name: "a delegation that may be returned though the ruling may not", before: func() State { s := lived(handling); s.NonReturnable = true; return s }(), event: changed(delegated, func(m proto.Message) { m.(*pb.TicketDelegated).ReturnBy = after(time.Hour) })},
+		{name: "an escalation", before: lived(handling), event: &pb.TicketEscalated{From: "a", To: "b", LeadPath: []string{"b"}, FromLevel: "street", ToLevel: "district"}, whole: true},
+		{name: "an escalation by a unit that does not lead", before: lived(handling), event: &pb.TicketEscalated{From: "c", To: "b", LeadPath: []string{"b"}, FromLevel: "street", ToLevel: "district"}},
+		{name: "an escalation refused that was none", before: lived(pb.TicketState_TICKET_STATE_DISPATCHED), event: &pb.EscalationRefused{From: "a", To: "b"}},
+		{name: "an escalation refused twice", before: escalatedTwice(), event: &pb.EscalationRefused{From: "a", To: "b"}},
+		{name: "a return", before: returnable(), event: &pb.ReturnRequested{Unit: "a", Number: 1}, whole: true},
+		{name: "a return by a unit that does not lead", before: returnable(), event: &pb.ReturnRequested{Unit: "b", Number: 1}},
+		{name: "a return that is not the next", before: returnable(), event: &pb.ReturnRequested{Unit: "a", Number: 2}},
+		{name: "a return of what may not be returned", before: func() State { s := returnable(); s.NonReturnable = true; return s }(), event: &pb.ReturnRequested{Unit: "a", Number: 1}},
+		{name: "a second return in a hop", before: func() State { s := returnable(); s.ReturnAsked = true; return s }(), event: &pb.ReturnRequested{Unit: "a", Number: 1}},
+		{name: "a return after the window", before: func() State { s := returnable(); s.Limits.ReturnBy = noon.Add(-time.Hour); return s }(), event: &pb.ReturnRequested{Unit: "a", Number: 1}},
+		{name: "a release of a unit that does not lead", before: lived(pb.TicketState_TICKET_STATE_RETURN_REVIEW), event: &pb.ReturnApproved{Unit: "b"}},
+		{name: "a rejection for a unit that does not lead", before: lived(pb.TicketState_TICKET_STATE_RETURN_REVIEW), event: &pb.ReturnRejected{Unit: "b"}},
+		{name: "a ruling against its own lead", before: lived(pb.TicketState_TICKET_STATE_ADJUDICATION), event: &pb.AdjudicationRuled{Lead: "a", RuledOut: []string{"a"}}},
+		{name: "a fallback that is ruled out", before: lived(pb.TicketState_TICKET_STATE_ADJUDICATION), event: &pb.FallbackAssigned{Unit: "a", RuledOut: []string{"a"}}},
+		{name: "a task of the lead", before: lived(handling), event: &pb.CoHandlerRequested{Unit: "a"}},
+		{name: "a task that is due after the ticket", before: lived(handling), event: &pb.CoHandlerRequested{Unit: "b", SubmitBy: after(25 * time.Hour)}},
+		{name: "a second task of a unit", before: asked(pb.CoTaskState_CO_TASK_STATE_ACCEPTED), event: &pb.CoHandlerRequested{Unit: "b"}},
+		{name: "a task taken", before: asked(pb.CoTaskState_CO_TASK_STATE_REQUESTED), event: &pb.CoHandlerAccepted{Unit: "b"}, whole: true},
+		{name: "a task taken twice", before: asked(pb.CoTaskState_CO_TASK_STATE_ACCEPTED), event: &pb.CoHandlerAccepted{Unit: "b"}},
+		{name: "a task taken by another", before: asked(pb.CoTaskState_CO_TASK_STATE_REQUESTED), event: &pb.CoHandlerAccepted{Unit: "c"}},
+		{name: "a task that was released unasked", before: asked(pb.CoTaskState_CO_TASK_STATE_ACCEPTED), event: &pb.CoHandlerDeclined{Unit: "b"}},
+		{name: "a task submitted twice", before: asked(pb.CoTaskState_CO_TASK_STATE_SUBMITTED), event: &pb.CoHandlerSubmitted{Unit: "b"}},
+		{name: "a result before a task that it must wait for", before: asked(pb.CoTaskState_CO_TASK_STATE_REQUESTED), event: &pb.ResultSubmitted{}},
+		{name: "a result after the task that it must wait for", before: asked(pb.CoTaskState_CO_TASK_STATE_SUBMITTED), event: &pb.ResultSubmitted{}, whole: true},
 		{name: "a settled whistle that is not linked", before: lived(handling), event: &pb.WhistleSettled{Whistle: "w"}},
 		{name: "a rework that is not the next", before: lived(pb.TicketState_TICKET_STATE_RESULT_SUBMITTED), event: &pb.VerificationFailed{Rework: 2}},
 		{name: "an import's closing of what was reported here", before: first(lived(reported)), event: &pb.ImportedRecordClosed{}},
