@@ -104,6 +104,7 @@ func NewSnapshot(version string, validFrom time.Time, pieces []*pb.RegistryPiece
 	}
 	s.placeUnits(areas)
 	s.gone = buried(s, previous)
+	s.former = outlived(s, previous)
 	return s
 }
 
