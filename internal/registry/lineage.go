@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -125,6 +126,25 @@ func (s *Snapshot) Present(level, code string, t time.Time) ([]*pb.AreaNode, boo
 		return nil, false
 	}
 	return s.Path(to, t)
+}
+
+// Map is the map of an instant, with what became of the areas before it.
+type Map struct {
+	*Snapshot
+	at time.Time
+}
+
+// MapAt is the version's map of an instant.
+func (s *Snapshot) MapAt(t time.Time) Map { return Map{s, t} }
+
+// Version names the map: the registry's version, and when it became what it is.
+func (m Map) Version() string {
+	return m.Snapshot.Version() + "@" + strconv.FormatInt(m.ChangedAt(m.at).Unix(), 36)
+}
+
+// Present is the path of the area that stands for one that had a code at a level.
+func (m Map) Present(level, code string) ([]*pb.AreaNode, bool) {
+	return m.Snapshot.Present(level, code, m.at)
 }
 
 // walk follows successors up to an instant.
