@@ -273,6 +273,11 @@ func TestTheMapChanges(t *testing.T) {
 		}
 	}
 
+	// Who leads the first now answers for it.
+	if got := d.totals(t, "unit", nil); got[moved] != "1/2" || got[streetB] != "1/2" || got[moving] != "" || got[streetA] != "" {
+		t.Errorf("got the units %v, want both tickets with %s, below %s", got, moved, streetB)
+	}
+
 	// The grid's history can be walked.
 	var walk []string
 	for _, step := range c.Registry().Lineage(merged) {
