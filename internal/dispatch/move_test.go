@@ -453,7 +453,7 @@ func TestATicketFollowsTheMap(t *testing.T) {
 	}
 }
 
-func TestClosedTicketsAreNotMovedAndNothingIsNotedOfIt(t *testing.T) {
+func TestClosedTicketsAreMovedWhenTheyAreReopened(t *testing.T) {
 	t.Parallel()
 	c := dispatchtest.Open(t)
 	c.Clock.Set(june)
@@ -467,6 +467,13 @@ func TestClosedTicketsAreNotMovedAndNothingIsNotedOfIt(t *testing.T) {
 	}
 	if s, _, err := c.LoadTicket(t.Context(), done); err != nil || s.Holder != moving {
 		t.Errorf("the closed one is held by %s, %v", s.Holder, err)
+	}
+	c.Clock.Add(time.Hour)
+	c.Do(t, dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_SUPERVISOR), &pb.ReopenTicketRequest{
+		Name: done, RequestId: c.RequestID(), Reason: pb.ReopenReason_REOPEN_REASON_SPOT_CHECK, Particulars: &pb.Particulars{Note: "抽查未解决"},
+	})
+	if s, _, err := c.LoadTicket(t.Context(), done); err != nil || s.Holder != moved || s.Lead != moved || s.State != pb.TicketState_TICKET_STATE_DISPATCHED {
+		t.Errorf("reopened it is held by %s and led by %s, %v; want %s", s.Holder, s.Lead, err, moved)
 	}
 	if s, _, err := c.LoadTicket(t.Context(), open); err != nil || s.Holder != moved {
 		t.Errorf("the open one is held by %s, %v", s.Holder, err)
