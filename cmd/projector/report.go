@@ -22,7 +22,7 @@ import (
 
 func report(ctx context.Context, args []string, std app.IO) (err error) {
 	f := app.NewFlags("projector report", `
-projector report closure --data DIR | --addr HOST:PORT  --level LEVEL [--area CODE] [--as-of RFC3339] [--format table|csv|json]
+projector report closure --data DIR | --addr HOST:PORT  --level LEVEL [--area CODE] [--area-mode MODE] [--as-of RFC3339] [--format table|csv|json]
 
 Prints, for every node of a level, how many matters were reported by then, how many of them are closed, and the rates. LEVEL is a level of the area tree
 (city, district, street, community, grid), a dimension that imported records brought, or one of all, unit, category, channel.
@@ -34,6 +34,7 @@ what was due, M13 in time, M14 of what was accepted, M15 overdue, M16 carry-over
 	place.DevActor = "person=report;roles=AUDITOR;unit=-"
 	level := f.String("level", "", "`LEVEL` whose nodes are listed")
 	area := f.String("area", "", "`CODE` of an area: only nodes at or below it")
+	areaMode := f.String("area-mode", "path_at_acceptance", "`MODE`: path_at_acceptance, areas as they were when matters were accepted; restated, as the map has them today")
 	asOf := f.String("as-of", "", "`TIME` in RFC 3339: as it was then; now by default")
 	format := f.String("format", "table", "`FORMAT`: table, csv or json")
 	metric := f.String("metric", "", "`METRIC` to print in place of the closure report")
@@ -49,6 +50,8 @@ what was due, M13 in time, M14 of what was accepted, M15 overdue, M16 carry-over
 		return app.Usage("--level is required")
 	case *format != "table" && *format != "csv" && *format != "json":
 		return app.Usage("--format %q: want table, csv or json", *format)
+	case areaModes[*areaMode] == pb.AreaMode_AREA_MODE_UNSPECIFIED:
+		return app.Usage("--area-mode %q: want path_at_acceptance or restated", *areaMode)
 	case *metric == "" && (*from != "" || *to != ""):
 		return app.Usage("--from and --to go with --metric")
 	}
@@ -70,19 +73,24 @@ what was due, M13 in time, M14 of what was accepted, M15 overdue, M16 carry-over
 	return withViews(ctx, &place, std, func(conn *grpc.ClientConn) error {
 		views := remote{pb.NewViewServiceClient(conn)}
 		if *metric == "" {
-			rows, err := views.closure(ctx, &pb.ListClosureRequest{Level: *level, Area: *area, AsOf: times["as-of"], WithMedian: true})
+			rows, err := views.closure(ctx, &pb.ListClosureRequest{Level: *level, Area: *area, AsOf: times["as-of"], WithMedian: true, AreaMode: areaModes[*areaMode]})
 			if err != nil {
 				return err
 			}
 			return out.closure(rows)
 		}
-		q := &pb.ListMetricsRequest{Metric: *metric, Level: *level, Area: *area, From: times["from"], To: times["to"], AsOf: times["as-of"]}
+		q := &pb.ListMetricsRequest{Metric: *metric, Level: *level, Area: *area, From: times["from"], To: times["to"], AsOf: times["as-of"], AreaMode: areaModes[*areaMode]}
 		figures, err := views.metrics(ctx, q)
 		if err != nil {
 			return err
 		}
 		return out.metrics(figures)
 	})
+}
+
+var areaModes = map[string]pb.AreaMode{
+	"path_at_acceptance": pb.AreaMode_AREA_MODE_AT_ACCEPTANCE,
+	"restated":           pb.AreaMode_AREA_MODE_RESTATED,
 }
 
 const pageSize = 10_000

@@ -23,3 +23,14 @@ func TestAReportOfViewsThatCannotBeBroughtUpToDateIsNoReport(t *testing.T) {
 		t.Errorf("replay: exit code %d\n%s%s", code, out, errs)
 	}
 }
+
+func TestAReportSaysOnWhichMapItIs(t *testing.T) {
+	t.Parallel()
+	dir, _ := city(t)
+	for mode, want := range map[string]int{"path_at_acceptance": 0, "restated": 0, "today": 2, "": 2} {
+		code, out, errs := run(t, "report", "closure", "--data", dir, "--level", "city", "--area-mode", mode)
+		if code != want || (want == 0) != strings.Contains(out, "closure_rate") || want != 0 && !strings.Contains(errs, "--area-mode") {
+			t.Errorf("%q: exit code %d, want %d\n%s%s", mode, code, want, out, errs)
+		}
+	}
+}

@@ -111,6 +111,7 @@ func NewSnapshot(version string, validFrom time.Time, pieces []*pb.RegistryPiece
 	s.placeOffices()
 	s.ban()
 	s.gone = buried(s, previous)
+	s.former = outlived(s, previous)
 	return s
 }
 

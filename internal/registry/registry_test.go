@@ -148,7 +148,11 @@ func trees(t *rapid.T) *pb.RegistryPiece {
 			for rank[above.Code] == len(p.Levels)-1 {
 				above = p.Areas[0]
 			}
-			k := rapid.IntRange(rank[above.Code]+1, len(p.Levels)-1).Draw(t, "rank")
+			most := len(p.Levels) - 1
+			if rank[above.Code] < most-1 {
+				most-- // a grid lies in a community
+			}
+			k := rapid.IntRange(rank[above.Code]+1, most).Draw(t, "rank")
 			a.Parent, a.Level, rank[a.Code] = above.Code, p.Levels[k].Name, k
 			a.ValidFrom, a.ValidTo = second(above.ValidFrom.Seconds, above.ValidTo.Seconds)
 		}

@@ -16,7 +16,7 @@ import (
 
 // The kinds of faults.
 const (
-	Orphan        = "ORPHAN"         // a parent that is unknown or not valid as long, or a second root
+	Orphan        = "ORPHAN"         // a parent that is unknown or not valid as long, a grid that lies in no community, or a second root
 	Cycle         = "CYCLE"          // the parents lead back to the entry
 	DuplicateCode = "DUPLICATE_CODE" // the same code with the same validity, or the same name or rank of a level
 	ReusedCode    = "REUSED_CODE"    // a code that names another place before five years have passed
@@ -25,7 +25,7 @@ const (
 	LevelOrder    = "LEVEL_ORDER" // a level that does not come after the parent's
 	MissingField  = "MISSING_FIELD"
 	BadField      = "BAD_FIELD"
-	UnknownArea   = "UNKNOWN_AREA" // an area, of a unit or as a successor, that is unknown or not valid as long
+	UnknownArea   = "UNKNOWN_AREA" // an area, of a unit or as a successor, that is unknown or not valid then
 
 	UnknownCategory = "UNKNOWN_CATEGORY" // a category that is unknown or not valid as long
 	UnknownUnit     = "UNKNOWN_UNIT"     // a unit that is unknown or not valid as long
@@ -213,11 +213,38 @@ func (v *validator) areas() *tree {
 			}
 		}
 	}
+	v.grids(t)
 	v.reuse(t)
 	if _, whole := v.content.paths(t); !whole {
 		v.add(ofAreas, -1, "", BadField, "", "validities of areas above and below one another change too often")
 	}
 	return t
+}
+
+// The levels of which a grid belongs to exactly one community, wherever a city has both.
+const (
+	communityLevel = "community"
+	gridLevel      = "grid"
+)
+
+// grids lists grids that lie at a street, a district or the city directly.
+func (v *validator) grids(t *tree) {
+	if v.ranks[communityLevel] == 0 || v.ranks[gridLevel] == 0 {
+		return
+	}
+	areas := v.content.areas
+	for i, a := range areas {
+		if a.GetLevel() != gridLevel {
+			continue
+		}
+		for _, p := range t.above(int32(i)) {
+			if areas[p].GetLevel() != communityLevel {
+				v.add(ofAreas, i, "parent", Orphan, a.GetCode(), "a grid belongs to a community, not to %s of the level %q",
+					quotable(a.GetParent()), quotable(areas[p].GetLevel()))
+				break
+			}
+		}
+	}
 }
 
 func (v *validator) successors(t *tree, i int, a *pb.Area) {

@@ -117,6 +117,23 @@ func (s registryService) ListAreas(_ context.Context, q *pb.ListAreasRequest) (*
 	return &pb.ListAreasResponse{Areas: areas, NextPageToken: next}, err
 }
 
+// GetAreaHistory says what an area was and became.
+func (s registryService) GetAreaHistory(_ context.Context, q *pb.GetAreaHistoryRequest) (*pb.GetAreaHistoryResponse, error) {
+	r, err := s.inForce()
+	if err != nil {
+		return nil, err
+	}
+	answer := &pb.GetAreaHistoryResponse{Steps: r.Lineage(q.Code)}
+	if len(answer.Steps) == 0 {
+		return nil, rule.Bad("code", rule.NotFound, "no area ever had this code")
+	}
+	now := s.dispatcher.Now()
+	if area, ok := r.Successor(q.Code, now); ok {
+		answer.Present, _ = r.Path(area, now)
+	}
+	return answer, nil
+}
+
 // below says whether the area's path has the ancestor: now, or where the entry is not valid now, when it begins to be.
 func below(r *registry.Snapshot, a *pb.Area, ancestor string, now time.Time) bool {
 	path, ok := r.Path(a.Code, now)

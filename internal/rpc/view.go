@@ -111,6 +111,14 @@ func (s viewService) GetClosure(ctx context.Context, q *pb.GetClosureRequest) (*
 	return &pb.GetClosureResponse{Row: row, AsOf: timestamppb.New(at), ConsistencyToken: Token(position)}, nil
 }
 
+// areas is the map that figures are restated on; nil where they are told as at acceptance.
+func (s viewService) areas(mode pb.AreaMode) view.Map {
+	if mode != pb.AreaMode_AREA_MODE_RESTATED {
+		return nil
+	}
+	return s.dispatcher.Registry().MapAt(s.dispatcher.Now())
+}
+
 // nothingAt is the row of an area of the registry where nothing was reported; nil if it is none.
 func (s viewService) nothingAt(level, code string, at time.Time) *pb.ClosureRow {
 	path, ok := s.dispatcher.Registry().Path(code, at)
@@ -138,7 +146,8 @@ func (s viewService) ListClosure(ctx context.Context, q *pb.ListClosureRequest) 
 		return nil, err
 	}
 	rows, next, position, err := s.reader.ListClosure(ctx, view.ClosureQuery{
-		Level: q.Level, Area: q.Area, At: at, KnownAt: knownAt, WithMedian: q.WithMedian, WithDirect: q.WithDirect, PageSize: q.PageSize, PageToken: inner,
+		Level: q.Level, Area: q.Area, At: at, KnownAt: knownAt, WithMedian: q.WithMedian, WithDirect: q.WithDirect, Map: s.areas(q.AreaMode),
+		PageSize: q.PageSize, PageToken: inner,
 	})
 	if err != nil {
 		return nil, err
@@ -161,7 +170,7 @@ func (s viewService) ListMetrics(ctx context.Context, q *pb.ListMetricsRequest) 
 	}
 	figures, next, position, err := s.reader.ListMetrics(ctx, view.MetricQuery{
 		Metric: q.Metric, Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), At: at, KnownAt: knownAt,
-		PageSize: q.PageSize, PageToken: inner,
+		Map: s.areas(q.AreaMode), PageSize: q.PageSize, PageToken: inner,
 	})
 	if err != nil {
 		return nil, err

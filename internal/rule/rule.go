@@ -50,6 +50,9 @@ type Registry interface {
 	Version() string
 	// Path is the area's whole path at the instant, root first.
 	Path(area string, at time.Time) ([]*pb.AreaNode, bool)
+	// Successor is the area that stands at the instant for one that a code named up to then: itself while it is valid; of what was
+	// divided or closed, the nearest area that all of it lies in now.
+	Successor(area string, at time.Time) (string, bool)
 	// Unlocated is the path of matters whose place is unknown: the root and the node UNLOCATED below it.
 	Unlocated() []*pb.AreaNode
 	Unit(code string, at time.Time) (*pb.Unit, bool)

@@ -101,6 +101,9 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 	if d.err != nil {
 		return nil, d.err
 	}
+	if move := s.moved(a, s.Lead, s.LeadPath); move != nil {
+		return []proto.Message{e, move}, nil // the map changed while nobody had anything to do with it
+	}
 	return rule.One(e)
 }
 

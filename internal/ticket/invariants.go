@@ -173,6 +173,13 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			return wrong("the callback of the round is not settled")
 		}
 		return closedWhistles(wrong, before)
+	case *pb.HolderMoved:
+		if e.To == "" || e.From != before.Holder && e.From != before.Lead {
+			return wrong("went from %q to %q, but the ticket is held by %q and led by %q", e.From, e.To, before.Holder, before.Lead)
+		}
+		if before.ComplainedOf != "" && slices.Contains(e.HolderPath, before.ComplainedOf) && e.To != e.From {
+			return wrong("went to %q, which lies in unit %q, which is complained of", e.To, before.ComplainedOf)
+		}
 	case *pb.ImportedRecordClosed:
 		if before.Imported == nil {
 			return wrong("the ticket is no imported record")

@@ -112,6 +112,11 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		{name: "a closing that was not verified", before: func() State { s := verified(lived(callback)); s.Verified = false; return s }(), event: &pb.TicketClosed{}},
 		{name: "a closing without a callback", before: func() State { s := verified(lived(callback)); s.CallbackSettled = false; return s }(), event: &pb.TicketClosed{}},
 		{name: "a reopening to another lead", before: lived(closed), event: &pb.TicketReopened{Round: 2, Lead: "b", RedoBy: after(time.Hour), CloseBy: after(2 * time.Hour)}},
+		{name: "a move of the lead", before: lived(handling), event: &pb.HolderMoved{From: "a", To: "b"}, whole: true},
+		{name: "a move from a unit that has not got it", before: lived(handling), event: &pb.HolderMoved{From: "x", To: "b"}},
+		{name: "a move to nobody", before: lived(handling), event: &pb.HolderMoved{From: "a"}},
+		{name: "a move into the unit complained of", before: func() State { s := lived(handling); s.ComplainedOf = "b"; return s }(), event: &pb.HolderMoved{From: "a", To: "b", HolderPath: []string{"c", "b"}}},
+		{name: "a move of a closed ticket", before: lived(closed), event: &pb.HolderMoved{From: "a", To: "b"}},
 		{name: "a reopening that skips a round", before: lived(closed), event: &pb.TicketReopened{Round: 3, Lead: "a", RedoBy: after(time.Hour), CloseBy: after(2 * time.Hour)}},
 		{name: "a decline by its proposer", before: func() State {
 			s := first(lived(reported))

@@ -34,7 +34,8 @@ type State struct {
 	Accepted        *pb.Sealed // the particulars that the acceptance added
 	Replied         *pb.Sealed // the particulars of the latest answer, result or decline
 
-	Holder       string // who has it: the lead, or before dispatch the unit of its area
+	Holder       string   // who has it: the lead, or before dispatch the unit of its area
+	HolderPath   []string // as last told; nil while no event told it
 	Lead         string
 	LeadPath     []string
 	Co           []string

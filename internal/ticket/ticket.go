@@ -324,6 +324,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	default:
 		return s, fmt.Errorf("%T is no event of a ticket", event)
 	}
+	s.holds(event)
 	if box, ok := event.(interface{ GetSealed() *pb.Sealed }); ok {
 		s.sealed(box.GetSealed())
 	}
@@ -418,7 +419,7 @@ func name(s pb.TicketState) string { return s.String()[len("TICKET_STATE_"):] }
 // second refuses everything but the deciding word while a proposal waits for its second person.
 func (s *State) second(command proto.Message) error {
 	switch command.(type) {
-	case *pb.RevealIdentityRequest, *pb.WhistleLinked, *pb.WhistleSettled, *pb.DuplicateDetached:
+	case *pb.RevealIdentityRequest, *pb.WhistleLinked, *pb.WhistleSettled, *pb.DuplicateDetached, *pb.MoveHolderRequest:
 		return nil
 	case *pb.HandOverEmergencyRequest:
 		return nil // life first

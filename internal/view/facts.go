@@ -154,6 +154,16 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 		f.limits = within(f.limits, at, e.HandleBy)
 		f.dues = within(f.dues, at, e.CloseBy)
 		return f.lead(e.To, e.LeadPath, nodes)
+	case *pb.HolderMoved:
+		n := len(f.unit)
+		if n == 0 {
+			return nil
+		}
+		from, err := nodes.get("unit", e.From)
+		if err != nil || f.unit[n-1] != from.id {
+			return err
+		}
+		return f.lead(e.To, e.HolderPath, nodes)
 	case *pb.ExtensionGranted:
 		f.limits = within(f.limits, at, e.HandleBy)
 		f.dues = within(f.dues, at, e.CloseBy)
@@ -180,7 +190,7 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 		*pb.ResultRejected, *pb.ExclusionRequested, *pb.ExclusionGranted, *pb.ExclusionDenied, *pb.TicketUrged, *pb.SupervisionRaised,
 		*pb.SupervisionReplied, *pb.ListingCleared, *pb.SupervisionLifted, *pb.TicketArchived, *pb.ArchiveCorrectionProposed,
 		*pb.ArchiveCorrectionDropped, *pb.AcceptOverdue, *pb.DispatchOverdue, *pb.SignOverdue, *pb.ContactOverdue, *pb.HandleOverdue,
-		*pb.VerifyOverdue, *pb.CallbackOverdue, *pb.RightLapsed, *pb.HolderMoved:
+		*pb.VerifyOverdue, *pb.CallbackOverdue, *pb.RightLapsed:
 		// No figure changes.
 	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.TicketSigned, *pb.PetitionerContacted, *pb.ContactFailed,
 		*pb.ProgressRecorded, *pb.RequirementWaived, *pb.VerificationPassed, *pb.VerificationFailed, *pb.CallbackRecorded,

@@ -41,6 +41,8 @@ type book interface {
 	level(name string) ([]*node, error)
 	// coded gives the areas with a code, at whatever level.
 	coded(code string) ([]*node, error)
+	// areas gives all nodes of the area tree.
+	areas() ([]*node, error)
 	// stock gives the sums of the stock's columns at T for the nodes; one without any has no entry.
 	stock(t int64, of *selection) (map[int64]*counts, error)
 	// rates gives the sums of the rates' columns of a period at T.
@@ -213,6 +215,10 @@ func (m *memory) coded(code string) ([]*node, error) {
 	return m.find(func(n *node) bool { return n.tree && n.code == code }), nil
 }
 
+func (m *memory) areas() ([]*node, error) {
+	return m.find(func(n *node) bool { return n.tree }), nil
+}
+
 func (m *memory) find(match func(*node) bool) []*node {
 	var list []*node
 	for _, n := range m.nodes.byID {
@@ -298,6 +304,10 @@ func (b *table) level(name string) ([]*node, error) {
 
 func (b *table) coded(code string) ([]*node, error) {
 	return b.list("SELECT "+nodeColumns+" FROM closure_node_1 WHERE code = $1 AND tree = 1", code)
+}
+
+func (b *table) areas() ([]*node, error) {
+	return b.list("SELECT " + nodeColumns + " FROM closure_node_1 WHERE tree = 1")
 }
 
 // fewNodes are asked one by one; more of a level are cheaper all at once.
@@ -616,8 +626,10 @@ type ClosureQuery struct {
 	WithMedian bool
 	// WithDirect adds the direct row of each parent of the nodes listed.
 	WithDirect bool
-	PageSize   int32
-	PageToken  string
+	// Map restates ListClosure on a map; nil: areas as at acceptance.
+	Map       Map
+	PageSize  int32
+	PageToken string
 }
 
 var closurePages = pages{1_000, 10_000}
@@ -682,12 +694,16 @@ func (r *Reader) ListClosure(ctx context.Context, q ClosureQuery) (rows []*pb.Cl
 	if err != nil {
 		return nil, "", 0, err
 	}
-	bound := bind("closure", q.Level, q.Area, strconv.FormatInt(instant(q.At), 10), knownText(q.KnownAt), fmt.Sprint(q.WithMedian, q.WithDirect))
+	bound := bind("closure", q.Level, q.Area, strconv.FormatInt(instant(q.At), 10), knownText(q.KnownAt), fmt.Sprint(q.WithMedian, q.WithDirect), mapText(q.Map))
 	after, paged, err := cursor(bound, q.PageToken)
 	if err != nil {
 		return nil, "", 0, err
 	}
 	at, err = r.open(ctx, q.KnownAt, func(b book) error {
+		b, err := onMap(b, q.Map)
+		if err != nil {
+			return err
+		}
 		list, of, err := selectNodes(b, q.Level, q.Area, q.WithDirect)
 		if err != nil {
 			return err

@@ -25,8 +25,10 @@ type MetricQuery struct {
 	// From and To are the period [From, To). A zero From is the beginning, a zero To just after At.
 	From, To time.Time
 	// At is the instant of evaluation. The zero time is the end of all times.
-	At        time.Time
-	KnownAt   *eventstore.Position
+	At      time.Time
+	KnownAt *eventstore.Position
+	// Map restates ListMetrics on a map; nil: areas as at acceptance.
+	Map       Map
 	PageSize  int32
 	PageToken string
 }
@@ -103,7 +105,7 @@ func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.Metr
 	if err != nil {
 		return nil, "", 0, err
 	}
-	bound := bind("metrics", q.Metric, q.Level, q.Area, strconv.FormatInt(from, 10), strconv.FormatInt(to, 10), strconv.FormatInt(t, 10), knownText(q.KnownAt))
+	bound := bind("metrics", q.Metric, q.Level, q.Area, strconv.FormatInt(from, 10), strconv.FormatInt(to, 10), strconv.FormatInt(t, 10), knownText(q.KnownAt), mapText(q.Map))
 	after, paged, err := cursor(bound, q.PageToken)
 	if err != nil {
 		return nil, "", 0, err
@@ -112,6 +114,10 @@ func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.Metr
 		all, at, err = r.whistleMetrics(ctx, q)
 	} else {
 		at, err = r.open(ctx, q.KnownAt, func(b book) error {
+			b, err := onMap(b, q.Map)
+			if err != nil {
+				return err
+			}
 			list, of, err := selectNodes(b, q.Level, q.Area, false)
 			if err != nil {
 				return err

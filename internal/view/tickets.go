@@ -339,7 +339,9 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		if r.lead == e.From {
 			r.lead = e.To
 		}
-		return r.hold(e.To, e.HolderPath, paths)
+		if r.holder == e.From {
+			return r.hold(e.To, e.HolderPath, paths)
+		}
 	case *pb.ArchiveCorrected:
 		if e.Category != "" {
 			r.category = e.Category

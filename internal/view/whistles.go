@@ -459,6 +459,9 @@ func (r *Reader) whistleMetrics(ctx context.Context, q MetricQuery) ([]*pb.Metri
 	}
 	sums := map[string]*call{}
 	add := func(w *whistleRow) {
+		if q.Map != nil {
+			w.path = present(q.Map, w.path)
+		}
 		if q.Area != "" && !slices.ContainsFunc(w.path, func(n *pb.AreaNode) bool { return n.Code == q.Area }) {
 			return
 		}
@@ -478,6 +481,10 @@ func (r *Reader) whistleMetrics(ctx context.Context, q MetricQuery) ([]*pb.Metri
 	counts := func(b book) error {
 		if q.Metric != "M31" {
 			return nil
+		}
+		b, err := onMap(b, q.Map)
+		if err != nil {
+			return err
 		}
 		list, of, err := selectNodes(b, q.Level, q.Area, false)
 		if err != nil {

@@ -533,6 +533,168 @@ func (x *ListAreasResponse) GetNextPageToken() string {
 	return ""
 }
 
+type GetAreaHistoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Code  string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,2,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *GetAreaHistoryRequest) Reset() {
+	*x = GetAreaHistoryRequest{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAreaHistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAreaHistoryRequest) ProtoMessage() {}
+
+func (x *GetAreaHistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAreaHistoryRequest.ProtoReflect.Descriptor instead.
+func (*GetAreaHistoryRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GetAreaHistoryRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *GetAreaHistoryRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type GetAreaHistoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By valid_from.
+	Steps []*AreaStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
+	// The path, root first, of the area that stands for the code now: itself, its successor, or of what was divided the nearest
+	// area that all parts lie in. Empty if there is none yet.
+	Present       []*AreaNode `protobuf:"bytes,2,rep,name=present,proto3" json:"present,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAreaHistoryResponse) Reset() {
+	*x = GetAreaHistoryResponse{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAreaHistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAreaHistoryResponse) ProtoMessage() {}
+
+func (x *GetAreaHistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAreaHistoryResponse.ProtoReflect.Descriptor instead.
+func (*GetAreaHistoryResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetAreaHistoryResponse) GetSteps() []*AreaStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *GetAreaHistoryResponse) GetPresent() []*AreaNode {
+	if x != nil {
+		return x.Present
+	}
+	return nil
+}
+
+// AreaStep is an entry of an area; its successors stand in it.
+type AreaStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Area  *Area                  `protobuf:"bytes,1,opt,name=area,proto3" json:"area,omitempty"`
+	// The codes of the entries that ended in it.
+	Predecessors  []string `protobuf:"bytes,2,rep,name=predecessors,proto3" json:"predecessors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AreaStep) Reset() {
+	*x = AreaStep{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AreaStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AreaStep) ProtoMessage() {}
+
+func (x *AreaStep) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AreaStep.ProtoReflect.Descriptor instead.
+func (*AreaStep) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *AreaStep) GetArea() *Area {
+	if x != nil {
+		return x.Area
+	}
+	return nil
+}
+
+func (x *AreaStep) GetPredecessors() []string {
+	if x != nil {
+		return x.Predecessors
+	}
+	return nil
+}
+
 type ListUnitsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0: 100. At most 1,000.
@@ -549,7 +711,7 @@ type ListUnitsRequest struct {
 
 func (x *ListUnitsRequest) Reset() {
 	*x = ListUnitsRequest{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[7]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -561,7 +723,7 @@ func (x *ListUnitsRequest) String() string {
 func (*ListUnitsRequest) ProtoMessage() {}
 
 func (x *ListUnitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[7]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -574,7 +736,7 @@ func (x *ListUnitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUnitsRequest.ProtoReflect.Descriptor instead.
 func (*ListUnitsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{7}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListUnitsRequest) GetPageSize() int32 {
@@ -622,7 +784,7 @@ type ListUnitsResponse struct {
 
 func (x *ListUnitsResponse) Reset() {
 	*x = ListUnitsResponse{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[8]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +796,7 @@ func (x *ListUnitsResponse) String() string {
 func (*ListUnitsResponse) ProtoMessage() {}
 
 func (x *ListUnitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[8]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +809,7 @@ func (x *ListUnitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUnitsResponse.ProtoReflect.Descriptor instead.
 func (*ListUnitsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{8}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListUnitsResponse) GetUnits() []*Unit {
@@ -677,7 +839,7 @@ type ListCategoriesRequest struct {
 
 func (x *ListCategoriesRequest) Reset() {
 	*x = ListCategoriesRequest{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[9]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +851,7 @@ func (x *ListCategoriesRequest) String() string {
 func (*ListCategoriesRequest) ProtoMessage() {}
 
 func (x *ListCategoriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[9]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +864,7 @@ func (x *ListCategoriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCategoriesRequest.ProtoReflect.Descriptor instead.
 func (*ListCategoriesRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{9}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListCategoriesRequest) GetPageSize() int32 {
@@ -736,7 +898,7 @@ type ListCategoriesResponse struct {
 
 func (x *ListCategoriesResponse) Reset() {
 	*x = ListCategoriesResponse{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[10]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +910,7 @@ func (x *ListCategoriesResponse) String() string {
 func (*ListCategoriesResponse) ProtoMessage() {}
 
 func (x *ListCategoriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[10]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +923,7 @@ func (x *ListCategoriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCategoriesResponse.ProtoReflect.Descriptor instead.
 func (*ListCategoriesResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{10}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListCategoriesResponse) GetCategories() []*Category {
@@ -792,7 +954,7 @@ type LoadCalendarYearRequest struct {
 
 func (x *LoadCalendarYearRequest) Reset() {
 	*x = LoadCalendarYearRequest{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[11]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -804,7 +966,7 @@ func (x *LoadCalendarYearRequest) String() string {
 func (*LoadCalendarYearRequest) ProtoMessage() {}
 
 func (x *LoadCalendarYearRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[11]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -817,7 +979,7 @@ func (x *LoadCalendarYearRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadCalendarYearRequest.ProtoReflect.Descriptor instead.
 func (*LoadCalendarYearRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{11}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LoadCalendarYearRequest) GetRequestId() string {
@@ -859,7 +1021,7 @@ type LoadCalendarYearResponse struct {
 
 func (x *LoadCalendarYearResponse) Reset() {
 	*x = LoadCalendarYearResponse{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[12]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -871,7 +1033,7 @@ func (x *LoadCalendarYearResponse) String() string {
 func (*LoadCalendarYearResponse) ProtoMessage() {}
 
 func (x *LoadCalendarYearResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[12]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -884,7 +1046,7 @@ func (x *LoadCalendarYearResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadCalendarYearResponse.ProtoReflect.Descriptor instead.
 func (*LoadCalendarYearResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{12}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LoadCalendarYearResponse) GetVersion() string {
@@ -910,7 +1072,7 @@ type GetCalendarRequest struct {
 
 func (x *GetCalendarRequest) Reset() {
 	*x = GetCalendarRequest{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[13]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1084,7 @@ func (x *GetCalendarRequest) String() string {
 func (*GetCalendarRequest) ProtoMessage() {}
 
 func (x *GetCalendarRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[13]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1097,7 @@ func (x *GetCalendarRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCalendarRequest.ProtoReflect.Descriptor instead.
 func (*GetCalendarRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{13}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetCalendarRequest) GetMinConsistencyToken() string {
@@ -959,7 +1121,7 @@ type Calendar struct {
 
 func (x *Calendar) Reset() {
 	*x = Calendar{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[14]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +1133,7 @@ func (x *Calendar) String() string {
 func (*Calendar) ProtoMessage() {}
 
 func (x *Calendar) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[14]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +1146,7 @@ func (x *Calendar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Calendar.ProtoReflect.Descriptor instead.
 func (*Calendar) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{14}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Calendar) GetVersion() string {
@@ -1026,7 +1188,7 @@ type CalendarYear struct {
 
 func (x *CalendarYear) Reset() {
 	*x = CalendarYear{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[15]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +1200,7 @@ func (x *CalendarYear) String() string {
 func (*CalendarYear) ProtoMessage() {}
 
 func (x *CalendarYear) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[15]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,7 +1213,7 @@ func (x *CalendarYear) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CalendarYear.ProtoReflect.Descriptor instead.
 func (*CalendarYear) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{15}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CalendarYear) GetYear() int32 {
@@ -1086,7 +1248,7 @@ type LoadProfileRequest struct {
 
 func (x *LoadProfileRequest) Reset() {
 	*x = LoadProfileRequest{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[16]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1260,7 @@ func (x *LoadProfileRequest) String() string {
 func (*LoadProfileRequest) ProtoMessage() {}
 
 func (x *LoadProfileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[16]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1273,7 @@ func (x *LoadProfileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadProfileRequest.ProtoReflect.Descriptor instead.
 func (*LoadProfileRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{16}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LoadProfileRequest) GetRequestId() string {
@@ -1139,7 +1301,7 @@ type LoadProfileResponse struct {
 
 func (x *LoadProfileResponse) Reset() {
 	*x = LoadProfileResponse{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[17]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1313,7 @@ func (x *LoadProfileResponse) String() string {
 func (*LoadProfileResponse) ProtoMessage() {}
 
 func (x *LoadProfileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[17]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1326,7 @@ func (x *LoadProfileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadProfileResponse.ProtoReflect.Descriptor instead.
 func (*LoadProfileResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{17}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LoadProfileResponse) GetName() string {
@@ -1197,7 +1359,7 @@ type GetProfileRequest struct {
 
 func (x *GetProfileRequest) Reset() {
 	*x = GetProfileRequest{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[18]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1209,7 +1371,7 @@ func (x *GetProfileRequest) String() string {
 func (*GetProfileRequest) ProtoMessage() {}
 
 func (x *GetProfileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[18]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1384,7 @@ func (x *GetProfileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProfileRequest.ProtoReflect.Descriptor instead.
 func (*GetProfileRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{18}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetProfileRequest) GetMinConsistencyToken() string {
@@ -1244,7 +1406,7 @@ type DeadlineProfile struct {
 
 func (x *DeadlineProfile) Reset() {
 	*x = DeadlineProfile{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[19]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1418,7 @@ func (x *DeadlineProfile) String() string {
 func (*DeadlineProfile) ProtoMessage() {}
 
 func (x *DeadlineProfile) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[19]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1431,7 @@ func (x *DeadlineProfile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadlineProfile.ProtoReflect.Descriptor instead.
 func (*DeadlineProfile) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{19}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeadlineProfile) GetName() string {
@@ -1297,7 +1459,7 @@ var File_chuishao_v1_registry_proto protoreflect.FileDescriptor
 
 const file_chuishao_v1_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x1achuishao/v1/registry.proto\x12\vchuishao.v1\x1a\x18chuishao/v1/events.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x01\n" +
+	"\x1achuishao/v1/registry.proto\x12\vchuishao.v1\x1a\x18chuishao/v1/events.proto\x1a\x17chuishao/v1/terms.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x01\n" +
 	"\x13LoadRegistryRequest\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1d\n" +
 	"\n" +
@@ -1344,7 +1506,16 @@ const file_chuishao_v1_registry_proto_rawDesc = "" +
 	"\x15min_consistency_token\x18\x05 \x01(\tR\x13minConsistencyToken\"d\n" +
 	"\x11ListAreasResponse\x12'\n" +
 	"\x05areas\x18\x01 \x03(\v2\x11.chuishao.v1.AreaR\x05areas\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb2\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"_\n" +
+	"\x15GetAreaHistoryRequest\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x122\n" +
+	"\x15min_consistency_token\x18\x02 \x01(\tR\x13minConsistencyToken\"v\n" +
+	"\x16GetAreaHistoryResponse\x12+\n" +
+	"\x05steps\x18\x01 \x03(\v2\x15.chuishao.v1.AreaStepR\x05steps\x12/\n" +
+	"\apresent\x18\x02 \x03(\v2\x15.chuishao.v1.AreaNodeR\apresent\"U\n" +
+	"\bAreaStep\x12%\n" +
+	"\x04area\x18\x01 \x01(\v2\x11.chuishao.v1.AreaR\x04area\x12\"\n" +
+	"\fpredecessors\x18\x02 \x03(\tR\fpredecessors\"\xb2\x01\n" +
 	"\x10ListUnitsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -1398,11 +1569,12 @@ const file_chuishao_v1_registry_proto_rawDesc = "" +
 	"\x0fDeadlineProfile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
-	"\acontent\x18\x03 \x01(\tR\acontent2\xe8\x05\n" +
+	"\acontent\x18\x03 \x01(\tR\acontent2\xc3\x06\n" +
 	"\x0fRegistryService\x12U\n" +
 	"\fLoadRegistry\x12 .chuishao.v1.LoadRegistryRequest\x1a!.chuishao.v1.LoadRegistryResponse(\x01\x12E\n" +
 	"\vGetRegistry\x12\x1f.chuishao.v1.GetRegistryRequest\x1a\x15.chuishao.v1.Registry\x12J\n" +
-	"\tListAreas\x12\x1d.chuishao.v1.ListAreasRequest\x1a\x1e.chuishao.v1.ListAreasResponse\x12J\n" +
+	"\tListAreas\x12\x1d.chuishao.v1.ListAreasRequest\x1a\x1e.chuishao.v1.ListAreasResponse\x12Y\n" +
+	"\x0eGetAreaHistory\x12\".chuishao.v1.GetAreaHistoryRequest\x1a#.chuishao.v1.GetAreaHistoryResponse\x12J\n" +
 	"\tListUnits\x12\x1d.chuishao.v1.ListUnitsRequest\x1a\x1e.chuishao.v1.ListUnitsResponse\x12Y\n" +
 	"\x0eListCategories\x12\".chuishao.v1.ListCategoriesRequest\x1a#.chuishao.v1.ListCategoriesResponse\x12_\n" +
 	"\x10LoadCalendarYear\x12$.chuishao.v1.LoadCalendarYearRequest\x1a%.chuishao.v1.LoadCalendarYearResponse\x12E\n" +
@@ -1423,7 +1595,7 @@ func file_chuishao_v1_registry_proto_rawDescGZIP() []byte {
 	return file_chuishao_v1_registry_proto_rawDescData
 }
 
-var file_chuishao_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_chuishao_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_chuishao_v1_registry_proto_goTypes = []any{
 	(*LoadRegistryRequest)(nil),      // 0: chuishao.v1.LoadRegistryRequest
 	(*LoadRegistryResponse)(nil),     // 1: chuishao.v1.LoadRegistryResponse
@@ -1432,59 +1604,68 @@ var file_chuishao_v1_registry_proto_goTypes = []any{
 	(*Registry)(nil),                 // 4: chuishao.v1.Registry
 	(*ListAreasRequest)(nil),         // 5: chuishao.v1.ListAreasRequest
 	(*ListAreasResponse)(nil),        // 6: chuishao.v1.ListAreasResponse
-	(*ListUnitsRequest)(nil),         // 7: chuishao.v1.ListUnitsRequest
-	(*ListUnitsResponse)(nil),        // 8: chuishao.v1.ListUnitsResponse
-	(*ListCategoriesRequest)(nil),    // 9: chuishao.v1.ListCategoriesRequest
-	(*ListCategoriesResponse)(nil),   // 10: chuishao.v1.ListCategoriesResponse
-	(*LoadCalendarYearRequest)(nil),  // 11: chuishao.v1.LoadCalendarYearRequest
-	(*LoadCalendarYearResponse)(nil), // 12: chuishao.v1.LoadCalendarYearResponse
-	(*GetCalendarRequest)(nil),       // 13: chuishao.v1.GetCalendarRequest
-	(*Calendar)(nil),                 // 14: chuishao.v1.Calendar
-	(*CalendarYear)(nil),             // 15: chuishao.v1.CalendarYear
-	(*LoadProfileRequest)(nil),       // 16: chuishao.v1.LoadProfileRequest
-	(*LoadProfileResponse)(nil),      // 17: chuishao.v1.LoadProfileResponse
-	(*GetProfileRequest)(nil),        // 18: chuishao.v1.GetProfileRequest
-	(*DeadlineProfile)(nil),          // 19: chuishao.v1.DeadlineProfile
-	(*timestamppb.Timestamp)(nil),    // 20: google.protobuf.Timestamp
-	(*RegistryPiece)(nil),            // 21: chuishao.v1.RegistryPiece
-	(*Level)(nil),                    // 22: chuishao.v1.Level
-	(*Area)(nil),                     // 23: chuishao.v1.Area
-	(*Unit)(nil),                     // 24: chuishao.v1.Unit
-	(*Category)(nil),                 // 25: chuishao.v1.Category
+	(*GetAreaHistoryRequest)(nil),    // 7: chuishao.v1.GetAreaHistoryRequest
+	(*GetAreaHistoryResponse)(nil),   // 8: chuishao.v1.GetAreaHistoryResponse
+	(*AreaStep)(nil),                 // 9: chuishao.v1.AreaStep
+	(*ListUnitsRequest)(nil),         // 10: chuishao.v1.ListUnitsRequest
+	(*ListUnitsResponse)(nil),        // 11: chuishao.v1.ListUnitsResponse
+	(*ListCategoriesRequest)(nil),    // 12: chuishao.v1.ListCategoriesRequest
+	(*ListCategoriesResponse)(nil),   // 13: chuishao.v1.ListCategoriesResponse
+	(*LoadCalendarYearRequest)(nil),  // 14: chuishao.v1.LoadCalendarYearRequest
+	(*LoadCalendarYearResponse)(nil), // 15: chuishao.v1.LoadCalendarYearResponse
+	(*GetCalendarRequest)(nil),       // 16: chuishao.v1.GetCalendarRequest
+	(*Calendar)(nil),                 // 17: chuishao.v1.Calendar
+	(*CalendarYear)(nil),             // 18: chuishao.v1.CalendarYear
+	(*LoadProfileRequest)(nil),       // 19: chuishao.v1.LoadProfileRequest
+	(*LoadProfileResponse)(nil),      // 20: chuishao.v1.LoadProfileResponse
+	(*GetProfileRequest)(nil),        // 21: chuishao.v1.GetProfileRequest
+	(*DeadlineProfile)(nil),          // 22: chuishao.v1.DeadlineProfile
+	(*timestamppb.Timestamp)(nil),    // 23: google.protobuf.Timestamp
+	(*RegistryPiece)(nil),            // 24: chuishao.v1.RegistryPiece
+	(*Level)(nil),                    // 25: chuishao.v1.Level
+	(*Area)(nil),                     // 26: chuishao.v1.Area
+	(*AreaNode)(nil),                 // 27: chuishao.v1.AreaNode
+	(*Unit)(nil),                     // 28: chuishao.v1.Unit
+	(*Category)(nil),                 // 29: chuishao.v1.Category
 }
 var file_chuishao_v1_registry_proto_depIdxs = []int32{
-	20, // 0: chuishao.v1.LoadRegistryRequest.valid_from:type_name -> google.protobuf.Timestamp
-	21, // 1: chuishao.v1.LoadRegistryRequest.piece:type_name -> chuishao.v1.RegistryPiece
+	23, // 0: chuishao.v1.LoadRegistryRequest.valid_from:type_name -> google.protobuf.Timestamp
+	24, // 1: chuishao.v1.LoadRegistryRequest.piece:type_name -> chuishao.v1.RegistryPiece
 	2,  // 2: chuishao.v1.LoadRegistryResponse.faults:type_name -> chuishao.v1.RegistryFault
-	22, // 3: chuishao.v1.Registry.levels:type_name -> chuishao.v1.Level
-	20, // 4: chuishao.v1.Registry.valid_from:type_name -> google.protobuf.Timestamp
-	23, // 5: chuishao.v1.ListAreasResponse.areas:type_name -> chuishao.v1.Area
-	24, // 6: chuishao.v1.ListUnitsResponse.units:type_name -> chuishao.v1.Unit
-	25, // 7: chuishao.v1.ListCategoriesResponse.categories:type_name -> chuishao.v1.Category
-	15, // 8: chuishao.v1.Calendar.years:type_name -> chuishao.v1.CalendarYear
-	0,  // 9: chuishao.v1.RegistryService.LoadRegistry:input_type -> chuishao.v1.LoadRegistryRequest
-	3,  // 10: chuishao.v1.RegistryService.GetRegistry:input_type -> chuishao.v1.GetRegistryRequest
-	5,  // 11: chuishao.v1.RegistryService.ListAreas:input_type -> chuishao.v1.ListAreasRequest
-	7,  // 12: chuishao.v1.RegistryService.ListUnits:input_type -> chuishao.v1.ListUnitsRequest
-	9,  // 13: chuishao.v1.RegistryService.ListCategories:input_type -> chuishao.v1.ListCategoriesRequest
-	11, // 14: chuishao.v1.RegistryService.LoadCalendarYear:input_type -> chuishao.v1.LoadCalendarYearRequest
-	13, // 15: chuishao.v1.RegistryService.GetCalendar:input_type -> chuishao.v1.GetCalendarRequest
-	16, // 16: chuishao.v1.RegistryService.LoadProfile:input_type -> chuishao.v1.LoadProfileRequest
-	18, // 17: chuishao.v1.RegistryService.GetProfile:input_type -> chuishao.v1.GetProfileRequest
-	1,  // 18: chuishao.v1.RegistryService.LoadRegistry:output_type -> chuishao.v1.LoadRegistryResponse
-	4,  // 19: chuishao.v1.RegistryService.GetRegistry:output_type -> chuishao.v1.Registry
-	6,  // 20: chuishao.v1.RegistryService.ListAreas:output_type -> chuishao.v1.ListAreasResponse
-	8,  // 21: chuishao.v1.RegistryService.ListUnits:output_type -> chuishao.v1.ListUnitsResponse
-	10, // 22: chuishao.v1.RegistryService.ListCategories:output_type -> chuishao.v1.ListCategoriesResponse
-	12, // 23: chuishao.v1.RegistryService.LoadCalendarYear:output_type -> chuishao.v1.LoadCalendarYearResponse
-	14, // 24: chuishao.v1.RegistryService.GetCalendar:output_type -> chuishao.v1.Calendar
-	17, // 25: chuishao.v1.RegistryService.LoadProfile:output_type -> chuishao.v1.LoadProfileResponse
-	19, // 26: chuishao.v1.RegistryService.GetProfile:output_type -> chuishao.v1.DeadlineProfile
-	18, // [18:27] is the sub-list for method output_type
-	9,  // [9:18] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	25, // 3: chuishao.v1.Registry.levels:type_name -> chuishao.v1.Level
+	23, // 4: chuishao.v1.Registry.valid_from:type_name -> google.protobuf.Timestamp
+	26, // 5: chuishao.v1.ListAreasResponse.areas:type_name -> chuishao.v1.Area
+	9,  // 6: chuishao.v1.GetAreaHistoryResponse.steps:type_name -> chuishao.v1.AreaStep
+	27, // 7: chuishao.v1.GetAreaHistoryResponse.present:type_name -> chuishao.v1.AreaNode
+	26, // 8: chuishao.v1.AreaStep.area:type_name -> chuishao.v1.Area
+	28, // 9: chuishao.v1.ListUnitsResponse.units:type_name -> chuishao.v1.Unit
+	29, // 10: chuishao.v1.ListCategoriesResponse.categories:type_name -> chuishao.v1.Category
+	18, // 11: chuishao.v1.Calendar.years:type_name -> chuishao.v1.CalendarYear
+	0,  // 12: chuishao.v1.RegistryService.LoadRegistry:input_type -> chuishao.v1.LoadRegistryRequest
+	3,  // 13: chuishao.v1.RegistryService.GetRegistry:input_type -> chuishao.v1.GetRegistryRequest
+	5,  // 14: chuishao.v1.RegistryService.ListAreas:input_type -> chuishao.v1.ListAreasRequest
+	7,  // 15: chuishao.v1.RegistryService.GetAreaHistory:input_type -> chuishao.v1.GetAreaHistoryRequest
+	10, // 16: chuishao.v1.RegistryService.ListUnits:input_type -> chuishao.v1.ListUnitsRequest
+	12, // 17: chuishao.v1.RegistryService.ListCategories:input_type -> chuishao.v1.ListCategoriesRequest
+	14, // 18: chuishao.v1.RegistryService.LoadCalendarYear:input_type -> chuishao.v1.LoadCalendarYearRequest
+	16, // 19: chuishao.v1.RegistryService.GetCalendar:input_type -> chuishao.v1.GetCalendarRequest
+	19, // 20: chuishao.v1.RegistryService.LoadProfile:input_type -> chuishao.v1.LoadProfileRequest
+	21, // 21: chuishao.v1.RegistryService.GetProfile:input_type -> chuishao.v1.GetProfileRequest
+	1,  // 22: chuishao.v1.RegistryService.LoadRegistry:output_type -> chuishao.v1.LoadRegistryResponse
+	4,  // 23: chuishao.v1.RegistryService.GetRegistry:output_type -> chuishao.v1.Registry
+	6,  // 24: chuishao.v1.RegistryService.ListAreas:output_type -> chuishao.v1.ListAreasResponse
+	8,  // 25: chuishao.v1.RegistryService.GetAreaHistory:output_type -> chuishao.v1.GetAreaHistoryResponse
+	11, // 26: chuishao.v1.RegistryService.ListUnits:output_type -> chuishao.v1.ListUnitsResponse
+	13, // 27: chuishao.v1.RegistryService.ListCategories:output_type -> chuishao.v1.ListCategoriesResponse
+	15, // 28: chuishao.v1.RegistryService.LoadCalendarYear:output_type -> chuishao.v1.LoadCalendarYearResponse
+	17, // 29: chuishao.v1.RegistryService.GetCalendar:output_type -> chuishao.v1.Calendar
+	20, // 30: chuishao.v1.RegistryService.LoadProfile:output_type -> chuishao.v1.LoadProfileResponse
+	22, // 31: chuishao.v1.RegistryService.GetProfile:output_type -> chuishao.v1.DeadlineProfile
+	22, // [22:32] is the sub-list for method output_type
+	12, // [12:22] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_registry_proto_init() }
@@ -1493,13 +1674,14 @@ func file_chuishao_v1_registry_proto_init() {
 		return
 	}
 	file_chuishao_v1_events_proto_init()
+	file_chuishao_v1_terms_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_registry_proto_rawDesc), len(file_chuishao_v1_registry_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	RegistryService_LoadRegistry_FullMethodName     = "/chuishao.v1.RegistryService/LoadRegistry"
 	RegistryService_GetRegistry_FullMethodName      = "/chuishao.v1.RegistryService/GetRegistry"
 	RegistryService_ListAreas_FullMethodName        = "/chuishao.v1.RegistryService/ListAreas"
+	RegistryService_GetAreaHistory_FullMethodName   = "/chuishao.v1.RegistryService/GetAreaHistory"
 	RegistryService_ListUnits_FullMethodName        = "/chuishao.v1.RegistryService/ListUnits"
 	RegistryService_ListCategories_FullMethodName   = "/chuishao.v1.RegistryService/ListCategories"
 	RegistryService_LoadCalendarYear_FullMethodName = "/chuishao.v1.RegistryService/LoadCalendarYear"
@@ -43,6 +44,8 @@ type RegistryServiceClient interface {
 	GetRegistry(ctx context.Context, in *GetRegistryRequest, opts ...grpc.CallOption) (*Registry, error)
 	// Areas below one, or all. Who: anyone.
 	ListAreas(ctx context.Context, in *ListAreasRequest, opts ...grpc.CallOption) (*ListAreasResponse, error)
+	// What an area was and became: every entry that leads to its code and that it led to. Who: anyone.
+	GetAreaHistory(ctx context.Context, in *GetAreaHistoryRequest, opts ...grpc.CallOption) (*GetAreaHistoryResponse, error)
 	// Units below one, or all. Who: anyone.
 	ListUnits(ctx context.Context, in *ListUnitsRequest, opts ...grpc.CallOption) (*ListUnitsResponse, error)
 	// Categories. Who: anyone.
@@ -93,6 +96,16 @@ func (c *registryServiceClient) ListAreas(ctx context.Context, in *ListAreasRequ
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListAreasResponse)
 	err := c.cc.Invoke(ctx, RegistryService_ListAreas_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) GetAreaHistory(ctx context.Context, in *GetAreaHistoryRequest, opts ...grpc.CallOption) (*GetAreaHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAreaHistoryResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetAreaHistory_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +185,8 @@ type RegistryServiceServer interface {
 	GetRegistry(context.Context, *GetRegistryRequest) (*Registry, error)
 	// Areas below one, or all. Who: anyone.
 	ListAreas(context.Context, *ListAreasRequest) (*ListAreasResponse, error)
+	// What an area was and became: every entry that leads to its code and that it led to. Who: anyone.
+	GetAreaHistory(context.Context, *GetAreaHistoryRequest) (*GetAreaHistoryResponse, error)
 	// Units below one, or all. Who: anyone.
 	ListUnits(context.Context, *ListUnitsRequest) (*ListUnitsResponse, error)
 	// Categories. Who: anyone.
@@ -203,6 +218,9 @@ func (UnimplementedRegistryServiceServer) GetRegistry(context.Context, *GetRegis
 }
 func (UnimplementedRegistryServiceServer) ListAreas(context.Context, *ListAreasRequest) (*ListAreasResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAreas not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetAreaHistory(context.Context, *GetAreaHistoryRequest) (*GetAreaHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAreaHistory not implemented")
 }
 func (UnimplementedRegistryServiceServer) ListUnits(context.Context, *ListUnitsRequest) (*ListUnitsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListUnits not implemented")
@@ -282,6 +300,24 @@ func _RegistryService_ListAreas_Handler(srv interface{}, ctx context.Context, de
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RegistryServiceServer).ListAreas(ctx, req.(*ListAreasRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_GetAreaHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAreaHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetAreaHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetAreaHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetAreaHistory(ctx, req.(*GetAreaHistoryRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -408,6 +444,10 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListAreas",
 			Handler:    _RegistryService_ListAreas_Handler,
+		},
+		{
+			MethodName: "GetAreaHistory",
+			Handler:    _RegistryService_GetAreaHistory_Handler,
 		},
 		{
 			MethodName: "ListUnits",
