@@ -95,13 +95,13 @@ func redrawn(p *pb.RegistryPiece) *pb.RegistryPiece {
 	return p
 }
 
-// desk reads a city's views.
-type desk struct {
+// deskOf reads a city's views.
+type deskOf struct {
 	*view.Reader
 	projector *projector.Projector
 }
 
-func watch(t *testing.T, c *dispatchtest.City) desk {
+func watch(t *testing.T, c *dispatchtest.City) deskOf {
 	t.Helper()
 	db, err := viewdb.Open(filepath.Join(t.TempDir(), "views.db"), viewdb.Options{})
 	if err != nil {
@@ -112,10 +112,10 @@ func watch(t *testing.T, c *dispatchtest.City) desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return desk{view.NewReader(db, c.Store), p}
+	return deskOf{view.NewReader(db, c.Store), p}
 }
 
-func (d desk) catchUp(t *testing.T) {
+func (d deskOf) catchUp(t *testing.T) {
 	t.Helper()
 	if err := d.projector.CatchUp(t.Context()); err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func (d desk) catchUp(t *testing.T) {
 }
 
 // listed are the tickets that a unit of that path sees.
-func (d desk) listed(t *testing.T, c *dispatchtest.City, unit string) (names []string) {
+func (d deskOf) listed(t *testing.T, c *dispatchtest.City, unit string) (names []string) {
 	t.Helper()
 	d.catchUp(t)
 	rows, _, _, err := d.ListTickets(t.Context(), view.TicketQuery{Scope: view.Scope{Path: c.Registry().UnitPath(unit), Units: []string{unit}}})
@@ -137,7 +137,7 @@ func (d desk) listed(t *testing.T, c *dispatchtest.City, unit string) (names []s
 }
 
 // totals are "closed/total" of each node of a level, by code.
-func (d desk) totals(t *testing.T, level string, m view.Map) map[string]string {
+func (d deskOf) totals(t *testing.T, level string, m view.Map) map[string]string {
 	t.Helper()
 	d.catchUp(t)
 	rows, _, _, err := d.ListClosure(t.Context(), view.ClosureQuery{Level: level, Map: m, WithDirect: true})
