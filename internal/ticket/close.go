@@ -26,14 +26,18 @@ func closeRound(s State, a *rule.Asked, _ *pb.CloseTicketRequest) ([]proto.Messa
 	if err := a.CheckTime(s.LastAt); err != nil {
 		return nil, err
 	}
-	asked := s.CallbackSettled || s.Anonymous || !s.CallbackWanted || s.waived(pb.Requirement_REQUIREMENT_CALLBACK)
-	if !asked {
+	if !s.asked() {
 		return nil, rule.No(rule.CallbackNeeded, "the petitioner wants a callback and was neither asked nor found unreachable")
 	}
 	if w := s.openWhistle(); w != "" && !s.waived(pb.Requirement_REQUIREMENT_WHISTLES_CLOSED) {
 		return nil, rule.No(rule.WhistleOpen, "whistle %s is open", w)
 	}
 	return rule.One(&pb.TicketClosed{Kind: s.closeKind()})
+}
+
+// asked says whether the petitioner was asked in this round, or need not be.
+func (s *State) asked() bool {
+	return s.CallbackSettled || s.Anonymous || !s.CallbackWanted || s.waived(pb.Requirement_REQUIREMENT_CALLBACK)
 }
 
 func (s *State) closeKind() pb.CloseKind {

@@ -114,6 +114,10 @@ type State struct {
 	Correction      *pb.ArchiveCorrectionProposed
 	CorrectionBy    *pb.Actor
 
+	fired       [timers]int64 // the limit, in Unix microseconds, at which each timer last fired; another limit is another timer
+	paused      time.Duration // how long the round was suspended
+	suspendedAt time.Time     // since when it is
+
 	Imported *pb.RecordImported // for a record of another system
 	Decided  rule.Decision      // what led to the main state
 	LastAt   time.Time          // the latest instant at which anything happened to it

@@ -9,6 +9,14 @@ import (
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
+// The levels of supervision.
+const (
+	supervisionUrge    = 1 + iota // 催办
+	supervisionOrder              // 督办
+	supervisionListed             // 挂牌督办
+	supervisionAccount            // 通报, 约谈
+)
+
 func urge(s State, a *rule.Asked, c *pb.UrgeTicketRequest) ([]proto.Message, error) {
 	return nil, errors.New("to be written")
 }
