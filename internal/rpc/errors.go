@@ -100,6 +100,14 @@ var texts = map[rule.Reason]text{
 	rule.SubjectErased:      {codes.FailedPrecondition, "该诉求人的个人信息已清除", "The petitioner's data were erased"},
 	rule.DeadlineOutOfRange: {codes.FailedPrecondition, "无法计算时限", "A limit cannot be computed"},
 
+	rule.LimitPassed:          {codes.FailedPrecondition, "时限已过，不得事后办理", "The limit has passed, and nothing is given in retrospect"},
+	rule.ExtensionTooLong:     {codes.FailedPrecondition, "延期超过允许的长度", "The extension is longer than allowed"},
+	rule.ExtensionsUsed:       {codes.FailedPrecondition, "本轮延期次数已用完", "The limit cannot be extended any more in this round"},
+	rule.ReviewTooLate:        {codes.InvalidArgument, "挂账复核时间超过允许的期限", "The review of a suspension lies too far ahead"},
+	rule.SuspensionNotAllowed: {codes.FailedPrecondition, "该级别事项不得挂账", "Matters of this grade are never suspended"},
+	rule.CalendarInvalid:      {codes.InvalidArgument, "工作日历有误", "The calendar year has a fault"},
+	rule.ProfileInvalid:       {codes.InvalidArgument, "时限方案有误", "The deadline profile has a fault"},
+
 	CredentialsMissing:  {codes.Unauthenticated, "缺少身份凭证", "Credentials are missing"},
 	CredentialsUnknown:  {codes.Unauthenticated, "身份凭证无效", "The credentials are not known"},
 	CredentialsNotValid: {codes.Unauthenticated, "身份凭证不在有效期内", "The credentials are not valid now"},

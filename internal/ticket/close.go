@@ -97,7 +97,7 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 		Reason: c.Reason, Round: s.Round + 1, Lead: s.Lead, SignBy: d.by(calendar.Sign, a.OccurredAt),
 		ContactBy: d.by(calendar.Contact, a.OccurredAt), RedoBy: d.by(calendar.Redo, a.OccurredAt), Sealed: a.Sealed,
 	}
-	e.CloseBy = d.by(calendar.Close, rule.Instant(e.RedoBy))
+	e.CloseBy, e.HandleLimit = d.by(calendar.Close, rule.Instant(e.RedoBy)), d.text(calendar.Redo)
 	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
@@ -108,6 +108,6 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 func (s *State) reopened(at time.Time, e *pb.TicketReopened) {
 	s.newRound(e.Round)
 	s.Hop, s.Holder = 1, e.Lead
-	s.DispatchedAt, s.HandleStart = at, at
+	s.DispatchedAt, s.HandleStart, s.HandleLimit = at, at, e.HandleLimit
 	s.Limits = Limits{SignBy: rule.Instant(e.SignBy), ContactBy: rule.Instant(e.ContactBy), HandleBy: rule.Instant(e.RedoBy), CloseBy: rule.Instant(e.CloseBy), SegmentBy: rule.Instant(e.RedoBy)}
 }

@@ -328,6 +328,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	}
 	if after := StateAfter(event); after != pb.TicketState_TICKET_STATE_UNSPECIFIED {
 		s.State = after
+		s.moot()
 		s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
 	}
 	return s, nil
@@ -539,6 +540,15 @@ func (d *due) by(t calendar.Timer, start time.Time) *timestamppb.Timestamp {
 	}
 	d.provisional = d.provisional || provisional
 	return rule.Stamp(by)
+}
+
+// text is the limit of a timer as the profile writes it.
+func (d *due) text(t calendar.Timer) string {
+	limit, err := d.asked.Profile.Limit(t, d.grade)
+	if err != nil && d.err == nil {
+		d.err = rule.No(rule.DeadlineOutOfRange, "the profile has no limit %q", t)
+	}
+	return limit.String()
 }
 
 // Column is a grade's column in a deadline profile. A matter that is not graded yet counts as G2.
