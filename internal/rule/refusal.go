@@ -70,6 +70,13 @@ const (
 	SuspensionNotAllowed Reason = "SUSPENSION_NOT_ALLOWED"
 	CalendarInvalid      Reason = "CALENDAR_INVALID"
 	ProfileInvalid       Reason = "PROFILE_INVALID"
+
+	ListingOpen         Reason = "LISTING_OPEN"
+	NotSupervised       Reason = "NOT_SUPERVISED"
+	RectificationNeeded Reason = "RECTIFICATION_NEEDED"
+	ReopeningsUsed      Reason = "REOPENINGS_USED"
+	PhotosNeeded        Reason = "PHOTOS_NEEDED"
+	ExclusionLapsed     Reason = "EXCLUSION_LAPSED"
 )
 
 // Reasons are all of them, for tests and catalogues that must cover each.
@@ -82,6 +89,7 @@ var Reasons = []Reason{
 	NothingProposed, AlreadyProposed, NotParticipant, AlreadyDone, TasksOpen, RatingsMissing, TicketNotInHand,
 	RecordChanged, RegistryNotLoaded, RegistryInvalid, SubjectErased, DeadlineOutOfRange,
 	LimitPassed, ExtensionTooLong, ExtensionsUsed, ReviewTooLate, SuspensionNotAllowed, CalendarInvalid, ProfileInvalid,
+	ListingOpen, NotSupervised, RectificationNeeded, ReopeningsUsed, PhotosNeeded, ExclusionLapsed,
 }
 
 // Refusal is a rule's no. It holds no personal data.

@@ -108,17 +108,17 @@ type State struct {
 	ListingDone       bool   // the lead says that its plan was carried out
 	PlanGiven         bool
 	Urged             uint32
+	AutoReopened      uint32 // how often this system opened it again
 
 	Exclusion       *pb.ExclusionRequested // asked for and not decided
 	Excluded        pb.ExclusionCode
 	ExcludedMetrics []string
+	ExclusionDenied []pb.ExclusionCode
 	Photos          [][]byte // SHA-256 of all attachments so far
 	Correction      *pb.ArchiveCorrectionProposed
 	CorrectionBy    *pb.Actor
 
-	fired       [timers]int64 // the limit, in Unix microseconds, at which each timer last fired; another limit is another timer
-	paused      time.Duration // how long the round was suspended
-	suspendedAt time.Time     // since when it is
+	fired [timers]int64 // the limit, in Unix microseconds, for which each timer last fired; another limit is another timer
 
 	Imported *pb.RecordImported // for a record of another system
 	Decided  rule.Decision      // what led to the main state
@@ -194,8 +194,10 @@ type Whistle struct {
 func (s *State) Exists() bool { return s.State != pb.TicketState_TICKET_STATE_UNSPECIFIED }
 
 // Open says whether the ticket still needs something done.
-func (s *State) Open() bool {
-	switch s.State {
+func (s *State) Open() bool { return open(s.State) }
+
+func open(s pb.TicketState) bool {
+	switch s {
 	case pb.TicketState_TICKET_STATE_UNSPECIFIED, pb.TicketState_TICKET_STATE_CLOSED, pb.TicketState_TICKET_STATE_DECLINED,
 		pb.TicketState_TICKET_STATE_MERGED, pb.TicketState_TICKET_STATE_WITHDRAWN, pb.TicketState_TICKET_STATE_VOIDED,
 		pb.TicketState_TICKET_STATE_ARCHIVED:
@@ -234,6 +236,7 @@ func (s *State) newRound(round uint32) {
 	s.Solved, s.Satisfaction, s.CloseKind = 0, 0, 0
 	s.SubmittedAt, s.VerifiedAt, s.ClosedAt = time.Time{}, time.Time{}, time.Time{}
 	s.HandleLimit, s.ExtendedBy, s.Extension, s.Suspension = "", nil, nil, nil
+	s.Exclusion = nil
 	s.Limits = Limits{}
 }
 

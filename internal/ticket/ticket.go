@@ -170,6 +170,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 		s.triageCorrected(e)
 	case *pb.TicketDispatched:
 		s.dispatched(at, e)
+		s.DispatchedBy = meta.GetActor()
 	case *pb.TicketSigned:
 		s.signed()
 	case *pb.PetitionerContacted:
@@ -191,11 +192,11 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.CallbackAttemptFailed:
 		s.callbackAttemptFailed(at)
 	case *pb.CallbackUnreachable:
-		s.callbackUnreachable()
+		s.callbackUnreachable(e)
 	case *pb.TicketClosed:
 		s.closed(at, e)
 	case *pb.TicketReopened:
-		s.reopened(at, e)
+		s.reopened(meta, e)
 	case *pb.VoidProposed:
 		s.voidProposed(meta.GetActor())
 	case *pb.VoidDropped:
@@ -256,6 +257,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 		s.escalationRefused(meta, e)
 	case *pb.TicketDelegated:
 		s.delegated(meta, e)
+		s.DispatchedBy = meta.GetActor()
 	case *pb.ExtensionRequested:
 		s.extensionRequested(meta, e)
 	case *pb.ExtensionGranted:
@@ -320,6 +322,10 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	if box, ok := event.(interface{ GetSealed() *pb.Sealed }); ok {
 		s.sealed(box.GetSealed())
 	}
+	if shown, ok := event.(interface{ GetAttachments() []*pb.Attachment }); ok {
+		s.shown(shown.GetAttachments())
+	}
+	s.Limits.lasting(&limits, event)
 	guess, _ := event.(interface{ GetProvisional() bool })
 	s.Limits.follow(limits, guess != nil && guess.GetProvisional())
 	s.Events++
@@ -412,7 +418,7 @@ func name(s pb.TicketState) string { return s.String()[len("TICKET_STATE_"):] }
 // second refuses everything but the deciding word while a proposal waits for its second person.
 func (s *State) second(command proto.Message) error {
 	switch command.(type) {
-	case *pb.RevealIdentityRequest, *pb.WhistleLinked, *pb.WhistleSettled:
+	case *pb.RevealIdentityRequest, *pb.WhistleLinked, *pb.WhistleSettled, *pb.PassTimerRequest:
 		return nil
 	case *pb.DeclineTicketRequest:
 		if s.VoidProposal == nil {
