@@ -76,8 +76,8 @@ type recount struct {
 
 // same says whether a limit was counted with the profile in force and the ticket's present grade.
 func (r *recount) same(place int) bool {
-	s, p := r.state, r.asked.Profile
-	return s.Limits.older&(1<<place) == 0 && (s.LimitsProfile == "" || s.LimitsProfile == p.Name()+"@"+p.Version())
+	s := r.state
+	return s.Limits.older&(1<<place) == 0 && s.LimitsProfile == r.asked.ProfileVersion
 }
 
 // timer counts a limit of the profile again.
