@@ -155,7 +155,11 @@ func (s registryService) LoadCalendarYear(ctx context.Context, r *pb.LoadCalenda
 	if err != nil {
 		return nil, err
 	}
-	return &pb.LoadCalendarYearResponse{Version: c.Version(), ConsistencyToken: Token(result.Position)}, nil
+	answer := &pb.LoadCalendarYearResponse{Version: c.Version()}
+	if result.Position > 0 {
+		answer.ConsistencyToken = Token(result.Position)
+	}
+	return answer, nil
 }
 
 // GetCalendar gives the calendar in force, from a history that has come as far as was asked.
@@ -179,7 +183,11 @@ func (s registryService) LoadProfile(ctx context.Context, r *pb.LoadProfileReque
 	if err != nil {
 		return nil, err
 	}
-	return &pb.LoadProfileResponse{Name: p.Name(), Version: p.Version(), ConsistencyToken: Token(result.Position)}, nil
+	answer := &pb.LoadProfileResponse{Name: p.Name(), Version: p.Version()}
+	if result.Position > 0 {
+		answer.ConsistencyToken = Token(result.Position)
+	}
+	return answer, nil
 }
 
 // GetProfile gives the deadline profile in force, from a history that has come as far as was asked.
