@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
 )
 
 // CheckInvariants says what is wrong with a recorded event, given the states before and after it that Evolve gave: nil if it
@@ -54,7 +55,7 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			return wrong("the ticket is in hand with the limits handle_by %s, close_by %s", after.Limits.HandleBy, after.Limits.CloseBy)
 		}
 	}
-	if err := handleBy(before, after, event); err != nil {
+	if err := handleBy(before, after, meta, event); err != nil {
 		return wrong("%w", err)
 	}
 	if _, reopened := event.(*pb.TicketReopened); !reopened && before.Round > 0 && after.Round != before.Round {
@@ -82,6 +83,14 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			return wrong("nobody contacted the petitioner")
 		}
 		return closedWhistles(wrong, before)
+	case *pb.ExtensionGranted:
+		if before.Extension == nil || e.Number != uint32(len(before.ExtendedBy))+1 || e.Number > maxExtensions {
+			return wrong("is number %d after %d, asked for: %t", e.Number, len(before.ExtendedBy), before.Extension != nil)
+		}
+	case *pb.SuspensionGranted:
+		if before.Suspension == nil || e.Renewed != (before.State == pb.TicketState_TICKET_STATE_SUSPENDED) {
+			return wrong("renewed %t of a ticket that is %s, asked for: %t", e.Renewed, before.State, before.Suspension != nil)
+		}
 	case *pb.VerificationFailed:
 		if e.Rework != before.Rework+1 {
 			return wrong("is rework %d after %d", e.Rework, before.Rework)
@@ -107,9 +116,21 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 	return nil
 }
 
-// handleBy: the limit changes only where a round is first dispatched, where one is opened again, and where a correction shortens it.
-func handleBy(before, after State, event proto.Message) error {
+// handleBy: the limit changes only where a round is first dispatched, where one is opened again, where a correction shortens it, by an
+// extension and a suspension given while it had not passed, by the resumption that ends one, and where the calendar was corrected.
+func handleBy(before, after State, meta *pb.EventMeta, event proto.Message) error {
 	was, is := before.Limits.HandleBy, after.Limits.HandleBy
+	inTime := calendar.OnTime(meta.GetRecordedAt().AsTime(), was) && calendar.OnTime(meta.GetOccurredAt().AsTime(), was)
+	switch event.(type) {
+	case *pb.ExtensionRequested, *pb.ExtensionGranted:
+		if !inTime {
+			return fmt.Errorf("came after handle_by %s, which it is about", was.Format(time.RFC3339))
+		}
+	case *pb.SuspensionRequested, *pb.SuspensionGranted:
+		if before.State != pb.TicketState_TICKET_STATE_SUSPENDED && !inTime {
+			return fmt.Errorf("came after handle_by %s, which it is about", was.Format(time.RFC3339))
+		}
+	}
 	if is.Equal(was) {
 		return nil
 	}
@@ -122,6 +143,22 @@ func handleBy(before, after State, event proto.Message) error {
 		}
 	case *pb.TriageCorrected:
 		if is.Before(was) && !is.IsZero() {
+			return nil
+		}
+	case *pb.ExtensionGranted:
+		if is.After(was) {
+			return nil
+		}
+	case *pb.SuspensionGranted:
+		if is.IsZero() {
+			return nil
+		}
+	case *pb.TicketResumed:
+		if was.IsZero() && !is.IsZero() {
+			return nil
+		}
+	case *pb.LimitsRecomputed:
+		if !was.IsZero() && !is.IsZero() {
 			return nil
 		}
 	}

@@ -49,7 +49,11 @@ type State struct {
 
 	Limits Limits
 
+	// LimitsProfile is the profile under which limits were set last, as events name it.
+	LimitsProfile string
+
 	ReportedAt   time.Time
+	LearntAt     time.Time // when the report was recorded: its acceptance is due from then
 	AcceptedAt   time.Time // T0
 	DispatchedAt time.Time // of the current hop, or the reopening
 	HandleStart  time.Time // where the round's handle limit runs from
@@ -133,6 +137,7 @@ type Limits struct {
 	Provisional bool
 
 	guessed uint32 // which of them, by their place in all
+	older   uint32 // which of them were set under another profile than LimitsProfile, or for another grade than the ticket has now
 }
 
 // all are the limits, each in its place.
@@ -148,18 +153,34 @@ const handlePlace = 5
 func (l *Limits) isGuess(place int) bool { return l.guessed&(1<<place) != 0 }
 
 // follow notes which limits are provisional after an event: of those it set all, if it says so of one; those it left are what they
-// were.
-func (l *Limits) follow(before Limits, provisional bool) {
-	l.guessed = 0
+// were. It says whether the event set any.
+func (l *Limits) follow(before Limits, provisional bool) (set bool) {
+	l.guessed, l.older = 0, 0
 	was := before.all()
 	for i, by := range l.all() {
 		switch {
 		case by.IsZero():
-		case !by.Equal(was[i]) && provisional, by.Equal(was[i]) && before.guessed&(1<<i) != 0:
-			l.guessed |= 1 << i
+		case by.Equal(was[i]):
+			l.guessed |= before.guessed & (1 << i)
+			l.older |= before.older & (1 << i)
+		default:
+			if set = true; provisional {
+				l.guessed |= 1 << i
+			}
 		}
 	}
 	l.Provisional = l.guessed != 0
+	return set
+}
+
+// outdate notes that the limits an event left belong to a former profile or grade.
+func (l *Limits) outdate(before Limits) {
+	was := before.all()
+	for i, by := range l.all() {
+		if !by.IsZero() && by.Equal(was[i]) {
+			l.older |= 1 << i
+		}
+	}
 }
 
 // Shelved is what a merged ticket was before.

@@ -161,10 +161,12 @@ func resume(s State, a *rule.Asked, _ *pb.ResumeTicketRequest) ([]proto.Message,
 	if err := a.Require(append([]pb.Role{pb.Role_ROLE_SUPERVISOR}, clerks...)...); err != nil {
 		return nil, err
 	}
-	if a.Acting != pb.Role_ROLE_SUPERVISOR || s.scope(a) != nil {
-		if err := s.byLead(a); err != nil {
-			return nil, err
-		}
+	may := s.byLead
+	if a.Acting == pb.Role_ROLE_SUPERVISOR {
+		may = s.scope
+	}
+	if err := may(a); err != nil {
+		return nil, err
 	}
 	if err := s.in(pb.TicketState_TICKET_STATE_SUSPENDED); err != nil {
 		return nil, err

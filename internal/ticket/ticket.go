@@ -146,10 +146,11 @@ func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, err
 // Evolve is the state after an event. An event that is not a ticket's is an error. s is not changed.
 func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	at := meta.GetOccurredAt().AsTime()
-	limits := s.Limits
+	limits, grade := s.Limits, s.Grade
 	switch e := event.(type) {
 	case *pb.TicketReported:
 		s.reported(at, e)
+		s.LearntAt = meta.GetRecordedAt().AsTime()
 	case *pb.RecordImported:
 		s.recordImported(at, e)
 	case *pb.ImportedRecordClosed:
@@ -310,6 +311,9 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 		s.rightLapsed(meta, e)
 	case *pb.LimitsRecomputed:
 		s.limitsRecomputed(meta, e)
+		if !e.Provisional {
+			limits.guessed = 0 // nor is what it left
+		}
 	case *pb.HolderMoved:
 		s.holderMoved(meta, e)
 	case *pb.WhistleLinked:
@@ -327,7 +331,13 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	}
 	s.Limits.lasting(&limits, event)
 	guess, _ := event.(interface{ GetProvisional() bool })
-	s.Limits.follow(limits, guess != nil && guess.GetProvisional())
+	set, profile := s.Limits.follow(limits, guess != nil && guess.GetProvisional()), meta.GetProfileVersion()
+	if s.Grade != grade || set && profile != s.LimitsProfile {
+		s.Limits.outdate(limits)
+	}
+	if set {
+		s.LimitsProfile = profile
+	}
 	s.Events++
 	if at.After(s.LastAt) {
 		s.LastAt = at
@@ -418,7 +428,7 @@ func name(s pb.TicketState) string { return s.String()[len("TICKET_STATE_"):] }
 // second refuses everything but the deciding word while a proposal waits for its second person.
 func (s *State) second(command proto.Message) error {
 	switch command.(type) {
-	case *pb.RevealIdentityRequest, *pb.WhistleLinked, *pb.WhistleSettled, *pb.PassTimerRequest:
+	case *pb.RevealIdentityRequest, *pb.RecomputeLimitsRequest, *pb.PassTimerRequest, *pb.WhistleLinked, *pb.WhistleSettled:
 		return nil
 	case *pb.DeclineTicketRequest:
 		if s.VoidProposal == nil {
