@@ -121,7 +121,7 @@ func loadRegistry(ctx context.Context, args []string, io app.IO) (err error) {
 	f := app.NewFlags("dispatcher registry", `
 dispatcher registry --data DIR | --addr HOST:PORT  --version NAME [--check] CSVDIR
 
-Loads a version of the registry from levels.csv, areas.csv, units.csv and categories.csv in CSVDIR (see examples/wuxi). Every fault is listed, and
+Loads a version of the registry from levels.csv, areas.csv, units.csv, categories.csv and bans.csv in CSVDIR (see examples/wuxi). Every fault is listed, and
 with a single one nothing is loaded. The version takes effect whole, at --valid-from or at once.`)
 	var place app.Place
 	place.Flags(f)

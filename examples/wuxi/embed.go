@@ -4,7 +4,7 @@ package wuxi
 
 import "embed"
 
-// Files are levels.csv, areas.csv, units.csv and categories.csv.
+// Files are levels.csv, areas.csv, units.csv, categories.csv and bans.csv.
 //
 //go:embed *.csv
 var Files embed.FS

@@ -40,6 +40,7 @@ func main() {
 	areas = append(areas, invented(areas)...)
 	for name, rows := range map[string][][]string{
 		"levels.csv": levels, "areas.csv": areaRows(areas), "units.csv": unitRows(areas), "categories.csv": categoryRows(),
+		"bans.csv": banRows(),
 	} {
 		if err := write(filepath.Join(os.Args[2], name), rows); err != nil {
 			log.Fatal(err)
@@ -141,8 +142,8 @@ var departments = []body{
 	{"RS", "人力资源和社会保障局", "department"},
 	{"WJ", "卫生健康委员会", "department"},
 	{"JY", "教育局", "department"},
-	{"BB", "编办", "office"},
-	{"SF", "司法局", "office"},
+	{"BB", "编办", "staffing_office"},
+	{"SF", "司法局", "justice_office"},
 	{"KH", "考核办", "office"},
 	{"SJ", "审计局", "office"},
 }
@@ -243,4 +244,59 @@ func write(name string, rows [][]string) error {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return f.Close()
+}
+
+// bans is the list of what must not be pushed into communities: 42 items, each with the categories it bans, of which most have
+// none here.
+var bans = [][2]string{
+	{"行政处罚", ""},
+	{"违法建设执法", "0202"},
+	{"食品药品执法", ""},
+	{"安全生产执法", "0604"},
+	{"消防执法", ""},
+	{"环境保护执法", ""},
+	{"行政强制措施", ""},
+	{"行政许可审查", ""},
+	{"招商引资", ""},
+	{"协税护税", ""},
+	{"企业产值统计", ""},
+	{"签订拆迁协议", ""},
+	{"募捐指标", ""},
+	{"财政收入指标", ""},
+	{"亲属关系证明", ""},
+	{"身份证明", ""},
+	{"户籍变更证明", ""},
+	{"婚姻状况证明", ""},
+	{"出生证明", ""},
+	{"健在证明", ""},
+	{"死亡原因证明", ""},
+	{"患病证明", ""},
+	{"残疾证明", ""},
+	{"生育证明", ""},
+	{"就业状况证明", ""},
+	{"无犯罪记录证明", ""},
+	{"新增挂牌", ""},
+	{"新增台账报表", ""},
+	{"重复应用程序和数据录入", ""},
+	{"公众号关注指标", ""},
+	{"评比竞赛", ""},
+	{"单项检查", ""},
+	{"责任状", ""},
+	{"单项工作汇报会", ""},
+	{"代收费用", ""},
+	{"报刊征订", ""},
+	{"代销保险", ""},
+	{"强制捐款", ""},
+	{"辖区外值守", ""},
+	{"借调人员", ""},
+	{"盖章担保", ""},
+	{"重复入户采集数据", ""},
+}
+
+func banRows() [][]string {
+	rows := [][]string{{"code", "name", "categories"}}
+	for i, item := range bans {
+		rows = append(rows, []string{fmt.Sprintf("B%02d", i+1), item[0], item[1]})
+	}
+	return rows
 }

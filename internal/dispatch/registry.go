@@ -69,6 +69,7 @@ func (d *Dispatcher) LoadRegistry(ctx context.Context, actor rule.Actor, version
 		content.Areas = append(content.Areas, p.GetAreas()...)
 		content.Units = append(content.Units, p.GetUnits()...)
 		content.Categories = append(content.Categories, p.GetCategories()...)
+		content.Bans = append(content.Bans, p.GetBans()...)
 	}
 	pieces = registry.Split(&content, registry.PieceBytes)
 	hash, err := registry.ContentHash(pieces)

@@ -13,6 +13,7 @@ type content struct {
 	areas      []*pb.Area
 	units      []*pb.Unit
 	categories []*pb.Category
+	bans       []*pb.BanItem
 }
 
 func gather(pieces []*pb.RegistryPiece) content {
@@ -22,6 +23,7 @@ func gather(pieces []*pb.RegistryPiece) content {
 		c.areas = append(c.areas, p.GetAreas()...)
 		c.units = append(c.units, p.GetUnits()...)
 		c.categories = append(c.categories, p.GetCategories()...)
+		c.bans = append(c.bans, p.GetBans()...)
 	}
 	if len(c.levels) == 0 {
 		c.levels = DefaultLevels()
@@ -103,6 +105,8 @@ func NewSnapshot(version string, validFrom time.Time, pieces []*pb.RegistryPiece
 		}
 	}
 	s.placeUnits(areas)
+	s.placeOffices()
+	s.ban()
 	s.gone = buried(s, previous)
 	return s
 }

@@ -77,7 +77,7 @@ var tables = []table{{
 			Object: oneOf(r, "object", objects), ValidFrom: r.instant("valid_from"), ValidTo: r.instant("valid_to"),
 		})
 	},
-}}
+}, bansTable}
 
 // word is how a value is written in a file.
 type word[T any] struct {
@@ -91,6 +91,8 @@ var kinds = []word[pb.UnitKind]{
 	{"utility", pb.UnitKind_UNIT_KIND_UTILITY},
 	{"command_centre", pb.UnitKind_UNIT_KIND_COMMAND_CENTRE},
 	{"office", pb.UnitKind_UNIT_KIND_OFFICE},
+	{"staffing_office", pb.UnitKind_UNIT_KIND_STAFFING_OFFICE},
+	{"justice_office", pb.UnitKind_UNIT_KIND_JUSTICE_OFFICE},
 }
 
 var grades = []word[pb.Grade]{
@@ -116,16 +118,18 @@ type Content struct {
 	faulted map[string]bool       // the fields that ReadDir has listed already
 }
 
-// ReadDir reads a registry from the files levels.csv (without it, the levels are the default ones), areas.csv, units.csv
-// and categories.csv of a directory, each plain or with gzip as .csv.gz. It lists everything that cannot be read; a fault's
+// ReadDir reads a registry from the files levels.csv (without it, the levels are the default ones), areas.csv, units.csv,
+// categories.csv and bans.csv (without it, nothing is banned) of a directory, each plain or with gzip as .csv.gz. It lists everything that cannot be read; a fault's
 // field is the file, the line, and the column. With any fault the content must not be used but to Validate it, so that
 // all that is wrong is known at once.
 //
 // A file is UTF-8, maybe with a byte order mark, with lines that end in LF or CRLF. Its first line names the columns, in
 // any order: for levels name, rank and maybe display_name; for areas code, name, level, parent_code and maybe valid_from,
 // valid_to, successors; for units code, name, kind, parent, area and maybe valid_from, valid_to; for categories code,
-// name, parent, grade and maybe object, valid_from, valid_to. Instants are in RFC 3339, successors divided by ";", kinds area,
-// department, utility, command_centre, office, grades G0, G1, G2, G3, CONSULT or nothing, and objects component, incident or nothing.
+// name, parent, grade and maybe object, valid_from, valid_to; for bans code, name, categories and maybe valid_from, valid_to.
+// Instants are in RFC 3339, successors divided by ";", a ban's categories by spaces, kinds area, department, utility,
+// command_centre, office, staffing_office, justice_office, grades G0, G1, G2, G3, CONSULT or nothing, and objects component,
+// incident or nothing.
 func ReadDir(dir fs.FS) (*Content, []*pb.RegistryFault) {
 	c := &Content{Piece: new(pb.RegistryPiece), faulted: map[string]bool{}}
 	var faults []*pb.RegistryFault

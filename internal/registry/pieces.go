@@ -20,7 +20,7 @@ const (
 	MaxPieces = 2000
 )
 
-// Split divides content into pieces of at most maxBytes encoded, in order: levels, areas, units, categories. An entry that
+// Split divides content into pieces of at most maxBytes encoded, in order: levels, areas, units, categories, bans. An entry that
 // is larger than that has a piece to itself. Entries are shared with the content. There is at least one piece, maybe empty.
 func Split(content *pb.RegistryPiece, maxBytes int) []*pb.RegistryPiece {
 	piece := new(pb.RegistryPiece)
@@ -28,7 +28,7 @@ func Split(content *pb.RegistryPiece, maxBytes int) []*pb.RegistryPiece {
 	size := 0
 	// room makes room for one more entry.
 	room := func(m proto.Message) *pb.RegistryPiece {
-		n := 1 + protowire.SizeBytes(proto.Size(m)) // fields 1 to 4 have tags of one byte
+		n := 1 + protowire.SizeBytes(proto.Size(m)) // fields 1 to 6 have tags of one byte
 		if size > 0 && size+n > maxBytes {
 			piece, size = new(pb.RegistryPiece), 0
 			pieces = append(pieces, piece)
@@ -51,6 +51,10 @@ func Split(content *pb.RegistryPiece, maxBytes int) []*pb.RegistryPiece {
 	for _, k := range content.GetCategories() {
 		p := room(k)
 		p.Categories = append(p.Categories, k)
+	}
+	for _, b := range content.GetBans() {
+		p := room(b)
+		p.Bans = append(p.Bans, b)
 	}
 	return pieces
 }

@@ -47,6 +47,8 @@ type Snapshot struct {
 	units      map[string]*unit
 	categories map[string][]span[*pb.Category]
 	anchored   map[string][]span[*pb.Unit] // territorial units by area
+	offices    map[office][]span[*pb.Unit]
+	bans       map[string][]span[*pb.BanItem] // by category
 	ranks      map[string]uint32
 	unlocated  []*pb.AreaNode
 	tree       *tree             // of the areas

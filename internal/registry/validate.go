@@ -26,6 +26,8 @@ const (
 	MissingField  = "MISSING_FIELD"
 	BadField      = "BAD_FIELD"
 	UnknownArea   = "UNKNOWN_AREA" // an area, of a unit or as a successor, that is unknown or not valid as long
+	// UnknownCategory is a category, of a ban, that is unknown.
+	UnknownCategory = "UNKNOWN_CATEGORY"
 )
 
 // The largest that fields may be.
@@ -43,9 +45,10 @@ const (
 	ofAreas
 	ofUnits
 	ofCategories
+	ofBans
 )
 
-var sections = [...]string{"levels", "areas", "units", "categories"}
+var sections = [...]string{"levels", "areas", "units", "categories", "bans"}
 
 // Validate lists everything that is wrong with a version's content, in the order of the content; nothing if it can take
 // effect at the instant. A fault's field names the entry by its number among all pieces' entries, from 0. The previous
@@ -60,6 +63,7 @@ func Validate(pieces []*pb.RegistryPiece, previous *Snapshot, at time.Time) []*p
 	areas := v.areas()
 	v.units(areas)
 	v.categories()
+	v.bans()
 	slices.SortStableFunc(v.found, func(a, b found) int {
 		return cmp.Or(cmp.Compare(a.section, b.section), cmp.Compare(a.entry, b.entry))
 	})

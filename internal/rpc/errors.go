@@ -114,6 +114,13 @@ var texts = map[rule.Reason]text{
 	rule.ReopeningsUsed:      {codes.FailedPrecondition, "系统自动重办次数已用完，须由人工决定", "The system has reopened the ticket as often as it may"},
 	rule.PhotosNeeded:        {codes.FailedPrecondition, "须提供带位置和时间的处置前、处置后照片", "Photos before and after are needed, each with position and time"},
 	rule.ExclusionLapsed:     {codes.FailedPrecondition, "申请剔除的期限已过或无此权利", "The right to ask for exclusion has lapsed, or there is none"},
+	rule.NotReturnable:       {codes.FailedPrecondition, "此工单不得退单", "The ticket cannot be returned"},
+	rule.ReturnLapsed:        {codes.FailedPrecondition, "已超过退单期限", "The limit for a return has passed"},
+	rule.RulingNeeded:        {codes.FailedPrecondition, "须先会商裁定", "Whose duty it is must be ruled on first"},
+	rule.RuledOut:            {codes.FailedPrecondition, "该单位已被裁定不承办", "It was ruled that the unit does not lead"},
+	rule.BannedInCommunities: {codes.FailedPrecondition, "该事项在社区禁入清单内，不得下派社区", "The ban list keeps such matters out of communities"},
+	rule.NotNextLevel:        {codes.FailedPrecondition, "只能逐级上报或下派", "A ticket moves one level at a time"},
+	rule.MustAccept:          {codes.FailedPrecondition, "已退回过一次，须予受理", "It was sent back once and must be taken now"},
 
 	CredentialsMissing:  {codes.Unauthenticated, "缺少身份凭证", "Credentials are missing"},
 	CredentialsUnknown:  {codes.Unauthenticated, "身份凭证无效", "The credentials are not known"},

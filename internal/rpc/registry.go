@@ -56,6 +56,7 @@ func (s registryService) LoadRegistry(stream grpc.ClientStreamingServer[pb.LoadR
 			answer.Areas += uint32(len(p.Areas))
 			answer.Units += uint32(len(p.Units))
 			answer.Categories += uint32(len(p.Categories))
+			answer.Bans += uint32(len(p.Bans))
 		}
 	}
 	switch {

@@ -77,6 +77,13 @@ const (
 	ReopeningsUsed      Reason = "REOPENINGS_USED"
 	PhotosNeeded        Reason = "PHOTOS_NEEDED"
 	ExclusionLapsed     Reason = "EXCLUSION_LAPSED"
+	NotReturnable       Reason = "NOT_RETURNABLE"
+	ReturnLapsed        Reason = "RETURN_LAPSED"
+	RulingNeeded        Reason = "RULING_NEEDED"
+	RuledOut            Reason = "RULED_OUT"
+	BannedInCommunities Reason = "BANNED_IN_COMMUNITIES"
+	NotNextLevel        Reason = "NOT_NEXT_LEVEL"
+	MustAccept          Reason = "MUST_ACCEPT"
 )
 
 // Reasons are all of them, for tests and catalogues that must cover each.
@@ -90,6 +97,7 @@ var Reasons = []Reason{
 	RecordChanged, RegistryNotLoaded, RegistryInvalid, SubjectErased, DeadlineOutOfRange,
 	LimitPassed, ExtensionTooLong, ExtensionsUsed, ReviewTooLate, SuspensionNotAllowed, CalendarInvalid, ProfileInvalid,
 	ListingOpen, NotSupervised, RectificationNeeded, ReopeningsUsed, PhotosNeeded, ExclusionLapsed,
+	NotReturnable, ReturnLapsed, RulingNeeded, RuledOut, BannedInCommunities, NotNextLevel, MustAccept,
 }
 
 // Refusal is a rule's no. It holds no personal data.

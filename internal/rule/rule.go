@@ -60,6 +60,14 @@ type Registry interface {
 	Category(code string, at time.Time) (*pb.Category, bool)
 	// Responsible is the territorial unit that holds tickets of the area: its own, or the nearest above it that has one.
 	Responsible(area string, at time.Time) (*pb.Unit, bool)
+	// Rank is a level's rank; 0 if the level is unknown.
+	Rank(level string) uint32
+	// Above is the territorial unit one level up: that of the nearest area above the unit's own that has one.
+	Above(unit string, at time.Time) (string, bool)
+	// Office is the unit of the kind that is anchored at the unit's own area, or at the nearest area above it that has one.
+	Office(kind pb.UnitKind, unit string, at time.Time) (string, bool)
+	// Banned is the item of the ban list (禁入清单) that keeps matters of the category, or of one above it, out of communities.
+	Banned(category string, at time.Time) (*pb.BanItem, bool)
 }
 
 // Within says whether a unit is the ancestor or lies below it in the unit tree.

@@ -139,11 +139,10 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 func (s *State) reopened(meta *pb.EventMeta, e *pb.TicketReopened) {
 	at := meta.GetOccurredAt().AsTime()
 	s.newRound(e.Round)
-	s.NonReturnable = true
+	s.Hop, s.Holder, s.NonReturnable, s.Led = 1, e.Lead, true, []string{e.Lead}
+	s.DispatchedAt, s.HandleStart, s.HandleLimit = at, at, e.HandleLimit
 	if meta.GetActor().GetRole() == pb.Role_ROLE_SYSTEM {
 		s.AutoReopened++
 	}
-	s.Hop, s.Holder = 1, e.Lead
-	s.DispatchedAt, s.HandleStart, s.HandleLimit = at, at, e.HandleLimit
 	s.Limits = Limits{SignBy: rule.Instant(e.SignBy), ContactBy: rule.Instant(e.ContactBy), HandleBy: rule.Instant(e.RedoBy), CloseBy: rule.Instant(e.CloseBy), SegmentBy: rule.Instant(e.RedoBy)}
 }

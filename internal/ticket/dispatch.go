@@ -1,12 +1,11 @@
 package ticket
 
 import (
-	"time"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
-	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
@@ -24,6 +23,9 @@ func dispatch(s State, a *rule.Asked, c *pb.DispatchTicketRequest) ([]proto.Mess
 	if err := a.CheckTime(s.Decided.At); err != nil {
 		return nil, err
 	}
+	if s.State == pb.TicketState_TICKET_STATE_ADJUDICATION || s.Returns >= returnsEnough {
+		return nil, &rule.Refusal{Reason: rule.RulingNeeded, Message: "whose duty it is must be ruled on first", DecidedBy: s.Decided.String()}
+	}
 	lead, co := c.Lead, c.Co
 	if lead == "" {
 		lead = s.ProposedLead
@@ -34,49 +36,65 @@ func dispatch(s State, a *rule.Asked, c *pb.DispatchTicketRequest) ([]proto.Mess
 	if lead == "" {
 		return nil, rule.Bad("lead", rule.MissingField, "is required; triage proposed none")
 	}
-	if err := activeUnit(a, "lead", lead); err != nil {
-		return nil, err
-	}
-	if err := coHandlers(a, lead, co); err != nil {
-		return nil, err
-	}
-	if err := complainedOf(a, s.ComplainedOf, s.Confidentiality, lead, co); err != nil {
-		return nil, err
-	}
-	if !rule.Within(a.Registry, lead, a.Actor.Unit) {
-		return nil, rule.Bad("lead", rule.OutOfScope, "unit %q is not below yours; blow a whistle for it", lead)
-	}
 	if c.BasisRule > 8 {
 		return nil, rule.Bad("basis_rule", rule.BadField, "want 0 to 8")
 	}
-	at := a.OccurredAt
-	d := s.due(a)
-	e := &pb.TicketDispatched{
-		Lead: lead, LeadPath: a.Registry.UnitPath(lead), Co: co, Round: max(s.Round, 1), Hop: s.Hop + 1,
-		SignBy: d.by(calendar.Sign, at), ContactBy: d.by(calendar.Contact, at), ReturnBy: d.by(calendar.ReturnWindow, at),
-		HandleBy: rule.Stamp(s.Limits.HandleBy), CloseBy: rule.Stamp(s.Limits.CloseBy),
-		BasisRule: c.BasisRule, CatalogueVersion: a.Registry.Version(), Sealed: a.Sealed,
+	if slices.Contains(s.RuledOut, lead) {
+		return nil, rule.Bad("lead", rule.RuledOut, "it was ruled that unit %q does not lead", lead)
 	}
-	if e.HandleBy == nil { // the first hop: dispatching again never restarts the petitioner's clock
-		e.HandleBy = d.by(calendar.Handle, at)
-		e.CloseBy = d.by(calendar.Close, rule.Instant(e.HandleBy))
+	if err := s.mayLead(a, lead, co); err != nil {
+		return nil, err
 	}
-	e.SegmentBy = e.HandleBy
-	e.Provisional = d.provisional
-	if d.err != nil {
-		return nil, d.err
+	e, err := s.sent(a, lead, co)
+	if err != nil {
+		return nil, err
 	}
+	e.BasisRule, e.Sealed = c.BasisRule, a.Sealed
 	return rule.One(e)
 }
 
-func (s *State) dispatched(at time.Time, e *pb.TicketDispatched) {
-	s.Lead, s.LeadPath, s.Co, s.Holder, s.Round, s.Hop = e.Lead, e.LeadPath, e.Co, e.Lead, e.Round, e.Hop
-	s.DispatchedAt = at
+// mayLead refuses a lead and co-handlers that cannot be dispatched to, and a lead that the actor does not command.
+func (s *State) mayLead(a *rule.Asked, lead string, co []string) error {
+	if err := activeUnit(a, "lead", lead); err != nil {
+		return err
+	}
+	if err := coHandlers(a, lead, co); err != nil {
+		return err
+	}
+	if err := complainedOf(a, s.ComplainedOf, s.Confidentiality, lead, co); err != nil {
+		return err
+	}
+	if !rule.Within(a.Registry, lead, a.Actor.Unit) {
+		return rule.Bad("lead", rule.OutOfScope, "unit %q is not below yours; blow a whistle for it", lead)
+	}
+	return s.toCommunity(a, "lead", lead)
+}
+
+// sent is the dispatch to a lead, now.
+func (s *State) sent(a *rule.Asked, lead string, co []string) (*pb.TicketDispatched, error) {
+	l, err := s.leg(a, a.OccurredAt)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.TicketDispatched{
+		Lead: lead, LeadPath: a.Registry.UnitPath(lead), Co: co, Round: max(s.Round, 1), Hop: s.Hop + 1,
+		SignBy: l.signBy, ContactBy: l.contactBy, ReturnBy: l.returnBy, HandleBy: l.handleBy, CloseBy: l.closeBy, SegmentBy: l.segmentBy,
+		HandleLimit: l.handleLimit, CatalogueVersion: a.Registry.Version(), Provisional: l.provisional,
+	}, nil
+}
+
+func (s *State) dispatched(meta *pb.EventMeta, e *pb.TicketDispatched) {
+	at := meta.GetOccurredAt().AsTime()
+	tasks := slices.DeleteFunc(slices.Clone(s.CoTasks), func(t CoTask) bool { return !slices.Contains(e.Co, t.Unit) })
+	s.takes(e.Lead, e.LeadPath)
+	s.Co, s.CoTasks, s.Round, s.Hop = e.Co, tasks, e.Round, e.Hop
+	s.DispatchedAt, s.DispatchedBy = at, meta.GetActor()
+	s.NonReturnable, s.ReturnAsked, s.Parties = e.NonReturnable, false, nil
+	if e.HandleLimit != "" {
+		s.HandleLimit = e.HandleLimit
+	}
 	if e.Hop == 1 {
 		s.HandleStart = at
 	}
-	s.Limits = Limits{
-		SignBy: rule.Instant(e.SignBy), ContactBy: rule.Instant(e.ContactBy), ReturnBy: rule.Instant(e.ReturnBy),
-		HandleBy: rule.Instant(e.HandleBy), CloseBy: rule.Instant(e.CloseBy), SegmentBy: rule.Instant(e.SegmentBy),
-	}
+	s.handed(&leg{signBy: e.SignBy, contactBy: e.ContactBy, returnBy: e.ReturnBy, handleBy: e.HandleBy, closeBy: e.CloseBy, segmentBy: e.SegmentBy})
 }

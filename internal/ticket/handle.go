@@ -82,6 +82,13 @@ func progress(s State, a *rule.Asked, c *pb.RecordProgressRequest) ([]proto.Mess
 	return rule.One(&pb.ProgressRecorded{Attachments: c.Attachments, Sealed: a.Sealed})
 }
 
+// progressRecorded: it counts as the lead's unless a co-handler recorded it.
+func (s *State) progressRecorded(meta *pb.EventMeta) {
+	if !slices.Contains(s.Co, meta.GetActor().GetUnit()) {
+		s.Seen = true
+	}
+}
+
 // waive: a supervisor lets a requirement go, with a reason.
 func waive(s State, a *rule.Asked, c *pb.WaiveRequirementRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_SUPERVISOR); err != nil {
@@ -141,6 +148,9 @@ func submitResult(s State, a *rule.Asked, c *pb.SubmitResultRequest) ([]proto.Me
 	}
 	if w := s.openWhistle(); w != "" && !s.waived(pb.Requirement_REQUIREMENT_WHISTLES_CLOSED) {
 		return nil, rule.No(rule.WhistleOpen, "whistle %s is open", w)
+	}
+	if unit := s.openTask(); unit != "" && !s.waived(pb.Requirement_REQUIREMENT_CO_TASKS) {
+		return nil, rule.No(rule.TasksOpen, "the task of co-handler %q is open", unit)
 	}
 	if category, ok := a.Registry.Category(s.Category, a.At); ok && category.Object == pb.MatterObject_MATTER_OBJECT_INCIDENT {
 		for _, kind := range []pb.AttachmentKind{pb.AttachmentKind_ATTACHMENT_KIND_BEFORE, pb.AttachmentKind_ATTACHMENT_KIND_AFTER} {

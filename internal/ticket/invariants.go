@@ -9,6 +9,7 @@ import (
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 // CheckInvariants says what is wrong with a recorded event, given the states before and after it that Evolve gave: nil if it
@@ -70,6 +71,77 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 		if before.ComplainedOf != "" && slices.Contains(e.LeadPath, before.ComplainedOf) {
 			return wrong("the lead %q lies in unit %q, which is complained of", e.Lead, before.ComplainedOf)
 		}
+		if slices.Contains(before.RuledOut, e.Lead) {
+			return wrong("it was ruled that %q does not lead", e.Lead)
+		}
+		if !e.NonReturnable && (before.Returns >= returnsEnough || before.State == pb.TicketState_TICKET_STATE_ADJUDICATION) {
+			return wrong("dispatch to %q without a ruling, after %d requests to return it", e.Lead, before.Returns)
+		}
+		if e.NonReturnable && e.ReturnBy != nil {
+			return wrong("may be returned until %s and may not be returned", e.ReturnBy.AsTime())
+		}
+	case *pb.TicketDelegated:
+		if e.Round != max(before.Round, 1) || e.Hop != before.Hop+1 {
+			return wrong("is hop %d of round %d, after hop %d of round %d", e.Hop, e.Round, before.Hop, before.Round)
+		}
+		if slices.Contains(before.RuledOut, e.To) {
+			return wrong("it was ruled that %q does not lead", e.To)
+		}
+		if before.NonReturnable && e.ReturnBy != nil {
+			return wrong("may be returned until %s, though the unit above may not", e.ReturnBy.AsTime())
+		}
+		return moved(wrong, before, e.From, e.To, e.FromLevel, e.ToLevel, e.LeadPath)
+	case *pb.TicketEscalated:
+		if after.Hop != before.Hop {
+			return wrong("led from hop %d to %d", before.Hop, after.Hop)
+		}
+		return moved(wrong, before, e.From, e.To, e.FromLevel, e.ToLevel, e.LeadPath)
+	case *pb.EscalationRefused:
+		last, ok := before.justEscalated()
+		if !ok || last.From != e.To || last.To != e.From {
+			return wrong("sends it from %q back to %q, but the last move is %v", e.From, e.To, last)
+		}
+		if before.refusedBefore(last) {
+			return wrong("is the second from %q to %q", e.From, e.To)
+		}
+	case *pb.ReturnRequested:
+		if !before.mayReturn(meta.GetOccurredAt().AsTime(), e) {
+			return wrong("is request %d, by %q: lead %q, %d before, not returnable %t, asked %t, until %s",
+				e.Number, e.Unit, before.Lead, before.Returns, before.NonReturnable, before.ReturnAsked, before.Limits.ReturnBy)
+		}
+	case *pb.ReturnApproved:
+		if e.Unit != before.Lead {
+			return wrong("releases %q, but %q leads", e.Unit, before.Lead)
+		}
+	case *pb.ReturnRejected:
+		if e.Unit != before.Lead {
+			return wrong("is for %q, but %q leads", e.Unit, before.Lead)
+		}
+	case *pb.AdjudicationRuled:
+		if slices.Contains(e.RuledOut, e.Lead) {
+			return wrong("%q leads and is ruled out", e.Lead)
+		}
+	case *pb.FallbackAssigned:
+		if slices.Contains(e.RuledOut, e.Unit) {
+			return wrong("%q leads and is ruled out", e.Unit)
+		}
+	case *pb.CoHandlerRequested:
+		if t, ok := before.task(e.Unit); e.Unit == before.Lead || ok && !t.settled() {
+			return wrong("%q leads or has an open task", e.Unit)
+		}
+		if rule.Instant(e.SubmitBy).After(before.Limits.HandleBy) {
+			return wrong("is due at %s, after the ticket's own limit %s", e.SubmitBy.AsTime(), before.Limits.HandleBy)
+		}
+	case *pb.CoHandlerAccepted:
+		return tasked(wrong, before, e.Unit, pb.CoTaskState_CO_TASK_STATE_REQUESTED)
+	case *pb.CoHandlerDeclineProposed:
+		return tasked(wrong, before, e.Unit, pb.CoTaskState_CO_TASK_STATE_REQUESTED)
+	case *pb.CoHandlerDeclineDropped:
+		return tasked(wrong, before, e.Unit, pb.CoTaskState_CO_TASK_STATE_DECLINE_PROPOSED)
+	case *pb.CoHandlerDeclined:
+		return tasked(wrong, before, e.Unit, pb.CoTaskState_CO_TASK_STATE_DECLINE_PROPOSED)
+	case *pb.CoHandlerSubmitted:
+		return tasked(wrong, before, e.Unit, pb.CoTaskState_CO_TASK_STATE_REQUESTED, pb.CoTaskState_CO_TASK_STATE_ACCEPTED)
 	case *pb.TicketReopened:
 		if e.Round != before.Round+1 || e.Lead != before.Lead {
 			return wrong("round %d with lead %q follows round %d with lead %q", e.Round, e.Lead, before.Round, before.Lead)
@@ -81,6 +153,9 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 	case *pb.ResultSubmitted:
 		if !before.Contacted && !before.Anonymous && before.FailedContacts < failedContactsEnough && !before.waived(pb.Requirement_REQUIREMENT_CONTACT) {
 			return wrong("nobody contacted the petitioner")
+		}
+		if unit := before.openTask(); unit != "" && !before.waived(pb.Requirement_REQUIREMENT_CO_TASKS) {
+			return wrong("the task of co-handler %q is open", unit)
 		}
 		return closedWhistles(wrong, before)
 	case *pb.ExtensionGranted:
@@ -137,7 +212,7 @@ func handleBy(before, after State, meta *pb.EventMeta, event proto.Message) erro
 	switch event.(type) {
 	case *pb.TicketReopened:
 		return nil
-	case *pb.TicketDispatched:
+	case *pb.TicketDispatched, *pb.TicketDelegated:
 		if was.IsZero() {
 			return nil
 		}
@@ -163,6 +238,29 @@ func handleBy(before, after State, meta *pb.EventMeta, event proto.Message) erro
 		}
 	}
 	return fmt.Errorf("changed handle_by from %s to %s", was.Format(time.RFC3339), is.Format(time.RFC3339))
+}
+
+// moved: a ticket passes from who holds it to a unit of another level that is not complained of.
+func moved(wrong func(string, ...any) error, before State, from, to, fromLevel, toLevel string, path []string) error {
+	switch {
+	case from != before.Holder:
+		return wrong("passes from %q, but %q holds it", from, before.Holder)
+	case to == from || toLevel == fromLevel:
+		return wrong("passes from %q, %s, to %q, %s", from, fromLevel, to, toLevel)
+	case before.ComplainedOf != "" && slices.Contains(path, before.ComplainedOf):
+		return wrong("the lead %q lies in unit %q, which is complained of", to, before.ComplainedOf)
+	case before.moves(from, to) >= movesEnough:
+		return wrong("passes between %q and %q once too often", from, to)
+	}
+	return nil
+}
+
+// tasked: a co-handler's task moves on from one of the states.
+func tasked(wrong func(string, ...any) error, before State, unit string, from ...pb.CoTaskState) error {
+	if t, ok := before.task(unit); !ok || !slices.Contains(from, t.State) {
+		return wrong("the task of %q is %s", unit, t.State)
+	}
+	return nil
 }
 
 func second(wrong func(string, ...any) error, proposal, said *pb.Actor, meta *pb.EventMeta) error {

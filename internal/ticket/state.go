@@ -258,6 +258,8 @@ func (s *State) newRound(round uint32) {
 	s.SubmittedAt, s.VerifiedAt, s.ClosedAt = time.Time{}, time.Time{}, time.Time{}
 	s.HandleLimit, s.ExtendedBy, s.Extension, s.Suspension = "", nil, nil, nil
 	s.Exclusion = nil
+	s.NonReturnable, s.Returns, s.ReturnAsked, s.Led, s.RuledOut, s.Parties = false, 0, false, nil, nil, nil
+	s.CoTasks, s.Moves, s.Seen = nil, nil, false
 	s.Limits = Limits{}
 }
 

@@ -170,8 +170,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.TriageCorrected:
 		s.triageCorrected(e)
 	case *pb.TicketDispatched:
-		s.dispatched(at, e)
-		s.DispatchedBy = meta.GetActor()
+		s.dispatched(meta, e)
 	case *pb.TicketSigned:
 		s.signed()
 	case *pb.PetitionerContacted:
@@ -179,7 +178,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.ContactFailed:
 		s.contactFailed()
 	case *pb.ProgressRecorded:
-		// Nothing depends on it.
+		s.progressRecorded(meta)
 	case *pb.RequirementWaived:
 		s.requirementWaived(e)
 	case *pb.ResultSubmitted:
@@ -229,36 +228,35 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.ArchiveCorrected:
 		s.archiveCorrected(meta, e)
 	case *pb.ReturnRequested:
-		s.returnRequested(meta, e)
+		s.returnRequested(e)
 	case *pb.ReturnApproved:
-		s.returnApproved(meta, e)
+		s.returnApproved(e)
 	case *pb.ReturnRejected:
-		s.returnRejected(meta, e)
+		s.returnRejected()
 	case *pb.AdjudicationOpened:
-		s.adjudicationOpened(meta, e)
+		s.adjudicationOpened(e)
 	case *pb.AdjudicationRuled:
-		s.adjudicationRuled(meta, e)
+		s.adjudicationRuled(e)
 	case *pb.FallbackAssigned:
-		s.fallbackAssigned(meta, e)
+		s.fallbackAssigned(e)
 	case *pb.CoHandlerRequested:
-		s.coHandlerRequested(meta, e)
+		s.coHandlerRequested(e)
 	case *pb.CoHandlerAccepted:
-		s.coHandlerAccepted(meta, e)
+		s.coTask(e.Unit, pb.CoTaskState_CO_TASK_STATE_ACCEPTED)
 	case *pb.CoHandlerDeclineProposed:
-		s.coHandlerDeclineProposed(meta, e)
+		s.coTask(e.Unit, pb.CoTaskState_CO_TASK_STATE_DECLINE_PROPOSED)
 	case *pb.CoHandlerDeclineDropped:
-		s.coHandlerDeclineDropped(meta, e)
+		s.coTask(e.Unit, pb.CoTaskState_CO_TASK_STATE_ACCEPTED)
 	case *pb.CoHandlerDeclined:
-		s.coHandlerDeclined(meta, e)
+		s.coHandlerDeclined(e)
 	case *pb.CoHandlerSubmitted:
-		s.coHandlerSubmitted(meta, e)
+		s.coTask(e.Unit, pb.CoTaskState_CO_TASK_STATE_SUBMITTED)
 	case *pb.TicketEscalated:
-		s.escalated(meta, e)
+		s.escalated(at, e)
 	case *pb.EscalationRefused:
-		s.escalationRefused(meta, e)
+		s.escalationRefused(at, e)
 	case *pb.TicketDelegated:
 		s.delegated(meta, e)
-		s.DispatchedBy = meta.GetActor()
 	case *pb.ExtensionRequested:
 		s.extensionRequested(meta, e)
 	case *pb.ExtensionGranted:

@@ -147,7 +147,7 @@ func (s *State) passed(a *rule.Asked, which pb.TicketTimer, by *timestamppb.Time
 	case pb.TicketTimer_TICKET_TIMER_RETURN_WINDOW, pb.TicketTimer_TICKET_TIMER_APPEAL, pb.TicketTimer_TICKET_TIMER_EXCLUSION:
 		return rule.One(&pb.RightLapsed{Right: which, By: by})
 	case pb.TicketTimer_TICKET_TIMER_RETURN_DECISION:
-		return lapseReturn(*s), nil
+		return lapseReturn(*s, a), nil
 	case pb.TicketTimer_TICKET_TIMER_URGE:
 		return s.andRaise(a, supervisionUrge, pb.SupervisionTrigger_SUPERVISION_TRIGGER_TIME_USED)
 	case pb.TicketTimer_TICKET_TIMER_HANDLE:
