@@ -63,6 +63,8 @@ func commandTypes() []protoreflect.MessageType {
 		&pb.CorrectTriageRequest{}, &pb.DispatchTicketRequest{}, &pb.SignTicketRequest{}, &pb.RecordContactRequest{}, &pb.RecordProgressRequest{},
 		&pb.WaiveRequirementRequest{}, &pb.SubmitResultRequest{}, &pb.VerifyResultRequest{}, &pb.RecordCallbackRequest{}, &pb.CloseTicketRequest{},
 		&pb.ReopenTicketRequest{}, &pb.VoidTicketRequest{}, &pb.RevealIdentityRequest{}, &pb.ImportRecordRequest{},
+		&pb.RejectResultRequest{}, &pb.RequestExclusionRequest{}, &pb.DecideExclusionRequest{}, &pb.UrgeTicketRequest{}, &pb.RaiseSupervisionRequest{},
+		&pb.ReplySupervisionRequest{}, &pb.ClearListingRequest{}, &pb.LiftSupervisionRequest{}, &pb.PassTimerRequest{},
 		&pb.BlowWhistleRequest{}, &pb.ScreenWhistleRequest{}, &pb.SignWhistleRequest{}, &pb.ContactStreetRequest{}, &pb.ReportInRequest{},
 		&pb.CompleteTaskRequest{}, &pb.ReleaseParticipantRequest{}, &pb.ConfirmWhistleRequest{}, &pb.RateUnitRequest{}, &pb.CloseWhistleRequest{},
 	} {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/calendar"
@@ -55,6 +56,9 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 		if after.Limits.HandleBy.IsZero() || after.Limits.CloseBy.Before(after.Limits.HandleBy) {
 			return wrong("the ticket is in hand with the limits handle_by %s, close_by %s", after.Limits.HandleBy, after.Limits.CloseBy)
 		}
+	}
+	if _, lifted := event.(*pb.SupervisionLifted); !lifted && after.Supervision < before.Supervision {
+		return wrong("led from level %d of supervision to %d", before.Supervision, after.Supervision)
 	}
 	if err := handleBy(before, after, meta, event); err != nil {
 		return wrong("%w", err)
@@ -170,9 +174,61 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 		if e.Rework != before.Rework+1 {
 			return wrong("is rework %d after %d", e.Rework, before.Rework)
 		}
+	case *pb.SupervisionRaised:
+		if e.Level <= before.Supervision || e.Level > supervisionAccount {
+			return wrong("rises from level %d to %d", before.Supervision, e.Level)
+		}
+	case *pb.SupervisionReplied:
+		if e.Level != before.Supervision || e.Level < supervisionOrder {
+			return wrong("answers level %d at level %d", e.Level, before.Supervision)
+		}
+	case *pb.ListingCleared:
+		if !before.Listed || !before.ListingDone {
+			return wrong("the problem is listed: %t, said to be gone: %t", before.Listed, before.ListingDone)
+		}
+	case *pb.SupervisionLifted:
+		if before.Listed || e.Level != before.Supervision || e.Level == 0 {
+			return wrong("lifts level %d at level %d, listed: %t", e.Level, before.Supervision, before.Listed)
+		}
+	case *pb.ExclusionRequested:
+		if before.Exclusion != nil || before.Excluded != 0 || slices.Contains(before.ExclusionDenied, e.Code) {
+			return wrong("%s was asked for, granted or denied before", e.Code)
+		}
+		for _, m := range e.Metrics {
+			if !slices.Contains(excludes[e.Code], m) {
+				return wrong("%s takes nothing out of %s", e.Code, m)
+			}
+		}
+	case *pb.ExclusionGranted:
+		if before.Exclusion.GetCode() != e.Code || before.DispatchedBy.GetPerson() == meta.GetActor().GetPerson() {
+			return wrong("%s was asked for, and %q, who dispatched the ticket, decides", before.Exclusion.GetCode(), before.DispatchedBy.GetPerson())
+		}
+	case *pb.ExclusionDenied:
+		if before.Exclusion.GetCode() != e.Code {
+			return wrong("%s was asked for", before.Exclusion.GetCode())
+		}
+	case *pb.SignOverdue:
+		return passed(wrong, before.Limits.SignBy, e.By, meta)
+	case *pb.AcceptOverdue:
+		return passed(wrong, before.Limits.AcceptBy, e.By, meta)
+	case *pb.DispatchOverdue:
+		return passed(wrong, before.Limits.DispatchBy, e.By, meta)
+	case *pb.ContactOverdue:
+		return passed(wrong, before.Limits.ContactBy, e.By, meta)
+	case *pb.HandleOverdue:
+		return passed(wrong, before.Limits.HandleBy, e.By, meta)
+	case *pb.VerifyOverdue:
+		return passed(wrong, before.Limits.VerifyBy, e.By, meta)
+	case *pb.CallbackOverdue:
+		return passed(wrong, before.Limits.CallbackBy, e.By, meta)
+	case *pb.SuspensionReviewDue:
+		return passed(wrong, before.Limits.ReviewAt, e.By, meta)
 	case *pb.TicketClosed:
 		if !before.Verified {
 			return wrong("the round was not verified")
+		}
+		if before.Listed {
+			return wrong("the problem is listed and not cleared")
 		}
 		if !before.CallbackSettled && !before.Anonymous && before.CallbackWanted && !before.waived(pb.Requirement_REQUIREMENT_CALLBACK) {
 			return wrong("the callback of the round is not settled")
@@ -266,6 +322,15 @@ func tasked(wrong func(string, ...any) error, before State, unit string, from ..
 func second(wrong func(string, ...any) error, proposal, said *pb.Actor, meta *pb.EventMeta) error {
 	if proposal == nil || !proto.Equal(proposal, said) || proposal.Person == meta.GetActor().GetPerson() {
 		return wrong("was proposed by %q and confirmed by %q", proposal.GetPerson(), meta.GetActor().GetPerson())
+	}
+	return nil
+}
+
+// passed: what was not done by a limit is noted of the limit that there was, at it or later, and recorded after it.
+func passed(wrong func(string, ...any) error, limit time.Time, by *timestamppb.Timestamp, meta *pb.EventMeta) error {
+	said := rule.Instant(by)
+	if by == nil || said.UnixMicro() != limit.UnixMicro() || meta.GetOccurredAt().AsTime().Before(said) || !meta.GetRecordedAt().AsTime().After(said) {
+		return wrong("the limit was %s, and is said to have been %s, at %s", limit, said, meta.GetOccurredAt().AsTime())
 	}
 	return nil
 }
