@@ -17,7 +17,7 @@ const (
 	// contract is the Go of api/proto.
 	contract = "api/gen/chuishao/v1"
 	// rules decide and evolve, one package for each kind of stream, on the ground that pure is.
-	rules = "internal/ticket internal/whistle internal/audit internal/wall internal/listing internal/admission internal/period"
+	rules = "internal/ticket internal/whistle internal/audit internal/wall internal/listing internal/admission internal/period internal/limits"
 	// pure is what rules are made of.
 	pure = contract + " internal/calendar internal/rule"
 	// adapters are the stores that histories may lie in.
@@ -51,6 +51,7 @@ var table = []struct{ pkg, may string }{
 	{"internal/listing", pure},
 	{"internal/admission", pure},
 	{"internal/period", pure},
+	{"internal/limits", pure},
 
 	{"internal/eventstore", ""},
 	{"internal/eventstore/storetest", "internal/eventstore"},

@@ -206,6 +206,40 @@ func (p Profile) Name() string { return p.name }
 // Version names this state of the profile for ever: events carry it with the name.
 func (p Profile) Version() string { return p.version }
 
+// String names the profile and its state as events do: "default@2".
+func (p Profile) String() string { return p.name + "@" + p.version }
+
+// Equal reports whether two profiles have the same name, version and limits.
+func (p Profile) Equal(q Profile) bool {
+	return p.name == q.name && p.version == q.version && maps.Equal(p.rows, q.rows)
+}
+
+// JSON is the profile as ReadProfile reads it, one timer a line.
+func (p Profile) JSON() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "{\n  \"name\": %q,\n  \"version\": %q,\n  \"timers\": {\n", p.name, p.version)
+	for i, t := range timers {
+		r := p.rows[t]
+		fmt.Fprintf(&b, "    %q: {", t)
+		if r.ungraded {
+			fmt.Fprintf(&b, "%q: %q", AnyGrade, r.limits[0])
+		} else {
+			for j, g := range grades {
+				if j > 0 {
+					b.WriteString(", ")
+				}
+				fmt.Fprintf(&b, "%q: %q", g, r.limits[j])
+			}
+		}
+		if b.WriteString("}"); i < len(timers)-1 {
+			b.WriteString(",")
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("  }\n}\n")
+	return b.String()
+}
+
 // Limit is the limit of a timer for a grade. The zero Limit means that there is none: the right does not exist, or
 // nothing is due. The error is a *FieldError: an unknown timer, or an empty or unknown grade.
 func (p Profile) Limit(t Timer, grade string) (Limit, error) {

@@ -21,6 +21,7 @@ import (
 	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/limits"
 	"github.com/chuishao/dispatch/internal/privacy"
 	"github.com/chuishao/dispatch/internal/registry"
 	"github.com/chuishao/dispatch/internal/rule"
@@ -31,43 +32,40 @@ import (
 // Options say how a Dispatcher works. The zero value is ready for use.
 type Options struct {
 	Clock    func() time.Time   // time.Now if nil
-	Calendar *calendar.Calendar // calendar.Default if nil
-	Profile  *calendar.Profile  // calendar.DefaultProfile if nil
+	Calendar *calendar.Calendar // in force before any was loaded; calendar.Default if nil
+	Profile  *calendar.Profile  // in force before any was loaded; calendar.DefaultProfile if nil
 	Cached   int                // folded streams kept in memory; 20,000 if 0
 }
 
 // Dispatcher carries out commands on a history. Its methods may be called by many goroutines, and many dispatchers may
 // share one history.
 type Dispatcher struct {
-	store    eventstore.Store
-	keys     *privacy.Keys
-	clock    func() time.Time
-	calendar *calendar.Calendar
-	profile  calendar.Profile
-
-	profileVersion string // as events name it
+	store eventstore.Store
+	keys  *privacy.Keys
+	clock func() time.Time
+	zone  *time.Location
 
 	tickets  *streams[ticket.State]
 	whistles *streams[whistle.State]
 	notes    *streams[audit.State]
 	registry registryStream
+	limits   limitsStream
 }
 
-// New makes a Dispatcher on a history and its keys; both stay the caller's to close. It reads the registry.
+// New makes a Dispatcher on a history and its keys; both stay the caller's to close. It reads the registry, calendars and profiles.
 func New(ctx context.Context, store eventstore.Store, keys *privacy.Keys, o Options) (*Dispatcher, error) {
-	d := &Dispatcher{store: store, keys: keys, clock: o.Clock, calendar: o.Calendar}
+	d := &Dispatcher{store: store, keys: keys, clock: o.Clock}
 	if d.clock == nil {
 		d.clock = time.Now
 	}
-	if d.calendar == nil {
-		d.calendar = calendar.Default()
+	builtIn, profile := o.Calendar, calendar.DefaultProfile()
+	if builtIn == nil {
+		builtIn = calendar.Default()
 	}
 	if o.Profile != nil {
-		d.profile = *o.Profile
-	} else {
-		d.profile = calendar.DefaultProfile()
+		profile = *o.Profile
 	}
-	d.profileVersion = d.profile.Name() + "@" + d.profile.Version()
+	d.zone = builtIn.Zone()
 	cached := o.Cached
 	if cached == 0 {
 		cached = 20_000
@@ -78,7 +76,12 @@ func New(ctx context.Context, store eventstore.Store, keys *privacy.Keys, o Opti
 	d.whistles.subject = func(s whistle.State) string { return s.Subject }
 	d.notes = newStreams(max(cached/8, 1), audit.Decide, audit.Evolve)
 	d.registry.streams = newStreams(1, registry.Decide, registry.Evolve)
+	d.limits.streams = newStreams(1, limits.Decide, limits.Evolve)
+	d.limits.empty.state = limits.New(builtIn, profile)
 	if err := d.RefreshRegistry(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.RefreshLimits(ctx); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -88,7 +91,7 @@ func New(ctx context.Context, store eventstore.Store, keys *privacy.Keys, o Opti
 func (d *Dispatcher) Now() time.Time { return d.clock().UTC().Truncate(time.Microsecond) }
 
 // Zone is the city's time zone.
-func (d *Dispatcher) Zone() *time.Location { return d.calendar.Zone() }
+func (d *Dispatcher) Zone() *time.Location { return d.zone }
 
 // Store is the history, for those who read it.
 func (d *Dispatcher) Store() eventstore.Store { return d.store }
@@ -388,7 +391,7 @@ func repeat[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream str
 
 // upTo is the state as of a version.
 func (s *streams[S]) upTo(ctx context.Context, store eventstore.Store, stream string, version eventstore.Version) (S, error) {
-	var f folded[S]
+	f := s.empty
 	for r, err := range store.ReadStream(ctx, stream, 0) {
 		if err != nil {
 			return f.state, fmt.Errorf("read %s: %w", stream, err)
@@ -410,8 +413,10 @@ func (s *streams[S]) upTo(ctx context.Context, store eventstore.Store, stream st
 // asked is what the rule is told besides the command, and the fingerprint of the command's content.
 func (d *Dispatcher) asked(ctx context.Context, stream string, r Request, subject string) (*rule.Asked, []byte, error) {
 	now := d.Now()
+	inForce := d.limits.inForce.Load()
 	a := &rule.Asked{
-		Actor: r.Actor, At: now, OccurredAt: now, Registry: d.registry.at(now), Calendar: d.calendar, Profile: d.profile,
+		Actor: r.Actor, At: now, OccurredAt: now, Registry: d.registry.at(now),
+		Calendar: inForce.calendar, Profile: inForce.profile, ProfileVersion: inForce.profileVersion,
 	}
 	if c, ok := r.Command.(interface{ GetOccurredAt() *timestamppb.Timestamp }); ok && c.GetOccurredAt() != nil {
 		a.OccurredAt, a.Backdated = c.GetOccurredAt().AsTime().Truncate(time.Microsecond), true
@@ -509,8 +514,8 @@ func (d *Dispatcher) envelopes(n int, requestID string, fingerprint []byte, a *r
 	for i := range envelopes {
 		envelopes[i] = &pb.EventMeta{
 			RequestId: requestID, Fingerprint: fingerprint, Index: uint32(i), Count: uint32(n), OccurredAt: occurred, RecordedAt: recorded,
-			Actor: actor, CausedBy: causedBy, RegistryVersion: a.Registry.Version(), CalendarVersion: d.calendar.Version(),
-			ProfileVersion: d.profileVersion,
+			Actor: actor, CausedBy: causedBy, RegistryVersion: a.Registry.Version(), CalendarVersion: a.Calendar.Version(),
+			ProfileVersion: a.ProfileVersion,
 		}
 	}
 	return envelopes

@@ -133,13 +133,15 @@ func (d *Dispatcher) tell(ctx context.Context, stream string, s whistle.State) e
 }
 
 // React does what follows from a recorded event: the tickets of a whistle learn that it was blown or ended, a duplicate that it was
-// attached to its primary and a primary that it is none any more, a hazard goes on after its ticket was withdrawn, and a registry version
-// that another process published is read. It may be called any number of times with the same event.
+// attached to its primary and a primary that it is none any more, a hazard goes on after its ticket was withdrawn, and a registry version,
+// a calendar or a profile that another process published is read. It may be called any number of times with the same event.
 func (d *Dispatcher) React(ctx context.Context, e *event.Decoded) error {
 	switch e.Event.(type) {
 	case *pb.WhistleBlown, *pb.WhistleIssued, *pb.WhistleRefused, *pb.WhistleClosed:
 	case *pb.RegistryVersionPublished:
 		return d.RefreshRegistry(ctx)
+	case *pb.CalendarYearLoaded, *pb.ProfilePublished:
+		return d.RefreshLimits(ctx)
 	default:
 		return d.reactToTicket(ctx, e)
 	}

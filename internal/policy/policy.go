@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
@@ -26,6 +28,9 @@ type Policy struct {
 	Checkpoint Checkpoint
 	// OnTrouble hears of an error before the policy tries again. May be nil.
 	OnTrouble func(error)
+	// OpenTickets are the names of the tickets that were open at a position, and perhaps of others. Their limits are computed again when a calendar
+	// year is loaded; nil leaves that to other processes.
+	OpenTickets func(context.Context, eventstore.Position) iter.Seq2[string, error]
 }
 
 const (
@@ -71,7 +76,7 @@ func (p *Policy) run(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			err = p.Dispatcher.React(ctx, &e)
+			err = p.react(ctx, &e)
 			if refusal, ok := errors.AsType[*rule.Refusal](err); ok {
 				// It will be refused for ever: it must be heard of, and nothing may wait for it.
 				p.trouble(fmt.Errorf("react to %s@%d: %w", r.Stream, r.Version, refusal))
@@ -90,6 +95,18 @@ func (p *Policy) run(ctx context.Context) error {
 		}
 	}
 	return p.save(ctx, at)
+}
+
+// react does what follows from one event. A calendar that was loaded is learnt of before limits are computed again by it.
+func (p *Policy) react(ctx context.Context, e *event.Decoded) error {
+	if err := p.Dispatcher.React(ctx, e); err != nil {
+		return err
+	}
+	loaded, ok := e.Event.(*pb.CalendarYearLoaded)
+	if !ok || p.OpenTickets == nil {
+		return nil
+	}
+	return p.Dispatcher.RecomputeOpen(ctx, loaded.Version, fmt.Sprintf("%s@%d", e.Stream, e.Version), p.OpenTickets(ctx, e.Position))
 }
 
 // save keeps the checkpoint even when ctx has just ended.

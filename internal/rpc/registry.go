@@ -168,6 +168,58 @@ func (s registryService) ListCategories(_ context.Context, q *pb.ListCategoriesR
 	return &pb.ListCategoriesResponse{Categories: categories, NextPageToken: next}, err
 }
 
+// LoadCalendarYear puts a year's holidays in force.
+func (s registryService) LoadCalendarYear(ctx context.Context, r *pb.LoadCalendarYearRequest) (*pb.LoadCalendarYearResponse, error) {
+	c, result, err := s.dispatcher.LoadCalendarYear(ctx, request(ctx, r).Actor, r)
+	if err != nil {
+		return nil, err
+	}
+	answer := &pb.LoadCalendarYearResponse{Version: c.Version()}
+	if result.Position > 0 {
+		answer.ConsistencyToken = Token(result.Position)
+	}
+	return answer, nil
+}
+
+// GetCalendar gives the calendar in force, from a history that has come as far as was asked.
+func (s registryService) GetCalendar(ctx context.Context, r *pb.GetCalendarRequest) (*pb.Calendar, error) {
+	if r.MinConsistencyToken != "" {
+		if err := s.dispatcher.RefreshLimits(ctx); err != nil {
+			return nil, err
+		}
+	}
+	t := s.dispatcher.Calendar().Table()
+	m := &pb.Calendar{Version: t.Version, Zone: t.Zone, Windows: t.Windows}
+	for _, y := range t.Years {
+		m.Years = append(m.Years, &pb.CalendarYear{Year: int32(y.Year), Off: y.Off, Work: y.Work})
+	}
+	return m, nil
+}
+
+// LoadProfile puts a deadline profile in force.
+func (s registryService) LoadProfile(ctx context.Context, r *pb.LoadProfileRequest) (*pb.LoadProfileResponse, error) {
+	p, result, err := s.dispatcher.LoadProfile(ctx, request(ctx, r).Actor, r)
+	if err != nil {
+		return nil, err
+	}
+	answer := &pb.LoadProfileResponse{Name: p.Name(), Version: p.Version()}
+	if result.Position > 0 {
+		answer.ConsistencyToken = Token(result.Position)
+	}
+	return answer, nil
+}
+
+// GetProfile gives the deadline profile in force, from a history that has come as far as was asked.
+func (s registryService) GetProfile(ctx context.Context, r *pb.GetProfileRequest) (*pb.DeadlineProfile, error) {
+	if r.MinConsistencyToken != "" {
+		if err := s.dispatcher.RefreshLimits(ctx); err != nil {
+			return nil, err
+		}
+	}
+	p := s.dispatcher.Profile()
+	return &pb.DeadlineProfile{Name: p.Name(), Version: p.Version(), Content: p.JSON()}, nil
+}
+
 // pageOf is a page of those entries that are wanted. Its token holds the version, since places in another's list mean nothing.
 func pageOf[E any](q pageRequest, r *registry.Snapshot, all []E, wanted func(E) bool) (page []E, next string, err error) {
 	cursor, err := pageCursor(q)

@@ -303,6 +303,19 @@ func (s *service) ticket(ctx context.Context, state ticket.State, result dispatc
 	return m, err
 }
 
+// ExplainDeadline tells how a limit came about.
+func (s ticketService) ExplainDeadline(ctx context.Context, r *pb.ExplainDeadlineRequest) (*pb.ExplainDeadlineResponse, error) {
+	if _, err := s.look(ctx, r.Name); err != nil {
+		return nil, err
+	}
+	answer, result, err := s.dispatcher.Explain(ctx, r.Name, r.Timer)
+	if err != nil {
+		return nil, err
+	}
+	answer.ConsistencyToken = Token(result.Position)
+	return answer, nil
+}
+
 // RevealIdentity shows the petitioner in clear, once it is recorded who is shown it and why.
 func (s ticketService) RevealIdentity(ctx context.Context, r *pb.RevealIdentityRequest) (*pb.RevealIdentityResponse, error) {
 	petitioner, result, err := s.dispatcher.Reveal(ctx, request(ctx, r).Actor, r)

@@ -18,10 +18,11 @@ import (
 
 // What a request may hold, where nothing else is said of a field.
 const (
-	maxText     = 8000 // characters of a text of Particulars
-	maxString   = 256  // characters of any other string
-	maxCode     = 64   // characters of a code
-	maxRepeated = 100  // entries of a list
+	maxText     = 8000     // characters of a text of Particulars
+	maxString   = 256      // characters of any other string
+	maxCode     = 64       // characters of a code
+	maxRepeated = 100      // entries of a list
+	maxProfile  = 64 << 10 // characters of a deadline profile
 )
 
 // check refuses a value of a field. The field's own path is put before the refusal's by the caller.
@@ -274,7 +275,7 @@ func stringCheck(fd protoreflect.FieldDescriptor, s setting) check {
 		return sourceCheck
 	case path(fd) == "LoadRegistryRequest.version":
 		return versionCheck
-	case path(fd) == "ReportTicketRequest.source_ref", fd.Name() == "order_ref":
+	case path(fd) == "ReportTicketRequest.source_ref", path(fd) == "ReplySupervisionRequest.owner", fd.Name() == "order_ref":
 		return printable(128, rule.BadField)
 	case fd.Name() == "source_ref":
 		most = 128
@@ -290,6 +291,9 @@ func stringCheck(fd protoreflect.FieldDescriptor, s setting) check {
 		most = maxCode
 	}
 	lines, lax := s.texts, s.lax
+	if path(fd) == "LoadProfileRequest.content" {
+		most, lines = maxProfile, true
+	}
 	return func(v protoreflect.Value) *rule.Refusal {
 		text := v.String()
 		if len(text) > most && utf8.RuneCountInString(text) > most {

@@ -33,6 +33,8 @@ type Asked struct {
 	Registry Registry
 	Calendar *calendar.Calendar
 	Profile  calendar.Profile
+	// ProfileVersion is the profile's name and version as events name it.
+	ProfileVersion string
 
 	Sealed *pb.Sealed            // the command's particulars, sealed; nil if it had none
 	No     string                // the public number of a stream that comes to life

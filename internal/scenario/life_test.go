@@ -68,6 +68,8 @@ func commandTypes() []protoreflect.MessageType {
 		&pb.RequestReturnRequest{}, &pb.DecideReturnRequest{}, &pb.OpenAdjudicationRequest{}, &pb.RuleAdjudicationRequest{}, &pb.RequestCoHandlerRequest{},
 		&pb.AnswerCoHandlingRequest{}, &pb.DecideCoDeclineRequest{}, &pb.SubmitCoTaskRequest{}, &pb.EscalateTicketRequest{}, &pb.RefuseEscalationRequest{},
 		&pb.DelegateTicketRequest{},
+		&pb.RejectResultRequest{}, &pb.RequestExclusionRequest{}, &pb.DecideExclusionRequest{}, &pb.UrgeTicketRequest{}, &pb.RaiseSupervisionRequest{},
+		&pb.ReplySupervisionRequest{}, &pb.ClearListingRequest{}, &pb.LiftSupervisionRequest{}, &pb.PassTimerRequest{},
 		&pb.BlowWhistleRequest{}, &pb.ScreenWhistleRequest{}, &pb.SignWhistleRequest{}, &pb.ContactStreetRequest{}, &pb.ReportInRequest{},
 		&pb.CompleteTaskRequest{}, &pb.ReleaseParticipantRequest{}, &pb.ConfirmWhistleRequest{}, &pb.RateUnitRequest{}, &pb.CloseWhistleRequest{},
 	} {

@@ -23,6 +23,8 @@ var elsewhere = map[rule.Reason]string{
 	rule.TimeOutOfRange:    "the transport, and the registry",
 	rule.RegistryNotLoaded: "the transport",
 	rule.RegistryInvalid:   "the registry",
+	rule.CalendarInvalid:   "the limits",
+	rule.ProfileInvalid:    "the limits",
 	rule.InvalidUTF8:       "the transport, and the loading of a registry",
 	rule.MalformedMessage:  "dispatch, for bytes that a scenario cannot hold",
 	rule.SubjectErased:     "dispatch, after an erasure, which is no command of a ticket",

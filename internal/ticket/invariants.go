@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
@@ -59,7 +61,10 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 		after.State != pb.TicketState_TICKET_STATE_MERGED && after.MergedInto != "" {
 		return wrong("the ticket is %s and merged into %q, with the duplicates %q", after.State, after.MergedInto, after.Duplicates)
 	}
-	if err := handleBy(before, after, event); err != nil {
+	if _, lifted := event.(*pb.SupervisionLifted); !lifted && after.Supervision < before.Supervision {
+		return wrong("led from level %d of supervision to %d", before.Supervision, after.Supervision)
+	}
+	if err := handleBy(before, after, meta, event); err != nil {
 		return wrong("%w", err)
 	}
 	if _, reopened := event.(*pb.TicketReopened); !reopened && before.Round > 0 && after.Round != before.Round {
@@ -161,13 +166,73 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			return wrong("the task of co-handler %q is open", unit)
 		}
 		return closedWhistles(wrong, before)
+	case *pb.ExtensionGranted:
+		if before.Extension == nil || e.Number != uint32(len(before.ExtendedBy))+1 || e.Number > maxExtensions {
+			return wrong("is number %d after %d, asked for: %t", e.Number, len(before.ExtendedBy), before.Extension != nil)
+		}
+	case *pb.SuspensionGranted:
+		if before.Suspension == nil || e.Renewed != (before.State == pb.TicketState_TICKET_STATE_SUSPENDED) {
+			return wrong("renewed %t of a ticket that is %s, asked for: %t", e.Renewed, before.State, before.Suspension != nil)
+		}
 	case *pb.VerificationFailed:
 		if e.Rework != before.Rework+1 {
 			return wrong("is rework %d after %d", e.Rework, before.Rework)
 		}
+	case *pb.SupervisionRaised:
+		if e.Level <= before.Supervision || e.Level > supervisionAccount {
+			return wrong("rises from level %d to %d", before.Supervision, e.Level)
+		}
+	case *pb.SupervisionReplied:
+		if e.Level != before.Supervision || e.Level < supervisionOrder {
+			return wrong("answers level %d at level %d", e.Level, before.Supervision)
+		}
+	case *pb.ListingCleared:
+		if !before.Listed || !before.ListingDone {
+			return wrong("the problem is listed: %t, said to be gone: %t", before.Listed, before.ListingDone)
+		}
+	case *pb.SupervisionLifted:
+		if before.Listed || e.Level != before.Supervision || e.Level == 0 {
+			return wrong("lifts level %d at level %d, listed: %t", e.Level, before.Supervision, before.Listed)
+		}
+	case *pb.ExclusionRequested:
+		if before.Exclusion != nil || before.Excluded != 0 || slices.Contains(before.ExclusionDenied, e.Code) {
+			return wrong("%s was asked for, granted or denied before", e.Code)
+		}
+		for _, m := range e.Metrics {
+			if !slices.Contains(excludes[e.Code], m) {
+				return wrong("%s takes nothing out of %s", e.Code, m)
+			}
+		}
+	case *pb.ExclusionGranted:
+		if before.Exclusion.GetCode() != e.Code || before.DispatchedBy.GetPerson() == meta.GetActor().GetPerson() {
+			return wrong("%s was asked for, and %q, who dispatched the ticket, decides", before.Exclusion.GetCode(), before.DispatchedBy.GetPerson())
+		}
+	case *pb.ExclusionDenied:
+		if before.Exclusion.GetCode() != e.Code {
+			return wrong("%s was asked for", before.Exclusion.GetCode())
+		}
+	case *pb.SignOverdue:
+		return passed(wrong, before.Limits.SignBy, e.By, meta)
+	case *pb.AcceptOverdue:
+		return passed(wrong, before.Limits.AcceptBy, e.By, meta)
+	case *pb.DispatchOverdue:
+		return passed(wrong, before.Limits.DispatchBy, e.By, meta)
+	case *pb.ContactOverdue:
+		return passed(wrong, before.Limits.ContactBy, e.By, meta)
+	case *pb.HandleOverdue:
+		return passed(wrong, before.Limits.HandleBy, e.By, meta)
+	case *pb.VerifyOverdue:
+		return passed(wrong, before.Limits.VerifyBy, e.By, meta)
+	case *pb.CallbackOverdue:
+		return passed(wrong, before.Limits.CallbackBy, e.By, meta)
+	case *pb.SuspensionReviewDue:
+		return passed(wrong, before.Limits.ReviewAt, e.By, meta)
 	case *pb.TicketClosed:
 		if !before.Verified {
 			return wrong("the round was not verified")
+		}
+		if before.Listed {
+			return wrong("the problem is listed and not cleared")
 		}
 		if !before.CallbackSettled && !before.Anonymous && before.CallbackWanted && !before.waived(pb.Requirement_REQUIREMENT_CALLBACK) {
 			return wrong("the callback of the round is not settled")
@@ -221,10 +286,22 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 	return nil
 }
 
-// handleBy: the limit changes only where a round is first dispatched, where one is opened again, and where a correction shortens it. It
+// handleBy: the limit changes only where a round is first dispatched, where one is opened again, where a correction shortens it, by an
+// extension and a suspension given while it had not passed, by the resumption that ends one, and where the calendar was corrected. It
 // ends with a ticket that is withdrawn, and rests while one is merged.
-func handleBy(before, after State, event proto.Message) error {
+func handleBy(before, after State, meta *pb.EventMeta, event proto.Message) error {
 	was, is := before.Limits.HandleBy, after.Limits.HandleBy
+	inTime := calendar.OnTime(meta.GetRecordedAt().AsTime(), was) && calendar.OnTime(meta.GetOccurredAt().AsTime(), was)
+	switch event.(type) {
+	case *pb.ExtensionRequested, *pb.ExtensionGranted:
+		if !inTime {
+			return fmt.Errorf("came after handle_by %s, which it is about", was.Format(time.RFC3339))
+		}
+	case *pb.SuspensionRequested, *pb.SuspensionGranted:
+		if before.State != pb.TicketState_TICKET_STATE_SUSPENDED && !inTime {
+			return fmt.Errorf("came after handle_by %s, which it is about", was.Format(time.RFC3339))
+		}
+	}
 	if is.Equal(was) {
 		return nil
 	}
@@ -245,6 +322,22 @@ func handleBy(before, after State, event proto.Message) error {
 		}
 	case *pb.TriageCorrected:
 		if is.Before(was) && !is.IsZero() {
+			return nil
+		}
+	case *pb.ExtensionGranted:
+		if is.After(was) {
+			return nil
+		}
+	case *pb.SuspensionGranted:
+		if is.IsZero() {
+			return nil
+		}
+	case *pb.TicketResumed:
+		if was.IsZero() && !is.IsZero() {
+			return nil
+		}
+	case *pb.LimitsRecomputed:
+		if !was.IsZero() && !is.IsZero() {
 			return nil
 		}
 	}
@@ -285,6 +378,15 @@ func second(wrong func(string, ...any) error, proposal, said *pb.Actor, meta *pb
 func openWhistles(wrong func(string, ...any) error, before State) error {
 	if w := before.openWhistle(); w != "" {
 		return wrong("whistle %s is open", w)
+	}
+	return nil
+}
+
+// passed: what was not done by a limit is noted of the limit that there was, at it or later, and recorded after it.
+func passed(wrong func(string, ...any) error, limit time.Time, by *timestamppb.Timestamp, meta *pb.EventMeta) error {
+	said := rule.Instant(by)
+	if by == nil || said.UnixMicro() != limit.UnixMicro() || meta.GetOccurredAt().AsTime().Before(said) || !meta.GetRecordedAt().AsTime().After(said) {
+		return wrong("the limit was %s, and is said to have been %s, at %s", limit, said, meta.GetOccurredAt().AsTime())
 	}
 	return nil
 }

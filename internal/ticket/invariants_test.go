@@ -109,6 +109,22 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 			return s
 		}(), event: &pb.ResultSubmitted{}},
 		{name: "a closing", before: verified(lived(callback)), event: &pb.TicketClosed{}, whole: true},
+		{name: "a closing of what is listed", before: func() State { s := verified(lived(callback)); s.Listed = true; return s }(), event: &pb.TicketClosed{}},
+		{name: "supervision that rises", before: lived(handling), event: &pb.SupervisionRaised{Level: 3}, whole: true},
+		{name: "supervision that falls", before: func() State { s := lived(handling); s.Supervision = 3; return s }(), event: &pb.SupervisionRaised{Level: 2}},
+		{name: "supervision that something else ends", before: func() State { s := lived(handling); s.Supervision = 3; return s }(), event: &pb.ProgressRecorded{}, tamper: func(s *State, _ *pb.EventMeta) { s.Supervision = 0 }},
+		{name: "a listing that is lifted", before: func() State { s := lived(handling); s.Supervision, s.Listed = 3, true; return s }(), event: &pb.SupervisionLifted{Level: 3}},
+		{name: "a listing that is cleared before anybody said that it is gone", before: func() State { s := lived(handling); s.Supervision, s.Listed = 3, true; return s }(), event: &pb.ListingCleared{}},
+		{name: "an answer to nobody", before: lived(handling), event: &pb.SupervisionReplied{}},
+		{name: "an exclusion that nobody asked for", before: lived(closed), event: &pb.ExclusionGranted{Code: pb.ExclusionCode_EXCLUSION_CODE_X7}},
+		{name: "an exclusion from another rate", before: lived(closed), event: &pb.ExclusionRequested{Code: pb.ExclusionCode_EXCLUSION_CODE_X7, Metrics: []string{"M22"}}},
+		{name: "an exclusion that was denied", before: func() State {
+			s := lived(closed)
+			s.ExclusionDenied = []pb.ExclusionCode{pb.ExclusionCode_EXCLUSION_CODE_X7}
+			return s
+		}(), event: &pb.ExclusionRequested{Code: pb.ExclusionCode_EXCLUSION_CODE_X7}},
+		{name: "a limit that had not passed", before: lived(handling), event: &pb.HandleOverdue{By: after(24 * time.Hour)}},
+		{name: "another limit that had passed", before: lived(handling), event: &pb.HandleOverdue{By: after(-time.Hour)}},
 		{name: "a closing that was not verified", before: func() State { s := verified(lived(callback)); s.Verified = false; return s }(), event: &pb.TicketClosed{}},
 		{name: "a closing without a callback", before: func() State { s := verified(lived(callback)); s.CallbackSettled = false; return s }(), event: &pb.TicketClosed{}},
 		{name: "a reopening to another lead", before: lived(closed), event: &pb.TicketReopened{Round: 2, Lead: "b", RedoBy: after(time.Hour), CloseBy: after(2 * time.Hour)}},

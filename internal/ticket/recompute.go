@@ -1,16 +1,180 @@
 package ticket
 
 import (
-	"errors"
+	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
-func recompute(s State, a *rule.Asked, c *pb.RecomputeLimitsRequest) ([]proto.Message, error) {
-	return nil, errors.New("to be written")
+// recompute: the calendar was corrected, or knows another year, and the limits of an open ticket are counted again from where each began. Only
+// those change whose instant comes out otherwise and lies ahead, before or after. A limit that was set under another profile, or for a grade the
+// ticket no longer has, is left, since what it was counted with is not known here; the handle limit says itself what it is.
+func recompute(s State, a *rule.Asked, _ *pb.RecomputeLimitsRequest) ([]proto.Message, error) {
+	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
+		return nil, err
+	}
+	if !s.Open() {
+		return nil, nil
+	}
+	r := recount{asked: a, state: &s}
+	l, e := &s.Limits, new(pb.LimitsRecomputed)
+	deciding := func(state pb.TicketState) (start time.Time) {
+		if s.State == state {
+			start = s.Decided.At
+		}
+		return start
+	}
+	r.timer(0, calendar.Accept, s.LearntAt, &e.AcceptBy)
+	r.timer(1, calendar.Dispatch, s.AcceptedAt, &e.DispatchBy)
+	r.timer(2, calendar.Sign, s.DispatchedAt, &e.SignBy)
+	r.timer(3, calendar.Contact, s.DispatchedAt, &e.ContactBy)
+	r.timer(4, calendar.ReturnWindow, s.DispatchedAt, &e.ReturnBy)
+	r.timer(6, calendar.Verify, s.SubmittedAt, &e.VerifyBy)
+	r.timer(7, calendar.Callback, s.VerifiedAt, &e.CallbackBy)
+	r.timer(10, calendar.ReturnDecision, deciding(pb.TicketState_TICKET_STATE_RETURN_REVIEW), &e.DecideReturnBy)
+	r.timer(11, calendar.Ruling, deciding(pb.TicketState_TICKET_STATE_ADJUDICATION), &e.RulingBy)
+	r.timer(13, calendar.SuspensionGrace, l.ReviewAt, &e.SuspensionOverdueAt)
+	if handle := r.handle(&e.HandleBy); handle.Equal(l.HandleBy) {
+		r.timer(8, calendar.Close, handle, &e.CloseBy)
+		r.timer(14, calendar.OverdueGrace, handle, &e.LongOverdueAt)
+		r.keep(9)
+	} else {
+		// What follows from it goes along, on the profile in force.
+		r.mustMove(8, calendar.Close, handle, &e.CloseBy)
+		r.mustMove(14, calendar.OverdueGrace, handle, &e.LongOverdueAt)
+		segment := l.SegmentBy
+		if segment.Equal(l.HandleBy) || segment.Before(handle) {
+			segment = handle
+		}
+		r.set(9, segment, r.provisional, &e.SegmentBy)
+	}
+	for _, place := range []int{12, 15, 16, 17, 18, 19} {
+		r.keep(place)
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	if e.Provisional = r.provisional; r.changed == 0 && e.Provisional == l.Provisional {
+		return nil, nil
+	}
+	return rule.One(e)
 }
 
-func (s *State) limitsRecomputed(meta *pb.EventMeta, e *pb.LimitsRecomputed) {}
+// recount counts limits again. A limit is named by its place in Limits.all.
+type recount struct {
+	asked       *rule.Asked
+	state       *State
+	changed     int
+	provisional bool // one that runs now is
+	err         error
+}
+
+// same says whether a limit was counted with the profile in force and the ticket's present grade.
+func (r *recount) same(place int) bool {
+	s := r.state
+	return s.Limits.older&(1<<place) == 0 && s.LimitsProfile == r.asked.ProfileVersion
+}
+
+// timer counts a limit of the profile again.
+func (r *recount) timer(place int, t calendar.Timer, start time.Time, into **timestamppb.Timestamp) {
+	if start.IsZero() || !r.same(place) {
+		r.keep(place)
+		return
+	}
+	r.mustMove(place, t, start, into)
+}
+
+func (r *recount) mustMove(place int, t calendar.Timer, start time.Time, into **timestamppb.Timestamp) {
+	if r.state.Limits.all()[place].IsZero() {
+		return
+	}
+	grade := r.state.Grade
+	if category, ok := r.asked.Registry.Category(r.state.Category, r.asked.At); ok && grade == pb.Grade_GRADE_UNSPECIFIED {
+		grade = category.Grade // nobody graded it yet
+	}
+	by, provisional, err := r.asked.Due(t, Column(grade), start)
+	switch {
+	case err != nil:
+		r.fail(t)
+	case by.IsZero():
+		r.keep(place)
+	default:
+		r.set(place, by, provisional, into)
+	}
+}
+
+// handle counts the handle limit again: from its start with what it was counted with, then each extension from where the one before ended. It
+// gives what the limit is now.
+func (r *recount) handle(into **timestamppb.Timestamp) time.Time {
+	s := r.state
+	was := s.Limits.HandleBy
+	if was.IsZero() || s.HandleStart.IsZero() || s.HandleLimit == "" && !r.same(handlePlace) {
+		r.keep(handlePlace)
+		return was
+	}
+	limit, err := s.handleLimit(r.asked.Profile)
+	by, provisional := time.Time{}, false
+	if err == nil {
+		by, provisional, err = r.asked.Calendar.Due(s.HandleStart, limit)
+	}
+	for _, days := range s.ExtendedBy {
+		if err == nil && days > 0 {
+			var guess bool
+			by, guess, err = r.asked.Calendar.Extend(by, calendar.Limit{N: int(days), Unit: calendar.WorkingDay})
+			provisional = provisional || guess
+		}
+	}
+	if err != nil {
+		r.fail(calendar.Handle)
+		return was
+	}
+	if !r.set(handlePlace, by, provisional, into) {
+		return was
+	}
+	return by
+}
+
+// set takes a limit's instant over, if that is another and it or the former lies ahead, and says whether it did.
+func (r *recount) set(place int, by time.Time, provisional bool, into **timestamppb.Timestamp) bool {
+	was, now := r.state.Limits.all()[place], r.asked.At
+	if was.IsZero() {
+		return false
+	}
+	if by.Equal(was) || !by.After(now) && !was.After(now) {
+		r.provisional = r.provisional || provisional && by.Equal(was) || !by.Equal(was) && r.state.Limits.isGuess(place)
+		return false
+	}
+	*into = rule.Stamp(by)
+	r.changed++
+	r.provisional = r.provisional || provisional
+	return true
+}
+
+// keep leaves a limit what it is.
+func (r *recount) keep(place int) { r.provisional = r.provisional || r.state.Limits.isGuess(place) }
+
+func (r *recount) fail(t calendar.Timer) {
+	r.err = rule.No(rule.DeadlineOutOfRange, "the limit %q cannot be computed from that time", t)
+}
+
+func (s *State) limitsRecomputed(_ *pb.EventMeta, e *pb.LimitsRecomputed) {
+	l := &s.Limits
+	for _, c := range []struct {
+		is *time.Time
+		by *timestamppb.Timestamp
+	}{
+		{&l.AcceptBy, e.AcceptBy}, {&l.DispatchBy, e.DispatchBy}, {&l.SignBy, e.SignBy}, {&l.ContactBy, e.ContactBy}, {&l.ReturnBy, e.ReturnBy},
+		{&l.HandleBy, e.HandleBy}, {&l.VerifyBy, e.VerifyBy}, {&l.CallbackBy, e.CallbackBy}, {&l.CloseBy, e.CloseBy}, {&l.SegmentBy, e.SegmentBy},
+		{&l.DecideReturnBy, e.DecideReturnBy}, {&l.RulingBy, e.RulingBy}, {&l.AppealBy, e.AppealBy}, {&l.ExclusionBy, e.ExclusionBy},
+		{&l.SuspensionOverdueAt, e.SuspensionOverdueAt}, {&l.LongOverdueAt, e.LongOverdueAt},
+	} {
+		if c.by != nil {
+			*c.is = rule.Instant(c.by)
+		}
+	}
+}

@@ -50,7 +50,11 @@ type State struct {
 
 	Limits Limits
 
+	// LimitsProfile is the profile under which limits were set last, as events name it.
+	LimitsProfile string
+
 	ReportedAt   time.Time
+	LearntAt     time.Time // when the report was recorded: its acceptance is due from then
 	AcceptedAt   time.Time // T0
 	DispatchedAt time.Time // of the current hop, or the reopening
 	HandleStart  time.Time // where the round's handle limit runs from
@@ -96,11 +100,13 @@ type State struct {
 	Seen    bool   // the lead recorded progress since it got the ticket
 
 	HandleLimit string                  // what the handle limit was computed with, as in a profile; empty if no event told
-	ExtendedBy  []uint32                // working days of the extensions granted in this round
+	ExtendedBy  []uint32                // working days of the extensions granted in this round; 0 for those that are part of HandleLimit
 	Extension   *pb.ExtensionRequested  // asked for and not decided
 	Suspension  *pb.SuspensionRequested // asked for and not decided
 	Suspended   pb.SuspensionReason     // while it is
 	Remaining   string                  // of the handle limit, while it is suspended
+	// StoppedHandleBy and StoppedSegmentBy are what these limits were when the clock stopped, while it is suspended.
+	StoppedHandleBy, StoppedSegmentBy time.Time
 
 	Supervision       uint32 // 0 to 4
 	SupervisionIssuer string // the unit; empty: this system
@@ -108,13 +114,17 @@ type State struct {
 	ListingDone       bool   // the lead says that its plan was carried out
 	PlanGiven         bool
 	Urged             uint32
+	AutoReopened      uint32 // how often this system opened it again
 
 	Exclusion       *pb.ExclusionRequested // asked for and not decided
 	Excluded        pb.ExclusionCode
 	ExcludedMetrics []string
+	ExclusionDenied []pb.ExclusionCode
 	Photos          [][]byte // SHA-256 of all attachments so far
 	Correction      *pb.ArchiveCorrectionProposed
 	CorrectionBy    *pb.Actor
+
+	fired [timers]int64 // the limit, in Unix microseconds, for which each timer last fired; another limit is another timer
 
 	Imported *pb.RecordImported // for a record of another system
 	Decided  rule.Decision      // what led to the main state
@@ -129,6 +139,7 @@ type Limits struct {
 	Provisional bool
 
 	guessed uint32 // which of them, by their place in all
+	older   uint32 // which of them were set under another profile than LimitsProfile, or for another grade than the ticket has now
 }
 
 // all are the limits, each in its place.
@@ -137,19 +148,41 @@ func (l *Limits) all() [20]time.Time {
 		l.DecideReturnBy, l.RulingBy, l.ReviewAt, l.SuspensionOverdueAt, l.LongOverdueAt, l.AppealBy, l.ExclusionBy, l.ReplyBy, l.PlanBy, l.ClearBy}
 }
 
+// handlePlace is the place of HandleBy in all.
+const handlePlace = 5
+
+// isGuess says whether the limit at a place is provisional.
+func (l *Limits) isGuess(place int) bool { return l.guessed&(1<<place) != 0 }
+
 // follow notes which limits are provisional after an event: of those it set all, if it says so of one; those it left are what they
-// were.
-func (l *Limits) follow(before Limits, provisional bool) {
-	l.guessed = 0
+// were. It says whether the event set any.
+func (l *Limits) follow(before Limits, provisional bool) (set bool) {
+	l.guessed, l.older = 0, 0
 	was := before.all()
 	for i, by := range l.all() {
 		switch {
 		case by.IsZero():
-		case !by.Equal(was[i]) && provisional, by.Equal(was[i]) && before.guessed&(1<<i) != 0:
-			l.guessed |= 1 << i
+		case by.Equal(was[i]):
+			l.guessed |= before.guessed & (1 << i)
+			l.older |= before.older & (1 << i)
+		default:
+			if set = true; provisional {
+				l.guessed |= 1 << i
+			}
 		}
 	}
 	l.Provisional = l.guessed != 0
+	return set
+}
+
+// outdate notes that the limits an event left belong to a former profile or grade.
+func (l *Limits) outdate(before Limits) {
+	was := before.all()
+	for i, by := range l.all() {
+		if !by.IsZero() && by.Equal(was[i]) {
+			l.older |= 1 << i
+		}
+	}
 }
 
 // Shelved is what a merged ticket was before.
@@ -184,8 +217,10 @@ type Whistle struct {
 func (s *State) Exists() bool { return s.State != pb.TicketState_TICKET_STATE_UNSPECIFIED }
 
 // Open says whether the ticket still needs something done.
-func (s *State) Open() bool {
-	switch s.State {
+func (s *State) Open() bool { return open(s.State) }
+
+func open(s pb.TicketState) bool {
+	switch s {
 	case pb.TicketState_TICKET_STATE_UNSPECIFIED, pb.TicketState_TICKET_STATE_CLOSED, pb.TicketState_TICKET_STATE_DECLINED,
 		pb.TicketState_TICKET_STATE_MERGED, pb.TicketState_TICKET_STATE_WITHDRAWN, pb.TicketState_TICKET_STATE_VOIDED,
 		pb.TicketState_TICKET_STATE_ARCHIVED:
@@ -223,6 +258,8 @@ func (s *State) newRound(round uint32) {
 	s.Result, s.Verified, s.CallbackSettled, s.Unreachable, s.FailedCallbacks = 0, false, false, false, nil
 	s.Solved, s.Satisfaction, s.CloseKind = 0, 0, 0
 	s.SubmittedAt, s.VerifiedAt, s.ClosedAt = time.Time{}, time.Time{}, time.Time{}
+	s.HandleLimit, s.ExtendedBy, s.Extension, s.Suspension = "", nil, nil, nil
+	s.Exclusion = nil
 	s.NonReturnable, s.Returns, s.ReturnAsked, s.Led, s.RuledOut, s.Parties = false, 0, false, nil, nil, nil
 	s.CoTasks, s.Moves, s.Seen = nil, nil, false
 	s.Limits = Limits{}

@@ -150,10 +150,11 @@ func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, err
 // Evolve is the state after an event. An event that is not a ticket's is an error. s is not changed.
 func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	at := meta.GetOccurredAt().AsTime()
-	limits := s.Limits
+	limits, grade := s.Limits, s.Grade
 	switch e := event.(type) {
 	case *pb.TicketReported:
 		s.reported(at, e)
+		s.LearntAt = meta.GetRecordedAt().AsTime()
 	case *pb.RecordImported:
 		s.recordImported(at, e)
 	case *pb.ImportedRecordClosed:
@@ -195,11 +196,11 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.CallbackAttemptFailed:
 		s.callbackAttemptFailed(at)
 	case *pb.CallbackUnreachable:
-		s.callbackUnreachable()
+		s.callbackUnreachable(e)
 	case *pb.TicketClosed:
 		s.closed(at, e)
 	case *pb.TicketReopened:
-		s.reopened(at, e)
+		s.reopened(meta, e)
 	case *pb.VoidProposed:
 		s.voidProposed(meta.GetActor())
 	case *pb.VoidDropped:
@@ -315,6 +316,9 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 		s.rightLapsed(meta, e)
 	case *pb.LimitsRecomputed:
 		s.limitsRecomputed(meta, e)
+		if !e.Provisional {
+			limits.guessed = 0 // nor is what it left
+		}
 	case *pb.HolderMoved:
 		s.holderMoved(meta, e)
 	case *pb.WhistleLinked:
@@ -328,14 +332,25 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	if box, ok := event.(interface{ GetSealed() *pb.Sealed }); ok {
 		s.sealed(box.GetSealed())
 	}
+	if shown, ok := event.(interface{ GetAttachments() []*pb.Attachment }); ok {
+		s.shown(shown.GetAttachments())
+	}
+	s.Limits.lasting(&limits, event)
 	guess, _ := event.(interface{ GetProvisional() bool })
-	s.Limits.follow(limits, guess != nil && guess.GetProvisional())
+	set, profile := s.Limits.follow(limits, guess != nil && guess.GetProvisional()), meta.GetProfileVersion()
+	if s.Grade != grade || set && profile != s.LimitsProfile {
+		s.Limits.outdate(limits)
+	}
+	if set {
+		s.LimitsProfile = profile
+	}
 	s.Events++
 	if at.After(s.LastAt) {
 		s.LastAt = at
 	}
 	if after := StateAfter(event); after != pb.TicketState_TICKET_STATE_UNSPECIFIED {
 		s.State = after
+		s.moot()
 		s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
 	}
 	return s, nil
@@ -419,7 +434,8 @@ func name(s pb.TicketState) string { return s.String()[len("TICKET_STATE_"):] }
 // second refuses everything but the deciding word while a proposal waits for its second person.
 func (s *State) second(command proto.Message) error {
 	switch command.(type) {
-	case *pb.RevealIdentityRequest, *pb.WhistleLinked, *pb.WhistleSettled, *pb.DuplicateDetached, *pb.MoveHolderRequest:
+	case *pb.RevealIdentityRequest, *pb.RecomputeLimitsRequest, *pb.PassTimerRequest, *pb.MoveHolderRequest, *pb.WhistleLinked,
+		*pb.WhistleSettled, *pb.DuplicateDetached:
 		return nil
 	case *pb.HandOverEmergencyRequest:
 		return nil // life first
@@ -553,6 +569,15 @@ func (d *due) by(t calendar.Timer, start time.Time) *timestamppb.Timestamp {
 	}
 	d.provisional = d.provisional || provisional
 	return rule.Stamp(by)
+}
+
+// text is the limit of a timer as the profile writes it.
+func (d *due) text(t calendar.Timer) string {
+	limit, err := d.asked.Profile.Limit(t, d.grade)
+	if err != nil && d.err == nil {
+		d.err = rule.No(rule.DeadlineOutOfRange, "the profile has no limit %q", t)
+	}
+	return limit.String()
 }
 
 // Column is a grade's column in a deadline profile. A matter that is not graded yet counts as G2.

@@ -19,8 +19,10 @@ import (
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/audit"
+	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/limits"
 	"github.com/chuishao/dispatch/internal/registry"
 	"github.com/chuishao/dispatch/internal/ticket"
 	"github.com/chuishao/dispatch/internal/viewdb"
@@ -66,12 +68,13 @@ type verifier struct {
 	tickets  *lru.Cache[string, ticket.State]
 	whistles *lru.Cache[string, whistle.State]
 	registry registry.State
+	limits   limits.State
 }
 
 // Run checks everything and tells what it finds, and from time to time how far it is. The last message is done and names the views that were compared.
 // The error is trouble that kept it from checking, or tell's own; findings are no error.
 func Run(ctx context.Context, c Config, tell func(*pb.VerifyHistoryResponse) error) error {
-	v := &verifier{c: c, tell: tell, links: map[string]link{}}
+	v := &verifier{c: c, tell: tell, links: map[string]link{}, limits: limits.New(calendar.Default(), calendar.DefaultProfile())}
 	var err error
 	if v.tickets, err = lru.New[string, ticket.State](statesKept); err != nil {
 		return err
@@ -202,6 +205,10 @@ func (v *verifier) fold(ctx context.Context, d *event.Decoded) error {
 		return foldInto(ctx, v, v.whistles, d, whistle.Evolve, whistle.CheckInvariants)
 	case "registry":
 		var err error
+		if d.Stream == limits.Stream {
+			v.limits, err = limits.Evolve(v.limits, d.Meta, d.Event)
+			return err
+		}
 		v.registry, err = registry.Evolve(v.registry, d.Meta, d.Event)
 		return err
 	case "audit", "subject":
