@@ -63,6 +63,8 @@ func commandTypes() []protoreflect.MessageType {
 		&pb.CorrectTriageRequest{}, &pb.DispatchTicketRequest{}, &pb.SignTicketRequest{}, &pb.RecordContactRequest{}, &pb.RecordProgressRequest{},
 		&pb.WaiveRequirementRequest{}, &pb.SubmitResultRequest{}, &pb.VerifyResultRequest{}, &pb.RecordCallbackRequest{}, &pb.CloseTicketRequest{},
 		&pb.ReopenTicketRequest{}, &pb.VoidTicketRequest{}, &pb.RevealIdentityRequest{}, &pb.ImportRecordRequest{},
+		&pb.RequestExtensionRequest{}, &pb.DecideExtensionRequest{}, &pb.RequestSuspensionRequest{}, &pb.DecideSuspensionRequest{}, &pb.ResumeTicketRequest{},
+		&pb.RecomputeLimitsRequest{},
 		&pb.BlowWhistleRequest{}, &pb.ScreenWhistleRequest{}, &pb.SignWhistleRequest{}, &pb.ContactStreetRequest{}, &pb.ReportInRequest{},
 		&pb.CompleteTaskRequest{}, &pb.ReleaseParticipantRequest{}, &pb.ConfirmWhistleRequest{}, &pb.RateUnitRequest{}, &pb.CloseWhistleRequest{},
 	} {
@@ -267,6 +269,7 @@ func onward(name string, s ticket.State) []step {
 			{clerk, &pb.RecordContactRequest{Name: name, Channel: "phone", Reached: true, Particulars: p}},
 			{clerk, &pb.SubmitResultRequest{Name: name, Result: pb.ResultCode_RESULT_CODE_RESOLVED, Particulars: p}},
 		}
+		steps = append(steps, more(name, clerk, s)...)
 		if s.Lead == "320205001000" {
 			steps = append(steps, step{"street leader", &pb.BlowWhistleRequest{
 				Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, Tickets: []string{name}, Particulars: p,
@@ -274,6 +277,8 @@ func onward(name string, s ticket.State) []step {
 			}})
 		}
 		return steps
+	case pb.TicketState_TICKET_STATE_SUSPENDED:
+		return append(more(name, clerk, s), step{clerk, &pb.ResumeTicketRequest{Name: name}}, step{"timer", &pb.RecomputeLimitsRequest{Name: name}})
 	case pb.TicketState_TICKET_STATE_RESULT_SUBMITTED:
 		return []step{{"supervisor", &pb.VerifyResultRequest{Name: name, Passed: true}}, {"supervisor", &pb.VerifyResultRequest{Name: name}}}
 	case pb.TicketState_TICKET_STATE_CALLBACK:
@@ -286,6 +291,20 @@ func onward(name string, s ticket.State) []step {
 		return []step{{"supervisor", &pb.ReopenTicketRequest{Name: name, Reason: pb.ReopenReason_REOPEN_REASON_UNSOLVED, Particulars: p}}}
 	}
 	return nil
+}
+
+// more are steps that give a ticket more time.
+func more(name, clerk string, s ticket.State) []step {
+	p := particulars()
+	return []step{
+		{clerk, &pb.RequestExtensionRequest{Name: name, Kind: pb.ExtensionKind_EXTENSION_KIND_STANDARD, WorkingDays: 1, Particulars: p}},
+		{"duty", &pb.DecideExtensionRequest{Name: name, Granted: true}},
+		{clerk, &pb.RequestSuspensionRequest{
+			Name: name, Reason: pb.SuspensionReason_SUSPENSION_REASON_FUNDS, ReviewAt: timestamppb.New(s.LastAt.AddDate(0, 0, 30)), Particulars: p,
+		}},
+		{"supervisor", &pb.DecideSuspensionRequest{Name: name, Granted: true}},
+		{"timer", &pb.RecomputeLimitsRequest{Name: name}},
+	}
 }
 
 // aside are steps that may be taken on the way.
