@@ -7,8 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/app"
 	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/verify"
 )
 
 // load runs "dispatcher registry" and gives what it says.
@@ -68,6 +70,16 @@ func TestCalendarsAndProfilesAreLoadedFromFiles(t *testing.T) {
 	}
 	if now, err := node.Store.Head(t.Context()); err != nil || now != head {
 		t.Errorf("what is in force was recorded again: %d after %d, %v", now, head, err)
+	}
+
+	err = verify.Run(t.Context(), verify.Config{Store: node.Store}, func(m *pb.VerifyHistoryResponse) error {
+		if len(m.Findings) > 0 {
+			t.Errorf("the history is found wrong: %v", m.Findings)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 
 	for _, wrong := range [][]string{
