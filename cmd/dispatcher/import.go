@@ -122,15 +122,31 @@ func loadRegistry(ctx context.Context, args []string, io app.IO) (err error) {
 dispatcher registry --data DIR | --addr HOST:PORT  --version NAME [--check] CSVDIR
 
 Loads a version of the registry from levels.csv, areas.csv, units.csv, categories.csv, catalogue.csv and bans.csv in CSVDIR (see examples/wuxi). Every fault is listed, and
-with a single one nothing is loaded. The version takes effect whole, at --valid-from or at once.`)
+with a single one nothing is loaded. The version takes effect whole, at --valid-from or at once.
+
+dispatcher registry --data DIR | --addr HOST:PORT  [--year-file FILE] [--profile FILE]
+
+Loads a year of holidays, as github.com/NateScarlet/holiday-cn publishes them or as {"year", "off", "work"}, or a deadline profile (see
+examples/profiles), for what is decided from now on. Limits that still run are computed again on a corrected year, by a server that serves.`)
 	var place app.Place
 	place.Flags(f)
 	place.DevActor = "person=registry;roles=AUDITOR;unit=-"
 	version := f.String("version", "", "`NAME` of the version, never used before")
 	from := f.String("valid-from", "", "`TIME` in RFC 3339 from which it is valid; now by default")
 	check := f.Bool("check", false, "only check")
+	year := f.String("year-file", "", "`FILE` of a year's holidays")
+	profile := f.String("profile", "", "`FILE` of a deadline profile")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if *year != "" || *profile != "" {
+		if *version != "" || *from != "" || *check || f.NArg() > 0 {
+			return app.Usage("--year-file and --profile go with no CSV files")
+		}
+		if err := place.Check(); err != nil {
+			return err
+		}
+		return loadLimits(ctx, &place, *year, *profile, io)
 	}
 	if *version == "" || f.NArg() != 1 {
 		return app.Usage("want --version and one directory of CSV files")

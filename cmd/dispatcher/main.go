@@ -13,7 +13,7 @@ var commands = []app.Command{
 	{Name: "serve", Summary: "serve a data directory over gRPC, with its views, metrics and probes", Run: serve},
 	{Name: "demo", Summary: "play a day of a city, and serve it", Run: playDemo},
 	{Name: "import", Summary: "import other systems' records through a mapping", Run: importRecords},
-	{Name: "registry", Summary: "check and load areas, units and categories from CSV files", Run: loadRegistry},
+	{Name: "registry", Summary: "check and load areas, units and categories from CSV files, and calendars and deadline profiles", Run: loadRegistry},
 	{Name: "backup", Summary: "write a consistent copy of history and keys, also of a running server", Run: backup},
 	{Name: "restore", Summary: "make a data directory of a backup", Run: restore},
 	{Name: "simulate", Summary: "play a year of a city, and hold its figures against what must be true of them", Run: simulate},

@@ -421,7 +421,12 @@ func (d *Dispatcher) asked(ctx context.Context, stream string, r Request, subjec
 	if c, ok := r.Command.(interface{ GetOccurredAt() *timestamppb.Timestamp }); ok && c.GetOccurredAt() != nil {
 		a.OccurredAt, a.Backdated = c.GetOccurredAt().AsTime().Truncate(time.Microsecond), true
 	}
-	_, a.Imported = r.Command.(*pb.ImportRecordRequest)
+	switch r.Command.(type) {
+	case *pb.ImportRecordRequest:
+		a.Imported = true
+	case *pb.RecomputeLimitsRequest:
+		a.ProfileNamed = inForce.state.ProfileNamed
+	}
 	content, err := deterministic.Marshal(r.Command)
 	if err != nil {
 		return nil, nil, rule.Bad("", rule.MalformedMessage, "the command cannot be read")

@@ -35,6 +35,8 @@ type Asked struct {
 	Profile  calendar.Profile
 	// ProfileVersion is the profile's name and version as events name it.
 	ProfileVersion string
+	// ProfileNamed is the profile of a version as events name it, for a command that computes limits again; else nil.
+	ProfileNamed func(version string) (calendar.Profile, bool)
 
 	Sealed *pb.Sealed            // the command's particulars, sealed; nil if it had none
 	No     string                // the public number of a stream that comes to life

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"pgregory.net/rapid"
 
@@ -57,23 +58,19 @@ var (
 )
 
 func commandTypes() []protoreflect.MessageType {
-	var all []protoreflect.MessageType
-	for _, m := range []proto.Message{
-		&pb.ReportTicketRequest{}, &pb.AcceptTicketRequest{}, &pb.DeclineTicketRequest{}, &pb.AnswerTicketDirectlyRequest{}, &pb.TriageTicketRequest{},
-		&pb.CorrectTriageRequest{}, &pb.DispatchTicketRequest{}, &pb.SignTicketRequest{}, &pb.RecordContactRequest{}, &pb.RecordProgressRequest{},
-		&pb.WaiveRequirementRequest{}, &pb.SubmitResultRequest{}, &pb.VerifyResultRequest{}, &pb.RecordCallbackRequest{}, &pb.CloseTicketRequest{},
-		&pb.ReopenTicketRequest{}, &pb.VoidTicketRequest{}, &pb.RevealIdentityRequest{}, &pb.ImportRecordRequest{},
-		&pb.AppealDeclineRequest{}, &pb.OverturnDeclineRequest{}, &pb.HandOverEmergencyRequest{}, &pb.MergeTicketRequest{}, &pb.UnmergeTicketRequest{},
-		&pb.WithdrawTicketRequest{}, &pb.ArchiveTicketRequest{}, &pb.CorrectArchiveRequest{},
-		&pb.RequestReturnRequest{}, &pb.DecideReturnRequest{}, &pb.OpenAdjudicationRequest{}, &pb.RuleAdjudicationRequest{}, &pb.RequestCoHandlerRequest{},
-		&pb.AnswerCoHandlingRequest{}, &pb.DecideCoDeclineRequest{}, &pb.SubmitCoTaskRequest{}, &pb.EscalateTicketRequest{}, &pb.RefuseEscalationRequest{},
-		&pb.DelegateTicketRequest{},
-		&pb.RejectResultRequest{}, &pb.RequestExclusionRequest{}, &pb.DecideExclusionRequest{}, &pb.UrgeTicketRequest{}, &pb.RaiseSupervisionRequest{},
-		&pb.ReplySupervisionRequest{}, &pb.ClearListingRequest{}, &pb.LiftSupervisionRequest{}, &pb.PassTimerRequest{},
-		&pb.BlowWhistleRequest{}, &pb.ScreenWhistleRequest{}, &pb.SignWhistleRequest{}, &pb.ContactStreetRequest{}, &pb.ReportInRequest{},
-		&pb.CompleteTaskRequest{}, &pb.ReleaseParticipantRequest{}, &pb.ConfirmWhistleRequest{}, &pb.RateUnitRequest{}, &pb.CloseWhistleRequest{},
-	} {
-		all = append(all, m.ProtoReflect().Type())
+	all := []protoreflect.MessageType{(&pb.ImportRecordRequest{}).ProtoReflect().Type()}
+	for _, file := range []protoreflect.FileDescriptor{pb.File_chuishao_v1_ticket_proto, pb.File_chuishao_v1_whistle_proto} {
+		methods := file.Services().Get(0).Methods()
+		for i := range methods.Len() {
+			input := methods.Get(i).Input()
+			typ, err := protoregistry.GlobalTypes.FindMessageByName(input.FullName())
+			if err != nil {
+				panic(err)
+			}
+			if input.Fields().ByName("request_id") != nil {
+				all = append(all, typ)
+			}
+		}
 	}
 	return all
 }
@@ -296,6 +293,7 @@ func onward(name string, s ticket.State) []step {
 			{clerk, &pb.RecordContactRequest{Name: name, Channel: "phone", Reached: true, Particulars: p}},
 			{clerk, &pb.SubmitResultRequest{Name: name, Result: pb.ResultCode_RESULT_CODE_RESOLVED, Particulars: p}},
 		}
+		steps = append(steps, more(name, clerk, s)...)
 		if s.Lead == "320205001000" {
 			steps = append(steps, step{"street leader", &pb.BlowWhistleRequest{
 				Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, Tickets: []string{name}, Particulars: p,
@@ -303,6 +301,8 @@ func onward(name string, s ticket.State) []step {
 			}})
 		}
 		return steps
+	case pb.TicketState_TICKET_STATE_SUSPENDED:
+		return append(more(name, clerk, s), step{clerk, &pb.ResumeTicketRequest{Name: name}}, step{"timer", &pb.RecomputeLimitsRequest{Name: name}})
 	case pb.TicketState_TICKET_STATE_RESULT_SUBMITTED:
 		return []step{{"supervisor", &pb.VerifyResultRequest{Name: name, Passed: true}}, {"supervisor", &pb.VerifyResultRequest{Name: name}}}
 	case pb.TicketState_TICKET_STATE_CALLBACK:
@@ -315,6 +315,20 @@ func onward(name string, s ticket.State) []step {
 		return []step{{"supervisor", &pb.ReopenTicketRequest{Name: name, Reason: pb.ReopenReason_REOPEN_REASON_UNSOLVED, Particulars: p}}}
 	}
 	return nil
+}
+
+// more are steps that give a ticket more time.
+func more(name, clerk string, s ticket.State) []step {
+	p := particulars()
+	return []step{
+		{clerk, &pb.RequestExtensionRequest{Name: name, Kind: pb.ExtensionKind_EXTENSION_KIND_STANDARD, WorkingDays: 1, Particulars: p}},
+		{"duty", &pb.DecideExtensionRequest{Name: name, Granted: true}},
+		{clerk, &pb.RequestSuspensionRequest{
+			Name: name, Reason: pb.SuspensionReason_SUSPENSION_REASON_FUNDS, ReviewAt: timestamppb.New(s.LastAt.AddDate(0, 0, 30)), Particulars: p,
+		}},
+		{"supervisor", &pb.DecideSuspensionRequest{Name: name, Granted: true}},
+		{"timer", &pb.RecomputeLimitsRequest{Name: name}},
+	}
 }
 
 // aside are steps that may be taken on the way.

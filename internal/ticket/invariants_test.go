@@ -54,6 +54,21 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		s.Lead, s.Hop, s.Round, s.Limits = "", 0, 0, Limits{}
 		return s
 	}
+	const suspended = pb.TicketState_TICKET_STATE_SUSPENDED
+	extension := &pb.ExtensionGranted{HandleBy: after(30 * time.Hour), CloseBy: after(50 * time.Hour), Number: 1, WorkingDays: 1}
+	suspension := &pb.SuspensionGranted{Remaining: "1 WD", ReviewAt: after(72 * time.Hour)}
+	wanted := func(s State) State {
+		s.Extension, s.Suspension = &pb.ExtensionRequested{Number: 1}, &pb.SuspensionRequested{}
+		return s
+	}
+	passed := func(s State) State {
+		s.Limits.HandleBy = noon.Add(-time.Second)
+		return s
+	}
+	stopped := func(s State) State {
+		s.Limits, s.Remaining = Limits{}, "1 WD"
+		return s
+	}
 	verified := func(s State) State {
 		s.Verified, s.CallbackSettled = true, true
 		return s
@@ -90,6 +105,20 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		{name: "a dispatch to a lead that co-handles", before: first(lived(triaged)), event: changed(dispatched, func(m proto.Message) { m.(*pb.TicketDispatched).Co = []string{"a"} })},
 		{name: "a dispatch without a lead", before: first(lived(triaged)), event: changed(dispatched, func(m proto.Message) { m.(*pb.TicketDispatched).Lead = "" })},
 		{name: "a dispatch without a limit", before: first(lived(triaged)), event: changed(dispatched, func(m proto.Message) { m.(*pb.TicketDispatched).HandleBy = nil })},
+		{name: "an extension", before: wanted(lived(handling)), event: extension, whole: true},
+		{name: "an extension that nobody asked for", before: lived(handling), event: extension},
+		{name: "an extension that shortens", before: wanted(lived(handling)), event: changed(extension, func(m proto.Message) { m.(*pb.ExtensionGranted).HandleBy = after(time.Hour) })},
+		{name: "an extension in retrospect", before: passed(wanted(lived(handling))), event: extension},
+		{name: "a request for an extension in retrospect", before: passed(lived(handling)), event: &pb.ExtensionRequested{Number: 1}},
+		{name: "an extension out of count", before: wanted(lived(handling)), event: changed(extension, func(m proto.Message) { m.(*pb.ExtensionGranted).Number = 2 })},
+		{name: "a suspension", before: wanted(lived(handling)), event: suspension, whole: true},
+		{name: "a suspension that nobody asked for", before: lived(handling), event: suspension},
+		{name: "a suspension in retrospect", before: passed(wanted(lived(handling))), event: suspension},
+		{name: "a suspension that says it goes on", before: wanted(lived(handling)), event: changed(suspension, func(m proto.Message) { m.(*pb.SuspensionGranted).Renewed = true })},
+		{name: "a resumption", before: stopped(lived(suspended)), event: &pb.TicketResumed{HandleBy: after(time.Hour), CloseBy: after(2 * time.Hour)}, whole: true},
+		{name: "a resumption without a limit", before: stopped(lived(suspended)), event: &pb.TicketResumed{}},
+		{name: "limits computed again", before: lived(handling), event: &pb.LimitsRecomputed{HandleBy: after(30 * time.Hour)}, whole: true},
+		{name: "a signature that moves the limit", before: lived(pb.TicketState_TICKET_STATE_DISPATCHED), event: &pb.TicketSigned{}, tamper: func(s *State, _ *pb.EventMeta) { s.Limits.HandleBy = noon.Add(time.Hour) }},
 		{name: "a dispatch that restarts the clock", before: lived(pb.TicketState_TICKET_STATE_ADJUDICATION), event: changed(dispatched, func(m proto.Message) { m.(*pb.TicketDispatched).Hop = 2 })},
 		{name: "a dispatch of a hop that is not the next", before: first(lived(triaged)), event: changed(dispatched, func(m proto.Message) { m.(*pb.TicketDispatched).Hop = 2 })},
 		{name: "a dispatch into the unit complained of", before: func() State { s := first(lived(triaged)); s.ComplainedOf = "b"; return s }(), event: changed(dispatched, func(m proto.Message) { m.(*pb.TicketDispatched).LeadPath = []string{"b", "a"} })},

@@ -12,8 +12,9 @@ import (
 )
 
 // recompute: the calendar was corrected, or knows another year, and the limits of an open ticket are counted again from where each began. Only
-// those change whose instant comes out otherwise and lies ahead, before or after. A limit that was set under another profile, or for a grade the
-// ticket no longer has, is left, since what it was counted with is not known here; the handle limit says itself what it is.
+// those change whose instant comes out otherwise and lies ahead, before or after. A limit that was set for a grade the ticket no
+// longer has, or under a profile before the last that set one, is left, since what it was counted with is not known here; the handle limit says itself
+// what it is.
 func recompute(s State, a *rule.Asked, _ *pb.RecomputeLimitsRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
 		return nil, err
@@ -44,7 +45,7 @@ func recompute(s State, a *rule.Asked, _ *pb.RecomputeLimitsRequest) ([]proto.Me
 		r.timer(14, calendar.OverdueGrace, handle, &e.LongOverdueAt)
 		r.keep(9)
 	} else {
-		// What follows from it goes along, on the profile in force.
+		// What follows from it goes along.
 		r.mustMove(8, calendar.Close, handle, &e.CloseBy)
 		r.mustMove(14, calendar.OverdueGrace, handle, &e.LongOverdueAt)
 		segment := l.SegmentBy
@@ -74,22 +75,41 @@ type recount struct {
 	err         error
 }
 
-// same says whether a limit was counted with the profile in force and the ticket's present grade.
-func (r *recount) same(place int) bool {
-	s := r.state
-	return s.Limits.older&(1<<place) == 0 && s.LimitsProfile == r.asked.ProfileVersion
+// profile is the one that a limit was counted with; false where nothing says which, since it was set for another grade or under one before the
+// last.
+func (r *recount) profile(place int) (calendar.Profile, bool) {
+	l, a := &r.state.Limits, r.asked
+	switch {
+	case l.older&(1<<place) != 0:
+		return calendar.Profile{}, false
+	case r.state.LimitsProfile == a.ProfileVersion:
+		return a.Profile, true
+	case a.ProfileNamed == nil:
+		return calendar.Profile{}, false
+	}
+	return a.ProfileNamed(r.state.LimitsProfile)
 }
 
-// timer counts a limit of the profile again.
+// timer counts a limit again with the profile that it was counted with.
 func (r *recount) timer(place int, t calendar.Timer, start time.Time, into **timestamppb.Timestamp) {
-	if start.IsZero() || !r.same(place) {
+	p, known := r.profile(place)
+	if start.IsZero() || !known {
 		r.keep(place)
 		return
 	}
-	r.mustMove(place, t, start, into)
+	r.count(place, p, t, start, into)
 }
 
+// mustMove counts a limit again that follows from one that moved: where nothing says with which profile it was counted, with the one in force.
 func (r *recount) mustMove(place int, t calendar.Timer, start time.Time, into **timestamppb.Timestamp) {
+	p, known := r.profile(place)
+	if !known {
+		p = r.asked.Profile
+	}
+	r.count(place, p, t, start, into)
+}
+
+func (r *recount) count(place int, p calendar.Profile, t calendar.Timer, start time.Time, into **timestamppb.Timestamp) {
 	if r.state.Limits.all()[place].IsZero() {
 		return
 	}
@@ -97,15 +117,20 @@ func (r *recount) mustMove(place int, t calendar.Timer, start time.Time, into **
 	if category, ok := r.asked.Registry.Category(r.state.Category, r.asked.At); ok && grade == pb.Grade_GRADE_UNSPECIFIED {
 		grade = category.Grade // nobody graded it yet
 	}
-	by, provisional, err := r.asked.Due(t, Column(grade), start)
-	switch {
-	case err != nil:
-		r.fail(t)
-	case by.IsZero():
+	limit, err := p.Limit(t, Column(grade))
+	if err == nil && limit.None() {
 		r.keep(place)
-	default:
-		r.set(place, by, provisional, into)
+		return
 	}
+	by, provisional := time.Time{}, false
+	if err == nil {
+		by, provisional, err = r.asked.Calendar.Due(start, limit)
+	}
+	if err != nil {
+		r.fail(t)
+		return
+	}
+	r.set(place, by, provisional, into)
 }
 
 // handle counts the handle limit again: from its start with what it was counted with, then each extension from where the one before ended. It
@@ -113,11 +138,12 @@ func (r *recount) mustMove(place int, t calendar.Timer, start time.Time, into **
 func (r *recount) handle(into **timestamppb.Timestamp) time.Time {
 	s := r.state
 	was := s.Limits.HandleBy
-	if was.IsZero() || s.HandleStart.IsZero() || s.HandleLimit == "" && !r.same(handlePlace) {
+	p, known := r.profile(handlePlace)
+	if was.IsZero() || s.HandleStart.IsZero() || s.HandleLimit == "" && !known {
 		r.keep(handlePlace)
 		return was
 	}
-	limit, err := s.handleLimit(r.asked.Profile)
+	limit, err := s.handleLimit(p)
 	by, provisional := time.Time{}, false
 	if err == nil {
 		by, provisional, err = r.asked.Calendar.Due(s.HandleStart, limit)
