@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/examples/wuxi"
 	"github.com/chuishao/dispatch/internal/registry"
 	"github.com/chuishao/dispatch/internal/rule"
@@ -45,6 +46,9 @@ func TestTheRegistryIsWithoutFaultAndHasTheRealCounts(t *testing.T) {
 		if areas[level] != want {
 			t.Errorf("%s: got %d, want %d", level, areas[level], want)
 		}
+	}
+	if tree, ok := s.Category("0305", now); !ok || tree.Object != pb.MatterObject_MATTER_OBJECT_INCIDENT {
+		t.Errorf("0305: got %v, want an incident", tree)
 	}
 	matters := 0
 	for _, c := range s.Categories() {

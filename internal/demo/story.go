@@ -236,8 +236,12 @@ func (s *story) progress() {
 }
 
 func (s *story) result(code pb.ResultCode) *step {
-	reply, photos := s.about.reply, s.photo(pb.AttachmentKind_ATTACHMENT_KIND_AFTER)
+	reply := s.about.reply
+	photos := append(s.photo(pb.AttachmentKind_ATTACHMENT_KIND_BEFORE), s.photo(pb.AttachmentKind_ATTACHMENT_KIND_AFTER)...)
 	return s.work(20*minute, 300*minute, s.clerk(), pb.TicketService_SubmitResult_FullMethodName, func(c call) proto.Message {
+		for _, p := range photos {
+			p.ShotAt = c.late
+		}
 		return &pb.SubmitResultRequest{Name: c.ticket, RequestId: c.id, Result: code, Attachments: photos, Particulars: &pb.Particulars{Reply: reply}}
 	})
 }

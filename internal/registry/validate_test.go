@@ -228,6 +228,7 @@ func TestEveryFaultIsListedWithItsEntryAndField(t *testing.T) {
 		{"category cycle", categories(category("02", "0201"), category("0201", "02")), nil, []string{"CYCLE categories[2].parent", "CYCLE categories[3].parent"}},
 		{"duplicate category", categories(category("01", "")), nil, []string{"DUPLICATE_CODE categories[2].code"}},
 		{"unknown grade, no name", categories(&pb.Category{Code: "02", Grade: 77}), nil, []string{"MISSING_FIELD categories[2].name", "BAD_FIELD categories[2].grade"}},
+		{"unknown object", categories(&pb.Category{Code: "02", Name: "市容", Object: 77}), nil, []string{"BAD_FIELD categories[2].object"}},
 
 		{"level twice", levels(&pb.Level{Name: "city", Rank: 9}), nil, []string{"DUPLICATE_CODE levels[5].name"}},
 		{"rank twice", levels(&pb.Level{Name: "block", Rank: 5}), nil, []string{"DUPLICATE_CODE levels[5].rank"}},
