@@ -27,6 +27,9 @@ var dumps = map[string][]string{
 		"SELECT 'change', at, ticket, delta, nodes FROM closure_change_1 ORDER BY at, ticket",
 		"SELECT 'day', * FROM closure_day_1 ORDER BY node, day",
 	},
+	TimersView: {
+		"SELECT 'timer', ticket, id, due, timer, kept FROM timers_1 ORDER BY ticket",
+	},
 	WhistlesView: {
 		"SELECT 'whistle', whistle, id, no, kind, state, street, area, path, blown_at, issued_at, closed_at FROM whistles_1 ORDER BY whistle",
 		"SELECT 'party', whistle, place, unit, unit_path, compulsory, state, report_in_by, reported_in_at FROM whistles_party_1 ORDER BY whistle, place",
