@@ -32,6 +32,7 @@ func (s *serving) flags(f *app.Flags, data string) {
 	f.StringVar(&s.TLSKey, "tls-key", "", "`FILE` with its key in PEM")
 	f.StringVar(&s.TLSClientCA, "tls-client-ca", "", "`FILE` with the CA whose client certificates are credentials, in PEM")
 	f.DurationVar(&s.Drain, "drain", 10*time.Second, "`TIME` that calls may go on after the server is told to stop")
+	f.BoolVar(&s.NoTimers, "no-timers", false, "leaves what is due by an instant, such as overdue marks, to other processes")
 	f.StringVar(&s.log, "log", "text", "`FORMAT` of log lines: text or json")
 }
 

@@ -36,6 +36,8 @@ type ServeConfig struct {
 	TLSCert, TLSKey, TLSClientCA string
 	// Drain is how long calls may go on once the node is told to stop; 10 s if 0.
 	Drain time.Duration
+	// NoTimers leaves what is due to other processes, or undone.
+	NoTimers bool
 	// Ready hears the addresses once calls are taken. May be nil.
 	Ready func(grpc, http net.Addr)
 }
@@ -134,6 +136,9 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	group, failed := errgroup.WithContext(ctx)
 	group.Go(func() error { return unlessCancelled(n.Projector.Run(working)) })
 	group.Go(func() error { return unlessCancelled(n.Policy().Run(working)) })
+	if !c.NoTimers {
+		group.Go(func() error { return unlessCancelled(n.Timers().Run(working)) })
+	}
 	group.Go(func() error {
 		// Told to stop before it began, it says so; that is no fault.
 		if err := server.Serve(grpcListener); !errors.Is(err, grpc.ErrServerStopped) {

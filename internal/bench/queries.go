@@ -74,24 +74,8 @@ func (r *run) queries(ctx context.Context) error {
 		"%d inboxes by deadline, half of a unit (median %s, p99 %s), half of an area (median %s, p99 %s); %s rows a page", asks,
 		number(quantile(ofUnit, 0.5)), number(quantile(ofUnit, 0.99)), number(quantile(ofArea, 0.5)), number(quantile(ofArea, 0.99)),
 		number(float64(listed)/float64(asks))))
-
-	due := 0
-	timers, err := ask(max(asks/10, 10), func() error {
-		answer, err := views.ListTickets(ctx, &pb.ListTicketsRequest{
-			Filter: fmt.Sprintf("open AND next_by < %q", now.Format(time.RFC3339)), OrderBy: "next_by", PageSize: duePage,
-		})
-		due = len(answer.GetTickets())
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("timers: %w", err)
-	}
-	r.report.add("timers_due_ms", quantile(timers, 0.5), "ms", fmt.Sprintf("the first %d of the open tickets that are due, by next_by, through ListTickets", due))
 	return nil
 }
-
-// duePage is how many of what is due are taken at a time.
-const duePage = 100
 
 // ask does something n times and gives how long each took.
 func ask(n int, do func() error) ([]time.Duration, error) {
