@@ -193,14 +193,14 @@ func unitRows(areas []area) [][]string {
 	return rows
 }
 
-// catalogue is 12 classes with 42 matters, each with the grade it has unless somebody says otherwise.
+// catalogue is 12 classes with 43 matters, each with the grade it has unless somebody says otherwise.
 var catalogue = []struct {
 	name  string
 	items [][2]string
 }{
 	{"市容环境", [][2]string{{"暴露垃圾、渣土", "G2"}, {"占道经营", "G2"}, {"违规广告", "G2"}, {"油烟扰民、露天烧烤", "G2"}}},
 	{"违法建设", [][2]string{{"新增违建", "G2"}, {"存量违建", "G3"}, {"擅改房屋结构", "G2"}, {"侵占公共空间", "G2"}}},
-	{"公共设施", [][2]string{{"道路破损、塌陷", "G2"}, {"路灯故障", "G2"}, {"井盖缺损", "G2"}, {"排水不畅、积水", "G2"}}},
+	{"公共设施", [][2]string{{"道路破损、塌陷", "G2"}, {"路灯故障", "G2"}, {"井盖缺损", "G2"}, {"排水不畅、积水", "G2"}, {"树木倒伏", "G1"}}},
 	{"公用事业", [][2]string{{"停水", "G1"}, {"停电、电线垂落", "G1"}, {"燃气隐患", "G0"}, {"通信杆线", "G1"}}},
 	{"消防", [][2]string{{"占用消防通道", "G2"}, {"消火栓无水、损坏", "G2"}, {"电动自行车违规充电", "G2"}}},
 	{"安全应急", [][2]string{{"危房、危墙", "G0"}, {"洪涝、滑坡", "G0"}, {"事故现场", "G0"}, {"危险化学品", "G0"}}},
@@ -212,13 +212,21 @@ var catalogue = []struct {
 	{"民生保障", [][2]string{{"困难救助", "G2"}, {"老年人、残疾人照料", "G2"}}},
 }
 
+// incidents are the matters whose results need photos from before and after. The others are left as they are, neither said to be a
+// component nor an incident.
+var incidents = map[string]bool{"树木倒伏": true}
+
 func categoryRows() [][]string {
-	rows := [][]string{{"code", "name", "parent", "grade"}}
+	rows := [][]string{{"code", "name", "parent", "grade", "object"}}
 	for i, class := range catalogue {
 		code := fmt.Sprintf("%02d", i+1)
-		rows = append(rows, []string{code, class.name, "", ""})
+		rows = append(rows, []string{code, class.name, "", "", ""})
 		for k, item := range class.items {
-			rows = append(rows, []string{fmt.Sprintf("%s%02d", code, k+1), item[0], code, item[1]})
+			object := ""
+			if incidents[item[0]] {
+				object = "incident"
+			}
+			rows = append(rows, []string{fmt.Sprintf("%s%02d", code, k+1), item[0], code, item[1], object})
 		}
 	}
 	return rows

@@ -100,7 +100,7 @@ func openCity() (*city, error) {
 		c.weights = append(c.weights, sum)
 	}
 	for _, k := range piece.Categories {
-		if k.Parent != "" {
+		if k.Parent != "" && k.Object != pb.MatterObject_MATTER_OBJECT_INCIDENT { // the lives have no photos
 			c.categories = append(c.categories, k)
 		}
 	}

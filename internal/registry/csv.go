@@ -70,11 +70,11 @@ var tables = []table{{
 	},
 }, {
 	name: "categories", section: ofCategories,
-	must: []string{"code", "name", "parent", "grade"}, may: []string{"valid_from", "valid_to"},
+	must: []string{"code", "name", "parent", "grade"}, may: []string{"object", "valid_from", "valid_to"},
 	read: func(p *pb.RegistryPiece, r *row) {
 		p.Categories = append(p.Categories, &pb.Category{
 			Code: r.text("code"), Name: r.text("name"), Parent: r.text("parent"), Grade: oneOf(r, "grade", grades),
-			ValidFrom: r.instant("valid_from"), ValidTo: r.instant("valid_to"),
+			Object: oneOf(r, "object", objects), ValidFrom: r.instant("valid_from"), ValidTo: r.instant("valid_to"),
 		})
 	},
 }}
@@ -101,6 +101,11 @@ var grades = []word[pb.Grade]{
 	{"CONSULT", pb.Grade_GRADE_CONSULT},
 }
 
+var objects = []word[pb.MatterObject]{
+	{"component", pb.MatterObject_MATTER_OBJECT_COMPONENT},
+	{"incident", pb.MatterObject_MATTER_OBJECT_INCIDENT},
+}
+
 // Content is a registry as its files say it.
 type Content struct {
 	// Piece is the whole of it. Rows with a fault stand in it as far as they could be read.
@@ -119,8 +124,8 @@ type Content struct {
 // A file is UTF-8, maybe with a byte order mark, with lines that end in LF or CRLF. Its first line names the columns, in
 // any order: for levels name, rank and maybe display_name; for areas code, name, level, parent_code and maybe valid_from,
 // valid_to, successors; for units code, name, kind, parent, area and maybe valid_from, valid_to; for categories code,
-// name, parent, grade and maybe valid_from, valid_to. Instants are in RFC 3339, successors divided by ";", kinds area,
-// department, utility, command_centre, office, and grades G0, G1, G2, G3, CONSULT or nothing.
+// name, parent, grade and maybe object, valid_from, valid_to. Instants are in RFC 3339, successors divided by ";", kinds area,
+// department, utility, command_centre, office, grades G0, G1, G2, G3, CONSULT or nothing, and objects component, incident or nothing.
 func ReadDir(dir fs.FS) (*Content, []*pb.RegistryFault) {
 	c := &Content{Piece: new(pb.RegistryPiece), faulted: map[string]bool{}}
 	var faults []*pb.RegistryFault

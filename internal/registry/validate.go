@@ -343,6 +343,9 @@ func (v *validator) categories() {
 		if _, known := pb.Grade_name[int32(k.GetGrade())]; !known {
 			v.add(ofCategories, i, "grade", BadField, k.GetCode(), "there is no grade %d", k.GetGrade())
 		}
+		if _, known := pb.MatterObject_name[int32(k.GetObject())]; !known {
+			v.add(ofCategories, i, "object", BadField, k.GetCode(), "there is no object %d", k.GetObject())
+		}
 	}
 	t := v.content.categoryTree()
 	v.tree(ofCategories, t)

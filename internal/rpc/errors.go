@@ -100,6 +100,21 @@ var texts = map[rule.Reason]text{
 	rule.SubjectErased:      {codes.FailedPrecondition, "该诉求人的个人信息已清除", "The petitioner's data were erased"},
 	rule.DeadlineOutOfRange: {codes.FailedPrecondition, "无法计算时限", "A limit cannot be computed"},
 
+	rule.LimitPassed:          {codes.FailedPrecondition, "时限已过，不得事后办理", "The limit has passed, and nothing is given in retrospect"},
+	rule.ExtensionTooLong:     {codes.FailedPrecondition, "延期超过允许的长度", "The extension is longer than allowed"},
+	rule.ExtensionsUsed:       {codes.FailedPrecondition, "本轮延期次数已用完", "The limit cannot be extended any more in this round"},
+	rule.ReviewTooLate:        {codes.InvalidArgument, "挂账复核时间超过允许的期限", "The review of a suspension lies too far ahead"},
+	rule.SuspensionNotAllowed: {codes.FailedPrecondition, "该级别事项不得挂账", "Matters of this grade are never suspended"},
+	rule.CalendarInvalid:      {codes.InvalidArgument, "工作日历有误", "The calendar year has a fault"},
+	rule.ProfileInvalid:       {codes.InvalidArgument, "时限方案有误", "The deadline profile has a fault"},
+
+	rule.ListingOpen:         {codes.FailedPrecondition, "挂牌督办事项尚未销号", "The problem is listed and not cleared"},
+	rule.NotSupervised:       {codes.FailedPrecondition, "该工单未处于相应的督办级别", "Supervision of the ticket is not at the level that this needs"},
+	rule.RectificationNeeded: {codes.FailedPrecondition, "缺少整改方案或整改完成的回复", "The plan, or word that it was carried out, is missing"},
+	rule.ReopeningsUsed:      {codes.FailedPrecondition, "系统自动重办次数已用完，须由人工决定", "The system has reopened the ticket as often as it may"},
+	rule.PhotosNeeded:        {codes.FailedPrecondition, "须提供带位置和时间的处置前、处置后照片", "Photos before and after are needed, each with position and time"},
+	rule.ExclusionLapsed:     {codes.FailedPrecondition, "申请剔除的期限已过或无此权利", "The right to ask for exclusion has lapsed, or there is none"},
+
 	CredentialsMissing:  {codes.Unauthenticated, "缺少身份凭证", "Credentials are missing"},
 	CredentialsUnknown:  {codes.Unauthenticated, "身份凭证无效", "The credentials are not known"},
 	CredentialsNotValid: {codes.Unauthenticated, "身份凭证不在有效期内", "The credentials are not valid now"},

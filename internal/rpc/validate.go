@@ -274,7 +274,7 @@ func stringCheck(fd protoreflect.FieldDescriptor, s setting) check {
 		return sourceCheck
 	case path(fd) == "LoadRegistryRequest.version":
 		return versionCheck
-	case path(fd) == "ReportTicketRequest.source_ref", fd.Name() == "order_ref":
+	case path(fd) == "ReportTicketRequest.source_ref", path(fd) == "ReplySupervisionRequest.owner", fd.Name() == "order_ref":
 		return printable(128, rule.BadField)
 	case fd.Name() == "source_ref":
 		most = 128

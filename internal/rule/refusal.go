@@ -62,6 +62,21 @@ const (
 	RegistryInvalid    Reason = "REGISTRY_INVALID"
 	SubjectErased      Reason = "SUBJECT_ERASED"
 	DeadlineOutOfRange Reason = "DEADLINE_OUT_OF_RANGE"
+
+	LimitPassed          Reason = "LIMIT_PASSED"
+	ExtensionTooLong     Reason = "EXTENSION_TOO_LONG"
+	ExtensionsUsed       Reason = "EXTENSIONS_USED"
+	ReviewTooLate        Reason = "REVIEW_TOO_LATE"
+	SuspensionNotAllowed Reason = "SUSPENSION_NOT_ALLOWED"
+	CalendarInvalid      Reason = "CALENDAR_INVALID"
+	ProfileInvalid       Reason = "PROFILE_INVALID"
+
+	ListingOpen         Reason = "LISTING_OPEN"
+	NotSupervised       Reason = "NOT_SUPERVISED"
+	RectificationNeeded Reason = "RECTIFICATION_NEEDED"
+	ReopeningsUsed      Reason = "REOPENINGS_USED"
+	PhotosNeeded        Reason = "PHOTOS_NEEDED"
+	ExclusionLapsed     Reason = "EXCLUSION_LAPSED"
 )
 
 // Reasons are all of them, for tests and catalogues that must cover each.
@@ -73,6 +88,8 @@ var Reasons = []Reason{
 	LeadComplainedOf, FiveElementsNeeded, ContactNeeded, WhistleOpen, CallbackNeeded, LimitLengthened, AppealLapsed,
 	NothingProposed, AlreadyProposed, NotParticipant, AlreadyDone, TasksOpen, RatingsMissing, TicketNotInHand,
 	RecordChanged, RegistryNotLoaded, RegistryInvalid, SubjectErased, DeadlineOutOfRange,
+	LimitPassed, ExtensionTooLong, ExtensionsUsed, ReviewTooLate, SuspensionNotAllowed, CalendarInvalid, ProfileInvalid,
+	ListingOpen, NotSupervised, RectificationNeeded, ReopeningsUsed, PhotosNeeded, ExclusionLapsed,
 }
 
 // Refusal is a rule's no. It holds no personal data.

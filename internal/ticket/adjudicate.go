@@ -17,6 +17,10 @@ func ruleAdjudication(s State, a *rule.Asked, c *pb.RuleAdjudicationRequest) ([]
 	return nil, errors.New("to be written")
 }
 
+func fallback(s State, a *rule.Asked) ([]proto.Message, error) {
+	return nil, errors.New("to be written")
+}
+
 func (s *State) adjudicationOpened(meta *pb.EventMeta, e *pb.AdjudicationOpened) {}
 
 func (s *State) adjudicationRuled(meta *pb.EventMeta, e *pb.AdjudicationRuled) {}

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
@@ -47,7 +48,15 @@ func callback(s State, a *rule.Asked, c *pb.RecordCallbackRequest) ([]proto.Mess
 		if c.Solved == pb.Solved_SOLVED_UNSPECIFIED {
 			return nil, rule.Bad("solved", rule.MissingField, "is required when the petitioner answered")
 		}
-		return rule.One(&pb.CallbackRecorded{Contacted: c.Contacted, Solved: c.Solved, Satisfaction: c.Satisfaction, Sealed: a.Sealed})
+		d := s.due(a)
+		e := &pb.CallbackRecorded{
+			Contacted: c.Contacted, Solved: c.Solved, Satisfaction: c.Satisfaction, ExclusionBy: d.by(calendar.ExclusionRequest, a.OccurredAt), Sealed: a.Sealed,
+		}
+		e.Provisional = d.provisional
+		if d.err != nil {
+			return nil, d.err
+		}
+		return rule.One(e)
 	}
 	if c.Solved != pb.Solved_SOLVED_UNSPECIFIED || c.Satisfaction != 0 || c.Contacted {
 		return nil, rule.Bad("answered", rule.BadField, "a failed attempt has no answers")
@@ -55,7 +64,13 @@ func callback(s State, a *rule.Asked, c *pb.RecordCallbackRequest) ([]proto.Mess
 	attempts := append(slices.Clone(s.FailedCallbacks), a.OccurredAt)
 	events := []proto.Message{&pb.CallbackAttemptFailed{Attempt: uint32(len(attempts))}}
 	if len(attempts) >= unreachableAttempts && days(attempts, a.Calendar.Zone()) >= unreachableDays {
-		events = append(events, &pb.CallbackUnreachable{Attempts: uint32(len(attempts))})
+		d := s.due(a)
+		e := &pb.CallbackUnreachable{Attempts: uint32(len(attempts)), ExclusionBy: d.by(calendar.ExclusionRequest, a.OccurredAt)}
+		e.Provisional = d.provisional
+		if d.err != nil {
+			return nil, d.err
+		}
+		events = append(events, e)
 	}
 	return events, nil
 }
@@ -70,13 +85,14 @@ func days(times []time.Time, zone *time.Location) int {
 
 func (s *State) callbackRecorded(e *pb.CallbackRecorded) {
 	s.CallbackSettled, s.Solved, s.Satisfaction = true, e.Solved, e.Satisfaction
-	s.Limits.CallbackBy = time.Time{}
+	s.Limits.CallbackBy, s.Limits.ExclusionBy = time.Time{}, rule.Instant(e.ExclusionBy)
 }
 
 func (s *State) callbackAttemptFailed(at time.Time) {
 	s.FailedCallbacks = append(slices.Clip(s.FailedCallbacks), at)
 }
 
-func (s *State) callbackUnreachable() {
-	s.CallbackSettled, s.Unreachable, s.Limits.CallbackBy = true, true, time.Time{}
+func (s *State) callbackUnreachable(e *pb.CallbackUnreachable) {
+	s.CallbackSettled, s.Unreachable = true, true
+	s.Limits.CallbackBy, s.Limits.ExclusionBy = time.Time{}, rule.Instant(e.ExclusionBy)
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
-// closeRound: the round ends (结案), once it is verified and the petitioner was asked.
+// closeRound: the round ends (结案), once it is verified, the petitioner was asked, and nothing is listed. The level of supervision
+// stays on record, and a new round begins with it.
 func closeRound(s State, a *rule.Asked, _ *pb.CloseTicketRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_SYSTEM); err != nil {
 		return nil, err
@@ -32,7 +33,16 @@ func closeRound(s State, a *rule.Asked, _ *pb.CloseTicketRequest) ([]proto.Messa
 	if w := s.openWhistle(); w != "" && !s.waived(pb.Requirement_REQUIREMENT_WHISTLES_CLOSED) {
 		return nil, rule.No(rule.WhistleOpen, "whistle %s is open", w)
 	}
-	return rule.One(&pb.TicketClosed{Kind: s.closeKind()})
+	if s.Listed {
+		return nil, rule.No(rule.ListingOpen, "the problem is listed and not cleared")
+	}
+	d := s.due(a)
+	e := &pb.TicketClosed{Kind: s.closeKind(), AppealBy: d.by(calendar.Appeal, a.OccurredAt)}
+	e.Provisional = d.provisional
+	if d.err != nil {
+		return nil, d.err
+	}
+	return rule.One(e)
 }
 
 // asked says whether the petitioner was asked in this round, or need not be.
@@ -56,15 +66,22 @@ func (s *State) closeKind() pb.CloseKind {
 
 func (s *State) closed(at time.Time, e *pb.TicketClosed) {
 	s.ClosedAt, s.CloseKind = at, e.Kind
-	s.Limits = Limits{HandleBy: s.Limits.HandleBy, CloseBy: s.Limits.CloseBy, SegmentBy: s.Limits.SegmentBy}
+	s.Limits = Limits{
+		HandleBy: s.Limits.HandleBy, CloseBy: s.Limits.CloseBy, SegmentBy: s.Limits.SegmentBy,
+		AppealBy: rule.Instant(e.AppealBy), ExclusionBy: s.Limits.ExclusionBy,
+	}
 }
 
-// reopen: a new round with the same lead (重办). The earlier closing becomes ineffective.
+// maxAutoReopened is how often this system may open a ticket again by itself.
+const maxAutoReopened = 2
+
+// reopen: a new round with the same lead (重办), which may not return it. The earlier closing becomes ineffective. The first time
+// it is ordered, the second it is listed.
 func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message, error) {
-	if err := a.Require(pb.Role_ROLE_SUPERVISOR, pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_CITIZEN); err != nil {
+	if err := a.Require(pb.Role_ROLE_SUPERVISOR, pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_CITIZEN, pb.Role_ROLE_SYSTEM); err != nil {
 		return nil, err
 	}
-	if a.Acting != pb.Role_ROLE_CITIZEN {
+	if a.Acting != pb.Role_ROLE_CITIZEN && a.Acting != pb.Role_ROLE_SYSTEM {
 		if err := s.scope(a); err != nil {
 			return nil, err
 		}
@@ -81,7 +98,14 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 	if c.Reason == pb.ReopenReason_REOPEN_REASON_UNSPECIFIED {
 		return nil, rule.Bad("reason", rule.MissingField, "is required")
 	}
-	if err := said("note", c.GetParticulars().GetNote()); err != nil {
+	if a.Acting == pb.Role_ROLE_SYSTEM {
+		if c.Reason != pb.ReopenReason_REOPEN_REASON_SPOT_CHECK && c.Reason != pb.ReopenReason_REOPEN_REASON_RECURRED {
+			return nil, rule.Bad("reason", rule.RoleNotAllowed, "this system reopens only after a spot check, or what happened again")
+		}
+		if s.AutoReopened >= maxAutoReopened {
+			return nil, rule.No(rule.ReopeningsUsed, "this system reopened the ticket %d times; a person must decide", maxAutoReopened)
+		}
+	} else if err := said("note", c.GetParticulars().GetNote()); err != nil {
 		return nil, err
 	}
 	if a.Acting == pb.Role_ROLE_CITIZEN && c.Reason != pb.ReopenReason_REOPEN_REASON_APPEAL {
@@ -89,7 +113,11 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 	}
 	d := s.due(a)
 	if c.Reason == pb.ReopenReason_REOPEN_REASON_APPEAL && !s.ClosedAt.IsZero() {
-		if by := d.by(calendar.Appeal, s.ClosedAt); by != nil && a.OccurredAt.After(by.AsTime()) {
+		by := rule.Stamp(s.Limits.AppealBy)
+		if by == nil { // closed before closings told it
+			by = d.by(calendar.Appeal, s.ClosedAt)
+		}
+		if by != nil && a.OccurredAt.After(by.AsTime()) {
 			return nil, rule.No(rule.AppealLapsed, "the right to appeal lapsed at %s", by.AsTime().In(a.Calendar.Zone()).Format(time.RFC3339))
 		}
 	}
@@ -97,17 +125,25 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 		Reason: c.Reason, Round: s.Round + 1, Lead: s.Lead, SignBy: d.by(calendar.Sign, a.OccurredAt),
 		ContactBy: d.by(calendar.Contact, a.OccurredAt), RedoBy: d.by(calendar.Redo, a.OccurredAt), Sealed: a.Sealed,
 	}
-	e.CloseBy = d.by(calendar.Close, rule.Instant(e.RedoBy))
+	e.CloseBy, e.HandleLimit = d.by(calendar.Close, rule.Instant(e.RedoBy)), d.text(calendar.Redo)
 	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
 	}
-	return rule.One(e)
+	if e.Round == 2 {
+		return s.andRaise(a, supervisionOrder, pb.SupervisionTrigger_SUPERVISION_TRIGGER_REOPENED, e)
+	}
+	return s.andRaise(a, supervisionListed, pb.SupervisionTrigger_SUPERVISION_TRIGGER_REOPENED_AGAIN, e)
 }
 
-func (s *State) reopened(at time.Time, e *pb.TicketReopened) {
+func (s *State) reopened(meta *pb.EventMeta, e *pb.TicketReopened) {
+	at := meta.GetOccurredAt().AsTime()
 	s.newRound(e.Round)
+	s.NonReturnable = true
+	if meta.GetActor().GetRole() == pb.Role_ROLE_SYSTEM {
+		s.AutoReopened++
+	}
 	s.Hop, s.Holder = 1, e.Lead
-	s.DispatchedAt, s.HandleStart = at, at
+	s.DispatchedAt, s.HandleStart, s.HandleLimit = at, at, e.HandleLimit
 	s.Limits = Limits{SignBy: rule.Instant(e.SignBy), ContactBy: rule.Instant(e.ContactBy), HandleBy: rule.Instant(e.RedoBy), CloseBy: rule.Instant(e.CloseBy), SegmentBy: rule.Instant(e.RedoBy)}
 }

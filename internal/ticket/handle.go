@@ -1,6 +1,7 @@
 package ticket
 
 import (
+	"bytes"
 	"slices"
 	"time"
 
@@ -141,8 +142,15 @@ func submitResult(s State, a *rule.Asked, c *pb.SubmitResultRequest) ([]proto.Me
 	if w := s.openWhistle(); w != "" && !s.waived(pb.Requirement_REQUIREMENT_WHISTLES_CLOSED) {
 		return nil, rule.No(rule.WhistleOpen, "whistle %s is open", w)
 	}
+	if category, ok := a.Registry.Category(s.Category, a.At); ok && category.Object == pb.MatterObject_MATTER_OBJECT_INCIDENT {
+		for _, kind := range []pb.AttachmentKind{pb.AttachmentKind_ATTACHMENT_KIND_BEFORE, pb.AttachmentKind_ATTACHMENT_KIND_AFTER} {
+			if !slices.ContainsFunc(c.Attachments, func(p *pb.Attachment) bool { return p.GetKind() == kind && p.Position != nil && p.ShotAt != nil }) {
+				return nil, rule.Bad("attachments", rule.PhotosNeeded, "an incident needs a photo before and one after, each with position and shot_at")
+			}
+		}
+	}
 	d := s.due(a)
-	e := &pb.ResultSubmitted{Result: c.Result, Attachments: c.Attachments, VerifyBy: d.by(calendar.Verify, a.OccurredAt), Sealed: a.Sealed}
+	e := &pb.ResultSubmitted{Result: c.Result, Attachments: c.Attachments, Reused: s.reused(c.Attachments), VerifyBy: d.by(calendar.Verify, a.OccurredAt), Sealed: a.Sealed}
 	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
@@ -155,4 +163,28 @@ func (s *State) resultSubmitted(at time.Time, e *pb.ResultSubmitted) {
 	if e.Sealed != nil {
 		s.Replied = e.Sealed
 	}
+}
+
+// reused are the hashes of attachments that the ticket had already.
+func (s *State) reused(list []*pb.Attachment) [][]byte {
+	var again [][]byte
+	for _, p := range list {
+		if s.hasShown(p.GetSha256()) {
+			again = append(again, p.Sha256)
+		}
+	}
+	return again
+}
+
+// shown notes the hashes of attachments.
+func (s *State) shown(list []*pb.Attachment) {
+	for _, p := range list {
+		if len(p.GetSha256()) > 0 && !s.hasShown(p.Sha256) {
+			s.Photos = append(slices.Clip(s.Photos), p.Sha256)
+		}
+	}
+}
+
+func (s *State) hasShown(hash []byte) bool {
+	return slices.ContainsFunc(s.Photos, func(known []byte) bool { return bytes.Equal(known, hash) })
 }

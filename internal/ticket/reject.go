@@ -1,7 +1,7 @@
 package ticket
 
 import (
-	"errors"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -9,8 +9,32 @@ import (
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
+// rejectResult: the result is sent back before anybody verified it (退回重报). It counts as no rework; handle_by stays.
 func rejectResult(s State, a *rule.Asked, c *pb.RejectResultRequest) ([]proto.Message, error) {
-	return nil, errors.New("to be written")
+	if err := a.Require(pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_SUPERVISOR); err != nil {
+		return nil, err
+	}
+	if err := s.scope(a); err != nil {
+		return nil, err
+	}
+	if err := s.in(pb.TicketState_TICKET_STATE_RESULT_SUBMITTED); err != nil {
+		return nil, err
+	}
+	if err := a.CheckTime(s.SubmittedAt); err != nil {
+		return nil, err
+	}
+	if c.Reason == pb.ResultRejection_RESULT_REJECTION_UNSPECIFIED {
+		return nil, rule.Bad("reason", rule.MissingField, "is required")
+	}
+	if err := said("note", c.GetParticulars().GetNote()); err != nil {
+		return nil, err
+	}
+	return rule.One(&pb.ResultRejected{Reason: c.Reason, Sealed: a.Sealed})
 }
 
-func (s *State) resultRejected(meta *pb.EventMeta, e *pb.ResultRejected) {}
+func (s *State) resultRejected(*pb.EventMeta, *pb.ResultRejected) { s.noResult() }
+
+// noResult forgets a result that did not hold.
+func (s *State) noResult() {
+	s.Result, s.SubmittedAt, s.Limits.VerifyBy = 0, time.Time{}, time.Time{}
+}

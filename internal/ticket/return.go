@@ -17,6 +17,10 @@ func decideReturn(s State, a *rule.Asked, c *pb.DecideReturnRequest) ([]proto.Me
 	return nil, errors.New("to be written")
 }
 
+func lapseReturn(s State) []proto.Message {
+	return []proto.Message{&pb.ReturnRejected{Lapsed: true, Unit: s.Lead}}
+}
+
 func (s *State) returnRequested(meta *pb.EventMeta, e *pb.ReturnRequested) {}
 
 func (s *State) returnApproved(meta *pb.EventMeta, e *pb.ReturnApproved) {}

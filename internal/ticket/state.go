@@ -94,11 +94,13 @@ type State struct {
 	Seen    bool   // the lead recorded progress since it got the ticket
 
 	HandleLimit string                  // what the handle limit was computed with, as in a profile; empty if no event told
-	ExtendedBy  []uint32                // working days of the extensions granted in this round
+	ExtendedBy  []uint32                // working days of the extensions granted in this round; 0 for those that are part of HandleLimit
 	Extension   *pb.ExtensionRequested  // asked for and not decided
 	Suspension  *pb.SuspensionRequested // asked for and not decided
 	Suspended   pb.SuspensionReason     // while it is
 	Remaining   string                  // of the handle limit, while it is suspended
+	// StoppedHandleBy and StoppedSegmentBy are what these limits were when the clock stopped, while it is suspended.
+	StoppedHandleBy, StoppedSegmentBy time.Time
 
 	Supervision       uint32 // 0 to 4
 	SupervisionIssuer string // the unit; empty: this system
@@ -106,17 +108,17 @@ type State struct {
 	ListingDone       bool   // the lead says that its plan was carried out
 	PlanGiven         bool
 	Urged             uint32
+	AutoReopened      uint32 // how often this system opened it again
 
 	Exclusion       *pb.ExclusionRequested // asked for and not decided
 	Excluded        pb.ExclusionCode
 	ExcludedMetrics []string
+	ExclusionDenied []pb.ExclusionCode
 	Photos          [][]byte // SHA-256 of all attachments so far
 	Correction      *pb.ArchiveCorrectionProposed
 	CorrectionBy    *pb.Actor
 
-	fired       [timers]int64 // the limit, in Unix microseconds, at which each timer last fired; another limit is another timer
-	paused      time.Duration // how long the round was suspended
-	suspendedAt time.Time     // since when it is
+	fired [timers]int64 // the limit, in Unix microseconds, for which each timer last fired; another limit is another timer
 
 	Imported *pb.RecordImported // for a record of another system
 	Decided  rule.Decision      // what led to the main state
@@ -138,6 +140,12 @@ func (l *Limits) all() [20]time.Time {
 	return [...]time.Time{l.AcceptBy, l.DispatchBy, l.SignBy, l.ContactBy, l.ReturnBy, l.HandleBy, l.VerifyBy, l.CallbackBy, l.CloseBy, l.SegmentBy,
 		l.DecideReturnBy, l.RulingBy, l.ReviewAt, l.SuspensionOverdueAt, l.LongOverdueAt, l.AppealBy, l.ExclusionBy, l.ReplyBy, l.PlanBy, l.ClearBy}
 }
+
+// handlePlace is the place of HandleBy in all.
+const handlePlace = 5
+
+// isGuess says whether the limit at a place is provisional.
+func (l *Limits) isGuess(place int) bool { return l.guessed&(1<<place) != 0 }
 
 // follow notes which limits are provisional after an event: of those it set all, if it says so of one; those it left are what they
 // were.
@@ -186,8 +194,10 @@ type Whistle struct {
 func (s *State) Exists() bool { return s.State != pb.TicketState_TICKET_STATE_UNSPECIFIED }
 
 // Open says whether the ticket still needs something done.
-func (s *State) Open() bool {
-	switch s.State {
+func (s *State) Open() bool { return open(s.State) }
+
+func open(s pb.TicketState) bool {
+	switch s {
 	case pb.TicketState_TICKET_STATE_UNSPECIFIED, pb.TicketState_TICKET_STATE_CLOSED, pb.TicketState_TICKET_STATE_DECLINED,
 		pb.TicketState_TICKET_STATE_MERGED, pb.TicketState_TICKET_STATE_WITHDRAWN, pb.TicketState_TICKET_STATE_VOIDED,
 		pb.TicketState_TICKET_STATE_ARCHIVED:
@@ -225,6 +235,8 @@ func (s *State) newRound(round uint32) {
 	s.Result, s.Verified, s.CallbackSettled, s.Unreachable, s.FailedCallbacks = 0, false, false, false, nil
 	s.Solved, s.Satisfaction, s.CloseKind = 0, 0, 0
 	s.SubmittedAt, s.VerifiedAt, s.ClosedAt = time.Time{}, time.Time{}, time.Time{}
+	s.HandleLimit, s.ExtendedBy, s.Extension, s.Suspension = "", nil, nil, nil
+	s.Exclusion = nil
 	s.Limits = Limits{}
 }
 

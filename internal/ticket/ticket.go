@@ -170,6 +170,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 		s.triageCorrected(e)
 	case *pb.TicketDispatched:
 		s.dispatched(at, e)
+		s.DispatchedBy = meta.GetActor()
 	case *pb.TicketSigned:
 		s.signed()
 	case *pb.PetitionerContacted:
@@ -191,11 +192,11 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.CallbackAttemptFailed:
 		s.callbackAttemptFailed(at)
 	case *pb.CallbackUnreachable:
-		s.callbackUnreachable()
+		s.callbackUnreachable(e)
 	case *pb.TicketClosed:
 		s.closed(at, e)
 	case *pb.TicketReopened:
-		s.reopened(at, e)
+		s.reopened(meta, e)
 	case *pb.VoidProposed:
 		s.voidProposed(meta.GetActor())
 	case *pb.VoidDropped:
@@ -256,6 +257,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 		s.escalationRefused(meta, e)
 	case *pb.TicketDelegated:
 		s.delegated(meta, e)
+		s.DispatchedBy = meta.GetActor()
 	case *pb.ExtensionRequested:
 		s.extensionRequested(meta, e)
 	case *pb.ExtensionGranted:
@@ -320,6 +322,10 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	if box, ok := event.(interface{ GetSealed() *pb.Sealed }); ok {
 		s.sealed(box.GetSealed())
 	}
+	if shown, ok := event.(interface{ GetAttachments() []*pb.Attachment }); ok {
+		s.shown(shown.GetAttachments())
+	}
+	s.Limits.lasting(&limits, event)
 	guess, _ := event.(interface{ GetProvisional() bool })
 	s.Limits.follow(limits, guess != nil && guess.GetProvisional())
 	s.Events++
@@ -328,6 +334,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	}
 	if after := StateAfter(event); after != pb.TicketState_TICKET_STATE_UNSPECIFIED {
 		s.State = after
+		s.moot()
 		s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
 	}
 	return s, nil
@@ -411,7 +418,7 @@ func name(s pb.TicketState) string { return s.String()[len("TICKET_STATE_"):] }
 // second refuses everything but the deciding word while a proposal waits for its second person.
 func (s *State) second(command proto.Message) error {
 	switch command.(type) {
-	case *pb.RevealIdentityRequest, *pb.WhistleLinked, *pb.WhistleSettled:
+	case *pb.RevealIdentityRequest, *pb.WhistleLinked, *pb.WhistleSettled, *pb.PassTimerRequest:
 		return nil
 	case *pb.DeclineTicketRequest:
 		if s.VoidProposal == nil {
@@ -539,6 +546,15 @@ func (d *due) by(t calendar.Timer, start time.Time) *timestamppb.Timestamp {
 	}
 	d.provisional = d.provisional || provisional
 	return rule.Stamp(by)
+}
+
+// text is the limit of a timer as the profile writes it.
+func (d *due) text(t calendar.Timer) string {
+	limit, err := d.asked.Profile.Limit(t, d.grade)
+	if err != nil && d.err == nil {
+		d.err = rule.No(rule.DeadlineOutOfRange, "the profile has no limit %q", t)
+	}
+	return limit.String()
 }
 
 // Column is a grade's column in a deadline profile. A matter that is not graded yet counts as G2.

@@ -221,11 +221,7 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 func (s *State) shorten(a *rule.Asked, e *pb.TriageCorrected) error {
 	d := due{asked: a, grade: Column(e.Grade)}
 	if !s.Limits.HandleBy.IsZero() {
-		timer := calendar.Handle
-		if s.Round > 1 {
-			timer = calendar.Redo
-		}
-		e.HandleBy = d.by(timer, s.HandleStart)
+		e.HandleBy, e.HandleLimit = d.by(s.handleTimer(), s.HandleStart), d.text(s.handleTimer())
 		e.CloseBy = d.by(calendar.Close, rule.Instant(e.HandleBy))
 	}
 	for _, l := range []struct {
@@ -291,6 +287,8 @@ func (s *State) triageCorrected(e *pb.TriageCorrected) {
 	}
 	if e.HandleBy != nil {
 		s.Limits.HandleBy, s.Limits.CloseBy = rule.Instant(e.HandleBy), rule.Instant(e.CloseBy)
+		s.HandleLimit = e.HandleLimit
+		s.countAnew()
 		if s.Limits.SegmentBy.After(s.Limits.HandleBy) {
 			s.Limits.SegmentBy = s.Limits.HandleBy
 		}

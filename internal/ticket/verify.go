@@ -66,6 +66,6 @@ func (s *State) verificationPassed(at time.Time, e *pb.VerificationPassed) {
 }
 
 func (s *State) verificationFailed(e *pb.VerificationFailed) {
-	s.Rework, s.Result, s.SubmittedAt = e.Rework, 0, time.Time{}
-	s.Limits.VerifyBy = time.Time{}
+	s.Rework = e.Rework
+	s.noResult()
 }
