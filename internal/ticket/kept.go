@@ -13,8 +13,8 @@ import (
 // they follow from, depend on more adds it here and raises the number of the view; a test of the view says what was forgotten.
 
 // keptTimes are the instants besides the limits.
-func keptTimes(s *State) [5]*time.Time {
-	return [...]*time.Time{&s.ReportedAt, &s.DispatchedAt, &s.HandleStart, &s.ClosedAt, &s.suspendedAt}
+func keptTimes(s *State) [6]*time.Time {
+	return [...]*time.Time{&s.ReportedAt, &s.DispatchedAt, &s.HandleStart, &s.ClosedAt, &s.StoppedHandleBy, &s.StoppedSegmentBy}
 }
 
 // keptLimits are the limits, in an order that never changes within a number of the view.
@@ -75,7 +75,6 @@ func (s *State) AppendKept(b []byte) []byte {
 	for _, n := range [...]uint64{uint64(s.Grade), uint64(s.Suspended), uint64(s.Excluded)} {
 		b = binary.AppendUvarint(b, n)
 	}
-	b = binary.AppendVarint(b, s.paused.Microseconds())
 	b = binary.AppendUvarint(b, uint64(len(s.Waived)))
 	for _, w := range s.Waived {
 		b = binary.AppendUvarint(b, uint64(w))
@@ -177,7 +176,6 @@ func ReadKept(b []byte) (s State, err error) {
 	s.State = pb.TicketState(r.uvarint())
 	s.Events = r.uvarint()
 	s.Grade, s.Suspended, s.Excluded = pb.Grade(r.uvarint()), pb.SuspensionReason(r.uvarint()), pb.ExclusionCode(r.uvarint())
-	s.paused = time.Duration(r.varint()) * time.Microsecond
 	for range min(r.uvarint(), uint64(len(r.b))) {
 		s.Waived = append(s.Waived, pb.Requirement(r.uvarint()))
 	}
