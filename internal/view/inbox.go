@@ -244,7 +244,6 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 			return // the limit to dispatch runs from where it ran
 		}
 	case *pb.TicketDispatched:
-		w.helpers, w.co = e.Co, nil
 		if e.Hop <= 1 || w.handleFrom == never {
 			w.handleFrom = at
 		}
@@ -280,8 +279,6 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 			by = ever
 		}
 		w.co = append(w.without(e.Unit), coWait{e.Unit, at, by})
-	case *pb.CoHandlerDeclined:
-		w.co = w.without(e.Unit)
 	case *pb.CoHandlerSubmitted:
 		w.co = w.without(e.Unit)
 	case *pb.ExtensionRequested:

@@ -300,6 +300,7 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		limit(&r.next, micros(e.SignBy))
 		limit(&r.handleBy, micros(e.HandleBy))
 		limit(&r.closeBy, micros(e.CloseBy))
+		r.waits.co = slices.DeleteFunc(slices.Clone(r.waits.co), func(c coWait) bool { return c.unit == e.Lead || !slices.Contains(e.Co, c.unit) })
 		if err := r.help(e.Co, paths); err != nil {
 			return err
 		}
@@ -340,8 +341,11 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		r.next = ever
 		limit(&r.next, micros(e.DecideBy))
 	case *pb.ReturnApproved:
-		r.lead, r.next = "", ever
+		r.lead, r.next, r.waits.co = "", ever, nil
 		limit(&r.next, micros(e.DispatchBy))
+		if err := r.help(nil, paths); err != nil {
+			return err
+		}
 		return r.hold(e.Holder, e.HolderPath, paths)
 	case *pb.ReturnRejected, *pb.SignOverdue, *pb.ResultRejected:
 		r.next = r.handleBy
@@ -352,16 +356,16 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 	case *pb.TicketEscalated:
 		r.lead, r.next = e.To, ever
 		limit(&r.next, micros(e.SignBy))
-		return r.hold(e.To, e.LeadPath, paths)
+		return r.take(e.To, e.LeadPath, paths)
 	case *pb.EscalationRefused:
 		r.lead, r.next = e.To, r.handleBy
-		return r.hold(e.To, e.LeadPath, paths)
+		return r.take(e.To, e.LeadPath, paths)
 	case *pb.TicketDelegated:
 		r.lead, r.round, r.next = e.To, max(e.Round, 1), ever
 		limit(&r.next, micros(e.SignBy))
 		limit(&r.handleBy, micros(e.HandleBy))
 		limit(&r.closeBy, micros(e.CloseBy))
-		return r.hold(e.To, e.LeadPath, paths)
+		return r.take(e.To, e.LeadPath, paths)
 	case *pb.ExtensionGranted:
 		limit(&r.handleBy, micros(e.HandleBy))
 		limit(&r.closeBy, micros(e.CloseBy))
@@ -376,6 +380,9 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 	case *pb.HolderMoved:
 		if r.lead == e.From {
 			r.lead = e.To
+			if err := r.release(e.To, paths); err != nil {
+				return err
+			}
 		}
 		return r.hold(e.To, e.HolderPath, paths)
 	case *pb.ArchiveCorrected:
@@ -397,12 +404,10 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		}
 	case *pb.CoHandlerRequested:
 		if !slices.Contains(r.waits.helpers, e.Unit) {
-			r.waits.helpers = append(slices.Clip(r.waits.helpers), e.Unit)
-			return r.help(r.waits.helpers, paths)
+			return r.help(append(slices.Clip(r.waits.helpers), e.Unit), paths)
 		}
 	case *pb.CoHandlerDeclined:
-		r.waits.helpers = slices.DeleteFunc(slices.Clone(r.waits.helpers), func(u string) bool { return u == e.Unit })
-		return r.help(r.waits.helpers, paths)
+		return r.release(e.Unit, paths)
 	case *pb.DeclineAppealed, *pb.EmergencyHandedOver, *pb.DuplicateAttached, *pb.DuplicateDetached, *pb.AdjudicationRuled,
 		*pb.FallbackAssigned, *pb.CoHandlerAccepted, *pb.CoHandlerDeclineProposed, *pb.CoHandlerDeclineDropped,
 		*pb.CoHandlerSubmitted, *pb.ExtensionRequested, *pb.ExtensionRefused, *pb.SuspensionRequested,
@@ -486,8 +491,25 @@ func (r *ticketRow) hold(holder string, path []string, paths *paths) error {
 	return err
 }
 
+// take notes that a unit leads from now on, and helps no more if it did.
+func (r *ticketRow) take(unit string, path []string, paths *paths) error {
+	if err := r.release(unit, paths); err != nil {
+		return err
+	}
+	return r.hold(unit, path, paths)
+}
+
+// release notes that a unit helps no more.
+func (r *ticketRow) release(unit string, paths *paths) error {
+	if !slices.Contains(r.waits.helpers, unit) {
+		return nil
+	}
+	r.waits.co = r.waits.without(unit)
+	return r.help(slices.DeleteFunc(slices.Clone(r.waits.helpers), func(u string) bool { return u == unit }), paths)
+}
+
 func (r *ticketRow) help(co []string, paths *paths) error {
-	r.co = 0
+	r.co, r.waits.helpers = 0, co
 	if len(co) == 0 {
 		return nil
 	}
