@@ -33,6 +33,7 @@ func (s *serving) flags(f *app.Flags, data string) {
 	f.StringVar(&s.TLSClientCA, "tls-client-ca", "", "`FILE` with the CA whose client certificates are credentials, in PEM")
 	f.DurationVar(&s.Drain, "drain", 10*time.Second, "`TIME` that calls may go on after the server is told to stop")
 	f.BoolVar(&s.Suggest, "suggest", true, "suggest category, lead and duplicates to dispatchers; takes memory once somebody asks")
+	f.BoolVar(&s.NoTimers, "no-timers", false, "leaves what is due by an instant, such as overdue marks, to other processes")
 	f.StringVar(&s.log, "log", "text", "`FORMAT` of log lines: text or json")
 }
 

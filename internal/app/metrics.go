@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/projector"
 )
 
@@ -17,6 +19,8 @@ type metrics struct {
 	commit    prometheus.Histogram
 	events    prometheus.Counter
 	batch     prometheus.Histogram
+	fired     *prometheus.CounterVec
+	overdue   prometheus.Gauge
 	lag       *prometheus.Desc
 	position  *prometheus.Desc
 	stopped   *prometheus.Desc
@@ -36,9 +40,16 @@ func newMetrics(to *prometheus.Registry) (*metrics, error) {
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "chuishao_view_batch_duration_seconds", Help: "Time of one transaction of views.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}),
+		fired:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chuishao_timers_fired_total", Help: "Timers of tickets that fired here."}, []string{"timer"}),
+		overdue:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "chuishao_timers_lag_seconds", Help: "For how long the oldest timer that is due has waited to fire; 0 when none is due."}),
 		lag:      prometheus.NewDesc("chuishao_view_lag_seconds", "Time since the oldest event was recorded that the view has not seen; 0 when it has seen all.", []string{"view"}, nil),
 		position: prometheus.NewDesc("chuishao_view_position", "Log position the view has seen.", []string{"view"}, nil),
 		stopped:  prometheus.NewDesc("chuishao_view_stopped", "1 if the view stopped at an event it cannot apply.", []string{"view"}, nil),
+	}
+	for timer := range pb.TicketTimer_name {
+		if timer != 0 {
+			m.fired.WithLabelValues(dispatch.TimerName(pb.TicketTimer(timer)))
+		}
 	}
 	if to == nil {
 		return m, nil
@@ -52,7 +63,7 @@ func newMetrics(to *prometheus.Registry) (*metrics, error) {
 	})
 	build.Set(1)
 	for _, c := range []prometheus.Collector{
-		m.group, m.commit, m.events, m.batch, build, m,
+		m.group, m.commit, m.events, m.batch, m.fired, m.overdue, build, m,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := to.Register(c); err != nil {
@@ -71,6 +82,12 @@ func (m *metrics) applied(_ []string, events int, took time.Duration) {
 	m.events.Add(float64(events))
 	m.batch.Observe(took.Seconds())
 }
+
+func (m *metrics) timerFired(t pb.TicketTimer) {
+	m.fired.WithLabelValues(dispatch.TimerName(t)).Inc()
+}
+
+func (m *metrics) timersLooked(lag time.Duration) { m.overdue.Set(lag.Seconds()) }
 
 // watch tells of the projector's views from now on. It is called before anything is collected.
 func (m *metrics) watch(p *projector.Projector) { m.projector = p }

@@ -196,6 +196,15 @@ func (n *Node) Suggest() (*suggest.Index, error) {
 	return suggest.New(n.Dispatcher, suggest.Options{OnTrouble: func(err error) { n.log.Warn("suggestions wait", "error", err) }})
 }
 
+// Timers make happen what is due by the node's clock.
+func (n *Node) Timers() *policy.Timers {
+	return &policy.Timers{
+		Dispatcher: n.Dispatcher, Views: n.Reader, Projector: n.Projector,
+		OnTrouble: func(err error) { n.log.Warn("timers wait", "error", err) },
+		OnFired:   n.metrics.timerFired, OnLook: n.metrics.timersLooked,
+	}
+}
+
 // policyCheckpoint keeps the policy's place beside the views. With the views thrown away it starts anew, which changes nothing.
 type policyCheckpoint struct{ db *viewdb.DB }
 

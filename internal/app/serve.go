@@ -38,6 +38,8 @@ type ServeConfig struct {
 	Drain time.Duration
 	// Suggest answers SuggestTriage, from an index in memory that is made when somebody asks for the first time.
 	Suggest bool
+	// NoTimers leaves what is due to other processes, or undone.
+	NoTimers bool
 	// Ready hears the addresses once calls are taken. May be nil.
 	Ready func(grpc, http net.Addr)
 }
@@ -143,6 +145,9 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	group.Go(func() error { return unlessCancelled(n.Policy().Run(working)) })
 	if config.Suggest != nil {
 		group.Go(func() error { return unlessCancelled(config.Suggest.Run(working)) })
+	}
+	if !c.NoTimers {
+		group.Go(func() error { return unlessCancelled(n.Timers().Run(working)) })
 	}
 	group.Go(func() error {
 		// Told to stop before it began, it says so; that is no fault.

@@ -82,7 +82,7 @@ var table = []struct{ pkg, may string }{
 
 	{"internal/importing", client + " internal/event internal/eventstore internal/rule internal/dispatch"},
 	{"internal/demo", client + " internal/principal examples/wuxi"},
-	{"internal/bench", client + " " + history + " internal/rule internal/dispatch internal/principal internal/importing internal/viewdb internal/view internal/eventstore/sqlite examples/wuxi"},
+	{"internal/bench", client + " " + history + " internal/rule internal/dispatch internal/principal internal/importing internal/viewdb internal/projector internal/view internal/eventstore/sqlite examples/wuxi"},
 
 	{"cmd/dispatcher", node + " internal/app internal/importing internal/demo internal/bench"},
 	{"cmd/projector", node + " internal/app"},

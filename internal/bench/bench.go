@@ -120,6 +120,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		{"commands with views", r.lag},
 		{"import records", r.importing},
 		{"queries", r.queries},
+		{"timers that are due", r.timers},
 		{"start a node", r.start},
 	} {
 		fmt.Fprintf(o.Progress, "%6.1f s  %s\n", time.Since(began).Seconds(), part.what)

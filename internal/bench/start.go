@@ -61,7 +61,7 @@ func (r *run) startProcess(ctx context.Context) (err error) {
 		return err
 	}
 	began := time.Now()
-	node := exec.CommandContext(ctx, self, slices.Concat(r.Serve, []string{r.fullDir(), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"})...)
+	node := exec.CommandContext(ctx, self, slices.Concat(r.Serve, []string{r.fullDir(), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--no-timers"})...)
 	out, err := node.StdoutPipe()
 	if err != nil {
 		return err

@@ -262,12 +262,83 @@ func (s viewService) ListTickets(ctx context.Context, q *pb.ListTicketsRequest) 
 		return nil, err
 	}
 	rows, next, position, err := s.reader.ListTickets(ctx, view.TicketQuery{
-		Scope: s.scope(ctx), Filter: q.Filter, OrderBy: q.OrderBy, PageSize: q.PageSize, PageToken: q.PageToken,
+		Scope: s.scope(ctx), Filter: q.Filter, OrderBy: q.OrderBy, Now: s.dispatcher.Now(), PageSize: q.PageSize, PageToken: q.PageToken,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &pb.ListTicketsResponse{Tickets: rows, NextPageToken: next, ConsistencyToken: Token(position)}, nil
+}
+
+// ListInbox gives a page of what waits for the caller's unit in the hands of one of the caller's roles. Lights are as of the first page.
+func (s viewService) ListInbox(ctx context.Context, q *pb.ListInboxRequest) (*pb.ListInboxResponse, error) {
+	actor, _ := ActorFrom(ctx)
+	role, err := inboxRole(actor, q.Role)
+	if err != nil {
+		return nil, err
+	}
+	at, inner, err := s.asOf(nil, q.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.wait(ctx, q.MinConsistencyToken, view.TicketsView); err != nil {
+		return nil, err
+	}
+	query := view.InboxQuery{
+		Path: s.dispatcher.Registry().UnitPath(actor.Unit), Role: role, Now: at, PageSize: q.PageSize, PageToken: inner,
+	}
+	if unit, ok := s.dispatcher.Registry().Unit(actor.Unit, s.dispatcher.Now()); ok && unit.Area != "" {
+		query.Areas = []string{unit.Area}
+	}
+	rows, counts, next, position, err := s.reader.Inbox(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListInboxResponse{Rows: rows, NextPageToken: nextPage(nil, at, next), Counts: counts, ConsistencyToken: Token(position)}, nil
+}
+
+// inboxRole is the role whose inbox a caller asks for: one of the caller's, the first that has an inbox if the caller does not say.
+func inboxRole(actor rule.Actor, asked pb.Role) (pb.Role, error) {
+	if asked == pb.Role_ROLE_UNSPECIFIED {
+		for _, r := range actor.Roles {
+			if view.HasInbox(r) {
+				return r, nil
+			}
+		}
+		return 0, &rule.Refusal{Reason: rule.RoleNotAllowed, Message: "none of your roles has an inbox"}
+	}
+	if !slices.Contains(actor.Roles, asked) {
+		return 0, rule.Bad("role", rule.RoleNotAllowed, "is none of your roles")
+	}
+	if !view.HasInbox(asked) {
+		return 0, rule.Bad("role", rule.BadField, "has no inbox")
+	}
+	return asked, nil
+}
+
+// ListPrecedents gives a page of the rulings that may be followed, the latest first.
+func (s viewService) ListPrecedents(ctx context.Context, q *pb.ListPrecedentsRequest) (*pb.ListPrecedentsResponse, error) {
+	if _, err := requireRole(ctx, pb.Role_ROLE_AGENT, pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_DUTY_LEADER, pb.Role_ROLE_SUPERVISOR, pb.Role_ROLE_AUDITOR); err != nil {
+		return nil, err
+	}
+	query := view.PrecedentQuery{Category: q.Category, PageSize: q.PageSize, PageToken: q.PageToken}
+	if q.Area != "" {
+		path, ok := s.dispatcher.Registry().Path(q.Area, s.dispatcher.Now())
+		if !ok {
+			return nil, rule.Bad("area", rule.UnknownArea, "no area %q is valid today", q.Area)
+		}
+		for _, n := range path {
+			query.Areas = append(query.Areas, n.Code)
+		}
+	}
+	if err := s.wait(ctx, q.MinConsistencyToken, view.PrecedentsView); err != nil {
+		return nil, err
+	}
+	rows, next, position, err := s.reader.Precedents(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListPrecedentsResponse{Precedents: rows, NextPageToken: next, ConsistencyToken: Token(position)}, nil
 }
 
 // ListWhistles gives a page of the whistles in the caller's scope.

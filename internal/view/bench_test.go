@@ -171,6 +171,23 @@ func BenchmarkCity(b *testing.B) {
 			return err
 		})
 	}
+	for what, q := range map[string]view.InboxQuery{
+		"inbox of a clerk":           {Path: []string{"root", "dep", "dep7"}, Role: pb.Role_ROLE_DEPARTMENT_CLERK},
+		"inbox of a department head": {Path: []string{"root", "dep"}, Role: pb.Role_ROLE_DEPARTMENT_HEAD},
+		"inbox of a dispatcher":      {Path: []string{"3202", "320201", "320200001"}, Role: pb.Role_ROLE_DISPATCHER},
+		"inbox of the supervisors":   {Path: []string{"root"}, Role: pb.Role_ROLE_SUPERVISOR},
+		"inbox of the dispatchers":   {Path: []string{"3202"}, Role: pb.Role_ROLE_DISPATCHER},
+	} {
+		measure(what, 50, func() error {
+			q.Now = when()
+			_, _, _, _, err := r.Inbox(ctx, q)
+			return err
+		})
+	}
+	measure("timers that are due", 50, func() error {
+		_, _, err := r.Due(ctx, when(), 100)
+		return err
+	})
 }
 
 // codes are those of the units that govern the areas, which have the areas' codes.

@@ -15,9 +15,10 @@ import (
 // dumps are the queries that give all rows of a view in an order of their own.
 var dumps = map[string][]string{
 	TicketsView: {
-		"SELECT 'path', id, kind, path FROM tickets_path_1 ORDER BY id",
-		"SELECT 'step', kind, code, path FROM tickets_step_1 ORDER BY kind, code, path",
-		"SELECT 'ticket', " + ticketColumns + ", closed FROM tickets_1 ORDER BY ticket",
+		"SELECT 'path', id, kind, path FROM tickets_path_2 ORDER BY id",
+		"SELECT 'step', kind, code, path FROM tickets_step_2 ORDER BY kind, code, path",
+		"SELECT 'ticket', " + ticketColumns + ", closed FROM tickets_2 ORDER BY ticket",
+		"SELECT 'task', ticket, task, unit, units, path, confidential, due, warn, grey FROM tickets_task_2 ORDER BY ticket, task, unit",
 	},
 	ClosureView: {
 		"SELECT 'zone', zone FROM closure_zone_1",
@@ -26,6 +27,12 @@ var dumps = map[string][]string{
 		"SELECT 'due', due, ticket FROM closure_due_1 ORDER BY due, ticket",
 		"SELECT 'change', at, ticket, delta, nodes FROM closure_change_1 ORDER BY at, ticket",
 		"SELECT 'day', * FROM closure_day_1 ORDER BY node, day",
+	},
+	TimersView: {
+		"SELECT 'timer', ticket, id, due, timer, kept FROM timers_1 ORDER BY ticket",
+	},
+	PrecedentsView: {
+		"SELECT 'precedent', ruling, id, category, area, lead, co, basis, ruled_at FROM precedents_1 ORDER BY ruling",
 	},
 	WhistlesView: {
 		"SELECT 'whistle', whistle, id, no, kind, state, street, area, path, blown_at, issued_at, closed_at FROM whistles_1 ORDER BY whistle",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -32,7 +33,8 @@ const (
 	timeField  // NULL where there is none
 	limitField // ever where there is none
 	boolField
-	setField // sql says how a value is looked up; only = and !=
+	numberField // whole, from 0 to most
+	setField    // sql says how a value is looked up; only = and !=
 )
 
 // field is something a filter may ask for.
@@ -41,6 +43,7 @@ type field struct {
 	column string
 	values map[string]int32 // of an enum, by name
 	prefix string           // that the names of an enum may leave out
+	most   int64            // of a numberField
 	sql    string           // of a setField, with one %s for the argument; of a boolField, what is true
 }
 
@@ -340,6 +343,12 @@ func (t *translation) compare(name string, f field, op, value string, all bool) 
 			return "", badFilter("%s: want = or != and true or false", name)
 		}
 		return t.flag(name, (value == "true") == (op == "="), all)
+	case numberField:
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || n < 0 || n > f.most {
+			return "", badFilter("%s: want a number from 0 to %d, got %q", name, f.most, value)
+		}
+		return f.column + " " + sqlOp + " " + t.out.arg(n), nil
 	default: // setField
 		if ordered {
 			return "", badFilter("%s: want = or !=", name)

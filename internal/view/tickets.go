@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.einride.tech/aip/ordering"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/event"
@@ -20,7 +22,7 @@ import (
 )
 
 // TicketsView is the name of the view of tickets.
-const TicketsView = "tickets_1"
+const TicketsView = "tickets_2"
 
 // Tickets is the view of tickets: a row each, for lists and inboxes.
 func Tickets() projector.View {
@@ -30,13 +32,13 @@ func Tickets() projector.View {
 			// Paths through the area tree (kind 0: level, code and name of each step) and through the unit tree (kind 1: down to the
 			// holder, with '' where it is not known or nobody holds the ticket), co-handlers (kind 2) and units that
 			// whistles summon (kind 3), each once.
-			`CREATE TABLE tickets_path_1 (
+			`CREATE TABLE tickets_path_2 (
 	id   BIGINT PRIMARY KEY,
 	kind BIGINT NOT NULL,
 	path TEXT NOT NULL,
 	UNIQUE (kind, path)
 )`,
-			`CREATE TABLE tickets_step_1 (
+			`CREATE TABLE tickets_step_2 (
 	kind BIGINT NOT NULL,
 	code TEXT NOT NULL,
 	path BIGINT NOT NULL,
@@ -44,7 +46,7 @@ func Tickets() projector.View {
 ) WITHOUT ROWID`,
 			// ticket is the position of the first event; units the path of the holder; co and summoned 0 where nobody helps
 			// or is summoned; whistles the open ones with whom each summons. A limit that does not run is 9223372036854775807, so that it comes last.
-			`CREATE TABLE tickets_1 (
+			`CREATE TABLE tickets_2 (
 	ticket       INTEGER PRIMARY KEY,
 	id           TEXT NOT NULL UNIQUE,
 	no           TEXT NOT NULL,
@@ -71,22 +73,44 @@ func Tickets() projector.View {
 	accepted_at  BIGINT,
 	closed_at    BIGINT,
 	source       TEXT NOT NULL,
-	source_ref   TEXT NOT NULL
+	source_ref   TEXT NOT NULL,
+	supervision  BIGINT NOT NULL,
+	next_from    BIGINT NOT NULL,
+	waits        BLOB NOT NULL
 )`,
+			// What tickets wait for. unit is whose clerks it waits for, or who handles what others verify or ask about; '' where it waits for an
+			// office. units and path are the holder's and the place's. warn is from when on at most a quarter of the time is left; grey: the
+			// clock stands.
+			`CREATE TABLE tickets_task_2 (
+	ticket       BIGINT NOT NULL,
+	task         BIGINT NOT NULL,
+	unit         TEXT NOT NULL,
+	units        BIGINT NOT NULL,
+	path         BIGINT NOT NULL,
+	confidential BIGINT NOT NULL,
+	due          BIGINT NOT NULL,
+	warn         BIGINT NOT NULL,
+	grey         BIGINT NOT NULL,
+	PRIMARY KEY (ticket, task, unit)
+) WITHOUT ROWID`,
 		},
 		Indexes: []string{
-			`CREATE INDEX tickets_1_next ON tickets_1 (closed, next_by, ticket)`,
-			`CREATE INDEX tickets_1_reported ON tickets_1 (closed, reported_at, ticket)`,
-			`CREATE INDEX tickets_1_handle ON tickets_1 (closed, handle_by, ticket)`,
-			`CREATE INDEX tickets_1_close ON tickets_1 (closed, close_by, ticket)`,
-			`CREATE INDEX tickets_1_holder ON tickets_1 (holder, closed, next_by, ticket)`,
-			`CREATE INDEX tickets_1_lead ON tickets_1 (lead, closed, next_by, ticket)`,
-			`CREATE INDEX tickets_1_path ON tickets_1 (path, closed)`,
-			`CREATE INDEX tickets_1_units ON tickets_1 (units, closed)`,
-			`CREATE INDEX tickets_1_co ON tickets_1 (co, closed) WHERE co > 0`,
-			`CREATE INDEX tickets_1_summoned ON tickets_1 (summoned, closed) WHERE summoned > 0`,
-			`CREATE INDEX tickets_1_no ON tickets_1 (no)`,
-			`CREATE INDEX tickets_1_source ON tickets_1 (source_ref)`,
+			`CREATE INDEX tickets_2_next ON tickets_2 (closed, next_by, ticket)`,
+			`CREATE INDEX tickets_2_reported ON tickets_2 (closed, reported_at, ticket)`,
+			`CREATE INDEX tickets_2_handle ON tickets_2 (closed, handle_by, ticket)`,
+			`CREATE INDEX tickets_2_close ON tickets_2 (closed, close_by, ticket)`,
+			`CREATE INDEX tickets_2_holder ON tickets_2 (holder, closed, next_by, ticket)`,
+			`CREATE INDEX tickets_2_lead ON tickets_2 (lead, closed, next_by, ticket)`,
+			`CREATE INDEX tickets_2_path ON tickets_2 (path, closed)`,
+			`CREATE INDEX tickets_2_units ON tickets_2 (units, closed)`,
+			`CREATE INDEX tickets_2_co ON tickets_2 (co, closed) WHERE co > 0`,
+			`CREATE INDEX tickets_2_summoned ON tickets_2 (summoned, closed) WHERE summoned > 0`,
+			`CREATE INDEX tickets_2_no ON tickets_2 (no)`,
+			`CREATE INDEX tickets_2_source ON tickets_2 (source_ref)`,
+			`CREATE INDEX tickets_2_supervision ON tickets_2 (supervision, closed, next_by, ticket) WHERE supervision > 0`,
+			`CREATE INDEX tickets_task_2_office ON tickets_task_2 (task, units, due, warn, grey, ticket, unit)`,
+			`CREATE INDEX tickets_task_2_desk ON tickets_task_2 (unit, task, confidential, due, warn, grey, ticket) WHERE unit <> ''`,
+			`CREATE INDEX tickets_task_2_place ON tickets_task_2 (task, path, confidential, due, warn, grey, ticket, unit)`,
 		},
 		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
 			return applyAll(newTicketFolding(), tx, batch)
@@ -95,7 +119,7 @@ func Tickets() projector.View {
 	}
 }
 
-// ticketRow is a row of tickets_1.
+// ticketRow is a row of tickets_2.
 type ticketRow struct {
 	ticket                   int64
 	id, no                   string
@@ -117,8 +141,12 @@ type ticketRow struct {
 	next, handleBy, closeBy  int64
 	reported, accepted, done int64
 	source, sourceRef        string
+	supervision              uint32
+	nextFrom                 int64 // where next runs from
+	waits                    waits
 
 	isNew bool
+	was   tasksOf // its rows of tickets_task_2 as they stand
 }
 
 func (r *ticketRow) closed() bool { return !isOpen(r.state) }
@@ -132,7 +160,7 @@ func isOpen(s pb.TicketState) bool {
 	return true
 }
 
-// ticketFolding folds events into rows of tickets_1.
+// ticketFolding folds events into rows of tickets_2.
 type ticketFolding struct {
 	rows  hot[*ticketRow]
 	paths paths
@@ -156,7 +184,12 @@ func (f *ticketFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
 	if err != nil {
 		return err
 	}
-	return r.fold(d, &f.paths)
+	before, was := r.next, r.state
+	if err := r.fold(d, &f.paths); err != nil {
+		return err
+	}
+	r.wait(d, before, was)
+	return nil
 }
 
 func (f *ticketFolding) Write(tx *viewdb.Tx, keep int) error {
@@ -171,15 +204,17 @@ func (f *ticketFolding) Write(tx *viewdb.Tx, keep int) error {
 }
 
 const ticketColumns = "ticket, id, no, state, channel, kind, category, grade, confidential, area, path, holder, units, lead, co, round, " +
-	"next_by, handle_by, close_by, reported_at, accepted_at, closed_at, source, source_ref, summoned, whistles"
+	"next_by, handle_by, close_by, reported_at, accepted_at, closed_at, source, source_ref, summoned, whistles, " +
+	"supervision, next_from, waits"
 
-func readTicket(row viewdb.Row) *ticketRow {
-	r := &ticketRow{
+func readTicket(row viewdb.Row) (r *ticketRow, err error) {
+	r = &ticketRow{
 		ticket: row.Int64(0), id: row.Text(1), no: row.Text(2), state: pb.TicketState(row.Int64(3)), channel: pb.Channel(row.Int64(4)),
 		kind: pb.MatterKind(row.Int64(5)), category: row.Text(6), grade: pb.Grade(row.Int64(7)), confidential: row.Bool(8),
 		area: row.Text(9), path: row.Int64(10), holder: row.Text(11), units: row.Int64(12), lead: row.Text(13), co: row.Int64(14),
 		round: uint32(row.Int64(15)), next: row.Int64(16), handleBy: row.Int64(17), closeBy: row.Int64(18), reported: row.Int64(19),
 		accepted: never, done: never, source: row.Text(22), sourceRef: row.Text(23), summoned: row.Int64(24), whistles: row.Text(25),
+		supervision: uint32(row.Int64(26)), nextFrom: row.Int64(27),
 	}
 	if !row.Null(20) {
 		r.accepted = row.Int64(20)
@@ -187,21 +222,26 @@ func readTicket(row viewdb.Row) *ticketRow {
 	if !row.Null(21) {
 		r.done = row.Int64(21)
 	}
-	return r
+	r.waits, err = readWaits(row.Bytes(28, nil))
+	return r, err
 }
 
 func loadTicket(tx *viewdb.Tx, id string, d *event.Decoded) (*ticketRow, error) {
 	if d.Version == 1 {
 		return &ticketRow{
 			isNew: true, ticket: int64(d.Position), id: id, round: 1, reported: micros(d.Meta.OccurredAt), accepted: never, done: never,
-			next: ever, handleBy: ever, closeBy: ever,
+			next: ever, handleBy: ever, closeBy: ever, nextFrom: never, waits: newWaits(),
 		}, nil
 	}
-	for row, err := range tx.Query("SELECT "+ticketColumns+" FROM tickets_1 WHERE id = $1", id) {
+	for row, err := range tx.Query("SELECT "+ticketColumns+" FROM tickets_2 WHERE id = $1", id) {
 		if err != nil {
 			return nil, err
 		}
-		return readTicket(row), nil
+		r, err := readTicket(row)
+		if err == nil {
+			r.was = r.waiting()
+		}
+		return r, err
 	}
 	return nil, orphan(d)
 }
@@ -250,9 +290,7 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		}
 		limit(&r.handleBy, micros(e.HandleBy))
 		limit(&r.closeBy, micros(e.CloseBy))
-		if r.state == pb.TicketState_TICKET_STATE_HANDLING {
-			r.next = r.handleBy
-		}
+		r.shift(e.DispatchBy, e.SignBy, e.VerifyBy, e.CallbackBy)
 		if e.Holder != "" {
 			return r.held(e.Path, e.Holder, e.HolderPath, paths)
 		}
@@ -262,6 +300,7 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		limit(&r.next, micros(e.SignBy))
 		limit(&r.handleBy, micros(e.HandleBy))
 		limit(&r.closeBy, micros(e.CloseBy))
+		r.waits.co = slices.DeleteFunc(slices.Clone(r.waits.co), func(c coWait) bool { return c.unit == e.Lead || !slices.Contains(e.Co, c.unit) })
 		if err := r.help(e.Co, paths); err != nil {
 			return err
 		}
@@ -302,8 +341,11 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		r.next = ever
 		limit(&r.next, micros(e.DecideBy))
 	case *pb.ReturnApproved:
-		r.lead, r.next = "", ever
+		r.lead, r.next, r.waits.co = "", ever, nil
 		limit(&r.next, micros(e.DispatchBy))
+		if err := r.help(nil, paths); err != nil {
+			return err
+		}
 		return r.hold(e.Holder, e.HolderPath, paths)
 	case *pb.ReturnRejected, *pb.SignOverdue, *pb.ResultRejected:
 		r.next = r.handleBy
@@ -314,16 +356,16 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 	case *pb.TicketEscalated:
 		r.lead, r.next = e.To, ever
 		limit(&r.next, micros(e.SignBy))
-		return r.hold(e.To, e.LeadPath, paths)
+		return r.take(e.To, e.LeadPath, paths)
 	case *pb.EscalationRefused:
 		r.lead, r.next = e.To, r.handleBy
-		return r.hold(e.To, e.LeadPath, paths)
+		return r.take(e.To, e.LeadPath, paths)
 	case *pb.TicketDelegated:
 		r.lead, r.round, r.next = e.To, max(e.Round, 1), ever
 		limit(&r.next, micros(e.SignBy))
 		limit(&r.handleBy, micros(e.HandleBy))
 		limit(&r.closeBy, micros(e.CloseBy))
-		return r.hold(e.To, e.LeadPath, paths)
+		return r.take(e.To, e.LeadPath, paths)
 	case *pb.ExtensionGranted:
 		limit(&r.handleBy, micros(e.HandleBy))
 		limit(&r.closeBy, micros(e.CloseBy))
@@ -338,6 +380,9 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 	case *pb.HolderMoved:
 		if r.lead == e.From {
 			r.lead = e.To
+			if err := r.release(e.To, paths); err != nil {
+				return err
+			}
 		}
 		if r.holder == e.From {
 			return r.hold(e.To, e.HolderPath, paths)
@@ -350,9 +395,24 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 	case *pb.LimitsRecomputed:
 		limit(&r.handleBy, micros(e.HandleBy))
 		limit(&r.closeBy, micros(e.CloseBy))
+		r.shift(e.DispatchBy, e.SignBy, e.VerifyBy, e.CallbackBy)
+		switch r.state {
+		case pb.TicketState_TICKET_STATE_REPORTED:
+			limit(&r.next, micros(e.AcceptBy))
+		case pb.TicketState_TICKET_STATE_RETURN_REVIEW:
+			limit(&r.next, micros(e.DecideReturnBy))
+		case pb.TicketState_TICKET_STATE_ADJUDICATION:
+			limit(&r.next, micros(e.RulingBy))
+		}
+	case *pb.CoHandlerRequested:
+		if !slices.Contains(r.waits.helpers, e.Unit) {
+			return r.help(append(slices.Clip(r.waits.helpers), e.Unit), paths)
+		}
+	case *pb.CoHandlerDeclined:
+		return r.release(e.Unit, paths)
 	case *pb.DeclineAppealed, *pb.EmergencyHandedOver, *pb.DuplicateAttached, *pb.DuplicateDetached, *pb.AdjudicationRuled,
-		*pb.FallbackAssigned, *pb.CoHandlerRequested, *pb.CoHandlerAccepted, *pb.CoHandlerDeclineProposed, *pb.CoHandlerDeclineDropped,
-		*pb.CoHandlerDeclined, *pb.CoHandlerSubmitted, *pb.ExtensionRequested, *pb.ExtensionRefused, *pb.SuspensionRequested,
+		*pb.FallbackAssigned, *pb.CoHandlerAccepted, *pb.CoHandlerDeclineProposed, *pb.CoHandlerDeclineDropped,
+		*pb.CoHandlerSubmitted, *pb.ExtensionRequested, *pb.ExtensionRefused, *pb.SuspensionRequested,
 		*pb.SuspensionRefused, *pb.SuspensionReviewDue, *pb.ExclusionRequested, *pb.ExclusionGranted, *pb.ExclusionDenied, *pb.TicketUrged,
 		*pb.SupervisionRaised, *pb.SupervisionReplied, *pb.ListingCleared, *pb.SupervisionLifted, *pb.ArchiveCorrectionProposed,
 		*pb.ArchiveCorrectionDropped, *pb.AcceptOverdue, *pb.DispatchOverdue, *pb.ContactOverdue, *pb.HandleOverdue, *pb.VerifyOverdue,
@@ -366,6 +426,28 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		return unknown(d)
 	}
 	return nil
+}
+
+// shift moves the limit that runs, where it changed without anything else.
+func (r *ticketRow) shift(dispatchBy, signBy, verifyBy, callbackBy *timestamppb.Timestamp) {
+	by := never
+	switch r.state {
+	case pb.TicketState_TICKET_STATE_ACCEPTED, pb.TicketState_TICKET_STATE_TRIAGED:
+		by = micros(dispatchBy)
+	case pb.TicketState_TICKET_STATE_DISPATCHED:
+		by = micros(signBy)
+	case pb.TicketState_TICKET_STATE_HANDLING:
+		by = r.handleBy
+	case pb.TicketState_TICKET_STATE_RESULT_SUBMITTED:
+		by = micros(verifyBy)
+	case pb.TicketState_TICKET_STATE_CALLBACK:
+		if by = micros(callbackBy); r.waits.is(callbackDone) {
+			by = r.closeBy
+		}
+	}
+	if by != never {
+		r.next = by
+	}
 }
 
 // held notes the ticket's place and who has it there.
@@ -411,8 +493,25 @@ func (r *ticketRow) hold(holder string, path []string, paths *paths) error {
 	return err
 }
 
+// take notes that a unit leads from now on, and helps no more if it did.
+func (r *ticketRow) take(unit string, path []string, paths *paths) error {
+	if err := r.release(unit, paths); err != nil {
+		return err
+	}
+	return r.hold(unit, path, paths)
+}
+
+// release notes that a unit helps no more.
+func (r *ticketRow) release(unit string, paths *paths) error {
+	if !slices.Contains(r.waits.helpers, unit) {
+		return nil
+	}
+	r.waits.co = r.waits.without(unit)
+	return r.help(slices.DeleteFunc(slices.Clone(r.waits.helpers), func(u string) bool { return u == unit }), paths)
+}
+
 func (r *ticketRow) help(co []string, paths *paths) error {
-	r.co = 0
+	r.co, r.waits.helpers = 0, co
 	if len(co) == 0 {
 		return nil
 	}
@@ -460,21 +559,28 @@ func (r *ticketRow) save(tx *viewdb.Tx) error {
 		}
 		return t
 	}
+	waits := r.waits.bytes(nil)
 	if r.isNew {
-		_, err := tx.Exec(`INSERT INTO tickets_1 (`+ticketColumns+`, closed)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)`,
+		_, err := tx.Exec(`INSERT INTO tickets_2 (`+ticketColumns+`, closed)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`,
 			r.ticket, r.id, r.no, int64(r.state), int64(r.channel), int64(r.kind), r.category, int64(r.grade), r.confidential, r.area, r.path,
 			r.holder, r.units, r.lead, r.co, int64(r.round), r.next, r.handleBy, r.closeBy, r.reported, at(r.accepted), at(r.done), r.source, r.sourceRef,
-			r.summoned, r.whistles, r.closed())
-		return err
+			r.summoned, r.whistles, int64(r.supervision), r.nextFrom, waits, r.closed())
+		if err != nil {
+			return err
+		}
+		return r.saveTasks(tx)
 	}
 	// The rest never changes after the first event.
-	_, err := tx.Exec(`UPDATE tickets_1 SET state = $1, closed = $2, category = $3, grade = $4, confidential = $5, area = $6, path = $7, holder = $8,
+	_, err := tx.Exec(`UPDATE tickets_2 SET state = $1, closed = $2, category = $3, grade = $4, confidential = $5, area = $6, path = $7, holder = $8,
 		units = $9, lead = $10, co = $11, round = $12, next_by = $13, handle_by = $14, close_by = $15, accepted_at = $16, closed_at = $17,
-		summoned = $18, whistles = $19 WHERE ticket = $20`,
+		summoned = $18, whistles = $19, supervision = $20, next_from = $21, waits = $22 WHERE ticket = $23`,
 		int64(r.state), r.closed(), r.category, int64(r.grade), r.confidential, r.area, r.path, r.holder, r.units, r.lead, r.co, int64(r.round),
-		r.next, r.handleBy, r.closeBy, at(r.accepted), at(r.done), r.summoned, r.whistles, r.ticket)
-	return err
+		r.next, r.handleBy, r.closeBy, at(r.accepted), at(r.done), r.summoned, r.whistles, int64(r.supervision), r.nextFrom, waits, r.ticket)
+	if err != nil {
+		return err
+	}
+	return r.saveTasks(tx)
 }
 
 const (
@@ -505,7 +611,7 @@ func (p *paths) id(kind int64, parts func() (words, codes []string)) (int64, err
 	}
 	words, codes := parts()
 	text := quoteAll(words)
-	for row, err := range p.tx.Query("SELECT id FROM tickets_path_1 WHERE kind = $1 AND path = $2", kind, text) {
+	for row, err := range p.tx.Query("SELECT id FROM tickets_path_2 WHERE kind = $1 AND path = $2", kind, text) {
 		if err != nil {
 			return 0, err
 		}
@@ -513,7 +619,7 @@ func (p *paths) id(kind int64, parts func() (words, codes []string)) (int64, err
 		return row.Int64(0), nil
 	}
 	if p.last == 0 {
-		for row, err := range p.tx.Query("SELECT MAX(id) FROM tickets_path_1") {
+		for row, err := range p.tx.Query("SELECT MAX(id) FROM tickets_path_2") {
 			if err != nil {
 				return 0, err
 			}
@@ -522,11 +628,11 @@ func (p *paths) id(kind int64, parts func() (words, codes []string)) (int64, err
 	}
 	p.last++
 	p.ids[string(p.key)] = p.last
-	if _, err := p.tx.Exec("INSERT INTO tickets_path_1 (id, kind, path) VALUES ($1, $2, $3)", p.last, kind, text); err != nil {
+	if _, err := p.tx.Exec("INSERT INTO tickets_path_2 (id, kind, path) VALUES ($1, $2, $3)", p.last, kind, text); err != nil {
 		return 0, err
 	}
 	for _, code := range codes {
-		if _, err := p.tx.Exec("INSERT INTO tickets_step_1 (kind, code, path) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, p.last); err != nil {
+		if _, err := p.tx.Exec("INSERT INTO tickets_step_2 (kind, code, path) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, p.last); err != nil {
 			return 0, err
 		}
 	}
@@ -579,13 +685,15 @@ type TicketQuery struct {
 	Scope Scope
 	// Filter and OrderBy are as ListTicketsRequest has them.
 	Filter, OrderBy string
-	PageSize        int32
-	PageToken       string
+	// Now is the instant of the lights.
+	Now       time.Time
+	PageSize  int32
+	PageToken string
 }
 
 var ticketPages = pages{50, 1_000}
 
-const inPaths = "path IN (SELECT path FROM tickets_step_1 WHERE kind = 0 AND code = %s)"
+const inPaths = "path IN (SELECT path FROM tickets_step_2 WHERE kind = 0 AND code = %s)"
 
 var ticketFields = declare(map[string]field{
 	"no":          {kind: textField, column: "no"},
@@ -604,6 +712,7 @@ var ticketFields = declare(map[string]field{
 	"close_by":    {kind: limitField, column: "close_by"},
 	"reported_at": {kind: timeField, column: "reported_at"},
 	"closed_at":   {kind: timeField, column: "closed_at"},
+	"supervision": {kind: numberField, column: "supervision", most: 4},
 	"open":        {kind: boolField, sql: "closed = 0"},
 })
 
@@ -653,14 +762,18 @@ func (r *Reader) ListTickets(ctx context.Context, q TicketQuery) (rows []*pb.Tic
 			if err != nil {
 				return err
 			}
-			list = append(list, readTicket(row))
+			t, err := readTicket(row)
+			if err != nil {
+				return err
+			}
+			list = append(list, t)
 		}
 		if len(list) > size {
 			list = list[:size]
 			last := list[size-1]
 			next = token(bound, fmt.Sprintf("%d %d", last.key(order), last.ticket))
 		}
-		rows, err = ticketMessages(tx, list)
+		rows, err = ticketMessages(tx, list, q.Now.UnixMicro())
 		return err
 	})
 	return rows, next, at, err
@@ -721,11 +834,11 @@ func (s *Scope) sets(c *condition) []string {
 		return nil
 	}
 	return []string{
-		"SELECT ticket FROM tickets_1 WHERE units IN (" + steps(c, unitPath, s.holders()) + ")",
+		"SELECT ticket FROM tickets_2 WHERE units IN (" + steps(c, unitPath, s.holders()) + ")",
 		// What the unit itself holds is among the first.
-		"SELECT ticket FROM tickets_1 WHERE lead IN (" + names(c, s.Path) + ") AND +holder NOT IN ('', " + c.arg(s.unit()) + ")",
-		"SELECT ticket FROM tickets_1 WHERE co > 0 AND co IN (" + steps(c, coUnits, s.Path) + ") AND +confidential = 0",
-		"SELECT ticket FROM tickets_1 WHERE summoned > 0 AND summoned IN (" + steps(c, calledUnits, s.Path) + ") AND +confidential = 0",
+		"SELECT ticket FROM tickets_2 WHERE lead IN (" + names(c, s.Path) + ") AND +holder NOT IN ('', " + c.arg(s.unit()) + ")",
+		"SELECT ticket FROM tickets_2 WHERE co > 0 AND co IN (" + steps(c, coUnits, s.Path) + ") AND +confidential = 0",
+		"SELECT ticket FROM tickets_2 WHERE summoned > 0 AND summoned IN (" + steps(c, calledUnits, s.Path) + ") AND +confidential = 0",
 	}
 }
 
@@ -741,7 +854,7 @@ func (s *Scope) holders() []string {
 
 // steps finds the paths that have one of the codes on them.
 func steps(c *condition, kind int64, codes []string) string {
-	return fmt.Sprintf("SELECT path FROM tickets_step_1 WHERE kind = %d AND code IN (%s)", kind, names(c, codes))
+	return fmt.Sprintf("SELECT path FROM tickets_step_2 WHERE kind = %d AND code IN (%s)", kind, names(c, codes))
 }
 
 // names adds arguments and gives their names.
@@ -765,7 +878,7 @@ func ticketPlan(tx *viewdb.Tx, c *condition, scope Scope, area string, byArea bo
 	if where == "" {
 		where = "1 = 1"
 	}
-	all := "SELECT " + ticketColumns + " FROM tickets_1 WHERE " + where
+	all := "SELECT " + ticketColumns + " FROM tickets_2 WHERE " + where
 	for _, name := range []string{"no", "source_ref", "lead", "holder"} {
 		if _, ok := c.must[name]; ok {
 			return all + end, c.args, nil
@@ -780,7 +893,7 @@ func ticketPlan(tx *viewdb.Tx, c *condition, scope Scope, area string, byArea bo
 	var probe condition
 	switch {
 	case byArea:
-		sets = []string{"SELECT ticket FROM tickets_1 WHERE path IN (" + steps(&probe, areaPath, []string{area}) + ")"}
+		sets = []string{"SELECT ticket FROM tickets_2 WHERE path IN (" + steps(&probe, areaPath, []string{area}) + ")"}
 	case !scope.All:
 		sets = scope.sets(&probe)
 	}
@@ -797,7 +910,7 @@ func ticketPlan(tx *viewdb.Tx, c *condition, scope Scope, area string, byArea bo
 		}
 		if len(few) <= narrow {
 			shifted := shift(strings.Join(sets, " UNION "), len(c.args))
-			return "SELECT " + ticketColumns + " FROM tickets_1 WHERE ticket IN (" + shifted + ") AND " + where +
+			return "SELECT " + ticketColumns + " FROM tickets_2 WHERE ticket IN (" + shifted + ") AND " + where +
 				strings.Replace(end, "ORDER BY "+order, "ORDER BY +"+order, 1), append(c.args, probe.args...), nil
 		}
 	}
@@ -830,13 +943,13 @@ func shift(query string, n int) string {
 	}
 }
 
-func ticketMessages(tx *viewdb.Tx, list []*ticketRow) ([]*pb.TicketRow, error) {
+func ticketMessages(tx *viewdb.Tx, list []*ticketRow, now int64) ([]*pb.TicketRow, error) {
 	known := map[int64][]*pb.AreaNode{}
 	rows := make([]*pb.TicketRow, len(list))
 	for i, r := range list {
 		path, ok := known[r.path]
 		if !ok {
-			for row, err := range tx.Query("SELECT path FROM tickets_path_1 WHERE id = $1", r.path) {
+			for row, err := range tx.Query("SELECT path FROM tickets_path_2 WHERE id = $1", r.path) {
 				if err != nil {
 					return nil, err
 				}
@@ -852,6 +965,7 @@ func ticketMessages(tx *viewdb.Tx, list []*ticketRow) ([]*pb.TicketRow, error) {
 			Category: r.category, Grade: r.grade, Area: r.area, Path: path, Holder: r.holder, Lead: r.lead, Round: r.round,
 			NextBy: stamp(r.next), HandleBy: stamp(r.handleBy), CloseBy: stamp(r.closeBy), ReportedAt: stamp(r.reported),
 			AcceptedAt: stamp(r.accepted), ClosedAt: stamp(r.done), Source: r.source, SourceRef: r.sourceRef,
+			Supervision: r.supervision, Light: r.light(now),
 		}
 	}
 	return rows, nil

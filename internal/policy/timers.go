@@ -1,0 +1,239 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/view"
+)
+
+// Timers makes happen what is due: it asks the view of timers which instants have passed by the dispatcher's clock, and has the dispatcher
+// pass each. What came due while nobody ran is found when somebody does. Any number of processes may run it, each timer fires once.
+// It keeps nothing but what need not be asked again. Its methods may be called by many goroutines; the fields are not changed meanwhile.
+type Timers struct {
+	Dispatcher *dispatch.Dispatcher
+	Views      *view.Reader
+	// Projector runs the view of timers, and must do so for anything to happen.
+	Projector *projector.Projector
+	// OnTrouble hears of an error before it is tried again, and of a timer that was refused. May be nil.
+	OnTrouble func(error)
+	// OnFired hears of each timer that fired here, from several goroutines. May be nil.
+	OnFired func(pb.TicketTimer)
+	// OnLook hears, at each look, for how long the oldest timer that is due has waited; 0 if none is. May be nil.
+	OnLook func(lag time.Duration)
+
+	mu   sync.Mutex
+	held map[timerKey]eventstore.Version // guarded by mu
+}
+
+// timerKey is a timer of a ticket at one instant.
+type timerKey struct {
+	ticket string
+	timer  pb.TicketTimer
+	by     int64 // Unix microseconds
+}
+
+const (
+	// ticketsAtOnce is how many tickets' timers are taken up at a look, firedAtOnce how many are under way at a time: the store makes one
+	// commit of those.
+	ticketsAtOnce = 256
+	firedAtOnce   = 32
+	// lookApart is the least time between two looks, lookAgain the longest: the dispatcher's clock need not go as this machine's does.
+	lookApart = 50 * time.Millisecond
+	lookAgain = time.Second
+)
+
+// Run fires what is due, and what comes to be, until the context ends, whose error it gives.
+func (t *Timers) Run(ctx context.Context) error {
+	apart := time.NewTicker(lookApart)
+	defer apart.Stop()
+	for {
+		moved, err := t.Projector.Watch(view.TimersView)
+		if err != nil {
+			return err
+		}
+		due, _, err := t.look(ctx)
+		wait := lookAgain
+		if err == nil && due == 0 {
+			wait, err = t.until(ctx)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			t.trouble(err)
+			moved, wait = nil, retryAfter
+		case due > 0:
+			continue // there may be more
+		}
+		select {
+		case <-apart.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		again := time.NewTimer(wait)
+		select {
+		case <-moved:
+		case <-again.C:
+		case <-ctx.Done():
+		}
+		again.Stop()
+	}
+}
+
+// until is how long nothing more comes due, as far as is known.
+func (t *Timers) until(ctx context.Context) (time.Duration, error) {
+	now := t.Dispatcher.Now()
+	next, err := t.Views.NextDue(ctx, now)
+	if err != nil || next.IsZero() {
+		return lookAgain, err
+	}
+	return min(lookAgain, next.Sub(now)+time.Microsecond), nil
+}
+
+// FireDue fires everything that is due by the dispatcher's clock as it stands, what follows from it included, and says how many fired here. It
+// first waits until the view has seen all that is recorded. For a clock that is driven: an instant has passed when the clock shows a later one.
+func (t *Timers) FireDue(ctx context.Context) (int, error) {
+	_, head, err := t.Views.Due(ctx, t.Dispatcher.Now(), 0)
+	if err != nil {
+		return 0, err
+	}
+	for r, err := range t.Dispatcher.Store().ReadAll(ctx, head) {
+		if err != nil {
+			return 0, fmt.Errorf("look for the end of the history: %w", err)
+		}
+		head = r.Position
+	}
+	if err := t.Projector.WaitFor(ctx, head, view.TimersView); err != nil {
+		return 0, err
+	}
+	all := 0
+	for {
+		due, fired, err := t.look(ctx)
+		all += fired
+		if err != nil || due == 0 {
+			return all, err
+		}
+	}
+}
+
+// look takes up what is due and was not answered yet, and waits until the view has seen what came of it. fired are those that fired now and here.
+func (t *Timers) look(ctx context.Context) (due, fired int, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.Dispatcher.Now()
+	// What is held may stand before what is not.
+	limit := ticketsAtOnce + len(t.held)
+	list, _, err := t.Views.Due(ctx, now, limit)
+	if err != nil {
+		return 0, 0, fmt.Errorf("look for timers that are due: %w", err)
+	}
+	tickets := t.fresh(list, limit)
+	var oldest time.Time
+	for _, timers := range tickets {
+		due += len(timers)
+		if by := timers[0].By; oldest.IsZero() || by.Before(oldest) {
+			oldest = by
+		}
+	}
+	if t.OnLook != nil {
+		lag := time.Duration(0)
+		if due > 0 {
+			lag = now.Sub(oldest)
+		}
+		t.OnLook(lag)
+	}
+	if due == 0 {
+		return 0, 0, nil
+	}
+	fired, last, err := t.fire(ctx, tickets)
+	if waiting := t.Projector.WaitFor(ctx, last, view.TimersView); waiting != nil {
+		err = errors.Join(err, fmt.Errorf("wait for the view of timers: %w", waiting))
+	}
+	return due, fired, err
+}
+
+// fresh are the timers of each ticket that are not held. What is no more due is not held any longer.
+func (t *Timers) fresh(list []view.DueTimer, limit int) [][]view.DueTimer {
+	held := make(map[timerKey]eventstore.Version, len(t.held))
+	var tickets [][]view.DueTimer
+	n, last := 0, int64(0) // tickets in the list, and the first instant of the last
+	for i, d := range list {
+		first := i == 0 || list[i-1].Ticket != d.Ticket
+		if first {
+			n, last = n+1, d.By.UnixMicro()
+		}
+		key := keyOf(d)
+		if version, ok := t.held[key]; ok && d.Version <= version {
+			held[key] = version
+			continue
+		}
+		if k := len(tickets); k > 0 && tickets[k-1][0].Ticket == d.Ticket {
+			tickets[k-1] = append(tickets[k-1], d)
+		} else {
+			tickets = append(tickets, []view.DueTimer{d})
+		}
+	}
+	if n >= limit { // the list may go on: what could stand there is not known to be gone
+		for key, version := range t.held {
+			if _, ok := held[key]; !ok && key.by >= last {
+				held[key] = version
+			}
+		}
+	}
+	t.held = held
+	return tickets
+}
+
+func keyOf(d view.DueTimer) timerKey { return timerKey{d.Ticket, d.Timer, d.By.UnixMicro()} }
+
+// fire passes the timers, those of one ticket one after the other. What was answered is held: nothing comes of asking again before the ticket has moved. What
+// was not answered is due again at the next look.
+func (t *Timers) fire(ctx context.Context, tickets [][]view.DueTimer) (fired int, last eventstore.Position, err error) {
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(firedAtOnce)
+	for _, timers := range tickets {
+		group.Go(func() error {
+			for _, d := range timers {
+				result, err := t.Dispatcher.PassTimer(ctx, d.Ticket, d.Timer, d.By, d.Version)
+				refusal, refused := errors.AsType[*rule.Refusal](err)
+				switch {
+				case refused:
+					t.trouble(fmt.Errorf("pass timer %s of %s: %w", dispatch.TimerName(d.Timer), d.Ticket, refusal))
+				case err != nil:
+					return fmt.Errorf("pass timer %s of %s: %w", dispatch.TimerName(d.Timer), d.Ticket, err)
+				}
+				mu.Lock()
+				t.held[keyOf(d)] = max(result.Version, d.Version)
+				last = max(last, result.Position)
+				if !refused && !result.Repeated {
+					fired++
+				}
+				mu.Unlock()
+				if !refused && !result.Repeated && t.OnFired != nil {
+					t.OnFired(d.Timer)
+				}
+			}
+			return nil
+		})
+	}
+	err = group.Wait()
+	return fired, last, err
+}
+
+func (t *Timers) trouble(err error) {
+	if t.OnTrouble != nil {
+		t.OnTrouble(err)
+	}
+}

@@ -1,0 +1,651 @@
+package view
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/viewdb"
+)
+
+// task is something that a ticket waits for.
+type task int64
+
+// The tasks, by the numbers that rows have.
+const (
+	taskAccept task = iota + 1
+	taskConfirm
+	taskDispatch
+	taskSign
+	taskHandle
+	taskCo
+	taskExtension       // a shift leader decides
+	taskSecondExtension // a supervisor decides
+	taskSuspension
+	taskReturn
+	taskRule
+	taskReview
+	taskVerify
+	taskCallback
+	taskClose
+	taskExclusion
+	taskReply
+	taskPlan
+	taskClear
+)
+
+var taskNames = map[task]string{
+	taskAccept: "accept", taskConfirm: "confirm", taskDispatch: "dispatch", taskSign: "sign", taskHandle: "handle", taskCo: "co_task",
+	taskExtension: "decide_extension", taskSecondExtension: "decide_extension", taskSuspension: "decide_suspension", taskReturn: "decide_return",
+	taskRule: "rule", taskReview: "review_suspension", taskVerify: "verify", taskCallback: "callback", taskClose: "close",
+	taskExclusion: "decide_exclusion", taskReply: "reply", taskPlan: "plan", taskClear: "clear",
+}
+
+// offices are the tasks of roles that act for what is held in their unit or below it.
+var offices = map[pb.Role][]task{
+	pb.Role_ROLE_AGENT:       {taskAccept},
+	pb.Role_ROLE_DISPATCHER:  {taskAccept, taskDispatch, taskReturn, taskClose},
+	pb.Role_ROLE_DUTY_LEADER: {taskConfirm, taskExtension, taskReturn, taskRule},
+	pb.Role_ROLE_SUPERVISOR:  {taskSecondExtension, taskSuspension, taskReview, taskVerify, taskClear},
+	pb.Role_ROLE_GRID_WORKER: {taskVerify},
+	pb.Role_ROLE_CALLER:      {taskCallback},
+	pb.Role_ROLE_ASSESSMENT:  {taskExclusion},
+}
+
+// desks are the tasks of the clerks of the unit that has them to do, or of a unit below it.
+var desks = []task{taskSign, taskHandle, taskCo, taskReview, taskReply, taskPlan}
+
+var clerks = []pb.Role{
+	pb.Role_ROLE_DEPARTMENT_CLERK, pb.Role_ROLE_DEPARTMENT_HEAD, pb.Role_ROLE_STREET_CLERK, pb.Role_ROLE_STREET_LEADER,
+	pb.Role_ROLE_STREET_SECRETARY, pb.Role_ROLE_STREET_DIRECTOR, pb.Role_ROLE_COMMUNITY_CLERK, pb.Role_ROLE_COMMUNITY_SECRETARY,
+	pb.Role_ROLE_GRID_WORKER,
+}
+
+// HasInbox says whether tickets can wait for a role.
+func HasInbox(r pb.Role) bool { return offices[r] != nil || slices.Contains(clerks, r) }
+
+// waiting is a row of tickets_task_2: unit is whose clerks it waits for, or which unit handles what is verified or asked about.
+type waiting struct {
+	task task
+	unit string
+	by   int64 // ever where nobody set a limit
+	warn int64 // from then on a quarter of the time is left, or less
+}
+
+// waits is what the tasks of a ticket follow from, besides its row.
+type waits struct {
+	flags      uint64
+	handleFrom int64 // where the handle limit runs from
+	before     int64 // a merged ticket's next limit
+	beforeFrom int64
+
+	extensionFrom, suspensionFrom, exclusionFrom int64 // when it was asked for
+	supervisedFrom, replyBy, planBy, clearBy     int64
+
+	helpers []string // co-handlers, of the dispatch and asked for
+	co      []coWait // tasks of co-handlers that are not done
+}
+
+type coWait struct {
+	unit     string
+	from, by int64
+}
+
+const (
+	isImported = 1 << iota // and no command was given for it yet
+	isProposed             // to decline or void
+	isAnonymous
+	wantsCallback
+	callbackDone
+	extensionAsked
+	secondExtension
+	suspensionAsked
+	exclusionAsked
+	isListed
+	planGiven
+	listingDone
+)
+
+func (w *waits) is(flag uint64) bool { return w.flags&flag != 0 }
+
+func (w *waits) set(flag uint64, on bool) {
+	w.flags &^= flag
+	if on {
+		w.flags |= flag
+	}
+}
+
+func (w *waits) instants() [10]*int64 {
+	return [...]*int64{
+		&w.handleFrom, &w.before, &w.beforeFrom, &w.extensionFrom, &w.suspensionFrom, &w.exclusionFrom, &w.supervisedFrom, &w.replyBy,
+		&w.planBy, &w.clearBy,
+	}
+}
+
+func newWaits() waits {
+	var w waits
+	for _, t := range w.instants() {
+		*t = never
+	}
+	return w
+}
+
+// bytes adds the waits to buf as a row keeps them. Instants are kept as steps from those before.
+func (w *waits) bytes(buf []byte) []byte {
+	buf = binary.AppendUvarint(buf, w.flags)
+	set, last := uint64(0), int64(0)
+	for i, t := range w.instants() {
+		if *t != never {
+			set |= 1 << i
+		}
+	}
+	buf = binary.AppendUvarint(buf, set)
+	step := func(t int64) {
+		buf = binary.AppendVarint(buf, t-last)
+		last = t
+	}
+	for _, t := range w.instants() {
+		if *t != never {
+			step(*t)
+		}
+	}
+	buf = binary.AppendUvarint(buf, uint64(len(w.helpers)))
+	for _, u := range w.helpers {
+		buf = appendText(buf, u)
+	}
+	for _, c := range w.co {
+		buf = appendText(buf, c.unit)
+		step(c.from)
+		step(c.by)
+	}
+	return buf
+}
+
+// readWaits reads what bytes wrote.
+func readWaits(buf []byte) (waits, error) {
+	w := newWaits()
+	ok, last := true, int64(0)
+	next := func() uint64 {
+		v, n := binary.Uvarint(buf)
+		if n <= 0 {
+			ok, buf = false, nil
+			return 0
+		}
+		buf = buf[n:]
+		return v
+	}
+	step := func() int64 {
+		v := next()
+		last += int64(v>>1) ^ -int64(v&1)
+		return last
+	}
+	text := func() string {
+		n := next()
+		if n > uint64(len(buf)) {
+			ok, buf = false, nil
+			return ""
+		}
+		s := string(buf[:n])
+		buf = buf[n:]
+		return s
+	}
+	w.flags = next()
+	set := next()
+	for i, t := range w.instants() {
+		if set&(1<<i) != 0 {
+			*t = step()
+		}
+	}
+	for range min(next(), uint64(len(buf))) {
+		w.helpers = append(w.helpers, text())
+	}
+	for len(buf) > 0 {
+		w.co = append(w.co, coWait{text(), step(), step()})
+	}
+	if !ok {
+		return w, errors.New("what a ticket waits for is cut short")
+	}
+	return w, nil
+}
+
+// wait takes in an event after the row has: before and was are the limit and the state that the row had.
+func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
+	at, w := micros(d.Meta.OccurredAt), &r.waits
+	switch e := d.Event.(type) {
+	case *pb.TicketReported:
+		w.set(isAnonymous, e.Anonymous)
+		w.set(wantsCallback, e.CallbackWanted)
+		r.nextFrom = micros(d.Meta.RecordedAt) // the clock of admission starts when the matter is learnt of
+		return
+	case *pb.RecordImported:
+		w.set(isImported, true)
+	case *pb.TicketAccepted:
+		w.set(isImported, false)
+		if e.Anonymous != nil {
+			w.set(isAnonymous, e.GetAnonymous())
+		}
+		if e.CallbackWanted != nil {
+			w.set(wantsCallback, e.GetCallbackWanted())
+		}
+	case *pb.DeclineProposed, *pb.VoidProposed:
+		w.set(isProposed, true)
+	case *pb.DeclineDropped, *pb.VoidDropped, *pb.TicketDeclined, *pb.TicketVoided:
+		w.set(isProposed, false)
+	case *pb.TicketTriaged:
+		if was == pb.TicketState_TICKET_STATE_ACCEPTED {
+			return // the limit to dispatch runs from where it ran
+		}
+	case *pb.TicketDispatched:
+		if e.Hop <= 1 || w.handleFrom == never {
+			w.handleFrom = at
+		}
+	case *pb.TriageCorrected, *pb.LimitsRecomputed:
+		return // a limit moves, and runs from where it ran
+	case *pb.TicketDelegated:
+		if w.handleFrom == never {
+			w.handleFrom = at
+		}
+	case *pb.TicketReopened:
+		w.handleFrom, w.co = at, nil
+		w.set(callbackDone|extensionAsked|suspensionAsked, false)
+	case *pb.TicketResumed:
+		w.handleFrom = at
+	case *pb.TicketMerged:
+		w.before, w.beforeFrom = before, r.nextFrom
+	case *pb.TicketUnmerged:
+		if w.before != never {
+			r.next, r.nextFrom = w.before, w.beforeFrom
+		}
+		w.before, w.beforeFrom = never, never
+		return
+	case *pb.RequirementWaived:
+		if e.What == pb.Requirement_REQUIREMENT_CALLBACK {
+			w.set(callbackDone, true)
+		}
+	case *pb.CallbackRecorded, *pb.CallbackUnreachable:
+		w.set(callbackDone, true)
+		r.next = r.closeBy
+	case *pb.CoHandlerRequested:
+		by := micros(e.SubmitBy)
+		if by == never {
+			by = ever
+		}
+		w.co = append(w.without(e.Unit), coWait{e.Unit, at, by})
+	case *pb.CoHandlerSubmitted:
+		w.co = w.without(e.Unit)
+	case *pb.ExtensionRequested:
+		w.extensionFrom = at
+		w.set(extensionAsked, true)
+		w.set(secondExtension, e.Kind == pb.ExtensionKind_EXTENSION_KIND_ENGINEERING || e.Number > 1)
+	case *pb.ExtensionGranted, *pb.ExtensionRefused:
+		w.extensionFrom = never
+		w.set(extensionAsked|secondExtension, false)
+	case *pb.SuspensionRequested:
+		w.suspensionFrom = at
+		w.set(suspensionAsked, true)
+	case *pb.SuspensionGranted, *pb.SuspensionRefused:
+		w.suspensionFrom = never
+		w.set(suspensionAsked, false)
+	case *pb.ExclusionRequested:
+		w.exclusionFrom = at
+		w.set(exclusionAsked, true)
+	case *pb.ExclusionGranted, *pb.ExclusionDenied:
+		w.exclusionFrom = never
+		w.set(exclusionAsked, false)
+	case *pb.SupervisionRaised:
+		r.supervision, w.supervisedFrom = max(r.supervision, e.Level), at
+		if e.ReplyBy != nil {
+			w.replyBy = micros(e.ReplyBy)
+		}
+		if e.Level == listedLevel {
+			w.set(isListed, true)
+			w.set(planGiven|listingDone, false)
+			w.planBy, w.clearBy = micros(e.PlanBy), micros(e.ClearBy)
+		}
+	case *pb.SupervisionReplied:
+		switch e.Kind {
+		case pb.SupervisionReplyKind_SUPERVISION_REPLY_KIND_REPLY:
+			w.replyBy = never
+		case pb.SupervisionReplyKind_SUPERVISION_REPLY_KIND_PLAN:
+			w.set(planGiven, true)
+			w.set(listingDone, false)
+			w.planBy = never
+			if e.ClearBy != nil {
+				w.clearBy = micros(e.ClearBy)
+			}
+		case pb.SupervisionReplyKind_SUPERVISION_REPLY_KIND_DONE:
+			w.set(listingDone, true)
+		}
+	case *pb.ListingCleared:
+		w.set(isListed|planGiven|listingDone, false)
+		w.planBy, w.clearBy = never, never
+	case *pb.SupervisionLifted:
+		r.supervision, w.replyBy = 0, never
+	}
+	switch {
+	case r.next == before && r.state == was:
+	case r.state == pb.TicketState_TICKET_STATE_HANDLING && r.next == r.handleBy:
+		r.nextFrom = w.handleFrom
+	default:
+		r.nextFrom = at
+	}
+}
+
+// listedLevel is the level of supervision that lists a problem (挂牌督办).
+const listedLevel = 3
+
+// without are the tasks of other co-handlers.
+func (w *waits) without(unit string) []coWait {
+	var rest []coWait
+	for _, c := range w.co {
+		if c.unit != unit {
+			rest = append(rest, c)
+		}
+	}
+	return rest
+}
+
+// tasks are what the ticket waits for.
+func (r *ticketRow) tasks() []waiting {
+	var list []waiting
+	w := &r.waits
+	add := func(t task, unit string, from, by int64) {
+		if by == never {
+			by = ever
+		}
+		list = append(list, waiting{t, unit, by, warning(from, by)})
+	}
+	switch r.state {
+	case pb.TicketState_TICKET_STATE_REPORTED, pb.TicketState_TICKET_STATE_ACCEPTED, pb.TicketState_TICKET_STATE_TRIAGED:
+		switch {
+		case w.is(isImported): // another system sees to it
+		case w.is(isProposed): // and nothing else can be done
+			add(taskConfirm, "", r.nextFrom, r.next)
+		case r.state == pb.TicketState_TICKET_STATE_REPORTED:
+			add(taskAccept, "", r.nextFrom, r.next)
+		default:
+			add(taskDispatch, "", r.nextFrom, r.next)
+		}
+	case pb.TicketState_TICKET_STATE_DISPATCHED:
+		add(taskSign, r.lead, r.nextFrom, r.next)
+	case pb.TicketState_TICKET_STATE_HANDLING:
+		add(taskHandle, r.lead, w.handleFrom, r.handleBy)
+		for _, c := range w.co {
+			add(taskCo, c.unit, c.from, c.by)
+		}
+		if w.is(extensionAsked) {
+			decide := taskExtension
+			if w.is(secondExtension) {
+				decide = taskSecondExtension
+			}
+			add(decide, "", w.extensionFrom, r.handleBy)
+		}
+		if w.is(suspensionAsked) {
+			add(taskSuspension, "", w.suspensionFrom, r.handleBy)
+		}
+	case pb.TicketState_TICKET_STATE_RETURN_REVIEW:
+		add(taskReturn, "", r.nextFrom, r.next)
+	case pb.TicketState_TICKET_STATE_ADJUDICATION:
+		add(taskRule, "", r.nextFrom, r.next)
+	case pb.TicketState_TICKET_STATE_SUSPENDED:
+		add(taskReview, r.lead, r.nextFrom, r.next)
+		if w.is(suspensionAsked) {
+			add(taskSuspension, "", w.suspensionFrom, r.next)
+		}
+	case pb.TicketState_TICKET_STATE_RESULT_SUBMITTED:
+		add(taskVerify, r.lead, r.nextFrom, r.next)
+	case pb.TicketState_TICKET_STATE_CALLBACK:
+		if w.is(wantsCallback) && !w.is(isAnonymous) && !w.is(callbackDone) {
+			add(taskCallback, r.lead, r.nextFrom, r.next)
+		} else {
+			add(taskClose, "", r.nextFrom, r.closeBy)
+		}
+	case pb.TicketState_TICKET_STATE_CLOSED:
+		if w.is(exclusionAsked) {
+			add(taskExclusion, "", w.exclusionFrom, never)
+		}
+	}
+	if !isOpen(r.state) {
+		return list
+	}
+	switch {
+	case w.is(isListed) && !w.is(planGiven):
+		add(taskPlan, r.lead, w.supervisedFrom, w.planBy)
+	case w.is(isListed) && w.is(listingDone):
+		add(taskClear, "", w.supervisedFrom, w.clearBy)
+	case w.is(isListed):
+		add(taskReply, r.lead, w.supervisedFrom, w.clearBy) // that the plan was carried out
+	case w.replyBy != never:
+		add(taskReply, r.lead, w.supervisedFrom, w.replyBy)
+	}
+	return list
+}
+
+// warning is from when on a quarter of the time of a limit is left, or less.
+func warning(from, by int64) int64 {
+	if by == ever || from == never || from >= by {
+		return by
+	}
+	return by - (by-from)/4
+}
+
+// light is the light of the limit that runs next.
+func (r *ticketRow) light(now int64) pb.Light {
+	switch {
+	case r.state == pb.TicketState_TICKET_STATE_SUSPENDED:
+		return pb.Light_LIGHT_GREY
+	case r.next == ever || !isOpen(r.state):
+		return pb.Light_LIGHT_UNSPECIFIED
+	case r.next < now:
+		return pb.Light_LIGHT_RED
+	case warning(r.nextFrom, r.next) <= now:
+		return pb.Light_LIGHT_YELLOW
+	}
+	return pb.Light_LIGHT_GREEN
+}
+
+// waiting is what the rows of what the ticket waits for come to.
+func (r *ticketRow) waiting() tasksOf {
+	return tasksOf{r.tasks(), r.units, r.path, r.confidential, r.state == pb.TicketState_TICKET_STATE_SUSPENDED}
+}
+
+// saveTasks writes what the ticket waits for, if that changed.
+func (r *ticketRow) saveTasks(tx *viewdb.Tx) error {
+	is := r.waiting()
+	if is.equal(&r.was) {
+		return nil
+	}
+	if len(r.was.list) > 0 {
+		if _, err := tx.Exec("DELETE FROM tickets_task_2 WHERE ticket = $1", r.ticket); err != nil {
+			return err
+		}
+	}
+	for _, w := range is.list {
+		_, err := tx.Exec(`INSERT INTO tickets_task_2 (ticket, task, unit, units, path, confidential, due, warn, grey)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			r.ticket, int64(w.task), w.unit, is.units, is.path, is.confidential, w.by, w.warn, is.grey)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tasksOf are the rows of a ticket in tickets_task_2.
+type tasksOf struct {
+	list               []waiting
+	units, path        int64
+	confidential, grey bool
+}
+
+func (t *tasksOf) equal(u *tasksOf) bool {
+	return slices.Equal(t.list, u.list) &&
+		(len(t.list) == 0 || t.units == u.units && t.path == u.path && t.confidential == u.confidential && t.grey == u.grey)
+}
+
+// InboxQuery asks for a page of what waits for a unit in a role's hands.
+type InboxQuery struct {
+	// Path is the unit's path through the unit tree, root first, itself included.
+	Path []string
+	// Areas are those that a grid worker's unit governs: what is to be verified there waits too, whoever holds it.
+	Areas []string
+	Role  pb.Role
+	// Now is the instant of the lights.
+	Now       time.Time
+	PageSize  int32
+	PageToken string
+}
+
+// ranks are the lights in the order of an inbox, by the numbers that queries give them; the last is for what has no limit.
+var ranks = []pb.Light{pb.Light_LIGHT_UNSPECIFIED, pb.Light_LIGHT_RED, pb.Light_LIGHT_YELLOW, pb.Light_LIGHT_GREEN, pb.Light_LIGHT_GREY, pb.Light_LIGHT_UNSPECIFIED}
+
+// Inbox gives a page of what waits, the most urgent light first, and of each light what has the least time left; and how much waits by light. A
+// ticket has a row for each thing that it waits for.
+func (r *Reader) Inbox(ctx context.Context, q InboxQuery) (rows []*pb.InboxRow, counts *pb.InboxCounts, next string, at eventstore.Position, err error) {
+	size, err := ticketPages.size(q.PageSize)
+	if err != nil {
+		return nil, nil, "", 0, err
+	}
+	now := q.Now.UnixMicro()
+	bound := bind("inbox", q.Role.String(), fmt.Sprint(now), fmt.Sprintf("%q %q", q.Path, q.Areas))
+	text, paged, err := cursor(bound, q.PageToken)
+	if err != nil {
+		return nil, nil, "", 0, err
+	}
+	var c condition
+	waiting := q.waiting(&c, now)
+	count, countArgs := "SELECT rank, COUNT(*) FROM ("+waiting+") AS w GROUP BY rank", slices.Clone(c.args)
+	page := "SELECT ticket, task, unit, due, rank FROM (" + waiting + ") AS w"
+	if paged {
+		var rank, due, ticket, task int64
+		var unit string
+		if _, err := fmt.Sscanf(text, "%d %d %d %d %q", &rank, &due, &ticket, &task, &unit); err != nil {
+			return nil, nil, "", 0, rule.Bad("page_token", rule.BadField, "is none that this service gave")
+		}
+		page += fmt.Sprintf(" WHERE (rank, due, ticket, task, unit) > (%s, %s, %s, %s, %s)", c.arg(rank), c.arg(due), c.arg(ticket), c.arg(task), c.arg(unit))
+	}
+	page += fmt.Sprintf(" ORDER BY rank, due, ticket, task, unit LIMIT %d", size+1)
+	counts = new(pb.InboxCounts)
+	at, err = r.readTickets(ctx, func(tx *viewdb.Tx) error {
+		for row, err := range tx.Query(count, countArgs...) {
+			if err != nil {
+				return err
+			}
+			switch n := row.Int64(1); ranks[row.Int64(0)] {
+			case pb.Light_LIGHT_RED:
+				counts.Red = n
+			case pb.Light_LIGHT_YELLOW:
+				counts.Yellow = n
+			case pb.Light_LIGHT_GREEN:
+				counts.Green = n
+			case pb.Light_LIGHT_GREY:
+				counts.Grey = n
+			}
+		}
+		var tickets []int64
+		last := ""
+		for row, err := range tx.Query(page, c.args...) {
+			if err != nil {
+				return err
+			}
+			if len(rows) == size {
+				next = token(bound, last)
+				break
+			}
+			tickets = append(tickets, row.Int64(0))
+			rows = append(rows, &pb.InboxRow{Task: taskNames[task(row.Int64(1))], DueAt: stamp(row.Int64(3)), Light: ranks[row.Int64(4)]})
+			last = fmt.Sprintf("%d %d %d %d %q", row.Int64(4), row.Int64(3), row.Int64(0), row.Int64(1), row.Text(2))
+		}
+		messages, err := ticketsByNumber(tx, tickets, now)
+		for i, t := range tickets {
+			if err == nil {
+				rows[i].Ticket = messages[t]
+			}
+		}
+		return err
+	})
+	return rows, counts, next, at, err
+}
+
+// waiting is the query for everything that waits: ticket, task, unit, due and the rank of its light.
+func (q *InboxQuery) waiting(c *condition, now int64) string {
+	if len(q.Path) == 0 {
+		return "SELECT 0 AS ticket, 0 AS task, '' AS unit, 0 AS due, 0 AS rank WHERE 1 = 0"
+	}
+	at := c.arg(now)
+	columns := fmt.Sprintf("SELECT ticket, task, unit, due, CASE WHEN grey = 1 THEN 4 WHEN due < %s THEN 1 WHEN due = %d THEN 5 WHEN warn <= %s THEN 2 ELSE 3 END AS rank FROM tickets_task_2",
+		at, ever, at)
+	scope := Scope{Path: q.Path}
+	var parts []string
+	if tasks := offices[q.Role]; len(tasks) > 0 {
+		parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND units IN ("+steps(c, unitPath, scope.holders())+")"+q.outside(c, tasks))
+	}
+	if slices.Contains(clerks, q.Role) {
+		parts = append(parts, fmt.Sprintf("%s WHERE unit IN (%s) AND unit <> '' AND task IN (%s) AND (task <> %d OR confidential = 0)", columns, names(c, q.Path), numbers(desks), taskCo))
+	}
+	if q.Role == pb.Role_ROLE_GRID_WORKER && len(q.Areas) > 0 {
+		parts = append(parts, fmt.Sprintf("%s WHERE task = %d AND confidential = 0 AND path IN (%s)", columns, taskVerify, steps(c, areaPath, q.Areas))+
+			q.outside(c, []task{taskVerify}))
+	}
+	if len(parts) == 0 {
+		return "SELECT 0 AS ticket, 0 AS task, '' AS unit, 0 AS due, 0 AS rank WHERE 1 = 0"
+	}
+	return strings.Join(parts, " UNION ")
+}
+
+// outside keeps out what a unit may not verify or ask about, since it or one above it handles the matter.
+func (q *InboxQuery) outside(c *condition, tasks []task) string {
+	if !slices.Contains(tasks, taskVerify) && !slices.Contains(tasks, taskCallback) {
+		return ""
+	}
+	return fmt.Sprintf(" AND (task NOT IN (%d, %d) OR unit NOT IN (%s))", taskVerify, taskCallback, names(c, q.Path))
+}
+
+func numbers(tasks []task) string {
+	list := make([]string, len(tasks))
+	for i, t := range tasks {
+		list[i] = fmt.Sprint(int64(t))
+	}
+	return strings.Join(list, ", ")
+}
+
+// ticketsByNumber are the rows of tickets, by their numbers.
+func ticketsByNumber(tx *viewdb.Tx, tickets []int64, now int64) (map[int64]*pb.TicketRow, error) {
+	if len(tickets) == 0 {
+		return nil, nil
+	}
+	wanted := slices.Compact(slices.Sorted(slices.Values(tickets)))
+	var c condition
+	marks := make([]string, len(wanted))
+	for i, t := range wanted {
+		marks[i] = c.arg(t)
+	}
+	var list []*ticketRow
+	for row, err := range tx.Query("SELECT "+ticketColumns+" FROM tickets_2 WHERE ticket IN ("+strings.Join(marks, ", ")+")", c.args...) {
+		if err != nil {
+			return nil, err
+		}
+		t, err := readTicket(row)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, t)
+	}
+	messages, err := ticketMessages(tx, list, now)
+	if err != nil {
+		return nil, err
+	}
+	byNumber := make(map[int64]*pb.TicketRow, len(list))
+	for i, t := range list {
+		byNumber[t.ticket] = messages[i]
+	}
+	return byNumber, nil
+}
