@@ -20,12 +20,12 @@ var dumps = map[string][]string{
 		"SELECT 'ticket', " + ticketColumns + ", closed FROM tickets_1 ORDER BY ticket",
 	},
 	ClosureView: {
-		"SELECT 'zone', zone FROM closure_zone_1",
-		"SELECT 'node', " + nodeColumns + " FROM closure_node_1 ORDER BY id",
-		"SELECT 'ticket', ticket, id, no, reported_at, accepted_at, facts FROM closure_ticket_1 ORDER BY ticket",
-		"SELECT 'due', due, ticket FROM closure_due_1 ORDER BY due, ticket",
-		"SELECT 'change', at, ticket, delta, nodes FROM closure_change_1 ORDER BY at, ticket",
-		"SELECT 'day', * FROM closure_day_1 ORDER BY node, day",
+		"SELECT 'zone', zone FROM closure_zone_2",
+		"SELECT 'node', " + nodeColumns + " FROM closure_node_2 ORDER BY id",
+		"SELECT 'ticket', ticket, id, no, reported_at, accepted_at, facts FROM closure_ticket_2 ORDER BY ticket",
+		"SELECT 'due', due, ticket FROM closure_due_2 ORDER BY due, ticket",
+		"SELECT 'change', at, ticket, delta, nodes FROM closure_change_2 ORDER BY at, ticket",
+		"SELECT 'day', * FROM closure_day_2 ORDER BY node, day",
 	},
 	WhistlesView: {
 		"SELECT 'whistle', whistle, id, no, kind, state, street, area, path, blown_at, issued_at, closed_at FROM whistles_1 ORDER BY whistle",

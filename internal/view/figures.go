@@ -69,7 +69,7 @@ type family struct{ first, last int }
 
 var (
 	reportedIn = family{rIntake, rTaken}
-	dueIn      = family{rDue, rDueX3}
+	dueIn      = family{rDue, rTimedX12}
 	acceptedIn = family{rAccepted, rAccepted2}
 )
 
@@ -247,7 +247,7 @@ type table struct {
 }
 
 func (r *Reader) table(tx *viewdb.Tx) (*table, error) {
-	for row, err := range tx.Query("SELECT zone FROM closure_zone_1") {
+	for row, err := range tx.Query("SELECT zone FROM closure_zone_2") {
 		if err != nil {
 			return nil, err
 		}
@@ -261,14 +261,14 @@ func (r *Reader) table(tx *viewdb.Tx) (*table, error) {
 }
 
 func (b *table) node(level, code string) (*node, error) {
-	return b.one("SELECT "+nodeColumns+" FROM closure_node_1 WHERE level = $1 AND code = $2", level, code)
+	return b.one("SELECT "+nodeColumns+" FROM closure_node_2 WHERE level = $1 AND code = $2", level, code)
 }
 
 func (b *table) byID(id int64) (*node, error) {
 	if n := b.known.byID[id]; n != nil {
 		return n, nil
 	}
-	return b.one("SELECT "+nodeColumns+" FROM closure_node_1 WHERE id = $1", id)
+	return b.one("SELECT "+nodeColumns+" FROM closure_node_2 WHERE id = $1", id)
 }
 
 func (b *table) one(query string, args ...any) (*node, error) {
@@ -293,17 +293,17 @@ func (b *table) list(query string, args ...any) ([]*node, error) {
 }
 
 func (b *table) level(name string) ([]*node, error) {
-	return b.list("SELECT "+nodeColumns+" FROM closure_node_1 WHERE level = $1", name)
+	return b.list("SELECT "+nodeColumns+" FROM closure_node_2 WHERE level = $1", name)
 }
 
 func (b *table) coded(code string) ([]*node, error) {
-	return b.list("SELECT "+nodeColumns+" FROM closure_node_1 WHERE code = $1 AND tree = 1", code)
+	return b.list("SELECT "+nodeColumns+" FROM closure_node_2 WHERE code = $1 AND tree = 1", code)
 }
 
 // fewNodes are asked one by one; more of a level are cheaper all at once.
 const fewNodes = 32
 
-// days adds up rows of closure_day_1 with a day from and before to.
+// days adds up rows of closure_day_2 with a day from and before to.
 func (b *table) sum(mask uint32, from, to int64, of *selection, into map[int64]*counts) error {
 	var list []int
 	sums := ""
@@ -324,7 +324,7 @@ func (b *table) sum(mask uint32, from, to int64, of *selection, into map[int64]*
 		}
 	}
 	if of.level == "" || len(of.nodes) <= fewNodes {
-		query := "SELECT d.node" + sums + " FROM closure_day_1 d WHERE d.node = $1 AND d.day >= $2 AND d.day < $3 GROUP BY d.node"
+		query := "SELECT d.node" + sums + " FROM closure_day_2 d WHERE d.node = $1 AND d.day >= $2 AND d.day < $3 GROUP BY d.node"
 		for id := range of.nodes {
 			for row, err := range b.tx.Query(query, id, from, to) {
 				if err != nil {
@@ -335,7 +335,7 @@ func (b *table) sum(mask uint32, from, to int64, of *selection, into map[int64]*
 		}
 		return nil
 	}
-	query := "SELECT d.node" + sums + ` FROM closure_node_1 n CROSS JOIN closure_day_1 d
+	query := "SELECT d.node" + sums + ` FROM closure_node_2 n CROSS JOIN closure_day_2 d
 		WHERE n.level = $1 AND d.node = n.id AND d.day >= $2 AND d.day < $3 GROUP BY d.node`
 	for row, err := range b.tx.Query(query, of.level, from, to) {
 		if err != nil {
@@ -390,7 +390,7 @@ func (b *table) part(from, to, sign int64, of *selection, sums map[int64]*counts
 		}
 	}
 	var buf []byte
-	for row, err := range b.tx.Query("SELECT delta, nodes FROM closure_change_1 WHERE at >= $1 AND at <= $2", from, to) {
+	for row, err := range b.tx.Query("SELECT delta, nodes FROM closure_change_2 WHERE at >= $1 AND at <= $2", from, to) {
 		if err != nil {
 			return err
 		}
@@ -518,7 +518,7 @@ func (b *table) changedSince(in period) ([]int64, error) {
 		holds += entry(sums, all.id).rate(i)
 	}
 	var list []int64
-	for row, err := range b.tx.Query("SELECT ticket, delta FROM closure_change_1 WHERE at > $1", in.at) {
+	for row, err := range b.tx.Query("SELECT ticket, delta FROM closure_change_2 WHERE at > $1", in.at) {
 		if err != nil {
 			return nil, err
 		}
@@ -546,11 +546,11 @@ func (b *table) edge(in period, of *selection, sums map[int64]*counts) error {
 	var query string
 	switch in.family {
 	case reportedIn:
-		query = "SELECT ticket, facts, reported_at FROM closure_ticket_1 WHERE reported_at >= $1 AND reported_at < $2"
+		query = "SELECT ticket, facts, reported_at FROM closure_ticket_2 WHERE reported_at >= $1 AND reported_at < $2"
 	case acceptedIn:
-		query = "SELECT ticket, facts, accepted_at FROM closure_ticket_1 WHERE accepted_at >= $1 AND accepted_at < $2"
+		query = "SELECT ticket, facts, accepted_at FROM closure_ticket_2 WHERE accepted_at >= $1 AND accepted_at < $2"
 	default:
-		query = "SELECT t.ticket, t.facts, d.due FROM closure_due_1 d JOIN closure_ticket_1 t ON t.ticket = d.ticket WHERE d.due >= $1 AND d.due < $2"
+		query = "SELECT t.ticket, t.facts, d.due FROM closure_due_2 d JOIN closure_ticket_2 t ON t.ticket = d.ticket WHERE d.due >= $1 AND d.due < $2"
 	}
 	var f facts
 	var buf []byte
@@ -572,7 +572,7 @@ func (b *table) edge(in period, of *selection, sums map[int64]*counts) error {
 }
 
 func (b *table) facts(ticket int64) (*facts, error) {
-	for row, err := range b.tx.Query("SELECT facts FROM closure_ticket_1 WHERE ticket = $1", ticket) {
+	for row, err := range b.tx.Query("SELECT facts FROM closure_ticket_2 WHERE ticket = $1", ticket) {
 		if err != nil {
 			return nil, err
 		}
@@ -585,7 +585,7 @@ func (b *table) facts(ticket int64) (*facts, error) {
 func (b *table) each(after int64, yield func(f *facts) (bool, error)) error {
 	var f facts
 	var buf []byte
-	for row, err := range b.tx.Query("SELECT ticket, id, no, facts FROM closure_ticket_1 WHERE ticket > $1 ORDER BY ticket", after) {
+	for row, err := range b.tx.Query("SELECT ticket, id, no, facts FROM closure_ticket_2 WHERE ticket > $1 ORDER BY ticket", after) {
 		if err != nil {
 			return err
 		}

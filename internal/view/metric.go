@@ -45,8 +45,9 @@ var metrics = map[string]metric{
 	"M01": {stock: true, flow: cReported},
 	"M02": {family: reportedIn, num: rTaken, den: rIntake},
 	"M04": {stock: true, flow: cDispatched},
-	"M12": {family: dueIn, num: rClosed, den: rDue, excluded: map[string]int{"X1": rDueX1, "X2": rDueX2, "X3": rDueX3}},
-	"M13": {family: dueIn, num: rInTime, den: rDue, excluded: map[string]int{"X1": rDueX1, "X2": rDueX2, "X3": rDueX3}},
+	"M12": {family: dueIn, num: rClosed, den: rDue, excluded: map[string]int{"X1": rDueX1, "X2": rDueX2, "X3": rDueX3, "X4": rDueX4}},
+	"M13": {family: dueIn, num: rInTime, den: rTimed, excluded: map[string]int{"X1": rDueX1, "X2": rDueX2, "X3": rDueX3, "X4": rDueX4,
+		"X9": rTimedX9, "X11": rTimedX11, "X12": rTimedX12}},
 	"M14": {family: acceptedIn, num: rDone, den: rAccepted, excluded: map[string]int{"X1": rAccepted1, "X2": rAccepted2}},
 	"M15": {stock: true, flow: -1},
 	"M16": {stock: true, flow: -1},
@@ -354,7 +355,7 @@ func behind(name string, set pb.FigureSet, from, to, t int64) (func(f *facts) (b
 				return s[cTotal] == 1, ""
 			}
 			code := "X1"
-			if f.end == merged {
+			if f.end(t) == merged {
 				code = "X2"
 			}
 			return f.reported <= t && s[cTotal] == 0, code

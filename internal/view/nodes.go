@@ -61,7 +61,7 @@ func (m *nodes) get(level, code string) (*node, error) {
 		return n, nil
 	}
 	if m.tx != nil {
-		for row, err := range m.tx.Query("SELECT "+nodeColumns+" FROM closure_node_1 WHERE level = $1 AND code = $2", level, code) {
+		for row, err := range m.tx.Query("SELECT "+nodeColumns+" FROM closure_node_2 WHERE level = $1 AND code = $2", level, code) {
 			if err != nil {
 				return nil, err
 			}
@@ -70,7 +70,7 @@ func (m *nodes) get(level, code string) (*node, error) {
 			return n, nil
 		}
 		if m.last == 0 {
-			for row, err := range m.tx.Query("SELECT MAX(id) FROM closure_node_1") {
+			for row, err := range m.tx.Query("SELECT MAX(id) FROM closure_node_2") {
 				if err != nil {
 					return nil, err
 				}
@@ -160,7 +160,7 @@ func (m *nodes) save() error {
 	slices.Sort(ids)
 	for _, id := range ids {
 		n := m.changed[id]
-		_, err := m.tx.Exec(`INSERT INTO closure_node_1 (id, level, code, tree, name, path, parent) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		_, err := m.tx.Exec(`INSERT INTO closure_node_2 (id, level, code, tree, name, path, parent) VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (id) DO UPDATE SET tree = excluded.tree, name = excluded.name, path = excluded.path, parent = excluded.parent`,
 			n.id, n.level, n.code, n.tree, n.name, n.path, n.parent)
 		if err != nil {
