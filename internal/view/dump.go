@@ -27,6 +27,13 @@ var dumps = map[string][]string{
 		"SELECT 'change', at, ticket, delta, nodes FROM closure_change_2 ORDER BY at, ticket",
 		"SELECT 'day', * FROM closure_day_2 ORDER BY node, day",
 	},
+	ServiceView: {
+		"SELECT 'zone', zone FROM service_zone_1",
+		"SELECT 'node', " + nodeColumns + " FROM service_node_1 ORDER BY id",
+		"SELECT 'anchor', version, kind, code, value FROM service_anchor_1 ORDER BY version, kind, code",
+		"SELECT 'ticket', ticket, id, no, subject, held, from_at, to_at, last_at, life FROM service_ticket_1 ORDER BY ticket",
+		"SELECT 'figure', * FROM service_day_1 ORDER BY node, figure, day",
+	},
 	WhistlesView: {
 		"SELECT 'whistle', whistle, id, no, kind, state, street, area, path, blown_at, issued_at, closed_at FROM whistles_1 ORDER BY whistle",
 		"SELECT 'party', whistle, place, unit, unit_path, compulsory, state, report_in_by, reported_in_at FROM whistles_party_1 ORDER BY whistle, place",
@@ -67,7 +74,9 @@ func Dump(ctx context.Context, db *viewdb.DB, view string, w io.Writer) (at even
 }
 
 func appendRow(line []byte, row viewdb.Row) []byte {
-	zero := row.Text(0) == "day"
+	// Counters come after the columns that say what they count.
+	keys := map[string]int{"day": 2, "figure": 3}[row.Text(0)]
+	zero := keys > 0
 	for i := range row.Columns() {
 		if i > 0 {
 			line = append(line, '\t')
@@ -75,7 +84,7 @@ func appendRow(line []byte, row viewdb.Row) []byte {
 		switch row.Kind(i) {
 		case 'i':
 			line = strconv.AppendInt(line, row.Int64(i), 10)
-			zero = zero && (i <= 2 || row.Int64(i) == 0)
+			zero = zero && (i <= keys || row.Int64(i) == 0)
 		case 's':
 			if i == 0 {
 				line = append(line, row.Text(i)...)

@@ -32,8 +32,8 @@ func (z *zones) load(name string) (*time.Location, error) {
 	return zone, err
 }
 
-// book is where figures are computed from: the rows of the view, or the facts of a history up to a position.
-type book interface {
+// atlas is where nodes are found.
+type atlas interface {
 	// node is nil if nothing was ever told of it.
 	node(level, code string) (*node, error)
 	byID(id int64) (*node, error)
@@ -41,6 +41,11 @@ type book interface {
 	level(name string) ([]*node, error)
 	// coded gives the areas with a code, at whatever level.
 	coded(code string) ([]*node, error)
+}
+
+// book is where figures are computed from: the rows of the view, or the facts of a history up to a position.
+type book interface {
+	atlas
 	// stock gives the sums of the stock's columns at T for the nodes; one without any has no entry.
 	stock(t int64, of *selection) (map[int64]*counts, error)
 	// rates gives the sums of the rates' columns of a period at T.
@@ -261,14 +266,14 @@ func (r *Reader) table(tx *viewdb.Tx) (*table, error) {
 }
 
 func (b *table) node(level, code string) (*node, error) {
-	return b.one("SELECT "+nodeColumns+" FROM closure_node_2 WHERE level = $1 AND code = $2", level, code)
+	return b.one("SELECT "+nodeColumns+" FROM "+b.known.table+" WHERE level = $1 AND code = $2", level, code)
 }
 
 func (b *table) byID(id int64) (*node, error) {
 	if n := b.known.byID[id]; n != nil {
 		return n, nil
 	}
-	return b.one("SELECT "+nodeColumns+" FROM closure_node_2 WHERE id = $1", id)
+	return b.one("SELECT "+nodeColumns+" FROM "+b.known.table+" WHERE id = $1", id)
 }
 
 func (b *table) one(query string, args ...any) (*node, error) {
@@ -293,11 +298,11 @@ func (b *table) list(query string, args ...any) ([]*node, error) {
 }
 
 func (b *table) level(name string) ([]*node, error) {
-	return b.list("SELECT "+nodeColumns+" FROM closure_node_2 WHERE level = $1", name)
+	return b.list("SELECT "+nodeColumns+" FROM "+b.known.table+" WHERE level = $1", name)
 }
 
 func (b *table) coded(code string) ([]*node, error) {
-	return b.list("SELECT "+nodeColumns+" FROM closure_node_2 WHERE code = $1 AND tree = 1", code)
+	return b.list("SELECT "+nodeColumns+" FROM "+b.known.table+" WHERE code = $1 AND tree = 1", code)
 }
 
 // fewNodes are asked one by one; more of a level are cheaper all at once.
@@ -728,7 +733,7 @@ func knownText(p *eventstore.Position) string {
 }
 
 // selectNodes finds the nodes of a level, in the order of their codes, direct ones last.
-func selectNodes(b book, level, area string, withDirect bool) ([]*node, *selection, error) {
+func selectNodes(b atlas, level, area string, withDirect bool) ([]*node, *selection, error) {
 	list, err := b.level(level)
 	if err != nil {
 		return nil, nil, err
@@ -791,7 +796,7 @@ func selectNodes(b book, level, area string, withDirect bool) ([]*node, *selecti
 	return list, of, nil
 }
 
-func liesIn(b book, n *node, areas map[int64]bool) (bool, error) {
+func liesIn(b atlas, n *node, areas map[int64]bool) (bool, error) {
 	// Paths are short; a loop in what events said of parents must not go on for ever.
 	for range 64 {
 		if areas[n.id] {

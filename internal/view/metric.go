@@ -2,8 +2,10 @@ package view
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -15,7 +17,7 @@ import (
 
 // MetricQuery asks for a metric's figures in a period.
 type MetricQuery struct {
-	// Metric is "M01", "M02", "M04", "M12", "M13", "M14", "M15", "M16", "M31" or "M33".
+	// Metric is one of MetricNames.
 	Metric string
 	Level  string
 	// Code is of the node; ListMetrics does not look at it.
@@ -29,6 +31,36 @@ type MetricQuery struct {
 	KnownAt   *eventstore.Position
 	PageSize  int32
 	PageToken string
+}
+
+// MetricNames are the metrics that can be asked for, in order.
+var MetricNames = func() []string {
+	names := []string{"M31", "M33", stockOfHolds}
+	for name := range metrics {
+		names = append(names, name)
+	}
+	for i := range serviceFigures {
+		if n := serviceFigures[i].metric; n != 0 {
+			names = append(names, fmt.Sprintf("M%02d", n))
+		}
+	}
+	slices.Sort(names)
+	return names
+}()
+
+// MetricView is the view that a metric's figures come from.
+func MetricView(name string) string {
+	switch {
+	case isWhistleMetric(name):
+		return WhistlesView
+	case isServiceMetric(name):
+		return ServiceView
+	}
+	return ClosureView
+}
+
+func noMetric(also string) error {
+	return rule.Bad("metric", rule.UnknownValue, "want %s%s", also, strings.Join(MetricNames, ", "))
 }
 
 // metric is how a figure is made.
@@ -76,6 +108,9 @@ func (r *Reader) MetricOf(ctx context.Context, q MetricQuery) (figure *pb.Metric
 	if isWhistleMetric(q.Metric) {
 		return r.whistleMetricOf(ctx, q)
 	}
+	if isServiceMetric(q.Metric) {
+		return r.serviceMetricOf(ctx, q)
+	}
 	at, err = r.open(ctx, q.KnownAt, func(b book) error {
 		n, err := b.node(q.Level, q.Code)
 		if err != nil {
@@ -111,6 +146,15 @@ func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.Metr
 	}
 	if isWhistleMetric(q.Metric) {
 		all, at, err = r.whistleMetrics(ctx, q)
+	} else if isServiceMetric(q.Metric) {
+		at, err = r.openService(ctx, q.KnownAt, func(b logbook) error {
+			list, of, err := selectNodes(b, q.Level, q.Area, false)
+			if err != nil {
+				return err
+			}
+			all, err = serviceMetrics(b, list, of, &q, false)
+			return err
+		})
 	} else {
 		at, err = r.open(ctx, q.KnownAt, func(b book) error {
 			list, of, err := selectNodes(b, q.Level, q.Area, false)
@@ -138,7 +182,7 @@ func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.Metr
 func figures(b book, list []*node, of *selection, q *MetricQuery, empty bool) ([]*pb.MetricFigure, error) {
 	m, ok := metrics[q.Metric]
 	if !ok {
-		return nil, rule.Bad("metric", rule.UnknownValue, "want M01, M02, M04, M12, M13, M14, M15, M16, M31 or M33")
+		return nil, noMetric("")
 	}
 	from, to, at, err := q.span()
 	if err != nil {
@@ -273,9 +317,12 @@ func (r *Reader) ListBehind(ctx context.Context, q BehindQuery) (tickets []*pb.B
 	if isWhistleMetric(q.Metric) {
 		return r.whistlesBehind(ctx, q, from, to, t, after, size, bound)
 	}
+	if isServiceMetric(q.Metric) {
+		return r.ticketsServed(ctx, q, &m, after, size, bound)
+	}
 	match, ok := behind(q.Metric, q.Set, from, to, t)
 	if !ok {
-		return nil, "", 0, 0, rule.Bad("metric", rule.UnknownValue, "want closure, M01, M02, M04, M12, M13, M14, M15, M16, M31 or M33")
+		return nil, "", 0, 0, noMetric("closure, ")
 	}
 	at, err = r.open(ctx, nil, func(b book) error {
 		n, err := b.node(q.Level, q.Code)
@@ -327,17 +374,21 @@ func behindTotal(b book, n *node, q *MetricQuery, set pb.FigureSet, t int64) (in
 	if err != nil {
 		return 0, err
 	}
+	return inSet(all[0], set), nil
+}
+
+// inSet is how many a figure counts in a set.
+func inSet(f *pb.MetricFigure, set pb.FigureSet) (sum int64) {
 	switch set {
 	case pb.FigureSet_FIGURE_SET_NUMERATOR:
-		return all[0].Numerator, nil
+		return f.Numerator
 	case pb.FigureSet_FIGURE_SET_DENOMINATOR:
-		return all[0].GetDenominator(), nil
+		return f.GetDenominator()
 	}
-	var sum int64
-	for _, x := range all[0].Excluded {
+	for _, x := range f.Excluded {
 		sum += x
 	}
-	return sum, nil
+	return sum
 }
 
 // behind says whether a ticket is in a set of a figure, and if it is excluded, why.
