@@ -132,6 +132,9 @@ func (c *course) step(s *step) {
 			c.dispatchBy = c.limits[byDispatch]
 		}
 	}
+	if s.what == didSupervise || s.what == didClear {
+		c.supervised.overdue = c.supervised.overdue || passed(c.limits[byReply], s.at) || passed(c.limits[byClear], s.at)
+	}
 	if s.state != 0 && s.what != didImport {
 		c.enter(s.state, s.at)
 	}

@@ -297,19 +297,20 @@ func (l *life) centre(s *step, d *event.Decoded, nodes *nodes) error {
 	if code == "" {
 		return nil
 	}
-	own := []int64{}
-	if err := nodes.put(&own, "unit", code); err != nil {
+	var ids []int64
+	if err := nodes.put(&ids, "unit", code); err != nil {
 		return err
 	}
+	own := ids[0]
 	for i := range l.steps {
-		if path := l.steps[i].unit; slices.Contains(path, own[0]) {
-			own = path[:slices.Index(path, own[0])+1]
+		if at := slices.Index(l.steps[i].unit, own); at >= 0 {
+			ids = l.steps[i].unit[:at+1]
 		}
 	}
-	if at := slices.Index(s.unit, own[0]); len(own) == 1 && at >= 0 {
-		own = s.unit[:at+1]
+	if at := slices.Index(s.unit, own); len(ids) == 1 && at >= 0 {
+		ids = s.unit[:at+1]
 	}
-	s.other = slices.Clone(own)
+	s.other = slices.Clone(ids)
 	return nil
 }
 
