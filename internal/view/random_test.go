@@ -715,7 +715,7 @@ func TestListsEqualSingleFiguresAndWhatWasKnownIsTheSlowWay(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 7))
 	h := newHistory(t)
-	livesOf(h, r, 120, wholeLife)
+	livesOf(h, r, 60, wholeLife)
 	reader := h.reader()
 	end := h.last
 	for range 4 {

@@ -171,7 +171,7 @@ func (f *serviceFolding) Write(tx *viewdb.Tx, keep int) error {
 			return err
 		}
 	}
-	if keep > 0 && len(f.sums) <= 4*keep {
+	if keep > 0 && len(f.sums) <= 8*keep {
 		return nil
 	}
 	if err := saveCounters(tx, f.sums); err != nil {
@@ -205,10 +205,17 @@ func (p *post) eachNode(places []int64, yield func(id int64)) {
 	}
 }
 
+// count adds posts to the sums; neighbours that go to the same counters go there together.
 func (f *serviceFolding) count(posts []post, places []int64, sign int64) {
-	for i := range posts {
-		p := &posts[i]
+	for len(posts) > 0 {
+		p := &posts[0]
 		day := f.days.day(p.at)
+		var add cells
+		n := 0
+		for n < len(posts) && posts[n].beside(p) && f.days.day(posts[n].at) == day {
+			add[posts[n].cell] += sign * posts[n].n
+			n++
+		}
 		p.eachNode(places, func(id int64) {
 			k := counter{id, day, p.figure}
 			c := f.sums[k]
@@ -216,9 +223,18 @@ func (f *serviceFolding) count(posts []post, places []int64, sign int64) {
 				c = new(cells)
 				f.sums[k] = c
 			}
-			c[p.cell] += sign * p.n
+			for i, v := range add {
+				c[i] += v
+			}
 		})
+		posts = posts[n:]
 	}
+}
+
+// beside says whether two posts count at the same nodes for the same figure.
+func (p *post) beside(o *post) bool {
+	same := len(p.unit) == len(o.unit) && (len(p.unit) == 0 || &p.unit[0] == &o.unit[0])
+	return same && p.figure == o.figure && p.where == o.where
 }
 
 func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
@@ -255,26 +271,27 @@ func saveCounters(tx *viewdb.Tx, sums map[counter]*cells) error {
 	args := make([]any, 0, len(cells{})+3)
 	for _, k := range order {
 		args = append(args[:0], k.node, int64(k.figure), k.day)
-		for _, n := range sums[k] {
+		for _, n := range sums[k][:serviceFigures[k.figure].width()] {
 			args = append(args, n)
 		}
-		if _, err := tx.Exec(addCounter, args...); err != nil {
+		if _, err := tx.Exec(addCounter[len(args)-3], args...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// addCounter adds to a row of counters.
-var addCounter = func() string {
+// addCounter are the statements that add to so many cells of a row of counters.
+var addCounter = func() (all [len(cells{}) + 1]string) {
 	var names, values, sets []string
 	for i := range len(cells{}) {
 		names = append(names, fmt.Sprintf("n%d", i))
 		values = append(values, fmt.Sprintf("$%d", i+4))
 		sets = append(sets, fmt.Sprintf("n%d = service_day_1.n%d + excluded.n%d", i, i, i))
+		all[i+1] = "INSERT INTO service_day_1 (node, figure, day, " + strings.Join(names, ", ") + ") VALUES ($1, $2, $3, " + strings.Join(values, ", ") +
+			") ON CONFLICT (node, figure, day) DO UPDATE SET " + strings.Join(sets, ", ")
 	}
-	return "INSERT INTO service_day_1 (node, figure, day, " + strings.Join(names, ", ") + ") VALUES ($1, $2, $3, " + strings.Join(values, ", ") +
-		") ON CONFLICT (node, figure, day) DO UPDATE SET " + strings.Join(sets, ", ")
+	return all
 }()
 
 // anchors tell the level of the area that a unit is anchored at, by the registry in force.
