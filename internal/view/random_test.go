@@ -76,6 +76,12 @@ func livesOf(h *history, r *rand.Rand, tickets int, live liver) []*life {
 		all = append(all, l)
 	}
 	whistles(h, r)
+	h.record("registry-main",
+		happened{day0, &pb.RegistryStaged{Version: "v1", Content: &pb.RegistryPiece{
+			Areas: []*pb.Area{{Code: "s1", Level: "street"}, {Code: "m1", Level: "community"}},
+			Units: []*pb.Unit{{Code: "u1", Area: "m1"}, {Code: "u2", Area: "s1"}},
+		}}},
+		happened{day0, &pb.RegistryVersionPublished{Version: "v1", Pieces: 1}})
 	open := slices.Clone(all)
 	for len(open) > 0 {
 		i := r.IntN(len(open))

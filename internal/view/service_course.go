@@ -14,6 +14,7 @@ type course struct {
 
 	accepted  int64
 	end       byte // as facts have it
+	imported  bool
 	direct    bool
 	anonymous bool
 	unwanted  bool // nobody is to be called back
@@ -145,6 +146,8 @@ func (c *course) step(s *step) {
 	case didReport:
 		c.anonymous, c.unwanted = s.n[0] == 1, s.n[1] == 1
 		c.holder = s.unit
+	case didImport:
+		c.imported = true
 	case didAccept:
 		c.accepted, c.end = s.at, stays
 		if s.n[0] >= 0 {
@@ -449,14 +452,17 @@ func (c *course) stopped(from, to int64) (sum int64) {
 
 func (c *course) close(at int64) {
 	c.turn().closed = at
+	if c.imported && c.first < 0 {
+		return // another system's closing, of which nothing more is known
+	}
 	c.closings = append(c.closings, closing{at: at, direct: c.direct, unit: c.lead})
 	c.endSupervision(at)
 	c.endListing(at)
 }
 
 func (c *course) reopen(s *step) {
-	if c.turn().closed != never {
-		c.closings[len(c.closings)-1].reopened = true
+	if n := len(c.closings); n > 0 && c.turn().closed != never {
+		c.closings[n-1].reopened = true
 	}
 	c.direct = false
 	c.rounds = append(c.rounds, newTurn(s.at))

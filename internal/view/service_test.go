@@ -181,6 +181,7 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(40, &pb.ResultSubmitted{}), in(41, &pb.VerificationPassed{}),
 				callback(42, true, yes, 4), closedAt(43)),
 			begun(in(3, &pb.TicketAnsweredDirectly{})),
+			{in(0, &pb.RecordImported{No: "n", DueAt: at(hour(9))}), in(4, &pb.ImportedRecordClosed{})}, // of which service knows nothing
 		}, []told{
 			{"M17", "unit", "a", "1/5"}, {"M18", "unit", "a", "1/4"}, {"M18", "all", "", "1/4 X3=1"}, {"M19", "unit", "a", "1/3"}, {"M26", "unit", "u1", "4/4"},
 			{"M23", "unit", "a", "3/3"}, // only the last round's answer
