@@ -113,7 +113,7 @@ type listing struct {
 	unit              []int64
 }
 
-// walk is what had happened by T, of what is recorded.
+// walk is what had happened by T, of what is recorded. The lead is the one that is known now: figures are grouped by that.
 func (l *life) walk(t int64) *course {
 	c := &course{accepted: never, first: -1, dispatchBy: never}
 	for i := range c.limits {
@@ -123,6 +123,9 @@ func (l *life) walk(t int64) *course {
 		if s := &l.steps[i]; s.at <= t {
 			c.step(s)
 		}
+	}
+	if t != ever {
+		c.lead = l.walk(ever).lead
 	}
 	return c
 }
