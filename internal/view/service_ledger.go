@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,71 +22,67 @@ type PeriodQuery struct {
 	PageToken string
 }
 
-// periodNodes reads what a query is about, then runs each for the nodes of a page, in the order of their codes. each says how many
-// rows it added; a page ends with the node that fills it.
-func (r *Reader) periodNodes(ctx context.Context, what string, q PeriodQuery, read func(b logbook, in period, of *selection) error, each func(n *node) int) (next string, at eventstore.Position, err error) {
+// pageOf reads the rows of a query and gives a page of them. read makes all, in the order of their keys.
+func pageOf[T any](ctx context.Context, r *Reader, what string, q PeriodQuery, key func(row T) string,
+	read func(b logbook, in period, list []*node, of *selection) ([]T, error),
+) (rows []T, next string, at eventstore.Position, err error) {
 	size, err := closurePages.size(q.PageSize)
 	if err != nil {
-		return "", 0, err
+		return nil, "", 0, err
 	}
 	from, to, t, err := (&MetricQuery{From: q.From, To: q.To}).span()
 	if err != nil {
-		return "", 0, err
+		return nil, "", 0, err
 	}
 	bound := bind(what, q.Level, q.Area, strconv.FormatInt(from, 10), strconv.FormatInt(to, 10))
-	start, paged, err := cursor(bound, q.PageToken)
+	after, paged, err := cursor(bound, q.PageToken)
 	if err != nil {
-		return "", 0, err
+		return nil, "", 0, err
 	}
 	at, err = r.openService(ctx, nil, func(b logbook) error {
 		list, of, err := selectNodes(b, q.Level, q.Area, false)
 		if err != nil {
 			return err
 		}
-		if err := read(b, period{from: from, to: to, at: t}, of); err != nil {
-			return err
-		}
-		rows, last := 0, ""
-		for _, n := range list {
-			if paged && n.code <= start {
-				continue
-			}
-			if rows >= size {
-				next = token(bound, last)
-				return nil
-			}
-			rows += each(n)
-			last = n.code
-		}
-		return nil
+		rows, err = read(b, period{from: from, to: to, at: t}, list, of)
+		return err
 	})
-	return next, at, err
+	if err != nil {
+		return nil, "", 0, err
+	}
+	if paged {
+		rows = slices.DeleteFunc(rows, func(row T) bool { return key(row) <= after })
+	}
+	if len(rows) > size {
+		rows = rows[:size]
+		next = token(bound, key(rows[size-1]))
+	}
+	return rows, next, at, nil
 }
 
-// ListStages gives what the tickets of each node of a level spent in each stage, in the order of codes and stages: a page of nodes,
-// each with all of its rows. A node and stage without a stay that ended has no row.
+// ListStages gives what the tickets of each node of a level spent in each stage, in the order of codes and stages. A node and stage
+// without a stay that ended has no row.
 func (r *Reader) ListStages(ctx context.Context, q PeriodQuery) (rows []*pb.StageRow, next string, at eventstore.Position, err error) {
-	sums := map[pb.Stage]map[int64]*cells{}
-	next, at, err = r.periodNodes(ctx, "stages", q, func(b logbook, in period, of *selection) (err error) {
+	key := func(row *pb.StageRow) string { return row.Code + "\x00" + strconv.Itoa(int(row.Stage)) }
+	return pageOf(ctx, r, "stages", q, key, func(b logbook, in period, list []*node, of *selection) (rows []*pb.StageRow, err error) {
+		sums := map[pb.Stage]map[int64]*cells{}
 		for stage, figure := range stageFigures {
 			if sums[stage], err = b.sum(figure, in, of); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		return nil
-	}, func(n *node) (added int) {
-		for stage := pb.Stage_STAGE_RECEIVE; stage <= pb.Stage_STAGE_EVALUATE; stage++ {
-			if c := sums[stage][n.id]; c != nil && c[cellStays] != 0 {
-				rows = append(rows, &pb.StageRow{
-					Level: n.level, Code: n.code, Name: n.label(), Path: n.path, Stage: stage,
-					Stays: c[cellStays], Hours: float64(c[cellMicros]) / 3.6e9, Overdue: c[cellOverdue],
-				})
-				added++
+		for _, n := range list {
+			for stage := pb.Stage_STAGE_RECEIVE; stage <= pb.Stage_STAGE_EVALUATE; stage++ {
+				if c := sums[stage][n.id]; c != nil && c[cellStays] != 0 {
+					rows = append(rows, &pb.StageRow{
+						Level: n.level, Code: n.code, Name: n.label(), Path: n.path, Stage: stage,
+						Stays: c[cellStays], Hours: float64(c[cellMicros]) / 3.6e9, Overdue: c[cellOverdue],
+					})
+				}
 			}
 		}
-		return added
+		return rows, nil
 	})
-	return rows, next, at, err
 }
 
 // ListLedger gives the statement of a period of each node of a level, in the order of codes: opening + added - removed = closing. A
@@ -99,24 +96,29 @@ func (r *Reader) ListLedger(ctx context.Context, kind pb.LedgerKind, q PeriodQue
 	default:
 		return nil, "", 0, rule.Bad("kind", rule.UnknownValue, "want suspension or listing")
 	}
-	var before, within map[int64]*cells
-	next, at, err = r.periodNodes(ctx, "ledger "+kind.String(), q, func(b logbook, in period, of *selection) (err error) {
-		if within, err = b.sum(figure, in, of); err != nil || in.from == never {
-			return err
+	key := func(row *pb.LedgerRow) string { return row.Code }
+	return pageOf(ctx, r, "ledger "+kind.String(), q, key, func(b logbook, in period, list []*node, of *selection) (rows []*pb.LedgerRow, err error) {
+		within, err := b.sum(figure, in, of)
+		if err != nil {
+			return nil, err
 		}
-		before, err = b.sum(figure, period{from: never, to: in.from, at: in.at}, of)
-		return err
-	}, func(n *node) int {
-		was, is := before[n.id], within[n.id]
-		if was == nil && is == nil {
-			return 0
+		before := map[int64]*cells{}
+		if in.from != never {
+			if before, err = b.sum(figure, period{from: never, to: in.from, at: in.at}, of); err != nil {
+				return nil, err
+			}
 		}
-		row := statement(orNone(was), orNone(is))
-		row.Level, row.Code, row.Name, row.Path = n.level, n.code, n.label(), n.path
-		rows = append(rows, row)
-		return 1
+		for _, n := range list {
+			was, is := orNone(before[n.id]), orNone(within[n.id])
+			if *was == (cells{}) && *is == (cells{}) {
+				continue
+			}
+			row := statement(was, is)
+			row.Level, row.Code, row.Name, row.Path = n.level, n.code, n.label(), n.path
+			rows = append(rows, row)
+		}
+		return rows, nil
 	})
-	return rows, next, at, err
 }
 
 func orNone(c *cells) *cells {

@@ -341,6 +341,32 @@ func statement(r *pb.LedgerRow) string {
 	return fmt.Sprintf("%d + %d - %d = %d %v", r.Opening, r.Added, r.Removed, r.Closing, r.Reasons)
 }
 
+func TestAnAreaRestrictsFiguresOfUnitsToItsTickets(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	elsewhere := worked(closedAt(30))
+	elsewhere[0] = in(0, &pb.TicketReported{No: "n", Path: path("c", "e")})
+	elsewhere[1] = in(1, &pb.TicketAccepted{Path: path("c", "e")})
+	h.record("ticket-1", worked()...)
+	h.record("ticket-2", elsewhere...)
+	r := h.reader()
+	for area, want := range map[string]string{"": "2/2", "c": "2/2", "e": "1/1", "s": "1/1", "nowhere": ""} {
+		all, _, _, err := r.ListMetrics(t.Context(), view.MetricQuery{Metric: "M10", Level: "unit", Area: area, From: day0, At: day0.AddDate(0, 1, 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, f := range all {
+			if f.Code == "a" {
+				got = show(f)
+			}
+		}
+		if got != want {
+			t.Errorf("in %q: got %s, want %s", area, got, want)
+		}
+	}
+}
+
 func TestAListedProblemStandsInTheLedgerUntilItIsCleared(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)
@@ -430,12 +456,12 @@ func TestStaysAreToldWhereTheyEnded(t *testing.T) {
 			t.Errorf("%s from %v to %v: got %s, want %s", c.level, c.from, c.to, got, c.want)
 		}
 	}
-	// Pages hold whole nodes.
+	// Pages go on within a node.
 	var all []*pb.StageRow
-	q := view.PeriodQuery{Level: "unit", From: hour(0), To: hour(100), PageSize: 1}
+	q := view.PeriodQuery{Level: "unit", From: hour(0), To: hour(100), PageSize: 2}
 	for pages := 0; ; pages++ {
 		rows, next, _, err := r.ListStages(t.Context(), q)
-		if err != nil || pages > 4 {
+		if err != nil || pages > 4 || len(rows) > 2 {
 			t.Fatalf("page %d: %v", pages, err)
 		}
 		all = append(all, rows...)
@@ -443,8 +469,8 @@ func TestStaysAreToldWhereTheyEnded(t *testing.T) {
 			break
 		}
 	}
-	if len(all) != 9 {
-		t.Errorf("got %d rows in pages, want 9", len(all))
+	if whole, _, _, err := r.ListStages(t.Context(), view.PeriodQuery{Level: "unit", From: hour(0), To: hour(100)}); err != nil || stays(whole) != stays(all) {
+		t.Errorf("in pages: got %s, %v, want %s", stays(all), err, stays(whole))
 	}
 }
 
