@@ -196,12 +196,24 @@ func (l *life) posts(t int64) []post {
 	c := l.walk(t)
 	p := poster{posts: make([]post, 0, 48)}
 	for i := range serviceFigures {
-		if of := serviceFigures[i].of; of != nil {
-			p.number, p.figure, p.where = byte(i), &serviceFigures[i], everywhere
-			of(c, &p)
-		}
+		p.of(c, byte(i))
 	}
 	return p.posts
+}
+
+// postsOf are those to one figure.
+func (l *life) postsOf(figure byte, t int64) []post {
+	var p poster
+	p.of(l.walk(t), figure)
+	return p.posts
+}
+
+// of collects what a ticket adds to a figure.
+func (p *poster) of(c *course, figure byte) {
+	p.number, p.figure, p.where = figure, &serviceFigures[figure], everywhere
+	if p.figure.of != nil {
+		p.figure.of(c, p)
+	}
 }
 
 // Codes of exclusions that follow from the ticket itself.

@@ -31,15 +31,15 @@ type logbook interface {
 	persons(from, to int64, yield func(all []*life)) error
 }
 
-// add adds what a ticket posts to a figure in a period.
+// addPosts adds what a ticket posts to a figure in a period.
 func (p *period) addPosts(l *life, figure byte, of *selection, sums map[int64]*cells, sign int64) {
 	if of.area != nil && !slices.ContainsFunc(l.area, func(id int64) bool { return of.area[id] }) {
 		return
 	}
-	posts, places := l.posts(p.at), l.places()
+	posts, places := l.postsOf(figure, p.at), l.places()
 	for i := range posts {
 		x := &posts[i]
-		if x.figure != figure || x.at < p.from || x.at >= p.to {
+		if x.at < p.from || x.at >= p.to {
 			continue
 		}
 		x.eachNode(places, func(id int64) {
@@ -647,10 +647,10 @@ func serviceBehind(b logbook, n *node, q *BehindQuery, from, to, t, start int64,
 				is = is || h.to == never && (slices.Contains(l.places(), n.id) || slices.Contains(h.unit, n.id))
 			}
 		} else {
-			posts, places := l.posts(t), l.places()
+			posts, places := l.postsOf(number, t), l.places()
 			for i := range posts {
 				p := &posts[i]
-				if p.figure != number || p.at < in.from || p.at >= in.to {
+				if p.at < in.from || p.at >= in.to {
 					continue
 				}
 				excluded := int(p.cell) - cellMore
