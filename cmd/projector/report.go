@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -23,12 +24,20 @@ import (
 func report(ctx context.Context, args []string, std app.IO) (err error) {
 	f := app.NewFlags("projector report", `
 projector report closure --data DIR | --addr HOST:PORT  --level LEVEL [--area CODE] [--area-mode MODE] [--as-of RFC3339] [--format table|csv|json]
+projector report stages  --data DIR | --addr HOST:PORT  --level LEVEL [--area CODE] [--from RFC3339] [--to RFC3339] [--format table|csv|json]
+projector report ledger  --data DIR | --addr HOST:PORT  --level LEVEL --kind suspension|listing [--area CODE] [--from RFC3339] [--to RFC3339]
+                         [--format table|csv|json]
 
-Prints, for every node of a level, how many matters were reported by then, how many of them are closed, and the rates. LEVEL is a level of the area tree
+closure prints, for every node of a level, how many matters were reported by then, how many of them are closed, and the rates. LEVEL is a level of the area tree
 (city, district, street, community, grid), a dimension that imported records brought, or one of all, unit, category, channel.
 
-With --metric it prints that metric instead, in the period from --from up to and without --to: M01 intake, M02 acceptance, M04 dispatched, M12 closure of
-what was due, M13 in time, M14 of what was accepted, M15 overdue, M16 carry-over, M31 whistles, M33 report-in in time.`)
+With --metric it prints that metric instead, in the period from --from up to and without --to: M01 intake, M02 acceptance, M04 dispatched, M05 repeated,
+M06 dispatched rightly, M07 dispatched in time, M08 signed in time, M09 returned, M10 handled, M11 handled in time, M12 closure of what was due, M13 in time,
+M14 of what was accepted, M15 overdue, M16 carry-over, M17 rework, M18 reopened, M19 closed at once, M20 extended or suspended, M21 hours, M22 response,
+M23 resolution, M24 satisfaction, M26 called back, M27 co-tasks in time, M28 escalated by level, M30 suspended, M31 whistles, M33 report-in in time.
+
+stages prints how many stays in each of the five stages ended in the period, how many hours they took together, and in how many a limit had passed. ledger
+prints the statement of a period, of suspensions or of listings: opening, added, removed, closing.`)
 	var place app.Place
 	place.Flags(f)
 	place.DevActor = "person=report;roles=AUDITOR;unit=-"
@@ -38,21 +47,28 @@ what was due, M13 in time, M14 of what was accepted, M15 overdue, M16 carry-over
 	asOf := f.String("as-of", "", "`TIME` in RFC 3339: as it was then; now by default")
 	format := f.String("format", "table", "`FORMAT`: table, csv or json")
 	metric := f.String("metric", "", "`METRIC` to print in place of the closure report")
-	from := f.String("from", "", "`TIME` in RFC 3339 that the metric's period begins at; everything by default")
+	from := f.String("from", "", "`TIME` in RFC 3339 that the period begins at; everything by default")
 	to := f.String("to", "", "`TIME` in RFC 3339 that the period ends before; --as-of by default")
+	kind := f.String("kind", "", "`KIND` of ledger: suspension or listing")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	switch {
-	case f.NArg() != 1 || f.Arg(0) != "closure":
-		return app.Usage("the one report is closure")
+	case f.NArg() != 1 || f.Arg(0) != "closure" && f.Arg(0) != "stages" && f.Arg(0) != "ledger":
+		return app.Usage("the reports are closure, stages and ledger")
 	case *level == "":
 		return app.Usage("--level is required")
 	case *format != "table" && *format != "csv" && *format != "json":
 		return app.Usage("--format %q: want table, csv or json", *format)
 	case areaModes[*areaMode] == pb.AreaMode_AREA_MODE_UNSPECIFIED:
 		return app.Usage("--area-mode %q: want path_at_acceptance or restated", *areaMode)
-	case *metric == "" && (*from != "" || *to != ""):
+	case f.Arg(0) != "closure" && (*metric != "" || *asOf != ""):
+		return app.Usage("--metric and --as-of go with closure")
+	case (f.Arg(0) == "ledger") != (*kind != ""):
+		return app.Usage("--kind goes with ledger, and is required there")
+	case *kind != "" && ledgers[*kind] == 0:
+		return app.Usage("--kind %q: want suspension or listing", *kind)
+	case f.Arg(0) == "closure" && *metric == "" && (*from != "" || *to != ""):
 		return app.Usage("--from and --to go with --metric")
 	}
 	if err := place.Check(); err != nil {
@@ -72,6 +88,20 @@ what was due, M13 in time, M14 of what was accepted, M15 overdue, M16 carry-over
 	out := printer{w: std.Out, format: *format}
 	return withViews(ctx, &place, std, func(conn *grpc.ClientConn) error {
 		views := remote{pb.NewViewServiceClient(conn)}
+		switch f.Arg(0) {
+		case "stages":
+			rows, err := views.stages(ctx, &pb.ListStagesRequest{Level: *level, Area: *area, From: times["from"], To: times["to"]})
+			if err != nil {
+				return err
+			}
+			return out.stages(rows)
+		case "ledger":
+			rows, err := views.ledger(ctx, &pb.ListLedgerRequest{Kind: ledgers[*kind], Level: *level, Area: *area, From: times["from"], To: times["to"]})
+			if err != nil {
+				return err
+			}
+			return out.ledger(rows)
+		}
 		if *metric == "" {
 			rows, err := views.closure(ctx, &pb.ListClosureRequest{Level: *level, Area: *area, AsOf: times["as-of"], WithMedian: true, AreaMode: areaModes[*areaMode]})
 			if err != nil {
@@ -93,6 +123,9 @@ var areaModes = map[string]pb.AreaMode{
 	"restated":           pb.AreaMode_AREA_MODE_RESTATED,
 }
 
+// ledgers are the kinds of ledger that --kind names.
+var ledgers = map[string]pb.LedgerKind{"suspension": pb.LedgerKind_LEDGER_KIND_SUSPENSION, "listing": pb.LedgerKind_LEDGER_KIND_LISTING}
+
 const pageSize = 10_000
 
 // remote reads all pages.
@@ -112,6 +145,26 @@ func (r remote) metrics(ctx context.Context, q *pb.ListMetricsRequest) (all []*p
 	for q.PageSize = pageSize; ; {
 		page, err := r.c.ListMetrics(ctx, q)
 		if all = append(all, page.GetFigures()...); err != nil || page.NextPageToken == "" {
+			return all, err
+		}
+		q.PageToken = page.NextPageToken
+	}
+}
+
+func (r remote) stages(ctx context.Context, q *pb.ListStagesRequest) (all []*pb.StageRow, err error) {
+	for q.PageSize = pageSize; ; {
+		page, err := r.c.ListStages(ctx, q)
+		if all = append(all, page.GetRows()...); err != nil || page.NextPageToken == "" {
+			return all, err
+		}
+		q.PageToken = page.NextPageToken
+	}
+}
+
+func (r remote) ledger(ctx context.Context, q *pb.ListLedgerRequest) (all []*pb.LedgerRow, err error) {
+	for q.PageSize = pageSize; ; {
+		page, err := r.c.ListLedger(ctx, q)
+		if all = append(all, page.GetRows()...); err != nil || page.NextPageToken == "" {
 			return all, err
 		}
 		q.PageToken = page.NextPageToken
@@ -141,7 +194,8 @@ func (p printer) closure(rows []*pb.ClosureRow) error {
 	return print(p, closureColumns, lines, rows)
 }
 
-var metricColumns = []string{"metric", "level", "area_code", "area_name", "path", "numerator", "denominator", "rate", "excluded", "parts"}
+var metricColumns = []string{"metric", "level", "area_code", "area_name", "path", "numerator", "denominator", "rate", "excluded", "parts", "mean_hours",
+	"median_hours", "p90_hours"}
 
 func (p printer) metrics(rows []*pb.MetricFigure) error {
 	lines := make([][]string, len(rows))
@@ -150,9 +204,33 @@ func (p printer) metrics(rows []*pb.MetricFigure) error {
 		if r.Denominator != nil {
 			denominator = count(*r.Denominator)
 		}
-		lines[i] = []string{r.Metric, r.Level, r.Code, r.Name, r.Path, count(r.Numerator), denominator, decimal(r.Rate, 6), counts(r.Excluded), counts(r.Parts)}
+		lines[i] = []string{
+			r.Metric, r.Level, r.Code, r.Name, r.Path, count(r.Numerator), denominator, decimal(r.Rate, 6), counts(r.Excluded), counts(r.Parts),
+			decimal(r.MeanHours, 4), decimal(r.MedianHours, 4), decimal(r.P90Hours, 4),
+		}
 	}
 	return print(p, metricColumns, lines, rows)
+}
+
+var stageColumns = []string{"level", "area_code", "area_name", "path", "stage", "stays", "hours", "overdue"}
+
+func (p printer) stages(rows []*pb.StageRow) error {
+	lines := make([][]string, len(rows))
+	for i, r := range rows {
+		stage := strings.ToLower(strings.TrimPrefix(r.Stage.String(), "STAGE_"))
+		lines[i] = []string{r.Level, r.Code, r.Name, r.Path, stage, count(r.Stays), decimal(&r.Hours, 4), count(r.Overdue)}
+	}
+	return print(p, stageColumns, lines, rows)
+}
+
+var ledgerColumns = []string{"level", "area_code", "area_name", "path", "opening", "added", "removed", "closing", "reasons"}
+
+func (p printer) ledger(rows []*pb.LedgerRow) error {
+	lines := make([][]string, len(rows))
+	for i, r := range rows {
+		lines[i] = []string{r.Level, r.Code, r.Name, r.Path, count(r.Opening), count(r.Added), count(r.Removed), count(r.Closing), counts(r.Reasons)}
+	}
+	return print(p, ledgerColumns, lines, rows)
 }
 
 func count(n int64) string { return strconv.FormatInt(n, 10) }

@@ -34,3 +34,27 @@ func TestAReportSaysOnWhichMapItIs(t *testing.T) {
 		}
 	}
 }
+
+func TestStagesAndLedgersArePrintedInEveryFormat(t *testing.T) {
+	t.Parallel()
+	dir, _ := city(t)
+	for _, args := range [][]string{{"stages"}, {"ledger", "--kind", "suspension"}, {"ledger", "--kind", "listing"}} {
+		for format, want := range map[string]string{"table": "level", "csv": "level,area_code,area_name,path,", "json": "[]"} {
+			call := append([]string{"report", args[0], "--data", dir, "--level", "city", "--format", format, "--from", "2026-01-01T00:00:00+08:00"}, args[1:]...)
+			if code, out, errs := run(t, call...); code != 0 || errs != "" || !strings.HasPrefix(out, want) {
+				t.Errorf("%v: exit code %d\n%s%s", call, code, out, errs)
+			}
+		}
+	}
+	for _, args := range [][]string{
+		{"stages", "--kind", "listing"}, {"ledger"}, {"ledger", "--kind", "other"}, {"stages", "--metric", "M05"}, {"stages", "--as-of", "2026-01-01T00:00:00Z"}, {"others"},
+	} {
+		call := append([]string{"report", args[0], "--data", dir, "--level", "city"}, args[1:]...)
+		if code, out, _ := run(t, call...); code != 2 || out != "" {
+			t.Errorf("%v: exit code %d, want 2\n%s", call, code, out)
+		}
+	}
+	if code, out, errs := run(t, "report", "closure", "--data", dir, "--level", "city", "--metric", "M21", "--format", "csv"); code != 0 || !strings.Contains(out, "mean_hours,median_hours,p90_hours") {
+		t.Errorf("M21: exit code %d\n%s%s", code, out, errs)
+	}
+}

@@ -165,7 +165,7 @@ func (s viewService) ListMetrics(ctx context.Context, q *pb.ListMetricsRequest) 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.wait(ctx, q.MinConsistencyToken, metricView(q.Metric)); err != nil {
+	if err := s.wait(ctx, q.MinConsistencyToken, view.MetricView(q.Metric)); err != nil {
 		return nil, err
 	}
 	figures, next, position, err := s.reader.ListMetrics(ctx, view.MetricQuery{
@@ -178,21 +178,13 @@ func (s viewService) ListMetrics(ctx context.Context, q *pb.ListMetricsRequest) 
 	return &pb.ListMetricsResponse{Figures: figures, NextPageToken: nextPage(q.AsOf, at, next), ConsistencyToken: Token(position)}, nil
 }
 
-// metricView is the view that a metric's figures come from.
-func metricView(metric string) string {
-	if metric == "M31" || metric == "M33" {
-		return view.WhistlesView
-	}
-	return view.ClosureView
-}
-
 // ListBehind gives the tickets behind a figure, as far as the caller may see them.
 func (s viewService) ListBehind(ctx context.Context, q *pb.ListBehindRequest) (*pb.ListBehindResponse, error) {
 	at, inner, err := s.asOf(q.AsOf, q.PageToken)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.wait(ctx, q.MinConsistencyToken, metricView(q.Metric)); err != nil {
+	if err := s.wait(ctx, q.MinConsistencyToken, view.MetricView(q.Metric)); err != nil {
 		return nil, err
 	}
 	actor, _ := ActorFrom(ctx)
@@ -353,6 +345,34 @@ func (s viewService) ListWhistles(ctx context.Context, q *pb.ListWhistlesRequest
 		return nil, err
 	}
 	return &pb.ListWhistlesResponse{Whistles: rows, NextPageToken: next, ConsistencyToken: Token(position)}, nil
+}
+
+// ListStages gives how long tickets dwelt in each stage.
+func (s viewService) ListStages(ctx context.Context, q *pb.ListStagesRequest) (*pb.ListStagesResponse, error) {
+	if err := s.wait(ctx, q.MinConsistencyToken, view.ServiceView); err != nil {
+		return nil, err
+	}
+	rows, next, position, err := s.reader.ListStages(ctx, view.PeriodQuery{
+		Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), PageSize: q.PageSize, PageToken: q.PageToken,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListStagesResponse{Rows: rows, NextPageToken: next, ConsistencyToken: Token(position)}, nil
+}
+
+// ListLedger gives the ledger of suspensions or listings.
+func (s viewService) ListLedger(ctx context.Context, q *pb.ListLedgerRequest) (*pb.ListLedgerResponse, error) {
+	if err := s.wait(ctx, q.MinConsistencyToken, view.ServiceView); err != nil {
+		return nil, err
+	}
+	rows, next, position, err := s.reader.ListLedger(ctx, q.Kind, view.PeriodQuery{
+		Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), PageSize: q.PageSize, PageToken: q.PageToken,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListLedgerResponse{Rows: rows, NextPageToken: next, ConsistencyToken: Token(position)}, nil
 }
 
 // ListTimeline gives what happened to a ticket or whistle, from its history: always current.

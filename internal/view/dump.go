@@ -21,12 +21,19 @@ var dumps = map[string][]string{
 		"SELECT 'task', ticket, task, unit, units, path, confidential, due, warn, grey FROM tickets_task_2 ORDER BY ticket, task, unit",
 	},
 	ClosureView: {
-		"SELECT 'zone', zone FROM closure_zone_1",
-		"SELECT 'node', " + nodeColumns + " FROM closure_node_1 ORDER BY id",
-		"SELECT 'ticket', ticket, id, no, reported_at, accepted_at, facts FROM closure_ticket_1 ORDER BY ticket",
-		"SELECT 'due', due, ticket FROM closure_due_1 ORDER BY due, ticket",
-		"SELECT 'change', at, ticket, delta, nodes FROM closure_change_1 ORDER BY at, ticket",
-		"SELECT 'day', * FROM closure_day_1 ORDER BY node, day",
+		"SELECT 'zone', zone FROM closure_zone_2",
+		"SELECT 'node', " + nodeColumns + " FROM closure_node_2 ORDER BY id",
+		"SELECT 'ticket', ticket, id, no, reported_at, accepted_at, facts FROM closure_ticket_2 ORDER BY ticket",
+		"SELECT 'due', due, ticket FROM closure_due_2 ORDER BY due, ticket",
+		"SELECT 'change', at, ticket, delta, nodes FROM closure_change_2 ORDER BY at, ticket",
+		"SELECT 'day', * FROM closure_day_2 ORDER BY node, day",
+	},
+	ServiceView: {
+		"SELECT 'zone', zone FROM service_zone_1",
+		"SELECT 'node', " + nodeColumns + " FROM service_node_1 ORDER BY id",
+		"SELECT 'anchor', version, kind, code, value FROM service_anchor_1 ORDER BY version, kind, code",
+		"SELECT 'ticket', ticket, id, no, subject, held, from_at, to_at, last_at, life FROM service_ticket_1 ORDER BY ticket",
+		"SELECT 'figure', * FROM service_day_1 ORDER BY node, figure, day",
 	},
 	TimersView: {
 		"SELECT 'timer', ticket, id, due, timer, kept FROM timers_1 ORDER BY ticket",
@@ -74,7 +81,9 @@ func Dump(ctx context.Context, db *viewdb.DB, view string, w io.Writer) (at even
 }
 
 func appendRow(line []byte, row viewdb.Row) []byte {
-	zero := row.Text(0) == "day"
+	// Counters come after the columns that say what they count.
+	keys := map[string]int{"day": 2, "figure": 3}[row.Text(0)]
+	zero := keys > 0
 	for i := range row.Columns() {
 		if i > 0 {
 			line = append(line, '\t')
@@ -82,7 +91,7 @@ func appendRow(line []byte, row viewdb.Row) []byte {
 		switch row.Kind(i) {
 		case 'i':
 			line = strconv.AppendInt(line, row.Int64(i), 10)
-			zero = zero && (i <= 2 || row.Int64(i) == 0)
+			zero = zero && (i <= keys || row.Int64(i) == 0)
 		case 's':
 			if i == 0 {
 				line = append(line, row.Text(i)...)

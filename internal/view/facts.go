@@ -38,8 +38,8 @@ type facts struct {
 	limits []limit // handle_by, each with the instant it came into force, in the order of recording
 	dues   []limit // close_by likewise
 	rounds []round
-	ended  int64
-	end    ending
+	ends   []mark // why it left, or stays again, in the order of recording
+	out    []mark // exclusions from M13 that were granted: the number of the code
 
 	// The nodes it counts at.
 	fixed, area, unit []int64
@@ -47,6 +47,22 @@ type facts struct {
 }
 
 type limit struct{ from, by int64 }
+
+// mark is something that became so at an instant.
+type mark struct {
+	at   int64
+	what byte
+}
+
+// marked is what had become so by T; 0 if nothing.
+func marked(marks []mark, t int64) (what byte) {
+	for _, m := range marks {
+		if m.at <= t {
+			what = m.what
+		}
+	}
+	return what
+}
 
 // round is one way through handling, from the report or a reopening to a closing.
 type round struct {
@@ -57,15 +73,19 @@ type round struct {
 	result int64 // the last result submitted
 }
 
-type ending byte
-
+// Why a ticket has left. stays: it has not, or has come back.
 const (
-	stays ending = iota
+	stays byte = iota
 	declined
 	voided
 	merged
 	withdrawn
 )
+
+// end is why the ticket had left by T.
+func (f *facts) end(t int64) byte { return marked(f.ends, t) }
+
+func (f *facts) leave(at int64, why byte) { f.ends = append(slices.Clip(f.ends), mark{at, why}) }
 
 // fold takes in an event of the ticket's stream. Every event has its case.
 func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
@@ -131,18 +151,19 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 		f.limits = within(f.limits, at, e.RedoBy)
 		f.dues = within(f.dues, at, e.CloseBy)
 	case *pb.TicketDeclined:
-		f.ended, f.end = at, declined
+		f.leave(at, declined)
 	case *pb.TicketVoided:
-		f.ended, f.end = at, voided
+		f.leave(at, voided)
 	case *pb.DeclineOverturned:
-		f.accepted, f.ended, f.end = at, never, stays
+		f.accepted = at
+		f.leave(at, stays)
 		return f.lie(e.Path, nodes)
 	case *pb.TicketMerged:
-		f.ended, f.end = at, merged
+		f.leave(at, merged)
 	case *pb.TicketUnmerged:
-		f.ended, f.end = never, stays
+		f.leave(at, stays)
 	case *pb.TicketWithdrawn:
-		f.ended, f.end = at, withdrawn
+		f.leave(at, withdrawn)
 	case *pb.TicketEscalated:
 		return f.lead(e.To, e.LeadPath, nodes)
 	case *pb.EscalationRefused:
@@ -170,6 +191,10 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 	case *pb.SuspensionGranted:
 		f.limits = append(slices.Clip(f.limits), limit{at, never})
 		f.dues = append(slices.Clip(f.dues), limit{at, never})
+	case *pb.ExclusionGranted:
+		if slices.Contains(e.Metrics, "M13") {
+			f.out = append(slices.Clip(f.out), mark{at, byte(e.Code)})
+		}
 	case *pb.TicketResumed:
 		f.limits = within(f.limits, at, e.HandleBy)
 		f.dues = within(f.dues, at, e.CloseBy)
@@ -187,7 +212,7 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 		*pb.ReturnRejected, *pb.AdjudicationOpened, *pb.AdjudicationRuled, *pb.FallbackAssigned, *pb.CoHandlerRequested,
 		*pb.CoHandlerAccepted, *pb.CoHandlerDeclineProposed, *pb.CoHandlerDeclineDropped, *pb.CoHandlerDeclined, *pb.CoHandlerSubmitted,
 		*pb.ExtensionRequested, *pb.ExtensionRefused, *pb.SuspensionRequested, *pb.SuspensionRefused, *pb.SuspensionReviewDue,
-		*pb.ResultRejected, *pb.ExclusionRequested, *pb.ExclusionGranted, *pb.ExclusionDenied, *pb.TicketUrged, *pb.SupervisionRaised,
+		*pb.ResultRejected, *pb.ExclusionRequested, *pb.ExclusionDenied, *pb.TicketUrged, *pb.SupervisionRaised,
 		*pb.SupervisionReplied, *pb.ListingCleared, *pb.SupervisionLifted, *pb.TicketArchived, *pb.ArchiveCorrectionProposed,
 		*pb.ArchiveCorrectionDropped, *pb.AcceptOverdue, *pb.DispatchOverdue, *pb.SignOverdue, *pb.ContactOverdue, *pb.HandleOverdue,
 		*pb.VerifyOverdue, *pb.CallbackOverdue, *pb.RightLapsed:
@@ -203,7 +228,7 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 }
 
 func (f *facts) begin(d *event.Decoded, no string, at int64) {
-	*f = facts{ticket: int64(d.Position), id: f.id, no: no, reported: at, accepted: never, dispatched: never, ended: never}
+	*f = facts{ticket: int64(d.Position), id: f.id, no: no, reported: at, accepted: never, dispatched: never}
 }
 
 // lie notes where the ticket lies; an empty path says nothing.
@@ -273,6 +298,24 @@ func at(limits []limit, t int64) int64 {
 	return by
 }
 
+// stood is the limit that was in force before the clock was stopped, never if it runs at T.
+func stood(limits []limit, t int64) int64 {
+	by := never
+	stopped := false
+	for _, l := range limits {
+		if l.from > t {
+			continue
+		}
+		if stopped = l.by == never; !stopped {
+			by = l.by
+		}
+	}
+	if !stopped {
+		return never
+	}
+	return by
+}
+
 // last is the round that has begun at T.
 func (f *facts) last(t int64) (n int, r round) {
 	r = round{closed: never}
@@ -320,11 +363,11 @@ func (f *facts) state(t int64) (s stock, at1 status) {
 	if t < f.reported {
 		return s, before
 	}
-	ended := f.end != stays && f.ended <= t
+	end := f.end(t)
 	_, r := f.last(t)
 	closed := r.closed != never && r.closed <= t
 	due := at(f.dues, t)
-	if !ended || f.end != voided && f.end != merged {
+	if end != voided && end != merged {
 		s[cTotal] = 1
 		if due != never {
 			s[cDue] = 1
@@ -350,7 +393,7 @@ func (f *facts) state(t int64) (s stock, at1 status) {
 	switch {
 	case taken == never || taken > t:
 		return s, before
-	case ended:
+	case end != stays:
 		return s, left
 	case closed:
 		return s, shut
@@ -380,16 +423,19 @@ func (f *facts) changes() []change {
 	add(f.reported)
 	add(f.accepted)
 	add(f.dispatched)
-	if f.end != stays {
-		add(f.ended)
+	for _, m := range f.ends {
+		add(m.at)
 	}
-	for _, l := range f.dues {
-		add(l.from)
-		add(l.by + 1)
+	for _, m := range f.out {
+		add(m.at)
 	}
-	for _, l := range f.limits {
-		add(l.from)
-		add(l.by + 1)
+	for _, limits := range [][]limit{f.dues, f.limits} {
+		for _, l := range limits {
+			add(l.from)
+			if l.by != never {
+				add(l.by + 1)
+			}
+		}
 	}
 	for _, r := range f.rounds {
 		add(r.opened)
@@ -399,7 +445,7 @@ func (f *facts) changes() []change {
 	points = slices.Compact(points)
 	list := make([]change, 0, len(points))
 	var was stock
-	var stood status
+	var stoodAt status
 	rated := f.rates(never + 1)
 	for _, t := range points {
 		is, stands := f.state(t)
@@ -413,19 +459,20 @@ func (f *facts) changes() []change {
 		if f.dispatched != never && t == max(f.dispatched, f.reported) {
 			c.delta[cDispatched] = 1
 		}
-		c.flow(stood, stands, f.end)
+		c.flow(stoodAt, stands, f.end(t))
 		rates := f.rates(t)
 		c.rated = rates != rated
 		if c.rated || c.delta != (stock{}) {
 			list = append(list, c)
 		}
-		was, stood, rated = is, stands, rates
+		was, stoodAt, rated = is, stands, rates
 	}
 	return list
 }
 
-// flow counts a step so that opening + accepted - closings - left - merged + reopened = closing.
-func (c *change) flow(from, to status, end ending) {
+// flow counts a step so that opening + accepted - closings - left - merged + reopened = closing. A ticket that comes back after it
+// had left counts as reopened, one whose decline is overturned as accepted, since it had not been.
+func (c *change) flow(from, to status, end byte) {
 	if from == before && to != before {
 		c.delta[cAccepted]++
 		from = open
@@ -433,7 +480,7 @@ func (c *change) flow(from, to status, end ending) {
 	switch {
 	case from == open && to == shut:
 		c.delta[cClosings]++
-	case from == shut && to == open:
+	case from == shut && to == open, from == left && to == open:
 		c.delta[cReopened]++
 	case from == open && to == left && end == merged:
 		c.delta[cMerged]++
@@ -446,12 +493,17 @@ func (c *change) flow(from, to status, end ending) {
 const (
 	rIntake    = iota // M02: reported
 	rTaken            // M02: of these, accepted
-	rDue              // M12, M13: close_by in the period
+	rDue              // M12: close_by in the period
 	rClosed           // M12: of these, closed
+	rTimed            // M13: close_by in the period
 	rInTime           // M13: of these, in time in every round
 	rDueX1            // declined, voided or withdrawn
 	rDueX2            // merged
 	rDueX3            // answered directly
+	rDueX4            // suspended; by the close_by it had until then
+	rTimedX9          // M13: force majeure
+	rTimedX11         // M13: harassment
+	rTimedX12         // M13: in another procedure
 	rAccepted         // M14: accepted
 	rDone             // M14: of these, closed
 	rAccepted1        // declined, voided or withdrawn
@@ -470,7 +522,7 @@ func (r *rates) bucket(col int) int64 {
 	switch {
 	case col <= rTaken:
 		return r.intake
-	case col <= rDueX3:
+	case col <= rTimedX12:
 		return r.due
 	}
 	return r.accepted
@@ -482,7 +534,7 @@ func (f *facts) rates(t int64) rates {
 	if t < f.reported {
 		return r
 	}
-	ended := f.end != stays && f.ended <= t
+	end := f.end(t)
 	n, last := f.last(t)
 	closed := last.closed != never && last.closed <= t
 	if !f.imported {
@@ -491,9 +543,9 @@ func (f *facts) rates(t int64) rates {
 			r.accepted = f.accepted
 			r.cols[rTaken] = 1
 			switch {
-			case ended && f.end == merged:
+			case end == merged:
 				r.cols[rAccepted2] = 1
-			case ended:
+			case end != stays:
 				r.cols[rAccepted1] = 1
 			default:
 				r.cols[rAccepted] = 1
@@ -503,21 +555,37 @@ func (f *facts) rates(t int64) rates {
 			}
 		}
 	}
+	suspended := false
 	if r.due = at(f.dues, t); r.due == never {
-		return r
+		if r.due = stood(f.dues, t); r.due == never {
+			return r
+		}
+		suspended = true
 	}
 	switch {
-	case ended && f.end == merged:
+	case end == merged:
 		r.cols[rDueX2] = 1
-	case ended:
+	case end != stays:
 		r.cols[rDueX1] = 1
 	case closed && f.direct:
 		r.cols[rDueX3] = 1
+	case suspended:
+		r.cols[rDueX4] = 1
 	default:
 		r.cols[rDue] = 1
 		if closed {
 			r.cols[rClosed] = 1
-			if f.inTime(n) {
+		}
+		switch code := pb.ExclusionCode(marked(f.out, t)); {
+		case code == pb.ExclusionCode_EXCLUSION_CODE_X9:
+			r.cols[rTimedX9] = 1
+		case code == pb.ExclusionCode_EXCLUSION_CODE_X11:
+			r.cols[rTimedX11] = 1
+		case code == pb.ExclusionCode_EXCLUSION_CODE_X12:
+			r.cols[rTimedX12] = 1
+		default:
+			r.cols[rTimed] = 1
+			if closed && f.inTime(n) {
 				r.cols[rInTime] = 1
 			}
 		}
@@ -542,7 +610,7 @@ func (f *facts) inTime(last int) bool {
 
 // bytes is the facts as a row keeps them, without ticket, id and no.
 func (f *facts) bytes(buf []byte) []byte {
-	flags := uint64(f.end) << 2
+	flags := uint64(0)
 	if f.imported {
 		flags |= 1
 	}
@@ -564,7 +632,13 @@ func (f *facts) bytes(buf []byte) []byte {
 	}
 	off(f.accepted)
 	off(f.dispatched)
-	off(f.ended)
+	for _, marks := range [][]mark{f.ends, f.out} {
+		buf = binary.AppendUvarint(buf, uint64(len(marks)))
+		for _, m := range marks {
+			off(m.at)
+			buf = append(buf, m.what)
+		}
+	}
 	for _, limits := range [][]limit{f.limits, f.dues} {
 		buf = binary.AppendUvarint(buf, uint64(len(limits)))
 		for _, l := range limits {
@@ -605,7 +679,7 @@ func (f *facts) read(buf []byte) error {
 		return int64(v>>1) ^ -int64(v&1)
 	}
 	flags := next()
-	f.imported, f.direct, f.end = flags&1 != 0, flags&2 != 0, ending(flags>>2)
+	f.imported, f.direct = flags&1 != 0, flags&2 != 0
 	f.reported = signed()
 	off := func() int64 {
 		switch v := signed(); {
@@ -625,7 +699,13 @@ func (f *facts) read(buf []byte) error {
 		}
 		return int(n)
 	}
-	f.accepted, f.dispatched, f.ended = off(), off(), off()
+	f.accepted, f.dispatched = off(), off()
+	for _, marks := range []*[]mark{&f.ends, &f.out} {
+		*marks = (*marks)[:0]
+		for range count() {
+			*marks = append(*marks, mark{off(), byte(next())})
+		}
+	}
 	for _, limits := range []*[]limit{&f.limits, &f.dues} {
 		*limits = (*limits)[:0]
 		for range count() {

@@ -32,8 +32,8 @@ func (z *zones) load(name string) (*time.Location, error) {
 	return zone, err
 }
 
-// book is where figures are computed from: the rows of the view, or the facts of a history up to a position.
-type book interface {
+// atlas is where nodes are found.
+type atlas interface {
 	// node is nil if nothing was ever told of it.
 	node(level, code string) (*node, error)
 	byID(id int64) (*node, error)
@@ -43,6 +43,11 @@ type book interface {
 	coded(code string) ([]*node, error)
 	// areas gives all nodes of the area tree.
 	areas() ([]*node, error)
+}
+
+// book is where figures are computed from: the rows of the view, or the facts of a history up to a position.
+type book interface {
+	atlas
 	// stock gives the sums of the stock's columns at T for the nodes; one without any has no entry.
 	stock(t int64, of *selection) (map[int64]*counts, error)
 	// rates gives the sums of the rates' columns of a period at T.
@@ -71,7 +76,7 @@ type family struct{ first, last int }
 
 var (
 	reportedIn = family{rIntake, rTaken}
-	dueIn      = family{rDue, rDueX3}
+	dueIn      = family{rDue, rTimedX12}
 	acceptedIn = family{rAccepted, rAccepted2}
 )
 
@@ -253,7 +258,7 @@ type table struct {
 }
 
 func (r *Reader) table(tx *viewdb.Tx) (*table, error) {
-	for row, err := range tx.Query("SELECT zone FROM closure_zone_1") {
+	for row, err := range tx.Query("SELECT zone FROM closure_zone_2") {
 		if err != nil {
 			return nil, err
 		}
@@ -267,14 +272,14 @@ func (r *Reader) table(tx *viewdb.Tx) (*table, error) {
 }
 
 func (b *table) node(level, code string) (*node, error) {
-	return b.one("SELECT "+nodeColumns+" FROM closure_node_1 WHERE level = $1 AND code = $2", level, code)
+	return b.one("SELECT "+nodeColumns+" FROM "+b.known.table+" WHERE level = $1 AND code = $2", level, code)
 }
 
 func (b *table) byID(id int64) (*node, error) {
 	if n := b.known.byID[id]; n != nil {
 		return n, nil
 	}
-	return b.one("SELECT "+nodeColumns+" FROM closure_node_1 WHERE id = $1", id)
+	return b.one("SELECT "+nodeColumns+" FROM "+b.known.table+" WHERE id = $1", id)
 }
 
 func (b *table) one(query string, args ...any) (*node, error) {
@@ -299,21 +304,21 @@ func (b *table) list(query string, args ...any) ([]*node, error) {
 }
 
 func (b *table) level(name string) ([]*node, error) {
-	return b.list("SELECT "+nodeColumns+" FROM closure_node_1 WHERE level = $1", name)
+	return b.list("SELECT "+nodeColumns+" FROM "+b.known.table+" WHERE level = $1", name)
 }
 
 func (b *table) coded(code string) ([]*node, error) {
-	return b.list("SELECT "+nodeColumns+" FROM closure_node_1 WHERE code = $1 AND tree = 1", code)
+	return b.list("SELECT "+nodeColumns+" FROM "+b.known.table+" WHERE code = $1 AND tree = 1", code)
 }
 
 func (b *table) areas() ([]*node, error) {
-	return b.list("SELECT " + nodeColumns + " FROM closure_node_1 WHERE tree = 1")
+	return b.list("SELECT " + nodeColumns + " FROM " + b.known.table + " WHERE tree = 1")
 }
 
 // fewNodes are asked one by one; more of a level are cheaper all at once.
 const fewNodes = 32
 
-// days adds up rows of closure_day_1 with a day from and before to.
+// days adds up rows of closure_day_2 with a day from and before to.
 func (b *table) sum(mask uint32, from, to int64, of *selection, into map[int64]*counts) error {
 	var list []int
 	sums := ""
@@ -334,7 +339,7 @@ func (b *table) sum(mask uint32, from, to int64, of *selection, into map[int64]*
 		}
 	}
 	if of.level == "" || len(of.nodes) <= fewNodes {
-		query := "SELECT d.node" + sums + " FROM closure_day_1 d WHERE d.node = $1 AND d.day >= $2 AND d.day < $3 GROUP BY d.node"
+		query := "SELECT d.node" + sums + " FROM closure_day_2 d WHERE d.node = $1 AND d.day >= $2 AND d.day < $3 GROUP BY d.node"
 		for id := range of.nodes {
 			for row, err := range b.tx.Query(query, id, from, to) {
 				if err != nil {
@@ -345,7 +350,7 @@ func (b *table) sum(mask uint32, from, to int64, of *selection, into map[int64]*
 		}
 		return nil
 	}
-	query := "SELECT d.node" + sums + ` FROM closure_node_1 n CROSS JOIN closure_day_1 d
+	query := "SELECT d.node" + sums + ` FROM closure_node_2 n CROSS JOIN closure_day_2 d
 		WHERE n.level = $1 AND d.node = n.id AND d.day >= $2 AND d.day < $3 GROUP BY d.node`
 	for row, err := range b.tx.Query(query, of.level, from, to) {
 		if err != nil {
@@ -400,7 +405,7 @@ func (b *table) part(from, to, sign int64, of *selection, sums map[int64]*counts
 		}
 	}
 	var buf []byte
-	for row, err := range b.tx.Query("SELECT delta, nodes FROM closure_change_1 WHERE at >= $1 AND at <= $2", from, to) {
+	for row, err := range b.tx.Query("SELECT delta, nodes FROM closure_change_2 WHERE at >= $1 AND at <= $2", from, to) {
 		if err != nil {
 			return err
 		}
@@ -528,7 +533,7 @@ func (b *table) changedSince(in period) ([]int64, error) {
 		holds += entry(sums, all.id).rate(i)
 	}
 	var list []int64
-	for row, err := range b.tx.Query("SELECT ticket, delta FROM closure_change_1 WHERE at > $1", in.at) {
+	for row, err := range b.tx.Query("SELECT ticket, delta FROM closure_change_2 WHERE at > $1", in.at) {
 		if err != nil {
 			return nil, err
 		}
@@ -556,11 +561,11 @@ func (b *table) edge(in period, of *selection, sums map[int64]*counts) error {
 	var query string
 	switch in.family {
 	case reportedIn:
-		query = "SELECT ticket, facts, reported_at FROM closure_ticket_1 WHERE reported_at >= $1 AND reported_at < $2"
+		query = "SELECT ticket, facts, reported_at FROM closure_ticket_2 WHERE reported_at >= $1 AND reported_at < $2"
 	case acceptedIn:
-		query = "SELECT ticket, facts, accepted_at FROM closure_ticket_1 WHERE accepted_at >= $1 AND accepted_at < $2"
+		query = "SELECT ticket, facts, accepted_at FROM closure_ticket_2 WHERE accepted_at >= $1 AND accepted_at < $2"
 	default:
-		query = "SELECT t.ticket, t.facts, d.due FROM closure_due_1 d JOIN closure_ticket_1 t ON t.ticket = d.ticket WHERE d.due >= $1 AND d.due < $2"
+		query = "SELECT t.ticket, t.facts, d.due FROM closure_due_2 d JOIN closure_ticket_2 t ON t.ticket = d.ticket WHERE d.due >= $1 AND d.due < $2"
 	}
 	var f facts
 	var buf []byte
@@ -582,7 +587,7 @@ func (b *table) edge(in period, of *selection, sums map[int64]*counts) error {
 }
 
 func (b *table) facts(ticket int64) (*facts, error) {
-	for row, err := range b.tx.Query("SELECT facts FROM closure_ticket_1 WHERE ticket = $1", ticket) {
+	for row, err := range b.tx.Query("SELECT facts FROM closure_ticket_2 WHERE ticket = $1", ticket) {
 		if err != nil {
 			return nil, err
 		}
@@ -595,7 +600,7 @@ func (b *table) facts(ticket int64) (*facts, error) {
 func (b *table) each(after int64, yield func(f *facts) (bool, error)) error {
 	var f facts
 	var buf []byte
-	for row, err := range b.tx.Query("SELECT ticket, id, no, facts FROM closure_ticket_1 WHERE ticket > $1 ORDER BY ticket", after) {
+	for row, err := range b.tx.Query("SELECT ticket, id, no, facts FROM closure_ticket_2 WHERE ticket > $1 ORDER BY ticket", after) {
 		if err != nil {
 			return err
 		}
@@ -744,7 +749,7 @@ func knownText(p *eventstore.Position) string {
 }
 
 // selectNodes finds the nodes of a level, in the order of their codes, direct ones last.
-func selectNodes(b book, level, area string, withDirect bool) ([]*node, *selection, error) {
+func selectNodes(b atlas, level, area string, withDirect bool) ([]*node, *selection, error) {
 	list, err := b.level(level)
 	if err != nil {
 		return nil, nil, err
@@ -787,13 +792,13 @@ func selectNodes(b book, level, area string, withDirect bool) ([]*node, *selecti
 			if err != nil {
 				return nil, nil, err
 			}
-			direct, err := b.node(directLevel, p.code)
+			direct, err := b.node(DirectLevel, p.code)
 			if err != nil {
 				return nil, nil, err
 			}
 			if direct != nil {
 				// The row is called by the area that it is a part of.
-				list = append(list, &node{id: direct.id, level: directLevel, code: p.code, tree: true, name: p.name, path: p.path, parent: p.id})
+				list = append(list, &node{id: direct.id, level: DirectLevel, code: p.code, tree: true, name: p.name, path: p.path, parent: p.id})
 				of.level = ""
 			}
 		}
@@ -802,12 +807,12 @@ func selectNodes(b book, level, area string, withDirect bool) ([]*node, *selecti
 		of.nodes[n.id] = n
 	}
 	slices.SortFunc(list, func(a, b *node) int {
-		return cmp.Compare(place(a.code, a.level == directLevel), place(b.code, b.level == directLevel))
+		return cmp.Compare(place(a.code, a.level == DirectLevel), place(b.code, b.level == DirectLevel))
 	})
 	return list, of, nil
 }
 
-func liesIn(b book, n *node, areas map[int64]bool) (bool, error) {
+func liesIn(b atlas, n *node, areas map[int64]bool) (bool, error) {
 	// Paths are short; a loop in what events said of parents must not go on for ever.
 	for range 64 {
 		if areas[n.id] {
@@ -843,7 +848,7 @@ func closureRows(b book, list []*node, of *selection, q ClosureQuery) ([]*pb.Clo
 			continue
 		}
 		row := &pb.ClosureRow{Level: n.level, Code: n.code, Name: n.label(), Path: n.path, Figures: closureFigures(c)}
-		if n.level == directLevel {
+		if n.level == DirectLevel {
 			row.Direct = true
 			if p, err := b.byID(n.parent); err == nil && p != nil {
 				row.Level = p.level

@@ -2,8 +2,10 @@ package view
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -15,7 +17,7 @@ import (
 
 // MetricQuery asks for a metric's figures in a period.
 type MetricQuery struct {
-	// Metric is "M01", "M02", "M04", "M12", "M13", "M14", "M15", "M16", "M31" or "M33".
+	// Metric is one of MetricNames.
 	Metric string
 	Level  string
 	// Code is of the node; ListMetrics does not look at it.
@@ -33,6 +35,36 @@ type MetricQuery struct {
 	PageToken string
 }
 
+// MetricNames are the metrics that can be asked for, in order.
+var MetricNames = func() []string {
+	names := []string{"M31", "M33", stockOfHolds}
+	for name := range metrics {
+		names = append(names, name)
+	}
+	for i := range serviceFigures {
+		if n := serviceFigures[i].metric; n != 0 {
+			names = append(names, fmt.Sprintf("M%02d", n))
+		}
+	}
+	slices.Sort(names)
+	return names
+}()
+
+// MetricView is the view that a metric's figures come from.
+func MetricView(name string) string {
+	switch {
+	case isWhistleMetric(name):
+		return WhistlesView
+	case isServiceMetric(name):
+		return ServiceView
+	}
+	return ClosureView
+}
+
+func noMetric(also string) error {
+	return rule.Bad("metric", rule.UnknownValue, "want %s%s", also, strings.Join(MetricNames, ", "))
+}
+
 // metric is how a figure is made.
 type metric struct {
 	family   family
@@ -47,8 +79,9 @@ var metrics = map[string]metric{
 	"M01": {stock: true, flow: cReported},
 	"M02": {family: reportedIn, num: rTaken, den: rIntake},
 	"M04": {stock: true, flow: cDispatched},
-	"M12": {family: dueIn, num: rClosed, den: rDue, excluded: map[string]int{"X1": rDueX1, "X2": rDueX2, "X3": rDueX3}},
-	"M13": {family: dueIn, num: rInTime, den: rDue, excluded: map[string]int{"X1": rDueX1, "X2": rDueX2, "X3": rDueX3}},
+	"M12": {family: dueIn, num: rClosed, den: rDue, excluded: map[string]int{"X1": rDueX1, "X2": rDueX2, "X3": rDueX3, "X4": rDueX4}},
+	"M13": {family: dueIn, num: rInTime, den: rTimed, excluded: map[string]int{"X1": rDueX1, "X2": rDueX2, "X3": rDueX3, "X4": rDueX4,
+		"X9": rTimedX9, "X11": rTimedX11, "X12": rTimedX12}},
 	"M14": {family: acceptedIn, num: rDone, den: rAccepted, excluded: map[string]int{"X1": rAccepted1, "X2": rAccepted2}},
 	"M15": {stock: true, flow: -1},
 	"M16": {stock: true, flow: -1},
@@ -76,6 +109,9 @@ func (q *MetricQuery) span() (from, to, at int64, err error) {
 func (r *Reader) MetricOf(ctx context.Context, q MetricQuery) (figure *pb.MetricFigure, at eventstore.Position, err error) {
 	if isWhistleMetric(q.Metric) {
 		return r.whistleMetricOf(ctx, q)
+	}
+	if isServiceMetric(q.Metric) {
+		return r.serviceMetricOf(ctx, q)
 	}
 	at, err = r.open(ctx, q.KnownAt, func(b book) error {
 		n, err := b.node(q.Level, q.Code)
@@ -112,6 +148,15 @@ func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.Metr
 	}
 	if isWhistleMetric(q.Metric) {
 		all, at, err = r.whistleMetrics(ctx, q)
+	} else if isServiceMetric(q.Metric) {
+		at, err = r.openService(ctx, q.KnownAt, func(b logbook) error {
+			list, of, err := selectNodes(b, q.Level, q.Area, false)
+			if err != nil {
+				return err
+			}
+			all, err = serviceMetrics(b, list, of, &q, false)
+			return err
+		})
 	} else {
 		at, err = r.open(ctx, q.KnownAt, func(b book) error {
 			b, err := onMap(b, q.Map)
@@ -143,7 +188,7 @@ func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.Metr
 func figures(b book, list []*node, of *selection, q *MetricQuery, empty bool) ([]*pb.MetricFigure, error) {
 	m, ok := metrics[q.Metric]
 	if !ok {
-		return nil, rule.Bad("metric", rule.UnknownValue, "want M01, M02, M04, M12, M13, M14, M15, M16, M31 or M33")
+		return nil, noMetric("")
 	}
 	from, to, at, err := q.span()
 	if err != nil {
@@ -278,9 +323,12 @@ func (r *Reader) ListBehind(ctx context.Context, q BehindQuery) (tickets []*pb.B
 	if isWhistleMetric(q.Metric) {
 		return r.whistlesBehind(ctx, q, from, to, t, after, size, bound)
 	}
+	if isServiceMetric(q.Metric) {
+		return r.ticketsServed(ctx, q, &m, after, size, bound)
+	}
 	match, ok := behind(q.Metric, q.Set, from, to, t)
 	if !ok {
-		return nil, "", 0, 0, rule.Bad("metric", rule.UnknownValue, "want closure, M01, M02, M04, M12, M13, M14, M15, M16, M31 or M33")
+		return nil, "", 0, 0, noMetric("closure, ")
 	}
 	at, err = r.open(ctx, nil, func(b book) error {
 		n, err := b.node(q.Level, q.Code)
@@ -332,17 +380,21 @@ func behindTotal(b book, n *node, q *MetricQuery, set pb.FigureSet, t int64) (in
 	if err != nil {
 		return 0, err
 	}
+	return inSet(all[0], set), nil
+}
+
+// inSet is how many a figure counts in a set.
+func inSet(f *pb.MetricFigure, set pb.FigureSet) (sum int64) {
 	switch set {
 	case pb.FigureSet_FIGURE_SET_NUMERATOR:
-		return all[0].Numerator, nil
+		return f.Numerator
 	case pb.FigureSet_FIGURE_SET_DENOMINATOR:
-		return all[0].GetDenominator(), nil
+		return f.GetDenominator()
 	}
-	var sum int64
-	for _, x := range all[0].Excluded {
+	for _, x := range f.Excluded {
 		sum += x
 	}
-	return sum, nil
+	return sum
 }
 
 // behind says whether a ticket is in a set of a figure, and if it is excluded, why.
@@ -360,7 +412,7 @@ func behind(name string, set pb.FigureSet, from, to, t int64) (func(f *facts) (b
 				return s[cTotal] == 1, ""
 			}
 			code := "X1"
-			if f.end == merged {
+			if f.end(t) == merged {
 				code = "X2"
 			}
 			return f.reported <= t && s[cTotal] == 0, code

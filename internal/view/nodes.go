@@ -31,12 +31,13 @@ func (n *node) label() string {
 const finest = "grid"
 
 // direct is the level of the nodes that count the tickets which lie at an area itself and in none of its children.
-const directLevel = "direct"
+const DirectLevel = "direct"
 
 // nodes gives nodes their ids: 1, 2, … in the order in which events first mention them. With tx it knows what is in the
 // database; without, only what it was told.
 type nodes struct {
 	tx      *viewdb.Tx
+	table   string // where they are kept
 	byKey   map[[2]string]*node
 	byID    map[int64]*node
 	last    int64 // the largest id given; 0: not yet asked
@@ -47,7 +48,7 @@ type nodes struct {
 }
 
 func newNodes(tx *viewdb.Tx) *nodes {
-	return &nodes{tx: tx, byKey: map[[2]string]*node{}, byID: map[int64]*node{}, changed: map[int64]*node{}, paths: map[string][]int64{}}
+	return &nodes{tx: tx, table: "closure_node_2", byKey: map[[2]string]*node{}, byID: map[int64]*node{}, changed: map[int64]*node{}, paths: map[string][]int64{}}
 }
 
 const nodeColumns = "id, level, code, tree, name, path, parent"
@@ -61,7 +62,7 @@ func (m *nodes) get(level, code string) (*node, error) {
 		return n, nil
 	}
 	if m.tx != nil {
-		for row, err := range m.tx.Query("SELECT "+nodeColumns+" FROM closure_node_1 WHERE level = $1 AND code = $2", level, code) {
+		for row, err := range m.tx.Query("SELECT "+nodeColumns+" FROM "+m.table+" WHERE level = $1 AND code = $2", level, code) {
 			if err != nil {
 				return nil, err
 			}
@@ -70,7 +71,7 @@ func (m *nodes) get(level, code string) (*node, error) {
 			return n, nil
 		}
 		if m.last == 0 {
-			for row, err := range m.tx.Query("SELECT MAX(id) FROM closure_node_1") {
+			for row, err := range m.tx.Query("SELECT MAX(id) FROM " + m.table) {
 				if err != nil {
 					return nil, err
 				}
@@ -135,7 +136,7 @@ func (m *nodes) path(path []*pb.AreaNode) ([]int64, error) {
 	}
 	leaf := path[len(path)-1]
 	if leaf.Level != finest {
-		if err := m.put(&ids, directLevel, leaf.Code); err != nil {
+		if err := m.put(&ids, DirectLevel, leaf.Code); err != nil {
 			return nil, err
 		}
 	}
@@ -160,7 +161,7 @@ func (m *nodes) save() error {
 	slices.Sort(ids)
 	for _, id := range ids {
 		n := m.changed[id]
-		_, err := m.tx.Exec(`INSERT INTO closure_node_1 (id, level, code, tree, name, path, parent) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		_, err := m.tx.Exec(`INSERT INTO `+m.table+` (id, level, code, tree, name, path, parent) VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (id) DO UPDATE SET tree = excluded.tree, name = excluded.name, path = excluded.path, parent = excluded.parent`,
 			n.id, n.level, n.code, n.tree, n.name, n.path, n.parent)
 		if err != nil {

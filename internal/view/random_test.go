@@ -28,6 +28,13 @@ type life struct {
 
 // lives makes random tickets, some of them odd, and records them mixed with each other.
 func lives(h *history, r *rand.Rand, tickets int) []*life {
+	return livesOf(h, r, tickets, native)
+}
+
+// liver makes what happens to a ticket after its report.
+type liver func(r *rand.Rand, add func(time.Time, proto.Message), next func() time.Time, later func() *timestamppb.Timestamp, place []string, places [][]string)
+
+func livesOf(h *history, r *rand.Rand, tickets int, live liver) []*life {
 	places := [][]string{
 		{"c", "d1", "s1", "m1"}, {"c", "d1", "s1", "m2"}, {"c", "d1", "s1"}, {"c", "d1", "s2", "m3", "g1"}, {"c", "d2"}, {"c"}, {"c", "d2", "s3", "m4"},
 	}
@@ -61,14 +68,20 @@ func lives(h *history, r *rand.Rand, tickets int) []*life {
 				add(next(), &pb.ImportedRecordClosed{})
 			}
 		} else {
-			add(t, &pb.TicketReported{No: l.stream, Source: "12345", SourceRef: l.stream, Channel: pb.Channel(1 + r.IntN(3)), Path: path(place...), Category: "0801", AcceptBy: later(),
+			add(t, &pb.TicketReported{No: l.stream, Source: "12345", SourceRef: l.stream, Channel: pb.Channel(1 + r.IntN(3)), Path: path(place...), Category: "0801", AcceptBy: later(), Sealed: &pb.Sealed{Subject: []string{"", "p1", "p2", "p3"}[i%4]}, CallbackWanted: i%5 > 0,
 				Holder: place[len(place)-1], HolderPath: place})
-			native(r, add, next, later, place, places)
+			live(r, add, next, later, place, places)
 		}
 		queue[l] = list
 		all = append(all, l)
 	}
 	whistles(h, r)
+	h.record("registry-main",
+		happened{day0, &pb.RegistryStaged{Version: "v1", Content: &pb.RegistryPiece{
+			Areas: []*pb.Area{{Code: "s1", Level: "street"}, {Code: "m1", Level: "community"}},
+			Units: []*pb.Unit{{Code: "u1", Area: "m1"}, {Code: "u2", Area: "s1"}},
+		}}},
+		happened{day0, &pb.RegistryVersionPublished{Version: "v1", Pieces: 1}})
 	open := slices.Clone(all)
 	for len(open) > 0 {
 		i := r.IntN(len(open))
@@ -134,6 +147,171 @@ func native(r *rand.Rand, add func(time.Time, proto.Message), next func() time.T
 	}
 }
 
+// wholeLife makes all that can happen to a ticket happen to some.
+func wholeLife(r *rand.Rand, add func(time.Time, proto.Message), next func() time.Time, later func() *timestamppb.Timestamp, place []string, places [][]string) {
+	accepted := false
+	switch r.IntN(12) {
+	case 0:
+		return
+	case 1:
+		add(next(), &pb.DeclineProposed{})
+		add(next(), &pb.TicketDeclined{})
+		if r.IntN(2) == 0 {
+			return
+		}
+		add(next(), &pb.DeclineAppealed{})
+		add(next(), &pb.DeclineOverturned{Path: path(place...), DispatchBy: later(), Holder: place[len(place)-1], HolderPath: place})
+		accepted = true
+	case 2:
+		add(next(), &pb.TicketVoided{})
+		return
+	}
+	if !accepted {
+		add(next(), &pb.TicketAccepted{Path: path(place...), DispatchBy: later(), Holder: place[len(place)-1], HolderPath: place})
+	}
+	switch r.IntN(10) {
+	case 0:
+		add(next(), &pb.TicketAnsweredDirectly{})
+		return
+	case 1:
+		add(next(), &pb.TicketVoided{})
+		return
+	}
+	triaged := &pb.TicketTriaged{Category: []string{"0801", "0101"}[r.IntN(2)], Grade: pb.Grade_GRADE_G2}
+	if r.IntN(3) == 0 {
+		place = places[r.IntN(len(places))]
+		triaged.Path = path(place...)
+	}
+	triaged.Holder, triaged.HolderPath = place[0], place[:1]
+	add(next(), triaged)
+	if r.IntN(5) == 0 {
+		add(next(), &pb.TicketMerged{Into: "other"})
+		if r.IntN(3) == 0 {
+			add(next(), &pb.CallbackRecorded{Contacted: true, Solved: pb.Solved_SOLVED_YES, Satisfaction: 4})
+		}
+		if r.IntN(2) == 0 {
+			return
+		}
+		add(next(), &pb.TicketUnmerged{From: "other", State: pb.TicketState_TICKET_STATE_TRIAGED})
+	}
+	close := later()
+	for hop := range 1 + r.IntN(2) {
+		lead := []string{"u1", "u2"}[r.IntN(2)]
+		if hop > 0 {
+			returned(r, add, next, later, lead)
+		}
+		add(next(), &pb.TicketDispatched{Lead: lead, LeadPath: []string{"root", lead}, Co: []string{"u3", "u4"}[:hop], Round: 1, Hop: uint32(hop + 1), SignBy: later(), HandleBy: later(), CloseBy: close})
+	}
+	for range r.IntN(4) {
+		if r.IntN(5) == 0 {
+			return
+		}
+		add(next(), &pb.TicketSigned{})
+		if r.IntN(3) == 0 {
+			add(next(), &pb.TriageCorrected{CloseBy: later(), HandleBy: later(), Category: "0202", Path: path(places[r.IntN(len(places))]...)})
+		}
+		handling(r, add, next, later)
+		if r.IntN(8) == 0 {
+			add(next(), &pb.TicketWithdrawn{})
+			return
+		}
+		for range r.IntN(3) {
+			add(next(), &pb.ResultSubmitted{Result: pb.ResultCode_RESULT_CODE_RESOLVED, VerifyBy: later()})
+			if r.IntN(2) == 0 {
+				add(next(), &pb.VerificationFailed{Rework: 1})
+			} else {
+				add(next(), &pb.ResultRejected{Reason: pb.ResultRejection_RESULT_REJECTION_STALE_PHOTO})
+			}
+		}
+		add(next(), &pb.ResultSubmitted{Result: pb.ResultCode_RESULT_CODE_RESOLVED, VerifyBy: later()})
+		add(next(), &pb.VerificationPassed{CallbackBy: later()})
+		switch r.IntN(3) {
+		case 0:
+			add(next(), &pb.CallbackRecorded{Contacted: r.IntN(2) == 0, Solved: pb.Solved(1 + r.IntN(3)), Satisfaction: uint32(r.IntN(6))})
+		case 1:
+			add(next(), &pb.CallbackUnreachable{Attempts: 3})
+		}
+		add(next(), &pb.TicketClosed{Kind: pb.CloseKind_CLOSE_KIND_SOLVED})
+		if r.IntN(4) == 0 {
+			code := pb.ExclusionCode(6 + r.IntN(7))
+			add(next(), &pb.ExclusionGranted{Code: code, Metrics: []string{"M08", "M11", "M13", "M22", "M23", "M24"}[r.IntN(4):]})
+		}
+		if r.IntN(2) == 0 {
+			return
+		}
+		add(next(), &pb.TicketReopened{Round: 2, Lead: "u1", SignBy: later(), RedoBy: later(), CloseBy: later()})
+	}
+}
+
+// returned is what may lie between two hops.
+func returned(r *rand.Rand, add func(time.Time, proto.Message), next func() time.Time, later func() *timestamppb.Timestamp, unit string) {
+	if r.IntN(2) == 0 {
+		return
+	}
+	add(next(), &pb.ReturnRequested{Unit: unit, DecideBy: later(), Number: 1})
+	switch r.IntN(3) {
+	case 0:
+		add(next(), &pb.ReturnApproved{Fault: pb.ReturnFault(1 + r.IntN(2)), Unit: unit, Holder: "c", HolderPath: []string{"c"}, DispatchBy: later()})
+	case 1:
+		add(next(), &pb.ReturnRejected{Unit: unit})
+		add(next(), &pb.AdjudicationOpened{Parties: []string{"u1", "u2"}, RulingBy: later(), Holder: "c", HolderPath: []string{"c"}})
+		add(next(), &pb.AdjudicationRuled{Lead: unit, Fault: pb.ReturnFault(r.IntN(3)), RuledOut: []string{"u1", "u2"}[:r.IntN(3)]})
+	case 2:
+		add(next(), &pb.AdjudicationOpened{Parties: []string{"u1", "u2"}, RulingBy: later(), Automatic: true})
+		add(next(), &pb.FallbackAssigned{Unit: unit})
+	}
+}
+
+// handling is what may happen between signing and a result.
+func handling(r *rand.Rand, add func(time.Time, proto.Message), next func() time.Time, later func() *timestamppb.Timestamp) {
+	for range r.IntN(4) {
+		switch r.IntN(9) {
+		case 0:
+			add(next(), &pb.TicketEscalated{From: "u1", To: "root", LeadPath: []string{"root"}, SignBy: later(), SegmentBy: later()})
+			if r.IntN(2) == 0 {
+				add(next(), &pb.EscalationRefused{From: "root", To: "u1", LeadPath: []string{"root", "u1"}, SegmentBy: later()})
+			}
+		case 1:
+			add(next(), &pb.TicketDelegated{From: "u1", To: "u2", LeadPath: []string{"root", "u2"}, SignBy: later(), SegmentBy: later(), Hop: 3, Round: 1})
+		case 2:
+			add(next(), &pb.ExtensionGranted{HandleBy: later(), CloseBy: later(), SegmentBy: later(), Number: 1})
+		case 3:
+			add(next(), &pb.SuspensionGranted{Reason: pb.SuspensionReason(1 + r.IntN(6)), ReviewAt: later()})
+			if r.IntN(3) == 0 {
+				add(next(), &pb.SuspensionGranted{Reason: pb.SuspensionReason_SUSPENSION_REASON_FUNDS, ReviewAt: later(), Renewed: true})
+			}
+			if r.IntN(4) > 0 {
+				add(next(), &pb.TicketResumed{HandleBy: later(), CloseBy: later(), SegmentBy: later()})
+			}
+		case 4:
+			add(next(), &pb.CoHandlerRequested{Unit: "u3", UnitPath: []string{"root", "u3"}, SubmitBy: later()})
+			if r.IntN(2) == 0 {
+				add(next(), &pb.CoHandlerSubmitted{Unit: "u3"})
+			} else if r.IntN(2) == 0 {
+				add(next(), &pb.CoHandlerDeclined{Unit: "u3"})
+			}
+		case 5:
+			add(next(), &pb.SupervisionRaised{Level: 2, ReplyBy: later()})
+			add(next(), &pb.SupervisionRaised{Level: 3, ReplyBy: later(), ClearBy: later()})
+			if r.IntN(2) == 0 {
+				add(next(), &pb.SupervisionRaised{Level: 4})
+			}
+			if r.IntN(3) > 0 {
+				add(next(), &pb.ListingCleared{})
+			}
+			if r.IntN(2) == 0 {
+				add(next(), &pb.SupervisionLifted{Level: 4})
+			}
+		case 6:
+			add(next(), &pb.PetitionerContacted{Channel: "phone"})
+		case 7:
+			add(next(), &pb.LimitsRecomputed{HandleBy: later(), CloseBy: later(), SegmentBy: later()})
+		case 8:
+			add(next(), &pb.HolderMoved{From: "u1", To: "u2", HolderPath: []string{"root", "u2"}})
+		}
+	}
+}
+
 func whistles(h *history, r *rand.Rand) {
 	for i := range 3 {
 		t := day0.Add(time.Duration(r.IntN(72)) * time.Hour)
@@ -168,7 +346,15 @@ func (l *life) counts(level, code string) bool {
 			}
 		case *pb.TriageCorrected:
 			category, area = m.Category, m.Path
+		case *pb.DeclineOverturned:
+			area = m.Path
 		case *pb.TicketDispatched:
+			unit = m.LeadPath
+		case *pb.TicketEscalated:
+			unit = m.LeadPath
+		case *pb.EscalationRefused:
+			unit = m.LeadPath
+		case *pb.TicketDelegated:
 			unit = m.LeadPath
 		}
 	}
@@ -193,6 +379,8 @@ func (l *life) counts(level, code string) bool {
 type naive struct {
 	reported, accepted, closed, due, handle time.Time
 	imported, gone, ended, direct, inTime   bool
+	stood                                   time.Time // close_by before the clock was stopped
+	out                                     pb.ExclusionCode
 }
 
 func (l *life) at(t time.Time) naive {
@@ -213,6 +401,14 @@ func (l *life) at(t time.Time) naive {
 	set := func(to *time.Time, from time.Time, by *timestamppb.Timestamp) {
 		if by != nil && !from.After(t) {
 			*to = by.AsTime()
+			if to == &n.due {
+				n.stood = time.Time{}
+			}
+		}
+	}
+	leave := func(at time.Time, left, gone bool) {
+		if !at.After(t) {
+			n.ended, n.gone = left, gone
 		}
 	}
 	closeAt := func(at time.Time) {
@@ -263,11 +459,45 @@ func (l *life) at(t time.Time) naive {
 				// Later rounds have not begun at T, unless they began before it.
 				return l.withoutRound(e, t)
 			}
+		case *pb.SuspensionGranted:
+			dueKnown = time.Time{}
+			if !e.at.After(t) {
+				if !n.due.IsZero() {
+					n.stood = n.due
+				}
+				n.due, n.handle = time.Time{}, time.Time{}
+			}
+		case *pb.TicketResumed:
+			dueKnown = m.CloseBy.AsTime()
+			set(&n.due, e.at, m.CloseBy)
+			set(&n.handle, e.at, m.HandleBy)
+		case *pb.ExtensionGranted:
+			dueKnown = m.CloseBy.AsTime()
+			set(&n.due, e.at, m.CloseBy)
+			set(&n.handle, e.at, m.HandleBy)
+		case *pb.LimitsRecomputed:
+			dueKnown = m.CloseBy.AsTime()
+			set(&n.due, e.at, m.CloseBy)
+			set(&n.handle, e.at, m.HandleBy)
+		case *pb.ExclusionGranted:
+			if slices.Contains(m.Metrics, "M13") && !e.at.After(t) {
+				n.out = m.Code
+			}
 		case *pb.TicketDeclined:
-			n.ended = !e.at.After(t)
+			leave(e.at, true, false)
 		case *pb.TicketVoided:
-			n.ended = !e.at.After(t)
-			n.gone = n.ended
+			leave(e.at, true, true)
+		case *pb.TicketMerged:
+			leave(e.at, true, true)
+		case *pb.TicketWithdrawn:
+			leave(e.at, true, false)
+		case *pb.TicketUnmerged:
+			leave(e.at, false, false)
+		case *pb.DeclineOverturned:
+			leave(e.at, false, false)
+			if !e.at.After(t) {
+				n.accepted = e.at
+			}
 		}
 	}
 	if n.closed.After(t) {
@@ -356,6 +586,19 @@ func reference(all []*life, level, code string, t time.Time) *pb.ClosureFigures 
 	return f
 }
 
+var excludedM13 = []pb.ExclusionCode{pb.ExclusionCode_EXCLUSION_CODE_X9, pb.ExclusionCode_EXCLUSION_CODE_X11, pb.ExclusionCode_EXCLUSION_CODE_X12}
+
+// suspended is how many M12 leaves out because their clock stands.
+func suspended(all []*life, level, code string, from, to, t time.Time) (x4 int64) {
+	for _, l := range all {
+		n := l.at(t)
+		if !n.ended && (n.closed.IsZero() || !n.direct) && !n.stood.IsZero() && !n.stood.Before(from) && n.stood.Before(to) && l.counts(level, code) {
+			x4++
+		}
+	}
+	return x4
+}
+
 // metric is a figure's numerator and denominator, by the definition.
 func metric(all []*life, name, level, code string, from, to, t time.Time) (num, den int64) {
 	in := func(x time.Time) bool { return !x.IsZero() && !x.Before(from) && x.Before(to) }
@@ -374,7 +617,7 @@ func metric(all []*life, name, level, code string, from, to, t time.Time) (num, 
 				}
 			}
 		case "M12", "M13":
-			if in(n.due) && !n.ended && !(closed && n.direct) {
+			if in(n.due) && !n.ended && !(closed && n.direct) && !(name == "M13" && slices.Contains(excludedM13, n.out)) {
 				den++
 				if closed && (name == "M12" || n.inTime) {
 					num++
@@ -407,7 +650,7 @@ func TestFiguresOfAnyInstantEqualThoseCountedOneByOne(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 1))
 			h := newHistory(t)
-			all := lives(h, r, 40)
+			all := livesOf(h, r, 40, wholeLife)
 			reader := h.reader()
 			for range 8 {
 				when := day0.Add(time.Duration(r.Int64N(int64(15 * 24 * time.Hour)))).Truncate(time.Minute)
@@ -452,7 +695,11 @@ func compare(t *testing.T, reader *view.Reader, all []*life, level, code string,
 			t.Fatalf("%s of %s %q in [%v, %v) at %v: got %v, want %d/%d", name, level, code, from, to, when, got, num, den)
 		}
 	}
-	q := view.MetricQuery{Metric: "M16", Level: level, Code: code, From: from, To: to, At: when}
+	q := view.MetricQuery{Metric: "M12", Level: level, Code: code, From: from, To: to, At: when}
+	if got, _, err := reader.MetricOf(t.Context(), q); err == nil && got.Excluded["X4"] != suspended(all, level, code, from, to, when) {
+		t.Fatalf("M12 of %s %q in [%v, %v) at %v: got %v, want %d suspended", level, code, from, to, when, got, suspended(all, level, code, from, to, when))
+	}
+	q.Metric = "M16"
 	if got, _, err := reader.MetricOf(t.Context(), q); err == nil {
 		p := got.Parts
 		if p["opening"]+p["accepted"]-p["closed"]-p["x1"]-p["merged"]+p["reopened"] != p["closing"] || p["opening"] < 0 {
@@ -474,7 +721,7 @@ func TestListsEqualSingleFiguresAndWhatWasKnownIsTheSlowWay(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 7))
 	h := newHistory(t)
-	lives(h, r, 120)
+	livesOf(h, r, 60, wholeLife)
 	reader := h.reader()
 	end := h.last
 	for range 4 {
@@ -494,7 +741,7 @@ func TestListsEqualSingleFiguresAndWhatWasKnownIsTheSlowWay(t *testing.T) {
 			if fmt.Sprint(fast) != fmt.Sprint(slow) {
 				t.Fatalf("%s at %v: got %v, the slow way gives %v", level, when, fast, slow)
 			}
-			for _, m := range []string{"M01", "M02", "M04", "M12", "M13", "M14", "M15", "M16", "M31", "M33"} {
+			for _, m := range view.MetricNames {
 				q := view.MetricQuery{Metric: m, Level: level, From: from, To: from.AddDate(0, 0, 4), At: when}
 				fast, _, _, err := reader.ListMetrics(t.Context(), q)
 				if err != nil {
@@ -514,7 +761,9 @@ func TestListsEqualSingleFiguresAndWhatWasKnownIsTheSlowWay(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if m != "M33" && (total != f.Numerator || int64(len(page)) != total) {
+					// Of some metrics a ticket counts more than once, and stands once.
+					many := slices.Contains([]string{"M06", "M08", "M09", "M17", "M18", "M21", "M26", "M27", "M33"}, m)
+					if n := int64(len(page)); m != "M33" && total != f.Numerator || n > total || (n == 0) != (total == 0) || !many && n != total {
 						t.Fatalf("%s: %d tickets behind a numerator of %d (total %d)", m, len(page), f.Numerator, total)
 					}
 				}
@@ -527,7 +776,7 @@ func TestRowsAreTheSameWhereverBatchesAreCut(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)
 	r := rand.New(rand.NewPCG(1, 2))
-	lives(h, r, 60)
+	livesOf(h, r, 60, wholeLife)
 
 	whole := h.views("whole.db")
 	h.catchUp(whole, 100_000)

@@ -60,13 +60,13 @@ func onMap(b book, m Map) (book, error) {
 	}
 	r := &restated{
 		book: b, byKey: map[[2]string]*node{}, byNo: map[int64]*node{}, now: map[int64][]int64{}, area: map[int64]int64{},
-		leaves: [2]*selection{{nodes: map[int64]*node{}, level: directLevel}, {nodes: map[int64]*node{}, level: finest}},
+		leaves: [2]*selection{{nodes: map[int64]*node{}, level: DirectLevel}, {nodes: map[int64]*node{}, level: finest}},
 	}
 	areas, err := b.areas()
 	if err != nil {
 		return nil, err
 	}
-	direct, err := b.level(directLevel)
+	direct, err := b.level(DirectLevel)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (r *restated) lay(path []*pb.AreaNode) []int64 {
 		parent = n.id
 	}
 	if end := path[len(path)-1]; end.Level != finest {
-		ids = append(ids, r.get(directLevel, end.Code).id)
+		ids = append(ids, r.get(DirectLevel, end.Code).id)
 	}
 	return ids
 }
@@ -138,7 +138,7 @@ func (r *restated) node(level, code string) (*node, error) {
 		return n, nil
 	}
 	n, err := r.book.node(level, code)
-	if err != nil || n == nil || n.tree || level == directLevel {
+	if err != nil || n == nil || n.tree || level == DirectLevel {
 		return nil, err
 	}
 	return n, nil
@@ -156,7 +156,7 @@ func (r *restated) level(name string) ([]*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	list = slices.DeleteFunc(list, func(n *node) bool { return n.tree || name == directLevel })
+	list = slices.DeleteFunc(list, func(n *node) bool { return n.tree || name == DirectLevel })
 	return append(list, r.find(func(n *node) bool { return n.level == name })...), nil
 }
 

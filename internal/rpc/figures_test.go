@@ -1,0 +1,80 @@
+package rpc
+
+import (
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
+	"github.com/chuishao/dispatch/internal/view"
+)
+
+func TestStagesLedgersAndEveryMetricCanBeAskedFor(t *testing.T) {
+	t.Parallel()
+	city := dispatchtest.Open(t)
+	c := Config{DevActor: true, Dispatcher: city.Dispatcher}
+	run := viewing(t, city, &c)
+	conn := serve(t, c, c.register)
+	views, tickets := pb.NewViewServiceClient(conn), pb.NewTicketServiceClient(conn)
+	agent := acting(t.Context(), dispatchtest.CityCentre, "AGENT,DISPATCHER")
+	run()
+
+	reported, err := tickets.ReportTicket(agent, matter("one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	city.Clock.Add(time.Hour)
+	accepted, err := tickets.AcceptTicket(agent, &pb.AcceptTicketRequest{Name: reported.Name, RequestId: "accept"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages, err := views.ListStages(agent, &pb.ListStagesRequest{Level: "street", MinConsistencyToken: accepted.ConsistencyToken})
+	if err != nil || len(stages.Rows) != 1 || stages.ConsistencyToken != accepted.ConsistencyToken {
+		t.Fatalf("stages: %v, %v; want one row", stages, err)
+	}
+	if row := stages.Rows[0]; row.Code != dispatchtest.Street || row.Stage != pb.Stage_STAGE_RECEIVE || row.Stays != 1 || row.Hours != 1 {
+		t.Errorf("got %v; want one hour until acceptance", row)
+	}
+	for _, kind := range []pb.LedgerKind{pb.LedgerKind_LEDGER_KIND_SUSPENSION, pb.LedgerKind_LEDGER_KIND_LISTING} {
+		ledger, err := views.ListLedger(agent, &pb.ListLedgerRequest{Kind: kind, Level: "all"})
+		if err != nil || len(ledger.Rows) != 0 {
+			t.Errorf("%v: got %v, %v; want nothing in it", kind, ledger, err)
+		}
+	}
+	for _, metric := range view.MetricNames {
+		figures, err := views.ListMetrics(agent, &pb.ListMetricsRequest{Metric: metric, Level: "all", MinConsistencyToken: accepted.ConsistencyToken})
+		if err != nil {
+			t.Errorf("%s: %v", metric, err)
+		}
+		for _, f := range figures.GetFigures() {
+			if (f.Rate == nil) != (f.GetDenominator() == 0) {
+				t.Errorf("%s: rate %v of %d", metric, f.Rate, f.GetDenominator())
+			}
+		}
+	}
+	repeats, err := views.ListMetrics(agent, &pb.ListMetricsRequest{Metric: "M05", Level: "all"})
+	if err != nil || len(repeats.Figures) != 1 || repeats.Figures[0].GetDenominator() != 1 {
+		t.Errorf("M05: %v, %v; want one accepted", repeats, err)
+	}
+	behind, err := views.ListBehind(acting(t.Context(), dispatchtest.CityCentre, "AUDITOR"), &pb.ListBehindRequest{
+		Metric: "M05", Level: "all", Set: pb.FigureSet_FIGURE_SET_DENOMINATOR,
+	})
+	if err != nil || behind.TotalSize != 1 || len(behind.Tickets) != 1 || behind.Tickets[0].Name != reported.Name {
+		t.Errorf("behind M05: %v, %v; want the ticket", behind, err)
+	}
+
+	late, early := timestamppb.New(city.Clock.Now()), timestamppb.New(city.Clock.Now().Add(-time.Hour))
+	for field, err := range map[string]error{
+		"kind":       refusalOf(views.ListLedger(agent, &pb.ListLedgerRequest{Level: "all"})),
+		"to":         refusalOf(views.ListStages(agent, &pb.ListStagesRequest{Level: "all", From: late, To: early})),
+		"page_token": refusalOf(views.ListStages(agent, &pb.ListStagesRequest{Level: "all", PageToken: "x"})),
+		"metric":     refusalOf(views.ListBehind(agent, &pb.ListBehindRequest{Metric: "M25", Level: "all", Set: pb.FigureSet_FIGURE_SET_NUMERATOR})),
+	} {
+		if info, _ := details(t, err, codes.InvalidArgument); info.Metadata["field"] != field {
+			t.Errorf("%v; want a refusal of %s", err, field)
+		}
+	}
+}

@@ -1,0 +1,396 @@
+package view
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/viewdb"
+)
+
+// ServiceView is the name of the view of how tickets are served.
+const ServiceView = "service_1"
+
+// Service is the view of how tickets are served: M05 to M11, M17 to M24, M26 to M28 and M30, the stays in stages, the ledgers.
+//
+// A ticket is a row with what happened to it. What it adds to figures, as of any instant, follows from that row; the counters are
+// what all tickets add as things are now, by node, figure and the day that the instant which decides the period lies in. Parts of
+// days, and what was otherwise at an earlier instant, are computed from the rows.
+func Service(zone *time.Location) projector.View {
+	counters := ""
+	for i := range len(cells{}) {
+		counters += fmt.Sprintf("\tn%d BIGINT NOT NULL DEFAULT 0,\n", i)
+	}
+	return projector.View{
+		Name: ServiceView,
+		Schema: []string{
+			`CREATE TABLE service_zone_1 (zone TEXT PRIMARY KEY)`,
+			fmt.Sprintf(`INSERT INTO service_zone_1 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
+			`CREATE TABLE service_node_1 (
+	id     BIGINT PRIMARY KEY,
+	level  TEXT NOT NULL,
+	code   TEXT NOT NULL,
+	tree   BIGINT NOT NULL,
+	name   TEXT NOT NULL,
+	path   TEXT NOT NULL,
+	parent BIGINT NOT NULL,
+	UNIQUE (level, code)
+)`,
+			// What of the registry tells a unit's level: the levels of areas (kind 0) and the areas of units (kind 1), those of the version
+			// in force under the empty version.
+			`CREATE TABLE service_anchor_1 (
+	version TEXT NOT NULL,
+	kind    BIGINT NOT NULL,
+	code    TEXT NOT NULL,
+	value   TEXT NOT NULL,
+	PRIMARY KEY (version, kind, code)
+) WITHOUT ROWID`,
+			// ticket is the position of its first event. Every instant that can decide a period for it lies from from_at to to_at, and
+			// nothing happened to it after last_at. subject is whose report it is. held: it was suspended at some time.
+			`CREATE TABLE service_ticket_1 (
+	ticket  INTEGER PRIMARY KEY,
+	id      TEXT NOT NULL UNIQUE,
+	no      TEXT NOT NULL,
+	subject TEXT NOT NULL,
+	held    BIGINT NOT NULL,
+	from_at BIGINT NOT NULL,
+	to_at   BIGINT NOT NULL,
+	last_at BIGINT NOT NULL,
+	life    BLOB NOT NULL
+)`,
+			// day counts from 1970-01-01 in the zone.
+			`CREATE TABLE service_day_1 (
+	node   BIGINT NOT NULL,
+	figure BIGINT NOT NULL,
+	day    BIGINT NOT NULL,
+` + counters + `	PRIMARY KEY (node, figure, day)
+) WITHOUT ROWID`,
+		},
+		Indexes: []string{
+			`CREATE INDEX service_ticket_1_to ON service_ticket_1 (to_at, from_at)`,
+			`CREATE INDEX service_ticket_1_last ON service_ticket_1 (last_at)`,
+			`CREATE INDEX service_ticket_1_subject ON service_ticket_1 (subject) WHERE subject <> ''`,
+			`CREATE INDEX service_ticket_1_held ON service_ticket_1 (held) WHERE held = 1`,
+		},
+		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
+			return applyAll(newServiceFolding(zone), tx, batch)
+		},
+		Folding: func() projector.Folding { return newServiceFolding(zone) },
+	}
+}
+
+// served is a ticket that a batch says something about, as it becomes, and what was written of it.
+type served struct {
+	life
+	isNew     bool
+	wasPosts  []post
+	wasPlaces []int64
+}
+
+// serviceFolding folds events into the rows of the view.
+type serviceFolding struct {
+	tickets hot[*served]
+	nodes   *nodes
+	anchors *anchors
+	days    *calendar
+	sums    map[counter]*cells
+	buf     []byte
+}
+
+// counter is a row of service_day_1.
+type counter struct {
+	node, day int64
+	figure    byte
+}
+
+func newServiceFolding(zone *time.Location) *serviceFolding {
+	n := newNodes(nil)
+	n.table = "service_node_1"
+	return &serviceFolding{tickets: newHot[*served](), nodes: n, anchors: &anchors{}, days: calendarOf(zone), sums: map[counter]*cells{}}
+}
+
+func (f *serviceFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
+	f.nodes.tx, f.anchors.tx = tx, tx
+	kind, id := kind(d)
+	switch kind {
+	case "ticket":
+	case "registry":
+		return f.anchors.fold(d)
+	case "whistle", "audit", "subject":
+		return nil
+	default:
+		return unknown(d)
+	}
+	t, err := f.tickets.of(id, d, func() (*served, error) { return loadServed(tx, id, d) })
+	if err != nil {
+		return err
+	}
+	return t.fold(d, f.nodes, f.anchors)
+}
+
+func loadServed(tx *viewdb.Tx, id string, d *event.Decoded) (*served, error) {
+	t := &served{life: life{id: id}, isNew: true}
+	if d.Version == 1 {
+		return t, nil
+	}
+	for row, err := range tx.Query("SELECT ticket, no, subject, life FROM service_ticket_1 WHERE id = $1", id) {
+		if err != nil {
+			return nil, err
+		}
+		t.isNew = false
+		t.ticket, t.no, t.subject = row.Int64(0), row.Text(1), row.Text(2)
+		if err := t.read(row.Bytes(3, nil)); err != nil {
+			return nil, err
+		}
+	}
+	if t.isNew {
+		return nil, orphan(d)
+	}
+	t.wasPosts, t.wasPlaces = t.posts(ever), t.places()
+	return t, nil
+}
+
+func (f *serviceFolding) Write(tx *viewdb.Tx, keep int) error {
+	list := f.tickets.drop(keep, func(t *served) bool { return t.settled() })
+	slices.SortFunc(list, func(a, b *served) int { return cmp.Compare(a.ticket, b.ticket) })
+	for _, t := range list {
+		f.count(t.wasPosts, t.wasPlaces, -1)
+		f.count(t.posts(ever), t.places(), 1)
+		if err := f.save(tx, t); err != nil {
+			return err
+		}
+	}
+	if keep == 0 {
+		if err := f.nodes.save(); err != nil {
+			return err
+		}
+	}
+	if keep > 0 && len(f.sums) <= 8*keep {
+		return nil
+	}
+	if err := saveCounters(tx, f.sums); err != nil {
+		return err
+	}
+	clear(f.sums)
+	return nil
+}
+
+// settled says whether nothing more is expected of the ticket.
+func (l *life) settled() bool {
+	for i := len(l.steps) - 1; i >= 0; i-- {
+		if s := l.steps[i].state; s != 0 {
+			return !isOpen(s)
+		}
+	}
+	return false
+}
+
+// eachNode yields the nodes that a post counts at.
+func (p *post) eachNode(places []int64, yield func(id int64)) {
+	if p.where != atUnits {
+		for _, id := range places {
+			yield(id)
+		}
+	}
+	if p.where != atPlaces {
+		for _, id := range p.unit {
+			yield(id)
+		}
+	}
+}
+
+// count adds posts to the sums; neighbours that go to the same counters go there together.
+func (f *serviceFolding) count(posts []post, places []int64, sign int64) {
+	for len(posts) > 0 {
+		p := &posts[0]
+		day := f.days.day(p.at)
+		var add cells
+		n := 0
+		for n < len(posts) && posts[n].beside(p) && f.days.day(posts[n].at) == day {
+			add[posts[n].cell] += sign * posts[n].n
+			n++
+		}
+		p.eachNode(places, func(id int64) {
+			k := counter{id, day, p.figure}
+			c := f.sums[k]
+			if c == nil {
+				c = new(cells)
+				f.sums[k] = c
+			}
+			for i, v := range add {
+				c[i] += v
+			}
+		})
+		posts = posts[n:]
+	}
+}
+
+// beside says whether two posts count at the same nodes for the same figure.
+func (p *post) beside(o *post) bool {
+	same := len(p.unit) == len(o.unit) && (len(p.unit) == 0 || &p.unit[0] == &o.unit[0])
+	return same && p.figure == o.figure && p.where == o.where
+}
+
+func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
+	from, to, last := t.span()
+	held := int64(0)
+	for i := range t.steps {
+		if t.steps[i].what == didSuspend {
+			held = 1
+		}
+	}
+	f.buf = t.bytes(f.buf[:0])
+	var err error
+	if t.isNew {
+		_, err = tx.Exec("INSERT INTO service_ticket_1 (ticket, id, no, subject, held, from_at, to_at, last_at, life) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+			t.ticket, t.id, t.no, t.subject, held, from, to, last, f.buf)
+	} else {
+		_, err = tx.Exec("UPDATE service_ticket_1 SET subject = $1, held = $2, from_at = $3, to_at = $4, last_at = $5, life = $6 WHERE ticket = $7",
+			t.subject, held, from, to, last, f.buf, t.ticket)
+	}
+	return err
+}
+
+// saveCounters adds the sums of a batch to the counters, in the order of their table.
+func saveCounters(tx *viewdb.Tx, sums map[counter]*cells) error {
+	order := make([]counter, 0, len(sums))
+	for k, c := range sums {
+		if *c != (cells{}) {
+			order = append(order, k)
+		}
+	}
+	slices.SortFunc(order, func(a, b counter) int {
+		return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.figure, b.figure), cmp.Compare(a.day, b.day))
+	})
+	args := make([]any, 0, len(cells{})+3)
+	for _, k := range order {
+		args = append(args[:0], k.node, int64(k.figure), k.day)
+		for _, n := range sums[k][:serviceFigures[k.figure].width()] {
+			args = append(args, n)
+		}
+		if _, err := tx.Exec(addCounter[len(args)-3], args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addCounter are the statements that add to so many cells of a row of counters.
+var addCounter = func() (all [len(cells{}) + 1]string) {
+	var names, values, sets []string
+	for i := range len(cells{}) {
+		names = append(names, fmt.Sprintf("n%d", i))
+		values = append(values, fmt.Sprintf("$%d", i+4))
+		sets = append(sets, fmt.Sprintf("n%d = service_day_1.n%d + excluded.n%d", i, i, i))
+		all[i+1] = "INSERT INTO service_day_1 (node, figure, day, " + strings.Join(names, ", ") + ") VALUES ($1, $2, $3, " + strings.Join(values, ", ") +
+			") ON CONFLICT (node, figure, day) DO UPDATE SET " + strings.Join(sets, ", ")
+	}
+	return all
+}()
+
+// anchors tell the level of the area that a unit is anchored at, by the registry in force.
+type anchors struct {
+	tx    *viewdb.Tx // nil: only what is staged and published before it is known
+	known map[anchor]string
+}
+
+type anchor struct {
+	version string
+	kind    int64
+	code    string
+}
+
+const (
+	areaLevel int64 = iota
+	unitArea
+)
+
+// fold takes in an event of the registry's stream.
+func (a *anchors) fold(d *event.Decoded) error {
+	switch e := d.Event.(type) {
+	case *pb.RegistryStaged:
+		for _, area := range e.Content.GetAreas() {
+			if err := a.put(anchor{e.Version, areaLevel, area.Code}, area.Level); err != nil {
+				return err
+			}
+		}
+		for _, unit := range e.Content.GetUnits() {
+			if err := a.put(anchor{e.Version, unitArea, unit.Code}, unit.Area); err != nil {
+				return err
+			}
+		}
+	case *pb.RegistryVersionPublished:
+		return a.publish(e.Version)
+	}
+	return nil
+}
+
+func (a *anchors) put(key anchor, value string) error {
+	if a.tx == nil {
+		if a.known == nil {
+			a.known = map[anchor]string{}
+		}
+		a.known[key] = value
+		return nil
+	}
+	_, err := a.tx.Exec(`INSERT INTO service_anchor_1 (version, kind, code, value) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (version, kind, code) DO UPDATE SET value = excluded.value`, key.version, key.kind, key.code, value)
+	return err
+}
+
+// publish puts a staged version in force. What it does not name stays known: a unit that was closed was of a level.
+func (a *anchors) publish(version string) error {
+	if a.tx == nil {
+		for key, value := range a.known {
+			if key.version == version {
+				delete(a.known, key)
+				a.known[anchor{"", key.kind, key.code}] = value
+			}
+		}
+		return nil
+	}
+	clear(a.known)
+	_, err := a.tx.Exec(`INSERT INTO service_anchor_1 (version, kind, code, value) SELECT '', kind, code, value FROM service_anchor_1 WHERE version = $1
+		ON CONFLICT (version, kind, code) DO UPDATE SET value = excluded.value`, version)
+	if err != nil {
+		return err
+	}
+	_, err = a.tx.Exec("DELETE FROM service_anchor_1 WHERE version = $1", version)
+	return err
+}
+
+func (a *anchors) get(kind int64, code string) (string, error) {
+	key := anchor{"", kind, code}
+	if value, ok := a.known[key]; ok || a.tx == nil {
+		return value, nil
+	}
+	value := ""
+	for row, err := range a.tx.Query("SELECT value FROM service_anchor_1 WHERE version = '' AND kind = $1 AND code = $2", kind, code) {
+		if err != nil {
+			return "", err
+		}
+		value = row.Text(0)
+	}
+	if a.known == nil {
+		a.known = map[anchor]string{}
+	}
+	a.known[key] = value
+	return value, nil
+}
+
+// landing notes the place of a lead's level among landings.
+func (a *anchors) landing(s *step, unit string) error {
+	area, err := a.get(unitArea, unit)
+	if err != nil {
+		return err
+	}
+	level, err := a.get(areaLevel, area)
+	s.n = append(s.n, int64(slices.Index(landings, level)+1))
+	return err
+}

@@ -1,0 +1,160 @@
+package view
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// PeriodQuery asks what a period [From, To) came to at the nodes of a level. A zero From is the beginning, a zero To the end of all
+// times.
+type PeriodQuery struct {
+	Level string
+	// Area restricts as it does ListClosure.
+	Area      string
+	From, To  time.Time
+	PageSize  int32
+	PageToken string
+}
+
+// pageOf reads the rows of a query and gives a page of them. read makes all, in the order of their keys.
+func pageOf[T any](ctx context.Context, r *Reader, what string, q PeriodQuery, key func(row T) string,
+	read func(b logbook, in period, list []*node, of *selection) ([]T, error),
+) (rows []T, next string, at eventstore.Position, err error) {
+	size, err := closurePages.size(q.PageSize)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	from, to, t, err := (&MetricQuery{From: q.From, To: q.To}).span()
+	if err != nil {
+		return nil, "", 0, err
+	}
+	bound := bind(what, q.Level, q.Area, strconv.FormatInt(from, 10), strconv.FormatInt(to, 10))
+	after, paged, err := cursor(bound, q.PageToken)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	at, err = r.openService(ctx, nil, func(b logbook) error {
+		list, of, err := selectNodes(b, q.Level, q.Area, false)
+		if err != nil {
+			return err
+		}
+		rows, err = read(b, period{from: from, to: to, at: t}, list, of)
+		return err
+	})
+	if err != nil {
+		return nil, "", 0, err
+	}
+	if paged {
+		rows = slices.DeleteFunc(rows, func(row T) bool { return key(row) <= after })
+	}
+	if len(rows) > size {
+		rows = rows[:size]
+		next = token(bound, key(rows[size-1]))
+	}
+	return rows, next, at, nil
+}
+
+// ListStages gives what the tickets of each node of a level spent in each stage, in the order of codes and stages. A node and stage
+// without a stay that ended has no row.
+func (r *Reader) ListStages(ctx context.Context, q PeriodQuery) (rows []*pb.StageRow, next string, at eventstore.Position, err error) {
+	key := func(row *pb.StageRow) string { return row.Code + "\x00" + strconv.Itoa(int(row.Stage)) }
+	return pageOf(ctx, r, "stages", q, key, func(b logbook, in period, list []*node, of *selection) (rows []*pb.StageRow, err error) {
+		sums := map[pb.Stage]map[int64]*cells{}
+		for stage, figure := range stageFigures {
+			if sums[stage], err = b.sum(figure, in, of); err != nil {
+				return nil, err
+			}
+		}
+		for _, n := range list {
+			for stage := pb.Stage_STAGE_RECEIVE; stage <= pb.Stage_STAGE_EVALUATE; stage++ {
+				if c := sums[stage][n.id]; c != nil && c[cellStays] != 0 {
+					rows = append(rows, &pb.StageRow{
+						Level: n.level, Code: n.code, Name: n.label(), Path: n.path, Stage: stage,
+						Stays: c[cellStays], Hours: float64(c[cellMicros]) / 3.6e9, Overdue: c[cellOverdue],
+					})
+				}
+			}
+		}
+		return rows, nil
+	})
+}
+
+// ListLedger gives the statement of a period of each node of a level, in the order of codes: opening + added - removed = closing. A
+// node of which nothing was ever suspended or listed by the end of the period has no row.
+func (r *Reader) ListLedger(ctx context.Context, kind pb.LedgerKind, q PeriodQuery) (rows []*pb.LedgerRow, next string, at eventstore.Position, err error) {
+	figure, statement := byte(figHolds), holdsStatement
+	switch kind {
+	case pb.LedgerKind_LEDGER_KIND_SUSPENSION:
+	case pb.LedgerKind_LEDGER_KIND_LISTING:
+		figure, statement = figListings, listingsStatement
+	default:
+		return nil, "", 0, rule.Bad("kind", rule.UnknownValue, "want suspension or listing")
+	}
+	key := func(row *pb.LedgerRow) string { return row.Code }
+	return pageOf(ctx, r, "ledger "+kind.String(), q, key, func(b logbook, in period, list []*node, of *selection) (rows []*pb.LedgerRow, err error) {
+		within, err := b.sum(figure, in, of)
+		if err != nil {
+			return nil, err
+		}
+		before := map[int64]*cells{}
+		if in.from != never {
+			if before, err = b.sum(figure, period{from: never, to: in.from, at: in.at}, of); err != nil {
+				return nil, err
+			}
+		}
+		for _, n := range list {
+			was, is := orNone(before[n.id]), orNone(within[n.id])
+			if *was == (cells{}) && *is == (cells{}) {
+				continue
+			}
+			row := statement(was, is)
+			row.Level, row.Code, row.Name, row.Path = n.level, n.code, n.label(), n.path
+			rows = append(rows, row)
+		}
+		return rows, nil
+	})
+}
+
+func orNone(c *cells) *cells {
+	if c == nil {
+		return new(cells)
+	}
+	return c
+}
+
+// holdsStatement tells what is suspended at the end by reason, such as "ENGINEERING".
+func holdsStatement(was, is *cells) *pb.LedgerRow {
+	row := &pb.LedgerRow{Reasons: map[string]int64{}}
+	for i := range holdReasons {
+		opening := was[i] - was[holdReasons+i]
+		row.Opening += opening
+		row.Added += is[i]
+		row.Removed += is[holdReasons+i]
+		if closing := opening + is[i] - is[holdReasons+i]; closing != 0 {
+			row.Reasons[reasonName(i)] = closing
+			row.Closing += closing
+		}
+	}
+	return row
+}
+
+// listingsStatement tells what is listed at the end by level of supervision: "3", or "4" where it has risen since.
+func listingsStatement(was, is *cells) *pb.LedgerRow {
+	row := &pb.LedgerRow{
+		Opening: was[cellListed] - was[cellCleared], Added: is[cellListed], Removed: is[cellCleared], Reasons: map[string]int64{},
+	}
+	row.Closing = row.Opening + row.Added - row.Removed
+	account := was[cellAccount] + is[cellAccount]
+	for level, n := range map[string]int64{"3": row.Closing - account, "4": account} {
+		if n != 0 {
+			row.Reasons[level] = n
+		}
+	}
+	return row
+}

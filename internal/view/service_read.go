@@ -1,0 +1,674 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/viewdb"
+)
+
+// logbook is where figures of service are computed from: the rows of the view, or the lives of a history up to a position.
+type logbook interface {
+	atlas
+	// sum adds up a figure in a period as things were at its instant; a node without any has no entry.
+	sum(figure byte, in period, of *selection) (map[int64]*cells, error)
+	// between yields the tickets after one, in order, of which something may count in [from, to), until it is told to stop. They are
+	// good until the next.
+	between(after, from, to int64, yield func(l *life) (more bool, err error)) error
+	// held yields those that were suspended at some time.
+	held(yield func(l *life)) error
+	// persons yields the tickets of each person who reported more than one, those of which something may count in [from, to).
+	persons(from, to int64, yield func(all []*life)) error
+}
+
+// addPosts adds what a ticket posts to a figure in a period.
+func (p *period) addPosts(l *life, figure byte, of *selection, sums map[int64]*cells, sign int64) {
+	if of.area != nil && !slices.ContainsFunc(l.area, func(id int64) bool { return of.area[id] }) {
+		return
+	}
+	posts, places := l.postsOf(figure, p.at), l.places()
+	for i := range posts {
+		x := &posts[i]
+		if x.at < p.from || x.at >= p.to {
+			continue
+		}
+		x.eachNode(places, func(id int64) {
+			if of.nodes[id] == nil {
+				return
+			}
+			if sums[id] == nil {
+				sums[id] = new(cells)
+			}
+			sums[id][x.cell] += sign * x.n
+		})
+	}
+}
+
+// oneByOne looks at each ticket: what counters do faster.
+func oneByOne(b logbook, figure byte, in period, of *selection, sums map[int64]*cells) error {
+	if in.to <= in.from {
+		return nil
+	}
+	return b.between(0, in.from, in.to, func(l *life) (bool, error) {
+		in.addPosts(l, figure, of, sums, 1)
+		return true, nil
+	})
+}
+
+// logs is a logbook of the view's rows, as a transaction sees them.
+type logs struct{ *table }
+
+func (r *Reader) logs(tx *viewdb.Tx) (*logs, error) {
+	for row, err := range tx.Query("SELECT zone FROM service_zone_1") {
+		if err != nil {
+			return nil, err
+		}
+		zone, err := r.zones.load(row.Text(0))
+		if err != nil {
+			return nil, fmt.Errorf("the views' zone: %w", err)
+		}
+		known := newNodes(tx)
+		known.table = "service_node_1"
+		return &logs{&table{tx, calendarOf(zone), known}}, nil
+	}
+	return nil, errors.New("the views name no zone")
+}
+
+func (b *logs) sum(figure byte, in period, of *selection) (map[int64]*cells, error) {
+	sums := map[int64]*cells{}
+	if in.to <= in.from {
+		return sums, nil
+	}
+	if in.at < in.to && !serviceFigures[figure].limits {
+		in.to = ever // at T, nothing that has happened lies after it
+	}
+	if of.area != nil {
+		return sums, oneByOne(b, figure, in, of, sums)
+	}
+	changed, err := b.count("last_at > $1", in.at)
+	if err != nil {
+		return nil, err
+	}
+	if changed > 1_000 {
+		holds, err := b.count("to_at >= $1 AND from_at < $2", in.from, in.to)
+		if err != nil {
+			return nil, err
+		}
+		if holds < changed {
+			return sums, oneByOne(b, figure, in, of, sums)
+		}
+	}
+	now := in
+	now.at = ever
+	if err := b.counters(figure, now, of, sums); err != nil {
+		return nil, err
+	}
+	// What became true after T is taken back.
+	return sums, b.lives("last_at > $1", []any{in.at}, func(l *life) (bool, error) {
+		now.addPosts(l, figure, of, sums, -1)
+		in.addPosts(l, figure, of, sums, 1)
+		return true, nil
+	})
+}
+
+func (b *logs) count(where string, args ...any) (n int64, err error) {
+	for row, err := range b.tx.Query("SELECT COUNT(*) FROM service_ticket_1 WHERE "+where, args...) {
+		if err != nil {
+			return 0, err
+		}
+		n = row.Int64(0)
+	}
+	return n, nil
+}
+
+// counters adds whole days from the counters and the parts of days ticket by ticket, as things are now.
+func (b *logs) counters(figure byte, in period, of *selection, sums map[int64]*cells) error {
+	first, last := int64(minDay), int64(maxDay) // of whole days, last excluded
+	if in.from > -hugeMicros {
+		first = b.days.day(in.from)
+		if b.days.from != in.from {
+			first++
+		}
+	}
+	if in.to < hugeMicros {
+		last = b.days.day(in.to)
+	}
+	if first >= last {
+		return oneByOne(b, figure, in, of, sums)
+	}
+	if err := b.whole(figure, first, last, of, sums); err != nil {
+		return err
+	}
+	if in.from > -hugeMicros {
+		edge := in
+		edge.to = b.days.begins(first)
+		if err := oneByOne(b, figure, edge, of, sums); err != nil {
+			return err
+		}
+	}
+	if in.to < hugeMicros {
+		edge := in
+		edge.from = b.days.begins(last)
+		return oneByOne(b, figure, edge, of, sums)
+	}
+	return nil
+}
+
+// whole adds the counters of days from first and before last.
+func (b *logs) whole(figure byte, first, last int64, of *selection, sums map[int64]*cells) error {
+	var columns strings.Builder
+	for i := range len(cells{}) {
+		fmt.Fprintf(&columns, ", SUM(d.n%d)", i)
+	}
+	add := func(row viewdb.Row) {
+		id := row.Int64(0)
+		if row.Null(1) || of.nodes[id] == nil {
+			return
+		}
+		if sums[id] == nil {
+			sums[id] = new(cells)
+		}
+		for i := range sums[id] {
+			sums[id][i] += row.Int64(i + 1)
+		}
+	}
+	if of.level == "" || len(of.nodes) <= fewNodes {
+		query := "SELECT d.node" + columns.String() + ` FROM service_day_1 d
+			WHERE d.node = $1 AND d.figure = $2 AND d.day >= $3 AND d.day < $4 GROUP BY d.node`
+		for id := range of.nodes {
+			for row, err := range b.tx.Query(query, id, int64(figure), first, last) {
+				if err != nil {
+					return err
+				}
+				add(row)
+			}
+		}
+		return nil
+	}
+	query := "SELECT d.node" + columns.String() + ` FROM service_node_1 n CROSS JOIN service_day_1 d
+		WHERE n.level = $1 AND d.node = n.id AND d.figure = $2 AND d.day >= $3 AND d.day < $4 GROUP BY d.node`
+	for row, err := range b.tx.Query(query, of.level, int64(figure), first, last) {
+		if err != nil {
+			return err
+		}
+		add(row)
+	}
+	return nil
+}
+
+// lives yields the tickets that a condition holds for, in order.
+func (b *logs) lives(where string, args []any, yield func(l *life) (bool, error)) error {
+	var l life
+	var buf []byte
+	for row, err := range b.tx.Query("SELECT ticket, id, no, subject, life FROM service_ticket_1 WHERE "+where+" ORDER BY ticket", args...) {
+		if err != nil {
+			return err
+		}
+		l.ticket, l.id, l.no, l.subject = row.Int64(0), row.Text(1), row.Text(2), row.Text(3)
+		buf = row.Bytes(4, buf[:0])
+		if err := l.read(buf); err != nil {
+			return err
+		}
+		if more, err := yield(&l); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *logs) between(after, from, to int64, yield func(l *life) (bool, error)) error {
+	return b.lives("ticket > $1 AND to_at >= $2 AND from_at < $3", []any{after, from, to}, yield)
+}
+
+func (b *logs) held(yield func(l *life)) error {
+	return b.lives("held = 1", nil, func(l *life) (bool, error) {
+		yield(l)
+		return true, nil
+	})
+}
+
+func (b *logs) persons(from, to int64, yield func(all []*life)) error {
+	query := `SELECT t.subject, t.ticket, t.life FROM service_ticket_1 t
+		WHERE t.subject <> '' AND t.to_at >= $1 AND t.from_at < $2
+		AND EXISTS (SELECT 1 FROM service_ticket_1 o WHERE o.subject = t.subject AND o.ticket <> t.ticket) ORDER BY t.subject, t.ticket`
+	var all []*life
+	for row, err := range b.tx.Query(query, from, to) {
+		if err != nil {
+			return err
+		}
+		l := &life{subject: row.Text(0), ticket: row.Int64(1)}
+		if err := l.read(row.Bytes(2, nil)); err != nil {
+			return err
+		}
+		if len(all) > 0 && all[0].subject != l.subject {
+			yield(all)
+			all = nil
+		}
+		all = append(all, l)
+	}
+	if len(all) > 0 {
+		yield(all)
+	}
+	return nil
+}
+
+// recollection is a logbook of what was known at a position.
+type recollection struct {
+	*memory
+	lives []*life
+}
+
+func recollect(ctx context.Context, store eventstore.Store, until eventstore.Position) (*recollection, error) {
+	if store == nil {
+		return nil, errors.New("figures of what was known need the history")
+	}
+	m := &recollection{memory: &memory{nodes: newNodes(nil)}}
+	byID := map[string]*life{}
+	known := &anchors{}
+	for r, err := range store.ReadAll(ctx, 0) {
+		if err != nil {
+			return nil, err
+		}
+		if r.Position > until {
+			break
+		}
+		d, err := event.Decode(r)
+		if err != nil {
+			return nil, err
+		}
+		switch kind, id := kind(&d); kind {
+		case "registry":
+			err = known.fold(&d)
+		case "ticket":
+			l := byID[id]
+			if l == nil {
+				l = &life{id: id}
+				byID[id] = l
+				m.lives = append(m.lives, l)
+			}
+			err = l.fold(&d, m.nodes, known)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *recollection) sum(figure byte, in period, of *selection) (map[int64]*cells, error) {
+	sums := map[int64]*cells{}
+	return sums, oneByOne(m, figure, in, of, sums)
+}
+
+func (m *recollection) between(after, from, to int64, yield func(l *life) (bool, error)) error {
+	for _, l := range m.lives {
+		if l.ticket <= after {
+			continue
+		}
+		if more, err := yield(l); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *recollection) held(yield func(l *life)) error {
+	for _, l := range m.lives {
+		yield(l)
+	}
+	return nil
+}
+
+func (m *recollection) persons(from, to int64, yield func(all []*life)) error {
+	bySubject := map[string][]*life{}
+	for _, l := range m.lives {
+		if l.subject != "" {
+			bySubject[l.subject] = append(bySubject[l.subject], l)
+		}
+	}
+	for _, all := range bySubject {
+		yield(all)
+	}
+	return nil
+}
+
+// openService runs do on the logbook that a question is about, and says what position its answer is as of.
+func (r *Reader) openService(ctx context.Context, known *eventstore.Position, do func(b logbook) error) (eventstore.Position, error) {
+	if known != nil {
+		b, err := recollect(ctx, r.store, *known)
+		if err != nil {
+			return 0, err
+		}
+		return *known, do(b)
+	}
+	var at eventstore.Position
+	err := r.db.Read(ctx, func(tx *viewdb.Tx) error {
+		b, err := r.logs(tx)
+		if err != nil {
+			return err
+		}
+		if at, err = projector.Position(tx, ServiceView); err != nil {
+			return err
+		}
+		return do(b)
+	})
+	return at, err
+}
+
+// again is how far apart two reports of a person are that count as one matter.
+const again = int64(30 * 24 * time.Hour / time.Microsecond)
+
+// repeated yields the tickets, accepted in the period and not merged, whose person had reported a matter of the same category in the
+// thirty days before, with the instant of acceptance.
+func repeated(b logbook, in period, yield func(l *life, c *course)) error {
+	before := never
+	if in.from > -hugeMicros {
+		before = in.from - again
+	}
+	return b.persons(before, in.to, func(all []*life) {
+		courses := make([]*course, len(all))
+		for i, l := range all {
+			courses[i] = l.walk(in.at)
+		}
+		for i, c := range courses {
+			if c.accepted == never || c.accepted < in.from || c.accepted >= in.to || c.left() != 0 || c.direct {
+				continue
+			}
+			for k, o := range courses {
+				earlier := o.accepted < c.accepted || o.accepted == c.accepted && all[k].ticket < all[i].ticket
+				if k != i && o.accepted != never && earlier && c.accepted-o.accepted <= again && o.left() != x1 && all[k].category == all[i].category {
+					yield(all[i], c)
+					break
+				}
+			}
+		}
+	})
+}
+
+// counted says whether the ticket counts at a node that is asked about, or at the path of a unit.
+func (of *selection) counted(l *life, unit []int64, yield func(id int64)) {
+	if of.area != nil && !slices.ContainsFunc(l.area, func(id int64) bool { return of.area[id] }) {
+		return
+	}
+	p := post{unit: unit}
+	p.eachNode(l.places(), func(id int64) {
+		if of.nodes[id] != nil {
+			yield(id)
+		}
+	})
+}
+
+// serviceMetricOf gives the figure of one node.
+func (r *Reader) serviceMetricOf(ctx context.Context, q MetricQuery) (figure *pb.MetricFigure, at eventstore.Position, err error) {
+	at, err = r.openService(ctx, q.KnownAt, func(b logbook) error {
+		n, err := b.node(q.Level, q.Code)
+		if err != nil {
+			return err
+		}
+		if n == nil {
+			return rule.Bad("code", rule.NotFound, "no ticket was ever reported there")
+		}
+		all, err := serviceMetrics(b, []*node{n}, &selection{nodes: map[int64]*node{n.id: n}}, &q, true)
+		if err != nil {
+			return err
+		}
+		figure = all[0]
+		return nil
+	})
+	return figure, at, err
+}
+
+// ticketsServed gives a page of the tickets behind a figure; one that counts more than once stands once.
+func (r *Reader) ticketsServed(ctx context.Context, q BehindQuery, m *MetricQuery, after int64, size int, bound []byte) (tickets []*pb.BehindTicket, next string, total int64, at eventstore.Position, err error) {
+	from, to, t, err := m.span()
+	if err != nil {
+		return nil, "", 0, 0, err
+	}
+	at, err = r.openService(ctx, nil, func(b logbook) error {
+		n, err := b.node(q.Level, q.Code)
+		if err != nil {
+			return err
+		}
+		if n == nil {
+			return rule.Bad("code", rule.NotFound, "no ticket was ever reported there")
+		}
+		all, err := serviceMetrics(b, []*node{n}, &selection{nodes: map[int64]*node{n.id: n}}, m, true)
+		if err != nil {
+			return err
+		}
+		total = inSet(all[0], q.Set)
+		var last int64
+		return serviceBehind(b, n, &q, from, to, t, after, func(l *life, exclusion string) bool {
+			if len(tickets) == size {
+				next = token(bound, strconv.FormatInt(last, 10))
+				return false
+			}
+			tickets = append(tickets, &pb.BehindTicket{Name: "tickets/" + l.id, No: l.no, Exclusion: exclusion})
+			last = l.ticket
+			return true
+		})
+	})
+	return tickets, next, total, at, err
+}
+
+// isServiceMetric says whether a metric is read from the view of service.
+func isServiceMetric(name string) bool {
+	_, ok := serviceFigure(name)
+	return ok || name == stockOfHolds
+}
+
+// stockOfHolds is what is suspended at an instant.
+const stockOfHolds = "M30"
+
+// serviceMetrics makes a metric's figures for the nodes; those that nothing adds to only if empty is asked for.
+func serviceMetrics(b logbook, list []*node, of *selection, q *MetricQuery, empty bool) ([]*pb.MetricFigure, error) {
+	from, to, t, err := q.span()
+	if err != nil {
+		return nil, err
+	}
+	in := period{from: from, to: to, at: t}
+	number, ok := serviceFigure(q.Metric)
+	if !ok {
+		number = figHolds
+		in.from, in.to = never, after(t)
+	}
+	sums, err := b.sum(number, in, of)
+	if err != nil {
+		return nil, err
+	}
+	figure := &serviceFigures[number]
+	var took, ages, persons map[int64][]int64
+	switch {
+	case number == figHours:
+		took, err = hoursOf(b, in, of)
+	case number == figHolds:
+		ages, err = agesOf(b, t, of)
+	case number == figRepeats:
+		persons = map[int64][]int64{}
+		err = repeated(b, in, func(l *life, c *course) {
+			of.counted(l, c.lead, func(id int64) { persons[id] = append(persons[id], l.ticket) })
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []*pb.MetricFigure
+	for _, n := range list {
+		c := sums[n.id]
+		if c == nil {
+			c = new(cells)
+		}
+		if !empty && *c == (cells{}) {
+			continue
+		}
+		f := &pb.MetricFigure{Metric: q.Metric, Level: n.level, Code: n.code, Name: n.label(), Path: n.path}
+		all = append(all, f)
+		if number == figHolds {
+			f.Parts = map[string]int64{}
+			for i := range holdReasons {
+				kept := c[i] - c[holdReasons+i]
+				f.Numerator += kept
+				f.Parts[strings.ToLower(reasonName(i))] = kept
+			}
+			countAges(f.Parts, ages[n.id])
+			continue
+		}
+		f.Numerator = c[cellNum]
+		for i, code := range figure.excluded {
+			if x := c[figure.exclusion(i)]; x != 0 {
+				if f.Excluded == nil {
+					f.Excluded = map[string]int64{}
+				}
+				f.Excluded[fmt.Sprintf("X%d", code)] = x
+			}
+		}
+		if number == figHours {
+			f.MeanHours = rate(c[figure.part(0)], f.Numerator*int64(time.Hour/time.Microsecond))
+			f.MedianHours, f.P90Hours = median(took[n.id]), tenth(took[n.id])
+			continue
+		}
+		for i, name := range figure.parts {
+			if f.Parts == nil {
+				f.Parts = map[string]int64{}
+			}
+			f.Parts[name] = c[figure.part(i)]
+		}
+		if number == figRepeats {
+			f.Parts["repeated"] = int64(len(persons[n.id]))
+			f.Numerator += f.Parts["repeated"]
+		}
+		den := c[cellDen]
+		f.Denominator, f.Rate = &den, rate(f.Numerator, den)
+	}
+	return all, nil
+}
+
+// after is the end of a period that an instant is the last of.
+func after(t int64) int64 {
+	if t == ever {
+		return ever
+	}
+	return t + 1
+}
+
+// reasonName is that of the i-th reason of suspension.
+func reasonName(i int) string {
+	return strings.TrimPrefix(pb.SuspensionReason(i+1).String(), "SUSPENSION_REASON_")
+}
+
+// hoursOf are the times that M21 is the mean of.
+func hoursOf(b logbook, in period, of *selection) (map[int64][]int64, error) {
+	took := map[int64][]int64{}
+	return took, b.between(0, in.from, in.to, func(l *life) (bool, error) {
+		c := l.walk(in.at)
+		for i := range c.rounds {
+			r := &c.rounds[i]
+			if c.left() == 0 && r.result != never && r.opened != never && r.result >= in.from && r.result < in.to {
+				of.counted(l, r.unit, func(id int64) { took[id] = append(took[id], r.took()) })
+			}
+		}
+		return true, nil
+	})
+}
+
+// tenth is the time that nine of ten do not exceed, in hours; the times are in order.
+func tenth(micros []int64) *float64 {
+	n := len(micros)
+	if n == 0 {
+		return nil
+	}
+	hours := float64(micros[(9*n+9)/10-1]) / 3.6e9
+	return &hours
+}
+
+// agesOf are for how long what is suspended at T has been.
+func agesOf(b logbook, t int64, of *selection) (map[int64][]int64, error) {
+	ages := map[int64][]int64{}
+	return ages, b.held(func(l *life) {
+		for _, h := range l.walk(t).holds {
+			if h.to == never {
+				of.counted(l, h.unit, func(id int64) { ages[id] = append(ages[id], t-h.from) })
+			}
+		}
+	})
+}
+
+const oneDay = int64(24 * time.Hour / time.Microsecond)
+
+// countAges tells how many suspensions are of which age; they are reviewed after ninety days at the latest.
+func countAges(parts map[string]int64, ages []int64) {
+	parts["to_30_days"], parts["to_90_days"], parts["over_90_days"] = 0, 0, 0
+	for _, age := range ages {
+		switch {
+		case age <= 30*oneDay:
+			parts["to_30_days"]++
+		case age <= 90*oneDay:
+			parts["to_90_days"]++
+		default:
+			parts["over_90_days"]++
+		}
+	}
+}
+
+// serviceBehind yields the tickets after one that are in a set of a metric's figure for a node, with the exclusion code.
+func serviceBehind(b logbook, n *node, q *BehindQuery, from, to, t, start int64, yield func(l *life, exclusion string) bool) error {
+	in := period{from: from, to: to, at: t}
+	if q.Metric == stockOfHolds {
+		if q.Set != pb.FigureSet_FIGURE_SET_NUMERATOR {
+			return nil
+		}
+		in.from, in.to = never, after(t)
+	}
+	number, _ := serviceFigure(q.Metric)
+	figure := &serviceFigures[number]
+	persons := map[int64]bool{}
+	if number == figRepeats && q.Set == pb.FigureSet_FIGURE_SET_NUMERATOR {
+		of := &selection{nodes: map[int64]*node{n.id: n}}
+		if err := repeated(b, in, func(l *life, c *course) {
+			of.counted(l, c.lead, func(int64) { persons[l.ticket] = true })
+		}); err != nil {
+			return err
+		}
+	}
+	return b.between(start, in.from, in.to, func(l *life) (bool, error) {
+		code, is := "", persons[l.ticket]
+		if q.Metric == stockOfHolds {
+			for _, h := range l.walk(t).holds {
+				is = is || h.to == never && (slices.Contains(l.places(), n.id) || slices.Contains(h.unit, n.id))
+			}
+		} else {
+			posts, places := l.postsOf(number, t), l.places()
+			for i := range posts {
+				p := &posts[i]
+				if p.at < in.from || p.at >= in.to {
+					continue
+				}
+				excluded := int(p.cell) - cellMore
+				p.eachNode(places, func(id int64) {
+					if id != n.id {
+						return
+					}
+					switch {
+					case p.cell == cellNum:
+						is = is || q.Set == pb.FigureSet_FIGURE_SET_NUMERATOR
+					case p.cell == cellDen:
+						is = is || q.Set == pb.FigureSet_FIGURE_SET_DENOMINATOR
+					case excluded < len(figure.excluded) && q.Set == pb.FigureSet_FIGURE_SET_EXCLUDED:
+						is, code = true, fmt.Sprintf("X%d", figure.excluded[excluded])
+					}
+				})
+			}
+		}
+		return !is || yield(l, code), nil
+	})
+}
