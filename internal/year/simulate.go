@@ -156,7 +156,7 @@ func (r *Report) print(out io.Writer) {
 	}
 	fmt.Fprintln(out, "refused:")
 	for _, reason := range slices.Sorted(maps.Keys(r.Refused)) {
-		fmt.Fprintf(out, "  %-24s %9d\n", reason, r.Refused[reason])
+		fmt.Fprintf(out, "  %-50s %9d\n", reason, r.Refused[reason])
 	}
 }
 
