@@ -84,7 +84,7 @@ func Simulate(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(o.Out, "figures: %d sums of areas and %d carry-over ledgers hold, views built in batches of 4,000 and of 613 have the same rows (%s), %d faults, in %s\n",
+	fmt.Fprintf(o.Out, "figures: %d sums of areas and %d ledgers hold, views built in batches of 4,000 and of 613 have the same rows (%s), %d faults, in %s\n",
 		found.Sums, found.Ledgers, found.Rows, len(found.Faults), time.Since(began).Round(time.Second))
 	for _, f := range found.Faults {
 		fmt.Fprintln(o.Out, "  "+f)
