@@ -131,6 +131,11 @@ func (l *Life) hours(mean float64) time.Duration {
 	return time.Duration(min(l.ExpFloat64(), 8) * mean * float64(time.Hour)).Truncate(time.Second)
 }
 
+// Secrets are words that petitioners say in every report.
+var Secrets = []string{petitioner, said}
+
+const petitioner, said = "王小明", "路灯三天不亮"
+
 // Report brings a matter in.
 func (l *Life) Report() Step {
 	w := l.World
@@ -143,9 +148,9 @@ func (l *Life) Report() Step {
 	if l.chance(0.1) {
 		c.Area = ""
 	}
-	c.Particulars = &pb.Particulars{Title: "路灯不亮", Text: "路灯三天不亮", Place: "春笋中路", Cause: "线路老化", Course: "三天前开始"}
+	c.Particulars = &pb.Particulars{Title: "路灯不亮", Text: said, Place: "春笋中路", Cause: "线路老化", Course: "三天前开始"}
 	if l.chance(0.85) {
-		c.Particulars.Petitioner = &pb.Petitioner{Name: "王小明", Phone: fmt.Sprintf("139%08d", l.IntN(50_000)), CallbackWanted: l.chance(0.9)}
+		c.Particulars.Petitioner = &pb.Petitioner{Name: petitioner, Phone: fmt.Sprintf("139%08d", l.IntN(50_000)), CallbackWanted: l.chance(0.9)}
 	}
 	if l.chance(0.03) {
 		c.Confidentiality = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL

@@ -18,6 +18,7 @@ import (
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/examples/wuxi"
 	"github.com/chuishao/dispatch/internal/app"
+	"github.com/chuishao/dispatch/internal/lives"
 	"github.com/chuishao/dispatch/internal/policy"
 	"github.com/chuishao/dispatch/internal/projector"
 	"github.com/chuishao/dispatch/internal/registry"
@@ -80,7 +81,7 @@ func Simulate(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("commands that nobody carried out: %v", missing)
 	}
 	began = time.Now()
-	found, err := Audit{Store: n.Store, Registry: n.Dispatcher.Registry(), Zone: zone, Dir: o.Dir, From: from, Months: 12}.Run(ctx)
+	found, err := Audit{Store: n.Store, Registry: n.Dispatcher.Registry(), Zone: zone, Dir: o.Dir, From: from, Months: 12, Secrets: lives.Secrets}.Run(ctx)
 	if err != nil {
 		return err
 	}
