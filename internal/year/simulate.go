@@ -35,7 +35,9 @@ type Options struct {
 	// Days is how long matters come in, from 1 January 2025.
 	Days int
 	Seed uint64
-	Out  io.Writer
+	// Few says that there are too few tickets for every command to be carried out; else one that never was is an error.
+	Few bool
+	Out io.Writer
 }
 
 // settle is for how many days after the last matter came in the open ones are led on.
@@ -77,7 +79,7 @@ func Simulate(ctx context.Context, o Options) (err error) {
 	}
 	report.print(o.Out)
 	fmt.Fprintf(o.Out, "played in %s\n\n", time.Since(began).Round(time.Second))
-	if missing := report.missing(); len(missing) > 0 {
+	if missing := report.missing(); len(missing) > 0 && !o.Few {
 		return fmt.Errorf("commands that nobody carried out: %v", missing)
 	}
 	began = time.Now()
@@ -110,8 +112,9 @@ func run(ctx context.Context, n *app.Node, c Config) (report Report, err error) 
 	}
 	var mu sync.Mutex
 	fired := map[string]int{}
+	views := view.NewReader(db, n.Store)
 	timers := &policy.Timers{
-		Dispatcher: n.Dispatcher, Views: view.NewReader(db, n.Store), Projector: p,
+		Dispatcher: n.Dispatcher, Views: views, Projector: p,
 		OnTrouble: func(err error) { fmt.Fprintln(c.Out, err) },
 		OnFired: func(t pb.TicketTimer) {
 			mu.Lock()
@@ -129,6 +132,7 @@ func run(ctx context.Context, n *app.Node, c Config) (report Report, err error) 
 		return nil
 	})
 	reacting := n.Policy()
+	reacting.OpenTickets = policy.Open{Store: n.Store, Views: views, Projector: p}.Tickets
 	group.Go(func() error {
 		if err := reacting.Run(ctx); !errors.Is(err, context.Canceled) {
 			return err
