@@ -74,12 +74,13 @@ func Run(ctx context.Context, o Options) (err error) {
 	case head > 0:
 		return fmt.Errorf("%s holds a history already: a demo begins anew; dispatcher serve --data %s serves it", o.Data, o.Data)
 	}
+	timers := node.Timers()
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	group, serving := errgroup.WithContext(serving)
 	ready := make(chan [2]net.Addr, 1)
 	group.Go(func() error {
-		return node.Serve(serving, app.ServeConfig{GRPC: o.GRPC, HTTP: o.HTTP, Suggest: true, Ready: func(grpc, http net.Addr) { ready <- [2]net.Addr{grpc, http} }})
+		return node.Serve(serving, app.ServeConfig{GRPC: o.GRPC, HTTP: o.HTTP, Suggest: true, NoTimers: true, Ready: func(grpc, http net.Addr) { ready <- [2]net.Addr{grpc, http} }})
 	})
 	group.Go(func() error {
 		var at [2]net.Addr
@@ -89,7 +90,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		case at = <-ready:
 		}
 		fmt.Fprintf(o.Out, "grpc %s\nhttp %s\n\n", at[0], at[1])
-		err := playOn(serving, o, c, stories, clock, day, at[0].String())
+		// While the day is played the clock is driven, and what is due happens when it has moved; afterwards both go by themselves.
+		err := playOn(serving, o, c, stories, clock, day, at[0].String(), timers.FireDue)
+		if err == nil && !o.Once {
+			err = timers.Run(serving)
+		}
 		if serving.Err() != nil {
 			return nil // told to stop, or serving failed and says why
 		}
@@ -102,14 +107,14 @@ func Run(ctx context.Context, o Options) (err error) {
 }
 
 // playOn plays the stories on a node at an address.
-func playOn(ctx context.Context, o Options, c *city, stories []*story, clock *clock, day time.Time, addr string) (err error) {
+func playOn(ctx context.Context, o Options, c *city, stories []*story, clock *clock, day time.Time, addr string, fire func(context.Context) (int, error)) (err error) {
 	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return fmt.Errorf("call %s: %w", addr, err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	p := &player{
-		conn: conn, clock: clock, day: day, end: day.AddDate(0, 0, 1), speed: o.Speed, seed: o.Seed, out: o.Out, whistles: map[string]bool{},
+		conn: conn, clock: clock, fire: fire, day: day, end: day.AddDate(0, 0, 1), speed: o.Speed, seed: o.Seed, out: o.Out, whistles: map[string]bool{},
 	}
 	if err := p.load(ctx, c); err != nil {
 		return err
