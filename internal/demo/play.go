@@ -30,6 +30,7 @@ type player struct {
 	conn  *grpc.ClientConn
 	clock *clock
 	fire  func(context.Context) (int, error) // makes happen what is due by the clock
+	seen  func(context.Context) error        // waits until the lists show all that happened
 	day   time.Time
 	end   time.Time
 	speed float64 // virtual seconds a second; 0 for as fast as it goes
@@ -42,6 +43,9 @@ type player struct {
 
 	reported, dispatched, closed, refused int
 	whistles                              map[string]bool // in progress
+
+	carried map[string]int // calls that were carried out on any of the days, by method
+	fired   int            // timers
 }
 
 // moved is a story and when it goes on.
@@ -126,9 +130,11 @@ func (p *player) wait(ctx context.Context, at time.Time) (time.Time, error) {
 	if err := ctx.Err(); err != nil {
 		return at, err
 	}
-	if _, err := p.fire(ctx); err != nil {
+	n, err := p.fire(ctx)
+	if err != nil {
 		return at, fmt.Errorf("timers: %w", err)
 	}
+	p.fired += n
 	return at, nil
 }
 
@@ -290,6 +296,9 @@ func (p *player) intake(ctx context.Context, m *pb.IntakeTicketsRequest) (proto.
 
 // note keeps what an answer says, and counts.
 func (p *player) note(s *story, answer proto.Message) {
+	if answer != nil && answer != nothing {
+		p.carried[s.steps[s.next].method]++
+	}
 	switch a := answer.(type) {
 	case nil:
 		p.refused++
