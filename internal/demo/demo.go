@@ -23,7 +23,6 @@ import (
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/app"
 	"github.com/chuishao/dispatch/internal/registry"
-	"github.com/chuishao/dispatch/internal/view"
 )
 
 // Options say which day is played, and how.
@@ -81,7 +80,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		if err != nil {
 			return err
 		}
-		return node.Projector.WaitFor(ctx, head, view.TicketsView)
+		return node.Projector.WaitFor(ctx, head)
 	}
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
