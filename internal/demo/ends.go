@@ -104,10 +104,9 @@ var ends = []func(*story, *city){
 		s.triage(nil)
 		s.dispatch()
 		s.sign()
-		system := actor("system", cityCentre, pb.Role_ROLE_SYSTEM)
-		s.ask(minute, system, &pb.PassTimerRequest{Timer: pb.TicketTimer_TICKET_TIMER_SIGN, By: timestamppb.New(s.begin.Add(8 * time.Hour))})
-		s.ask(minute, system, &pb.RecomputeLimitsRequest{})
-		s.ask(minute, system, &pb.MoveHolderRequest{})
+		s.ask(minute, systemActor, &pb.PassTimerRequest{Timer: pb.TicketTimer_TICKET_TIMER_SIGN, By: timestamppb.New(s.begin.Add(8 * time.Hour))})
+		s.ask(minute, systemActor, &pb.RecomputeLimitsRequest{})
+		s.ask(minute, systemActor, &pb.MoveHolderRequest{})
 		s.contact(true)
 		s.done()
 	},

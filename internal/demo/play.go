@@ -260,6 +260,10 @@ func answerOf(method string) proto.Message {
 		return new(pb.ExplainDeadlineResponse)
 	case pb.TicketService_SuggestTriage_FullMethodName:
 		return new(pb.SuggestTriageResponse)
+	case pb.RegistryService_LoadCalendarYear_FullMethodName:
+		return new(pb.LoadCalendarYearResponse)
+	case pb.RegistryService_LoadProfile_FullMethodName:
+		return new(pb.LoadProfileResponse)
 	case pb.WhistleService_BlowWhistle_FullMethodName, pb.WhistleService_ScreenWhistle_FullMethodName, pb.WhistleService_SignWhistle_FullMethodName,
 		pb.WhistleService_ContactStreet_FullMethodName, pb.WhistleService_ReportIn_FullMethodName, pb.WhistleService_CompleteTask_FullMethodName,
 		pb.WhistleService_ReleaseParticipant_FullMethodName, pb.WhistleService_ConfirmWhistle_FullMethodName, pb.WhistleService_RateUnit_FullMethodName,

@@ -1,12 +1,16 @@
 package demo
 
 import (
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
 )
 
 // days is a number of days of 24 hours.
@@ -152,7 +156,45 @@ var waits = []func(*story, *city){
 		})
 		s.done()
 	},
+	announced,
 }
+
+// announced: in the evening a day off is announced that nobody knew of, and the limits are told in a profile of another version. What is open is
+// computed again by the calendar that is then in force. Without holidays of that year there is nothing to correct.
+func announced(s *story, c *city) {
+	s.tells(about("0903"), c)
+	s.lead = "JT"
+	s.daily(14, 10)
+	s.underway()
+	off := s.begin.AddDate(0, 0, 8)
+	for known := calendar.Default(); ; off = off.AddDate(0, 0, 1) {
+		if works, provisional, err := known.WorkingDay(off); err != nil || provisional {
+			return
+		} else if works && off.Weekday() != time.Saturday && off.Weekday() != time.Sunday {
+			break
+		}
+	}
+	evening := s.today(0, 23, 50)
+	for _, y := range calendar.Default().Table().Years {
+		if y.Year != off.Year() {
+			continue
+		}
+		days := append(slices.Clone(y.Off), off.Format(time.DateOnly))
+		slices.Sort(days)
+		s.then(minute, systemActor, pb.RegistryService_LoadCalendarYear_FullMethodName, func(c call) proto.Message {
+			return &pb.LoadCalendarYearRequest{RequestId: c.id, Year: int32(y.Year), Off: days, Work: y.Work}
+		}).notBefore = evening
+		s.ask(minute, systemActor, &pb.RecomputeLimitsRequest{}).notBefore = evening.Add(3 * minute)
+	}
+	limits := calendar.DefaultProfile()
+	content := strings.Replace(limits.JSON(), strconv.Quote(limits.Version()), strconv.Quote(limits.Version()+"-demo"), 1)
+	s.then(minute, systemActor, pb.RegistryService_LoadProfile_FullMethodName, func(c call) proto.Message {
+		return &pb.LoadProfileRequest{RequestId: c.id, Content: content}
+	}).notBefore = evening.Add(5 * minute)
+}
+
+// systemActor is the city's own system, as those are who keep it.
+var systemActor = actor("system", cityCentre, pb.Role_ROLE_SYSTEM)
 
 // suspension: the lead asks to have the clock stopped until a day on which it is looked at again.
 func (s *story) suspension(review time.Time, granted bool) {
