@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
-	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/ticket"
 )
 
@@ -41,24 +40,3 @@ func (d *Dispatcher) carryOn(ctx context.Context, stream string, s *ticket.State
 
 // proactive is the source of what this system reports itself.
 const proactive = "proactive"
-
-// reactToTicket does what follows from an event of a ticket.
-func (d *Dispatcher) reactToTicket(ctx context.Context, e *event.Decoded) error {
-	switch body := e.Event.(type) {
-	case *pb.DuplicateAttached:
-		_, _, _, err := d.follow(ctx, e.Stream, body.Ticket, ticket.AttachedBy(uint64(e.Version), e.Meta))
-		return err
-	case *pb.TicketUnmerged:
-		return d.release(ctx, e.Stream, e.Version, body.From)
-	case *pb.TicketWithdrawn:
-		if !body.Hazard {
-			return nil
-		}
-		s, err := d.tickets.upTo(ctx, d.store, e.Stream, e.Version)
-		if err != nil {
-			return err
-		}
-		return d.carryOn(ctx, e.Stream, &s, fmt.Sprintf("%s@%d", e.Stream, e.Version))
-	}
-	return nil
-}

@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
-	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/whistle"
 )
@@ -130,34 +129,4 @@ func (d *Dispatcher) tell(ctx context.Context, stream string, s whistle.State) e
 		}
 	}
 	return nil
-}
-
-// React does what follows from a recorded event: the tickets of a whistle learn that it was blown or ended, a duplicate that it was
-// attached to its primary and a primary that it is none any more, a hazard goes on after its ticket was withdrawn, and a registry version,
-// a calendar or a profile that another process published is read. It may be called any number of times with the same event.
-func (d *Dispatcher) React(ctx context.Context, e *event.Decoded) error {
-	switch e.Event.(type) {
-	case *pb.WhistleBlown, *pb.WhistleIssued, *pb.WhistleRefused, *pb.WhistleClosed:
-	case *pb.RegistryVersionPublished:
-		return d.RefreshRegistry(ctx)
-	case *pb.CalendarYearLoaded, *pb.ProfilePublished:
-		return d.RefreshLimits(ctx)
-	default:
-		return d.reactToTicket(ctx, e)
-	}
-	state, err := d.whistles.upTo(ctx, d.store, e.Stream, e.Version)
-	if err != nil {
-		return err
-	}
-	return d.tell(ctx, e.Stream, state)
-}
-
-// Followed says whether something follows from events of the type, so that React is to hear of them.
-func Followed(typ string) bool {
-	switch typ {
-	case "WhistleBlown", "WhistleIssued", "WhistleRefused", "WhistleClosed", "RegistryVersionPublished", "DuplicateAttached", "TicketUnmerged",
-		"TicketWithdrawn":
-		return true
-	}
-	return false
 }

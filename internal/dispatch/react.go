@@ -1,0 +1,72 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/ticket"
+)
+
+// reaction does what follows from a recorded event.
+type reaction func(*Dispatcher, context.Context, *event.Decoded) error
+
+// reactions are what follows, by the type of the event.
+var reactions = map[string]reaction{
+	"WhistleBlown":   (*Dispatcher).reactToWhistle,
+	"WhistleIssued":  (*Dispatcher).reactToWhistle,
+	"WhistleRefused": (*Dispatcher).reactToWhistle,
+	"WhistleClosed":  (*Dispatcher).reactToWhistle,
+
+	"DuplicateAttached": (*Dispatcher).reactToTicket,
+	"TicketUnmerged":    (*Dispatcher).reactToTicket,
+	"TicketWithdrawn":   (*Dispatcher).reactToTicket,
+
+	"RegistryVersionPublished": func(d *Dispatcher, ctx context.Context, _ *event.Decoded) error { return d.RefreshRegistry(ctx) },
+	"CalendarYearLoaded":       func(d *Dispatcher, ctx context.Context, _ *event.Decoded) error { return d.RefreshLimits(ctx) },
+	"ProfilePublished":         func(d *Dispatcher, ctx context.Context, _ *event.Decoded) error { return d.RefreshLimits(ctx) },
+}
+
+// React does what follows from a recorded event: the tickets of a whistle learn that it was blown or ended, a duplicate that it was
+// attached to its primary and a primary that it is none any more, a hazard goes on after its ticket was withdrawn, and a registry version,
+// a calendar or a profile that another process published is read. It may be called any number of times with the same event.
+func (d *Dispatcher) React(ctx context.Context, e *event.Decoded) error {
+	if follows := reactions[event.TypeOf(e.Event)]; follows != nil {
+		return follows(d, ctx, e)
+	}
+	return nil
+}
+
+// Followed says whether something follows from events of the type, so that React is to hear of them.
+func Followed(typ string) bool { return reactions[typ] != nil }
+
+// reactToWhistle tells the tickets of a whistle of it.
+func (d *Dispatcher) reactToWhistle(ctx context.Context, e *event.Decoded) error {
+	state, err := d.whistles.upTo(ctx, d.store, e.Stream, e.Version)
+	if err != nil {
+		return err
+	}
+	return d.tell(ctx, e.Stream, state)
+}
+
+// reactToTicket does what follows from an event of a ticket.
+func (d *Dispatcher) reactToTicket(ctx context.Context, e *event.Decoded) error {
+	switch body := e.Event.(type) {
+	case *pb.DuplicateAttached:
+		_, _, _, err := d.follow(ctx, e.Stream, body.Ticket, ticket.AttachedBy(uint64(e.Version), e.Meta))
+		return err
+	case *pb.TicketUnmerged:
+		return d.release(ctx, e.Stream, e.Version, body.From)
+	case *pb.TicketWithdrawn:
+		if !body.Hazard {
+			return nil
+		}
+		s, err := d.tickets.upTo(ctx, d.store, e.Stream, e.Version)
+		if err != nil {
+			return err
+		}
+		return d.carryOn(ctx, e.Stream, &s, fmt.Sprintf("%s@%d", e.Stream, e.Version))
+	}
+	return fmt.Errorf("nothing follows from %s", event.TypeOf(e.Event))
+}
