@@ -187,7 +187,8 @@ func (n *Node) Rebuild(ctx context.Context, progress func(eventstore.Position)) 
 func (n *Node) Policy() *policy.Policy {
 	return &policy.Policy{
 		Dispatcher: n.Dispatcher, Checkpoint: policyCheckpoint{n.Views},
-		OnTrouble: func(err error) { n.log.Warn("policy waits", "error", err) },
+		OnTrouble:   func(err error) { n.log.Warn("policy waits", "error", err) },
+		OpenTickets: policy.Open{Store: n.Store, Views: n.Reader, Projector: n.Projector}.Tickets,
 	}
 }
 
@@ -205,10 +206,14 @@ func (n *Node) Timers() *policy.Timers {
 	}
 }
 
-// policyCheckpoint keeps the policy's place beside the views. With the views thrown away it starts anew, which changes nothing.
+// policyCheckpoint keeps the policy's place, and the map that tickets follow, beside the views. With the views thrown away it starts anew, which
+// changes nothing.
 type policyCheckpoint struct{ db *viewdb.DB }
 
-const policyTable = "CREATE TABLE IF NOT EXISTS policy (name TEXT PRIMARY KEY, position BIGINT NOT NULL)"
+const (
+	policyTable    = "CREATE TABLE IF NOT EXISTS policy (name TEXT PRIMARY KEY, position BIGINT NOT NULL)"
+	policyMapTable = "CREATE TABLE IF NOT EXISTS policy_map (name TEXT PRIMARY KEY, map TEXT NOT NULL)"
+)
 
 func (c policyCheckpoint) Load(ctx context.Context) (p eventstore.Position, err error) {
 	err = c.db.Write(ctx, func(tx *viewdb.Tx) error {
@@ -232,6 +237,32 @@ func (c policyCheckpoint) Save(ctx context.Context, p eventstore.Position) error
 			return err
 		}
 		_, err := tx.Exec("INSERT INTO policy (name, position) VALUES ('all', $1) ON CONFLICT (name) DO UPDATE SET position = excluded.position", int64(p))
+		return err
+	})
+}
+
+func (c policyCheckpoint) LoadMap(ctx context.Context) (name string, err error) {
+	err = c.db.Write(ctx, func(tx *viewdb.Tx) error {
+		if err := tx.Script(policyMapTable); err != nil {
+			return err
+		}
+		for row, err := range tx.Query("SELECT map FROM policy_map WHERE name = 'all'") {
+			if err != nil {
+				return err
+			}
+			name = row.Text(0)
+		}
+		return nil
+	})
+	return name, err
+}
+
+func (c policyCheckpoint) SaveMap(ctx context.Context, name string) error {
+	return c.db.Write(ctx, func(tx *viewdb.Tx) error {
+		if err := tx.Script(policyMapTable); err != nil {
+			return err
+		}
+		_, err := tx.Exec("INSERT INTO policy_map (name, map) VALUES ('all', $1) ON CONFLICT (name) DO UPDATE SET map = excluded.map", name)
 		return err
 	})
 }

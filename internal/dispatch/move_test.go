@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"fmt"
+	"iter"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,6 +37,17 @@ var (
 	july = time.Date(2025, 7, 1, 0, 0, 0, 0, time.FixedZone("CST", 8*3600))
 	june = time.Date(2025, 6, 1, 0, 0, 0, 0, time.FixedZone("CST", 8*3600))
 )
+
+// each yields the names, without an error.
+func each(names ...string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for _, name := range names {
+			if !yield(name, nil) {
+				return
+			}
+		}
+	}
+}
 
 // content is a copy of the registry in force, for a new version.
 func content(c *dispatchtest.City) *pb.RegistryPiece {
@@ -178,7 +190,7 @@ func TestTheMapChanges(t *testing.T) {
 	t1 := taken(t, c, gridOne, moving)
 	onlyDistrict := c.Report(t, dispatchtest.District)
 	tickets := []string{t1, onlyDistrict}
-	if err := c.MoveHolders(t.Context(), slices.Values(tickets)); err != nil {
+	if err := c.MoveHolders(t.Context(), each(tickets...)); err != nil {
 		t.Fatal(err)
 	}
 	if s, _, err := c.LoadTicket(t.Context(), t1); err != nil || s.Holder != moving || s.Events != 5 {
@@ -213,7 +225,7 @@ func TestTheMapChanges(t *testing.T) {
 		t.Errorf("street B sees %v, want %v", got, []string{t2})
 	}
 	for range 2 { // as often as any process likes
-		if err := c.MoveHolders(t.Context(), slices.Values(tickets)); err != nil {
+		if err := c.MoveHolders(t.Context(), each(tickets...)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -426,7 +438,7 @@ func TestATicketFollowsTheMap(t *testing.T) {
 			}
 			must(t, load(t, c, "changed", july, changed(c, w.change)))
 			c.Clock.Set(july.Add(time.Hour))
-			if err := c.MoveHolders(t.Context(), slices.Values([]string{name})); err != nil {
+			if err := c.MoveHolders(t.Context(), each(name)); err != nil {
 				t.Fatal(err)
 			}
 			s, result, err := c.LoadTicket(t.Context(), name)
@@ -462,7 +474,7 @@ func TestClosedTicketsAreMovedWhenTheyAreReopened(t *testing.T) {
 	c.ToClosed(t, done, moving)
 	must(t, load(t, c, "redrawn", july, redrawn(content(c))))
 	c.Clock.Set(july)
-	if err := c.MoveHolders(t.Context(), slices.Values([]string{done, open})); err != nil {
+	if err := c.MoveHolders(t.Context(), each(done, open)); err != nil {
 		t.Fatal(err)
 	}
 	if s, _, err := c.LoadTicket(t.Context(), done); err != nil || s.Holder != moving {
@@ -486,7 +498,7 @@ func TestClosedTicketsAreMovedWhenTheyAreReopened(t *testing.T) {
 			t.Errorf("got a note in %s", r.Stream)
 		}
 	}
-	if err := c.MoveHolders(t.Context(), slices.Values([]string{"tickets/none"})); reason(err) != rule.InvalidName {
+	if err := c.MoveHolders(t.Context(), each("tickets/none")); reason(err) != rule.InvalidName {
 		t.Errorf("got %v, want %s", err, rule.InvalidName)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"time"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -20,6 +21,9 @@ import (
 type Checkpoint interface {
 	Load(ctx context.Context) (eventstore.Position, error)
 	Save(ctx context.Context, p eventstore.Position) error
+	// LoadMap and SaveMap keep the name of the map that open tickets follow; empty if none was kept. Losing it costs a look at each of them.
+	LoadMap(ctx context.Context) (string, error)
+	SaveMap(ctx context.Context, name string) error
 }
 
 // Policy reacts to a history.
@@ -28,8 +32,9 @@ type Policy struct {
 	Checkpoint Checkpoint
 	// OnTrouble hears of an error before the policy tries again. May be nil.
 	OnTrouble func(error)
-	// OpenTickets are the names of the tickets that were open at a position, and perhaps of others. Their limits are computed again when a calendar
-	// year is loaded; nil leaves that to other processes.
+	// OpenTickets are the names of the tickets that were open at a position, or, at position 0, are open now, and perhaps of others. Their limits are
+	// computed again when a calendar year is loaded, and their holders follow the map when that changes; nil leaves both to other
+	// processes.
 	OpenTickets func(context.Context, eventstore.Position) iter.Seq2[string, error]
 }
 
@@ -41,8 +46,14 @@ const (
 
 // Run reacts until the context ends, whose error it gives. An error that stands in the way is told and tried again: what comes after it waits.
 func (p *Policy) Run(ctx context.Context) error {
+	published := make(chan struct{}, 1)
+	var following sync.WaitGroup
+	if p.OpenTickets != nil {
+		following.Go(func() { p.followMap(ctx, published) })
+		defer following.Wait()
+	}
 	for {
-		err := p.run(ctx)
+		err := p.run(ctx, published)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -61,7 +72,7 @@ func (p *Policy) trouble(err error) {
 	}
 }
 
-func (p *Policy) run(ctx context.Context) error {
+func (p *Policy) run(ctx context.Context, published chan<- struct{}) error {
 	at, err := p.Checkpoint.Load(ctx)
 	if err != nil {
 		return fmt.Errorf("read the policy's checkpoint: %w", err)
@@ -76,7 +87,7 @@ func (p *Policy) run(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			err = p.react(ctx, &e)
+			err = p.react(ctx, &e, published)
 			if refusal, ok := errors.AsType[*rule.Refusal](err); ok {
 				// It will be refused for ever: it must be heard of, and nothing may wait for it.
 				p.trouble(fmt.Errorf("react to %s@%d: %w", r.Stream, r.Version, refusal))
@@ -97,16 +108,22 @@ func (p *Policy) run(ctx context.Context) error {
 	return p.save(ctx, at)
 }
 
-// react does what follows from one event. A calendar that was loaded is learnt of before limits are computed again by it.
-func (p *Policy) react(ctx context.Context, e *event.Decoded) error {
-	if err := p.Dispatcher.React(ctx, e); err != nil {
+// react does what follows from one event. A calendar that was loaded is learnt of before limits are computed again by it, and a map before it is
+// followed.
+func (p *Policy) react(ctx context.Context, e *event.Decoded, published chan<- struct{}) error {
+	if err := p.Dispatcher.React(ctx, e); err != nil || p.OpenTickets == nil {
 		return err
 	}
-	loaded, ok := e.Event.(*pb.CalendarYearLoaded)
-	if !ok || p.OpenTickets == nil {
-		return nil
+	switch body := e.Event.(type) {
+	case *pb.RegistryVersionPublished:
+		select {
+		case published <- struct{}{}:
+		default: // it is about to look
+		}
+	case *pb.CalendarYearLoaded:
+		return p.Dispatcher.RecomputeOpen(ctx, body.Version, fmt.Sprintf("%s@%d", e.Stream, e.Version), p.OpenTickets(ctx, e.Position))
 	}
-	return p.Dispatcher.RecomputeOpen(ctx, loaded.Version, fmt.Sprintf("%s@%d", e.Stream, e.Version), p.OpenTickets(ctx, e.Position))
+	return nil
 }
 
 // save keeps the checkpoint even when ctx has just ended.

@@ -27,8 +27,9 @@ func (c cutOff) Append(ctx context.Context, stream string, after eventstore.Vers
 
 // place is a checkpoint in memory that says when it was saved.
 type place struct {
-	mu sync.Mutex
-	at eventstore.Position
+	mu    sync.Mutex
+	at    eventstore.Position
+	world string
 }
 
 func (p *place) Load(context.Context) (eventstore.Position, error) {
@@ -41,6 +42,19 @@ func (p *place) Save(_ context.Context, at eventstore.Position) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.at = at
+	return nil
+}
+
+func (p *place) LoadMap(context.Context) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.world, nil
+}
+
+func (p *place) SaveMap(_ context.Context, name string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.world = name
 	return nil
 }
 

@@ -104,15 +104,9 @@ func (t *Timers) until(ctx context.Context) (time.Duration, error) {
 // FireDue fires everything that is due by the dispatcher's clock as it stands, what follows from it included, and says how many fired here. It
 // first waits until the view has seen all that is recorded. For a clock that is driven: an instant has passed when the clock shows a later one.
 func (t *Timers) FireDue(ctx context.Context) (int, error) {
-	_, head, err := t.Views.Due(ctx, t.Dispatcher.Now(), 0)
+	head, err := end(ctx, t.Dispatcher.Store(), t.Views)
 	if err != nil {
 		return 0, err
-	}
-	for r, err := range t.Dispatcher.Store().ReadAll(ctx, head) {
-		if err != nil {
-			return 0, fmt.Errorf("look for the end of the history: %w", err)
-		}
-		head = r.Position
 	}
 	if err := t.Projector.WaitFor(ctx, head, view.TimersView); err != nil {
 		return 0, err

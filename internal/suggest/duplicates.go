@@ -47,7 +47,6 @@ func (x *Index) found(m *Matter) []candidate {
 	type evidence struct {
 		text         float64
 		person, near bool
-		distance     *float64
 	}
 	all := map[*entry]*evidence{}
 	of := func(e *entry) *evidence {

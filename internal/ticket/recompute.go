@@ -20,6 +20,8 @@ func recompute(s State, a *rule.Asked, _ *pb.RecomputeLimitsRequest) ([]proto.Me
 		return nil, err
 	}
 	if !s.Open() {
+		// Nor are the limits of a merged ticket counted again, that are laid by: it waits for its primary, and runs by what they were if it is
+		// none any more.
 		return nil, nil
 	}
 	r := recount{asked: a, state: &s}

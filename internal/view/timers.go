@@ -191,3 +191,39 @@ func (r *Reader) NextDue(ctx context.Context, now time.Time) (next time.Time, er
 	})
 	return next, err
 }
+
+// OpenTickets gives the names of tickets that are open, in the order in which they were reported, from after the place that the page before
+// ended at; 0 begins. It looks at that many tickets at most, so that a page may be empty; next is where the page after begins, 0 after
+// the last.
+func (r *Reader) OpenTickets(ctx context.Context, after int64, tickets int) (names []string, next int64, err error) {
+	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
+		looked := 0
+		for row, err := range tx.Query("SELECT ticket, id, kept FROM timers_1 WHERE ticket > $1 ORDER BY ticket LIMIT $2", after, tickets) {
+			if err != nil {
+				return err
+			}
+			s, err := ticket.ReadKept(row.Bytes(2, nil))
+			if err != nil {
+				return fmt.Errorf("timers of ticket %s: %w", row.Text(1), err)
+			}
+			if isOpen(s.State) {
+				names = append(names, "tickets/"+row.Text(1))
+			}
+			looked, next = looked+1, row.Int64(0)
+		}
+		if looked < tickets {
+			next = 0
+		}
+		return nil
+	})
+	return names, next, err
+}
+
+// TimersAt is the position that the view of timers stands at.
+func (r *Reader) TimersAt(ctx context.Context) (at eventstore.Position, err error) {
+	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
+		at, err = projector.Position(tx, TimersView)
+		return err
+	})
+	return at, err
+}

@@ -109,8 +109,9 @@ func run(ctx context.Context, n *app.Node, c Config) (report Report, err error) 
 	}
 	var mu sync.Mutex
 	fired := map[string]int{}
+	views := view.NewReader(db, n.Store)
 	timers := &policy.Timers{
-		Dispatcher: n.Dispatcher, Views: view.NewReader(db, n.Store), Projector: p,
+		Dispatcher: n.Dispatcher, Views: views, Projector: p,
 		OnTrouble: func(err error) { fmt.Fprintln(c.Out, err) },
 		OnFired: func(t pb.TicketTimer) {
 			mu.Lock()
@@ -128,6 +129,7 @@ func run(ctx context.Context, n *app.Node, c Config) (report Report, err error) 
 		return nil
 	})
 	reacting := n.Policy()
+	reacting.OpenTickets = policy.Open{Store: n.Store, Views: views, Projector: p}.Tickets
 	group.Go(func() error {
 		if err := reacting.Run(ctx); !errors.Is(err, context.Canceled) {
 			return err
