@@ -18,7 +18,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	"github.com/chuishao/dispatch/internal/dispatch"
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
@@ -26,12 +26,16 @@ import (
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/scenario"
 	"github.com/chuishao/dispatch/internal/suggest"
+	"github.com/chuishao/dispatch/internal/verify"
+	"github.com/chuishao/dispatch/internal/view"
+	"github.com/chuishao/dispatch/internal/viewdb"
 )
 
 // teller tells stories over gRPC, each in a city of its own.
 type teller struct {
 	called
 	timers *policy.Timers
+	views  *viewdb.DB
 }
 
 // as lets a context act for somebody.
@@ -170,27 +174,13 @@ func (p *place) Save(_ context.Context, at eventstore.Position) error {
 	return nil
 }
 
-// reported are the names of all tickets that were reported up to a position.
-func reported(store eventstore.Store) func(context.Context, eventstore.Position) iter.Seq2[string, error] {
-	return func(ctx context.Context, upTo eventstore.Position) iter.Seq2[string, error] {
-		return func(yield func(string, error) bool) {
-			for r, err := range store.ReadAll(ctx, 0) {
-				switch {
-				case err != nil:
-					yield("", err)
-					return
-				case r.Position > upTo:
-					return
-				case r.Type == "TicketReported" && !yield("tickets/"+dispatch.ID(r.Stream), nil):
-					return
-				}
-			}
-		}
-	}
-}
+// LoadMap keeps nothing: at each start the open tickets are looked at.
+func (p *place) LoadMap(context.Context) (string, error) { return "", nil }
+
+func (p *place) SaveMap(context.Context, string) error { return nil }
 
 // running makes a city whose node does all that one does which is served: views, policy, suggestions; but timers fire when they are told to.
-func running(t *testing.T) (*teller, *Config) {
+func running(t *testing.T) *teller {
 	t.Helper()
 	city := dispatchtest.Open(t)
 	c := Config{DevActor: true, Dispatcher: city.Dispatcher}
@@ -200,10 +190,13 @@ func running(t *testing.T) (*teller, *Config) {
 		t.Fatal(err)
 	}
 	c.Suggest = x
-	views := viewing(t, city, &c)
+	db, views := viewingIn(t, city, &c)
 	conn := serve(t, c, c.register)
 	views()
-	p := &policy.Policy{Dispatcher: city.Dispatcher, Checkpoint: &place{}, OnTrouble: trouble, OpenTickets: reported(city.Store)}
+	p := &policy.Policy{
+		Dispatcher: city.Dispatcher, Checkpoint: &place{}, OnTrouble: trouble,
+		OpenTickets: policy.Open{Store: city.Store, Views: c.Views, Projector: c.Projector}.Tickets,
+	}
 	for _, run := range []func(context.Context) error{x.Run, p.Run} {
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
@@ -218,7 +211,32 @@ func running(t *testing.T) (*teller, *Config) {
 	return &teller{
 		called: called{city, conn},
 		timers: &policy.Timers{Dispatcher: city.Dispatcher, Views: c.Views, Projector: c.Projector, OnTrouble: trouble},
-	}, &c
+		views:  db,
+	}
+}
+
+// provesItself has the whole history checked, and its views compared with what a replay from the first event gives: they must be alike
+// byte for byte.
+func (t *teller) provesItself(tb testing.TB) {
+	tb.Helper()
+	head, err := t.city.Store.Head(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := t.timers.Projector.WaitFor(tb.Context(), head); err != nil {
+		tb.Fatal(err)
+	}
+	var last *pb.VerifyHistoryResponse
+	err = verify.Run(tb.Context(), verify.Config{Store: t.city.Store, Views: t.views, Zone: t.city.Zone(), Dir: tb.TempDir()}, func(m *pb.VerifyHistoryResponse) error {
+		for _, f := range m.Findings {
+			tb.Errorf("the history is not as it should be: %v", f)
+		}
+		last = m
+		return nil
+	})
+	if err != nil || !last.GetDone() || len(last.Views) != len(view.All(t.city.Zone())) || last.Events == 0 {
+		tb.Errorf("verified %v, %v", last, err)
+	}
 }
 
 func TestStoriesEndAsTheyAreTold(t *testing.T) {
@@ -235,10 +253,11 @@ func TestStoriesEndAsTheyAreTold(t *testing.T) {
 		s := &stories[i]
 		t.Run(s.File, func(t *testing.T) {
 			t.Parallel()
-			p, _ := running(t)
+			p := running(t)
 			if err := corpus.Tell(t.Context(), p, s, "s"); err != nil {
 				t.Errorf("%s: %v", s.Name, err)
 			}
+			p.provesItself(t)
 		})
 	}
 }
