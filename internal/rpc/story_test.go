@@ -2,25 +2,40 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"iter"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
 	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/policy"
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/scenario"
+	"github.com/chuishao/dispatch/internal/suggest"
+	"github.com/chuishao/dispatch/internal/verify"
+	"github.com/chuishao/dispatch/internal/view"
+	"github.com/chuishao/dispatch/internal/viewdb"
 )
 
 // teller tells stories over gRPC, each in a city of its own.
 type teller struct {
 	called
-	fire func(ctx context.Context) error
+	timers *policy.Timers
+	views  *viewdb.DB
 }
 
 // as lets a context act for somebody.
@@ -33,41 +48,195 @@ func as(ctx context.Context, by rule.Actor) context.Context {
 }
 
 // Ask is a scenario.Teller's.
-func (t *teller) Ask(ctx context.Context, at time.Time, by rule.Actor, method string, request, answer proto.Message) error {
+func (t *teller) Ask(ctx context.Context, at time.Time, by rule.Actor, method protoreflect.MethodDescriptor, request proto.Message) ([]proto.Message, error) {
 	t.city.Clock.Set(at)
-	head, err := t.city.Store.Head(ctx)
+	head, err := t.Reached(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if f := request.ProtoReflect().Descriptor().Fields().ByName("min_consistency_token"); f != nil {
-		request.ProtoReflect().Set(f, protoreflect.ValueOfString(Token(head)))
+		request.ProtoReflect().Set(f, protoreflect.ValueOfString(head))
 	}
-	if err := t.conn.Invoke(as(ctx, by), method, request, answer); err != nil {
-		return toldRefusal(err)
+	typ, err := protoregistry.GlobalTypes.FindMessageByName(method.Output().FullName())
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	name := "/" + string(method.Parent().FullName()) + "/" + string(method.Name())
+	if !method.IsStreamingServer() {
+		answer := typ.New().Interface()
+		if err := t.conn.Invoke(as(ctx, by), name, request, answer); err != nil {
+			return nil, toldRefusal(err)
+		}
+		return []proto.Message{answer}, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := t.conn.NewStream(as(ctx, by), &grpc.StreamDesc{ServerStreams: true}, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(stream.SendMsg(request), stream.CloseSend()); err != nil {
+		return nil, err
+	}
+	var answers []proto.Message
+	for {
+		answer := typ.New().Interface()
+		switch err := stream.RecvMsg(answer); {
+		case errors.Is(err, io.EOF):
+			return answers, nil
+		case err != nil:
+			return nil, toldRefusal(err)
+		}
+		answers = append(answers, answer)
+	}
 }
 
 // Fire is a scenario.Teller's.
 func (t *teller) Fire(ctx context.Context, at time.Time) error {
 	t.city.Clock.Set(at)
-	return t.fire(ctx)
+	_, err := t.timers.FireDue(ctx)
+	return err
 }
 
 // Recorded is a scenario.Teller's.
 func (t *teller) Recorded(ctx context.Context, name string) (types []string, err error) {
-	kind, id, _ := strings.Cut(name, "/")
-	for r, err := range t.city.Store.ReadStream(ctx, strings.TrimSuffix(kind, "s")+"-"+id, 0) {
-		if err != nil {
-			return nil, err
-		}
-		e, err := event.Decode(r)
+	for e, err := range decoded(t.city.Store.ReadStream(ctx, streamOf(name), 0)) {
 		if err != nil {
 			return nil, err
 		}
 		types = append(types, e.Type)
 	}
 	return types, nil
+}
+
+// Await is a scenario.Teller's.
+func (t *teller) Await(ctx context.Context, name string, want []string) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	var types []string
+	for r, err := range t.city.Store.Subscribe(ctx, 0) {
+		if err != nil {
+			return fmt.Errorf("got %v, want %v at last: %w", types, want, err)
+		}
+		if r.Stream != streamOf(name) {
+			continue
+		}
+		types = append(types, r.Type)
+		if n := len(types) - len(want); n >= 0 && slices.Equal(types[n:], want) {
+			return nil
+		}
+	}
+	return errors.New("the history ended")
+}
+
+// Reached is a scenario.Teller's.
+func (t *teller) Reached(ctx context.Context) (string, error) {
+	head, err := t.city.Store.Head(ctx)
+	return Token(head), err
+}
+
+// streamOf is the stream of a ticket or whistle.
+func streamOf(name string) string {
+	kind, id, _ := strings.Cut(name, "/")
+	return strings.TrimSuffix(kind, "s") + "-" + id
+}
+
+func decoded(records iter.Seq2[eventstore.Recorded, error]) iter.Seq2[event.Decoded, error] {
+	return func(yield func(event.Decoded, error) bool) {
+		for r, err := range records {
+			var e event.Decoded
+			if err == nil {
+				e, err = event.Decode(r)
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// place is a checkpoint in memory.
+type place struct {
+	mu sync.Mutex
+	at eventstore.Position
+}
+
+func (p *place) Load(context.Context) (eventstore.Position, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.at, nil
+}
+
+func (p *place) Save(_ context.Context, at eventstore.Position) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at = at
+	return nil
+}
+
+// LoadMap keeps nothing: at each start the open tickets are looked at.
+func (p *place) LoadMap(context.Context) (string, error) { return "", nil }
+
+func (p *place) SaveMap(context.Context, string) error { return nil }
+
+// running makes a city whose node does all that one does which is served: views, policy, suggestions; but timers fire when they are told to.
+func running(t *testing.T) *teller {
+	t.Helper()
+	city := dispatchtest.Open(t)
+	c := Config{DevActor: true, Dispatcher: city.Dispatcher}
+	trouble := func(err error) { t.Error(err) }
+	x, err := suggest.New(city.Dispatcher, suggest.Options{OnTrouble: trouble})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Suggest = x
+	db, views := viewingIn(t, city, &c)
+	conn := serve(t, c, c.register)
+	views()
+	p := &policy.Policy{
+		Dispatcher: city.Dispatcher, Checkpoint: &place{}, OnTrouble: trouble,
+		OpenTickets: policy.Open{Store: city.Store, Views: c.Views, Projector: c.Projector}.Tickets,
+	}
+	for _, run := range []func(context.Context) error{x.Run, p.Run} {
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- run(ctx) }()
+		t.Cleanup(func() {
+			stop()
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
+	return &teller{
+		called: called{city, conn},
+		timers: &policy.Timers{Dispatcher: city.Dispatcher, Views: c.Views, Projector: c.Projector, OnTrouble: trouble},
+		views:  db,
+	}
+}
+
+// provesItself has the whole history checked, and its views compared with what a replay from the first event gives: they must be alike
+// byte for byte.
+func (t *teller) provesItself(tb testing.TB) {
+	tb.Helper()
+	head, err := t.city.Store.Head(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := t.timers.Projector.WaitFor(tb.Context(), head); err != nil {
+		tb.Fatal(err)
+	}
+	var last *pb.VerifyHistoryResponse
+	err = verify.Run(tb.Context(), verify.Config{Store: t.city.Store, Views: t.views, Zone: t.city.Zone(), Dir: tb.TempDir()}, func(m *pb.VerifyHistoryResponse) error {
+		for _, f := range m.Findings {
+			tb.Errorf("the history is not as it should be: %v", f)
+		}
+		last = m
+		return nil
+	})
+	if err != nil || !last.GetDone() || len(last.Views) != len(view.All(t.city.Zone())) || last.Events == 0 {
+		tb.Errorf("verified %v, %v", last, err)
+	}
 }
 
 func TestStoriesEndAsTheyAreTold(t *testing.T) {
@@ -82,17 +251,13 @@ func TestStoriesEndAsTheyAreTold(t *testing.T) {
 	}
 	for i := range stories {
 		s := &stories[i]
-		t.Run(s.Name, func(t *testing.T) {
+		t.Run(s.File, func(t *testing.T) {
 			t.Parallel()
-			city := dispatchtest.Open(t)
-			c := Config{DevActor: true, Dispatcher: city.Dispatcher}
-			run := viewing(t, city, &c)
-			conn := serve(t, c, c.register)
-			run()
-			p := &teller{called: called{city, conn}, fire: func(context.Context) error { return nil }}
+			p := running(t)
 			if err := corpus.Tell(t.Context(), p, s, "s"); err != nil {
-				t.Errorf("%s: %v", s.File, err)
+				t.Errorf("%s: %v", s.Name, err)
 			}
+			p.provesItself(t)
 		})
 	}
 }

@@ -20,6 +20,13 @@ import (
 // viewing adds views to a server's config. run starts the projector, which ends with the test.
 func viewing(t testing.TB, city *dispatchtest.City, c *Config) (run func()) {
 	t.Helper()
+	_, run = viewingIn(t, city, c)
+	return run
+}
+
+// viewingIn also gives the database that the views are in.
+func viewingIn(t testing.TB, city *dispatchtest.City, c *Config) (db *viewdb.DB, run func()) {
+	t.Helper()
 	db, err := viewdb.Open(filepath.Join(t.TempDir(), "views.db"), viewdb.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +41,7 @@ func viewing(t testing.TB, city *dispatchtest.City, c *Config) (run func()) {
 		t.Fatal(err)
 	}
 	c.Views = view.NewReader(db, city.Store)
-	return func() {
+	return db, func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
 		go func() { ended <- c.Projector.Run(ctx) }()

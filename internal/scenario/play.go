@@ -176,15 +176,20 @@ func (r *run) command(s *Step) (command proto.Message, kind string, err error) {
 
 // same says in what an event differs from what was expected of it.
 func (r *run) same(e proto.Message, want *yaml.Node) error {
-	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(e)
+	got, err := object(e)
 	if err != nil {
 		return err
 	}
-	var got any
-	if err := json.Unmarshal(text, &got); err != nil {
-		return err
-	}
 	return differs("", got, r.plain(want))
+}
+
+// object is a message as JSON's types.
+func object(m proto.Message) (got any, err error) {
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return got, json.Unmarshal(text, &got)
 }
 
 func differs(field string, got, want any) error {
@@ -195,6 +200,11 @@ func differs(field string, got, want any) error {
 		}
 	case map[string]any:
 		have, _ := got.(map[string]any)
+		if text, ok := got.(string); ok { // JSON within a text
+			if err := json.Unmarshal([]byte(text), &have); err != nil {
+				return fmt.Errorf("%s: got %v, want an object", field, got)
+			}
+		}
 		for key, w := range want {
 			if err := differs(strings.TrimPrefix(field+"."+key, "."), have[key], w); err != nil {
 				return err

@@ -29,7 +29,8 @@ import (
 //	  - {at: 2025-12-01 09:00:00, fires: {A: [SuspensionReviewDue]}}
 //	  - {by: auditor, ask: GetTicket, with: {name: $A}, answer: {state: TICKET_STATE_SUSPENDED}}
 //
-// A step that says nothing of what it leads to must be carried out. $A stands for the name of the ticket or whistle A.
+// A step that says nothing of what it leads to must be carried out. $A stands for the name of the ticket or whistle A, and for a position
+// of the history that was marked as A.
 type Story struct {
 	File  string `yaml:"-"`
 	Name  string `yaml:"name"`
@@ -43,23 +44,40 @@ type Turn struct {
 	Whistle string `yaml:"whistle"` // likewise
 	Then    *Then  `yaml:"then"`
 
+	// Repeat carries the step out so many times, for the tickets C1, C2 and so on where Ticket is C. 0: once, for C itself.
+	Repeat int `yaml:"repeat"`
+	// Every is how long after one the next begins, where At is given.
+	Every time.Duration `yaml:"every"`
+	// Mark labels the position that the history has come to before the step. A step may be nothing else.
+	Mark string `yaml:"mark"`
+
 	// Fires lets all timers fire that are due at At: for each ticket named, the events that this records, in order. Others may fire too.
 	Fires map[string][]string `yaml:"fires"`
 
-	// Ask calls a query, and Answer is what must be in what it answers: of objects the fields that are given, of lists each.
+	// Awaits waits for what follows by itself: until the latest events of each ticket named are these.
+	Awaits map[string][]string `yaml:"awaits"`
+
+	// Ask calls a query, and Answer is what must be in what it answers: of objects the fields that are given, of lists each. What is
+	// answered as a stream is a list.
 	Ask    string    `yaml:"ask"`
 	Answer yaml.Node `yaml:"answer"`
+	// Counts are the lengths of lists in the answer, by field.
+	Counts map[string]int `yaml:"counts"`
 }
 
 // Teller plays stories.
 type Teller interface {
 	Player
 	// Ask calls a query of the contract by its method's name. Views have seen what was commanded before.
-	Ask(ctx context.Context, at time.Time, by rule.Actor, method string, request, answer proto.Message) error
+	Ask(ctx context.Context, at time.Time, by rule.Actor, method protoreflect.MethodDescriptor, request proto.Message) (answers []proto.Message, err error)
 	// Fire lets every timer fire that is due at the instant.
 	Fire(ctx context.Context, at time.Time) error
 	// Recorded are the types of all events of a ticket or whistle, in order.
 	Recorded(ctx context.Context, name string) ([]string, error)
+	// Await waits until the latest events of a ticket or whistle have these types.
+	Await(ctx context.Context, name string, types []string) error
+	// Reached is the position that the history has come to, as the contract writes it.
+	Reached(ctx context.Context) (string, error)
 }
 
 // Stories are the stories of the corpus.
@@ -91,8 +109,33 @@ func (c *Corpus) Tell(ctx context.Context, p Teller, s *Story, prefix string) er
 	r := &run{corpus: c, player: p, prefix: prefix, at: Start.Add(-time.Minute), names: map[string]string{}}
 	for i := range s.Steps {
 		t := &s.Steps[i]
-		if err := r.turn(ctx, p, t); err != nil {
+		if err := r.turns(ctx, p, t); err != nil {
 			return fmt.Errorf("step %d, %s%s%v: %w", i+1, t.Do, t.Ask, t.Life, err)
+		}
+	}
+	return nil
+}
+
+// turns plays a step as often as it is repeated.
+func (r *run) turns(ctx context.Context, p Teller, t *Turn) error {
+	if t.Mark != "" {
+		position, err := p.Reached(ctx)
+		if err != nil {
+			return err
+		}
+		r.names[t.Mark] = position
+	}
+	if t.Repeat == 0 {
+		return r.turn(ctx, p, t)
+	}
+	for i := range t.Repeat {
+		once := *t
+		once.Ticket = fmt.Sprintf("%s%d", t.Ticket, i+1)
+		if !t.At.IsZero() {
+			once.At.Time = t.At.Add(time.Duration(i) * t.Every)
+		}
+		if err := r.turn(ctx, p, &once); err != nil {
+			return fmt.Errorf("the %dth time: %w", i+1, err)
 		}
 	}
 	return nil
@@ -109,6 +152,15 @@ func (r *run) turn(ctx context.Context, p Teller, t *Turn) error {
 		return r.ask(ctx, p, t)
 	case t.Fires != nil:
 		return r.fire(ctx, p, t)
+	case t.Awaits != nil:
+		for label, types := range t.Awaits {
+			if err := p.Await(ctx, r.names[label], types); err != nil {
+				return fmt.Errorf("on %s: %w", label, err)
+			}
+		}
+		return nil
+	case t.Do == "" && t.Life == "" && t.Mark != "":
+		return nil
 	}
 	steps, err := r.corpus.whole([]Step{t.Step})
 	if err != nil {
@@ -179,10 +231,6 @@ func (r *run) ask(ctx context.Context, p Teller, t *Turn) error {
 	if err != nil {
 		return err
 	}
-	answer, err := newMessage(method.Output())
-	if err != nil {
-		return err
-	}
 	fields, _ := r.plain(&t.With).(map[string]any)
 	text, err := json.Marshal(fields)
 	if err != nil {
@@ -193,14 +241,37 @@ func (r *run) ask(ctx context.Context, p Teller, t *Turn) error {
 			return err
 		}
 	}
-	if err := p.Ask(ctx, r.at, by, "/"+string(method.Parent().FullName())+"/"+string(method.Name()), request, answer); err != nil {
+	answers, err := p.Ask(ctx, r.at, by, method, request)
+	if err != nil {
 		return r.led(Outcome{}, err, t.Then)
 	}
 	if t.Then != nil && t.Then.Refusal != nil {
-		return fmt.Errorf("got %v, want it refused with %s", answer, t.Then.Refusal.Reason)
+		return fmt.Errorf("got %v, want it refused with %s", answers, t.Then.Refusal.Reason)
 	}
-	if err := r.same(answer, &t.Answer); err != nil {
-		return fmt.Errorf("%w, in %v", err, answer)
+	all := make([]any, len(answers))
+	for i := range answers {
+		if all[i], err = object(answers[i]); err != nil {
+			return err
+		}
+	}
+	var got any = all
+	if !method.IsStreamingServer() {
+		got = all[0]
+	}
+	if t.Answer.Kind != 0 {
+		if err := differs("", got, r.plain(&t.Answer)); err != nil {
+			return fmt.Errorf("%w, in %v", err, got)
+		}
+	}
+	for field, want := range t.Counts {
+		list := got
+		for key := range strings.SplitSeq(field, ".") {
+			fields, _ := list.(map[string]any)
+			list = fields[key]
+		}
+		if n, _ := list.([]any); len(n) != want {
+			return fmt.Errorf("%s: got %d, want %d", field, len(n), want)
+		}
 	}
 	return nil
 }
