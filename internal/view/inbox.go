@@ -84,8 +84,7 @@ type waiting struct {
 type waits struct {
 	flags      uint64
 	handleFrom int64 // where the handle limit runs from
-	before     int64 // a merged ticket's next limit
-	beforeFrom int64
+	beforeFrom int64 // where a merged ticket's next limit ran from
 
 	extensionFrom, suspensionFrom, exclusionFrom int64 // when it was asked for
 	supervisedFrom, replyBy, planBy, clearBy     int64
@@ -102,9 +101,6 @@ type coWait struct {
 const (
 	isImported = 1 << iota // and no command was given for it yet
 	isProposed             // to decline or void
-	isAnonymous
-	wantsCallback
-	callbackDone
 	extensionAsked
 	secondExtension
 	suspensionAsked
@@ -123,9 +119,9 @@ func (w *waits) set(flag uint64, on bool) {
 	}
 }
 
-func (w *waits) instants() [10]*int64 {
+func (w *waits) instants() [9]*int64 {
 	return [...]*int64{
-		&w.handleFrom, &w.before, &w.beforeFrom, &w.extensionFrom, &w.suspensionFrom, &w.exclusionFrom, &w.supervisedFrom, &w.replyBy,
+		&w.handleFrom, &w.beforeFrom, &w.extensionFrom, &w.suspensionFrom, &w.exclusionFrom, &w.supervisedFrom, &w.replyBy,
 		&w.planBy, &w.clearBy,
 	}
 }
@@ -221,20 +217,12 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 	at, w := micros(d.Meta.OccurredAt), &r.waits
 	switch e := d.Event.(type) {
 	case *pb.TicketReported:
-		w.set(isAnonymous, e.Anonymous)
-		w.set(wantsCallback, e.CallbackWanted)
 		r.nextFrom = micros(d.Meta.RecordedAt) // the clock of admission starts when the matter is learnt of
 		return
 	case *pb.RecordImported:
 		w.set(isImported, true)
 	case *pb.TicketAccepted:
 		w.set(isImported, false)
-		if e.Anonymous != nil {
-			w.set(isAnonymous, e.GetAnonymous())
-		}
-		if e.CallbackWanted != nil {
-			w.set(wantsCallback, e.GetCallbackWanted())
-		}
 	case *pb.DeclineProposed, *pb.VoidProposed:
 		w.set(isProposed, true)
 	case *pb.DeclineDropped, *pb.VoidDropped, *pb.TicketDeclined, *pb.TicketVoided:
@@ -255,24 +243,14 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 		}
 	case *pb.TicketReopened:
 		w.handleFrom, w.co = at, nil
-		w.set(callbackDone|extensionAsked|suspensionAsked, false)
+		w.set(extensionAsked|suspensionAsked, false)
 	case *pb.TicketResumed:
 		w.handleFrom = at
 	case *pb.TicketMerged:
-		w.before, w.beforeFrom = before, r.nextFrom
+		w.beforeFrom = r.nextFrom
 	case *pb.TicketUnmerged:
-		if w.before != never {
-			r.next, r.nextFrom = w.before, w.beforeFrom
-		}
-		w.before, w.beforeFrom = never, never
+		r.nextFrom, w.beforeFrom = w.beforeFrom, never
 		return
-	case *pb.RequirementWaived:
-		if e.What == pb.Requirement_REQUIREMENT_CALLBACK {
-			w.set(callbackDone, true)
-		}
-	case *pb.CallbackRecorded, *pb.CallbackUnreachable:
-		w.set(callbackDone, true)
-		r.next = r.closeBy
 	case *pb.CoHandlerRequested:
 		by := micros(e.SubmitBy)
 		if by == never {
@@ -301,7 +279,7 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 		w.exclusionFrom = never
 		w.set(exclusionAsked, false)
 	case *pb.SupervisionRaised:
-		r.supervision, w.supervisedFrom = max(r.supervision, e.Level), at
+		w.supervisedFrom = at
 		if e.ReplyBy != nil {
 			w.replyBy = micros(e.ReplyBy)
 		}
@@ -328,7 +306,7 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 		w.set(isListed|planGiven|listingDone, false)
 		w.planBy, w.clearBy = never, never
 	case *pb.SupervisionLifted:
-		r.supervision, w.replyBy = 0, never
+		w.replyBy = never
 	}
 	switch {
 	case r.next == before && r.state == was:
@@ -403,7 +381,7 @@ func (r *ticketRow) tasks() []waiting {
 	case pb.TicketState_TICKET_STATE_RESULT_SUBMITTED:
 		add(taskVerify, r.lead, r.nextFrom, r.next)
 	case pb.TicketState_TICKET_STATE_CALLBACK:
-		if w.is(wantsCallback) && !w.is(isAnonymous) && !w.is(callbackDone) {
+		if r.asks() {
 			add(taskCallback, r.lead, r.nextFrom, r.next)
 		} else {
 			add(taskClose, "", r.nextFrom, r.closeBy)
