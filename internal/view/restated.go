@@ -208,14 +208,14 @@ func (r *restated) stock(t int64, of *selection) (map[int64]*counts, error) {
 	if of.area != nil || r.shared {
 		return slowStock(r, t, of)
 	}
-	return sumsOn(r.remap, of, addCounts, func(of *selection) (map[int64]*counts, error) { return r.book.stock(t, of) })
+	return sumsOn(r.remap, of, addStock, func(of *selection) (map[int64]*counts, error) { return r.book.stock(t, of) })
 }
 
 func (r *restated) rates(in period, of *selection) (map[int64]*counts, error) {
 	if of.area != nil || r.shared {
 		return slowRates(r, in, of)
 	}
-	return sumsOn(r.remap, of, addCounts, func(of *selection) (map[int64]*counts, error) { return r.book.rates(in, of) })
+	return sumsOn(r.remap, of, addStock, func(of *selection) (map[int64]*counts, error) { return r.book.rates(in, of) })
 }
 
 func (r *restatedLog) sum(figure byte, in period, of *selection) (map[int64]*cells, error) {
@@ -226,7 +226,7 @@ func (r *restatedLog) sum(figure byte, in period, of *selection) (map[int64]*cel
 	return sumsOn(r.remap, of, addCells, func(of *selection) (map[int64]*cells, error) { return r.log.sum(figure, in, of) })
 }
 
-func addCounts(sum, c *counts) {
+func addStock(sum, c *counts) {
 	for i, n := range c {
 		sum[i] += n
 	}

@@ -418,9 +418,22 @@ func (l *life) places() []int64 {
 	return slices.Compact(all)
 }
 
+// untouched says whether the ticket is a record of another system to which nothing but its closing there happened: no figure counts it.
+func (l *life) untouched() bool {
+	for i := range l.steps {
+		if s := l.steps[i].what; s != didImport && s != didClose || i == 0 && s != didImport {
+			return false
+		}
+	}
+	return true
+}
+
 // span is the first and the last instant that can decide a period for the ticket, and the last at which anything happened.
 func (l *life) span() (from, to, last int64) {
 	from, to, last = ever, never, never
+	if l.untouched() {
+		return from, to, last
+	}
 	for i := range l.steps {
 		s := &l.steps[i]
 		from, to, last = min(from, s.at), max(to, s.at), max(last, s.at)
