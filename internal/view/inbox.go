@@ -498,36 +498,32 @@ func (r *Reader) Inbox(ctx context.Context, q InboxQuery) (rows []*pb.InboxRow, 
 	if err != nil {
 		return nil, nil, "", 0, err
 	}
-	var c condition
-	waiting := q.waiting(&c, now)
-	count, countArgs := "SELECT rank, COUNT(*) FROM ("+waiting+") AS w GROUP BY rank", slices.Clone(c.args)
-	page := "SELECT ticket, task, unit, due, rank FROM (" + waiting + ") AS w"
+	after := []int64{0, 0, 0, 0} // rank, due, ticket, task
+	unit := ""
 	if paged {
-		var rank, due, ticket, task int64
-		var unit string
-		if _, err := fmt.Sscanf(text, "%d %d %d %d %q", &rank, &due, &ticket, &task, &unit); err != nil {
+		if _, err := fmt.Sscanf(text, "%d %d %d %d %q", &after[0], &after[1], &after[2], &after[3], &unit); err != nil {
 			return nil, nil, "", 0, rule.Bad("page_token", rule.BadField, "is none that this service gave")
 		}
-		page += fmt.Sprintf(" WHERE (rank, due, ticket, task, unit) > (%s, %s, %s, %s, %s)", c.arg(rank), c.arg(due), c.arg(ticket), c.arg(task), c.arg(unit))
 	}
-	page += fmt.Sprintf(" ORDER BY rank, due, ticket, task, unit LIMIT %d", size+1)
 	counts = new(pb.InboxCounts)
 	at, err = r.readTickets(ctx, func(tx *viewdb.Tx) error {
-		for row, err := range tx.Query(count, countArgs...) {
+		// Large inboxes are read through in full here, and nowhere else: an index has all that is looked at, and nothing is sorted.
+		var all condition
+		count := "SELECT SUM(CASE WHEN rank = 1 THEN 1 ELSE 0 END), SUM(CASE WHEN rank = 2 THEN 1 ELSE 0 END), SUM(CASE WHEN rank = 3 THEN 1 ELSE 0 END), " +
+			"SUM(CASE WHEN rank = 4 THEN 1 ELSE 0 END) FROM (" + q.waiting(&all, now, false) + ") AS w"
+		for row, err := range tx.Query(count, all.args...) {
 			if err != nil {
 				return err
 			}
-			switch n := row.Int64(1); ranks[row.Int64(0)] {
-			case pb.Light_LIGHT_RED:
-				counts.Red = n
-			case pb.Light_LIGHT_YELLOW:
-				counts.Yellow = n
-			case pb.Light_LIGHT_GREEN:
-				counts.Green = n
-			case pb.Light_LIGHT_GREY:
-				counts.Grey = n
-			}
+			counts.Red, counts.Yellow, counts.Green, counts.Grey = row.Int64(0), row.Int64(1), row.Int64(2), row.Int64(3)
 		}
+		var c condition
+		page := "SELECT ticket, task, unit, due, rank FROM (" + q.waiting(&c, now, !paged && counts.Red > int64(size)) + ") AS w"
+		if paged {
+			page += fmt.Sprintf(" WHERE (rank, due, ticket, task, unit) > (%s, %s, %s, %s, %s)",
+				c.arg(after[0]), c.arg(after[1]), c.arg(after[2]), c.arg(after[3]), c.arg(unit))
+		}
+		page += fmt.Sprintf(" ORDER BY rank, due, ticket, task, unit LIMIT %d", size+1)
 		var tickets []int64
 		last := ""
 		for row, err := range tx.Query(page, c.args...) {
@@ -553,25 +549,29 @@ func (r *Reader) Inbox(ctx context.Context, q InboxQuery) (rows []*pb.InboxRow, 
 	return rows, counts, next, at, err
 }
 
-// waiting is the query for everything that waits: ticket, task, unit, due and the rank of its light.
-func (q *InboxQuery) waiting(c *condition, now int64) string {
+// waiting is the query for everything that waits, or only for what has a red light: ticket, task, unit, due and the rank of its light.
+func (q *InboxQuery) waiting(c *condition, now int64, red bool) string {
 	if len(q.Path) == 0 {
 		return "SELECT 0 AS ticket, 0 AS task, '' AS unit, 0 AS due, 0 AS rank WHERE 1 = 0"
 	}
 	at := c.arg(now)
 	columns := fmt.Sprintf("SELECT ticket, task, unit, due, CASE WHEN grey = 1 THEN 4 WHEN due < %s THEN 1 WHEN due = %d THEN 5 WHEN warn <= %s THEN 2 ELSE 3 END AS rank FROM tickets_task_2",
 		at, ever, at)
+	only := ""
+	if red {
+		only = fmt.Sprintf(" AND grey = 0 AND due < %s", at)
+	}
 	scope := Scope{Path: q.Path}
 	var parts []string
 	if tasks := offices[q.Role]; len(tasks) > 0 {
-		parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND units IN ("+steps(c, unitPath, scope.holders())+")"+q.outside(c, tasks))
+		parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND units IN ("+steps(c, unitPath, scope.holders())+")"+only+q.outside(c, tasks))
 	}
 	if slices.Contains(clerks, q.Role) {
-		parts = append(parts, fmt.Sprintf("%s WHERE unit IN (%s) AND unit <> '' AND task IN (%s) AND (task <> %d OR confidential = 0)", columns, names(c, q.Path), numbers(desks), taskCo))
+		parts = append(parts, fmt.Sprintf("%s WHERE unit IN (%s) AND unit <> '' AND task IN (%s) AND (task <> %d OR confidential = 0)", columns, names(c, q.Path), numbers(desks), taskCo)+only)
 	}
 	if q.Role == pb.Role_ROLE_GRID_WORKER && len(q.Areas) > 0 {
 		parts = append(parts, fmt.Sprintf("%s WHERE task = %d AND confidential = 0 AND path IN (%s)", columns, taskVerify, steps(c, areaPath, q.Areas))+
-			q.outside(c, []task{taskVerify}))
+			only+q.outside(c, []task{taskVerify}))
 	}
 	if len(parts) == 0 {
 		return "SELECT 0 AS ticket, 0 AS task, '' AS unit, 0 AS due, 0 AS rank WHERE 1 = 0"
