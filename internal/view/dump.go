@@ -33,7 +33,7 @@ var dumps = map[string][]string{
 		"SELECT 'node', " + nodeColumns + " FROM service_node_1 ORDER BY id",
 		"SELECT 'anchor', version, kind, code, value FROM service_anchor_1 ORDER BY version, kind, code",
 		"SELECT 'ticket', ticket, id, no, subject, held, from_at, to_at, last_at, life FROM service_ticket_1 ORDER BY ticket",
-		"SELECT 'figure', * FROM service_day_1 ORDER BY node, figure, day",
+		"SELECT 'figures', node, shelf, day, counts FROM service_day_1 ORDER BY node, shelf, day",
 	},
 	TimersView: {
 		"SELECT 'timer', ticket, id, due, timer, kept FROM timers_1 ORDER BY ticket",
@@ -82,7 +82,7 @@ func Dump(ctx context.Context, db *viewdb.DB, view string, w io.Writer) (at even
 
 func appendRow(line []byte, row viewdb.Row) []byte {
 	// Counters come after the columns that say what they count.
-	keys := map[string]int{"day": 2, "figure": 3}[row.Text(0)]
+	keys := map[string]int{"day": 2}[row.Text(0)]
 	zero := keys > 0
 	for i := range row.Columns() {
 		if i > 0 {

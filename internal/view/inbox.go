@@ -84,8 +84,7 @@ type waiting struct {
 type waits struct {
 	flags      uint64
 	handleFrom int64 // where the handle limit runs from
-	before     int64 // a merged ticket's next limit
-	beforeFrom int64
+	beforeFrom int64 // where a merged ticket's next limit ran from
 
 	extensionFrom, suspensionFrom, exclusionFrom int64 // when it was asked for
 	supervisedFrom, replyBy, planBy, clearBy     int64
@@ -102,9 +101,6 @@ type coWait struct {
 const (
 	isImported = 1 << iota // and no command was given for it yet
 	isProposed             // to decline or void
-	isAnonymous
-	wantsCallback
-	callbackDone
 	extensionAsked
 	secondExtension
 	suspensionAsked
@@ -123,9 +119,9 @@ func (w *waits) set(flag uint64, on bool) {
 	}
 }
 
-func (w *waits) instants() [10]*int64 {
+func (w *waits) instants() [9]*int64 {
 	return [...]*int64{
-		&w.handleFrom, &w.before, &w.beforeFrom, &w.extensionFrom, &w.suspensionFrom, &w.exclusionFrom, &w.supervisedFrom, &w.replyBy,
+		&w.handleFrom, &w.beforeFrom, &w.extensionFrom, &w.suspensionFrom, &w.exclusionFrom, &w.supervisedFrom, &w.replyBy,
 		&w.planBy, &w.clearBy,
 	}
 }
@@ -221,20 +217,12 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 	at, w := micros(d.Meta.OccurredAt), &r.waits
 	switch e := d.Event.(type) {
 	case *pb.TicketReported:
-		w.set(isAnonymous, e.Anonymous)
-		w.set(wantsCallback, e.CallbackWanted)
 		r.nextFrom = micros(d.Meta.RecordedAt) // the clock of admission starts when the matter is learnt of
 		return
 	case *pb.RecordImported:
 		w.set(isImported, true)
 	case *pb.TicketAccepted:
 		w.set(isImported, false)
-		if e.Anonymous != nil {
-			w.set(isAnonymous, e.GetAnonymous())
-		}
-		if e.CallbackWanted != nil {
-			w.set(wantsCallback, e.GetCallbackWanted())
-		}
 	case *pb.DeclineProposed, *pb.VoidProposed:
 		w.set(isProposed, true)
 	case *pb.DeclineDropped, *pb.VoidDropped, *pb.TicketDeclined, *pb.TicketVoided:
@@ -255,24 +243,14 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 		}
 	case *pb.TicketReopened:
 		w.handleFrom, w.co = at, nil
-		w.set(callbackDone|extensionAsked|suspensionAsked, false)
+		w.set(extensionAsked|suspensionAsked, false)
 	case *pb.TicketResumed:
 		w.handleFrom = at
 	case *pb.TicketMerged:
-		w.before, w.beforeFrom = before, r.nextFrom
+		w.beforeFrom = r.nextFrom
 	case *pb.TicketUnmerged:
-		if w.before != never {
-			r.next, r.nextFrom = w.before, w.beforeFrom
-		}
-		w.before, w.beforeFrom = never, never
+		r.nextFrom, w.beforeFrom = w.beforeFrom, never
 		return
-	case *pb.RequirementWaived:
-		if e.What == pb.Requirement_REQUIREMENT_CALLBACK {
-			w.set(callbackDone, true)
-		}
-	case *pb.CallbackRecorded, *pb.CallbackUnreachable:
-		w.set(callbackDone, true)
-		r.next = r.closeBy
 	case *pb.CoHandlerRequested:
 		by := micros(e.SubmitBy)
 		if by == never {
@@ -301,7 +279,7 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 		w.exclusionFrom = never
 		w.set(exclusionAsked, false)
 	case *pb.SupervisionRaised:
-		r.supervision, w.supervisedFrom = max(r.supervision, e.Level), at
+		w.supervisedFrom = at
 		if e.ReplyBy != nil {
 			w.replyBy = micros(e.ReplyBy)
 		}
@@ -328,7 +306,7 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 		w.set(isListed|planGiven|listingDone, false)
 		w.planBy, w.clearBy = never, never
 	case *pb.SupervisionLifted:
-		r.supervision, w.replyBy = 0, never
+		w.replyBy = never
 	}
 	switch {
 	case r.next == before && r.state == was:
@@ -403,7 +381,7 @@ func (r *ticketRow) tasks() []waiting {
 	case pb.TicketState_TICKET_STATE_RESULT_SUBMITTED:
 		add(taskVerify, r.lead, r.nextFrom, r.next)
 	case pb.TicketState_TICKET_STATE_CALLBACK:
-		if w.is(wantsCallback) && !w.is(isAnonymous) && !w.is(callbackDone) {
+		if r.asks() {
 			add(taskCallback, r.lead, r.nextFrom, r.next)
 		} else {
 			add(taskClose, "", r.nextFrom, r.closeBy)
@@ -521,36 +499,32 @@ func (r *Reader) Inbox(ctx context.Context, q InboxQuery) (rows []*pb.InboxRow, 
 	if err != nil {
 		return nil, nil, "", 0, err
 	}
-	var c condition
-	waiting := q.waiting(&c, now)
-	count, countArgs := "SELECT rank, COUNT(*) FROM ("+waiting+") AS w GROUP BY rank", slices.Clone(c.args)
-	page := "SELECT ticket, task, unit, due, rank FROM (" + waiting + ") AS w"
+	after := []int64{0, 0, 0, 0} // rank, due, ticket, task
+	unit := ""
 	if paged {
-		var rank, due, ticket, task int64
-		var unit string
-		if _, err := fmt.Sscanf(text, "%d %d %d %d %q", &rank, &due, &ticket, &task, &unit); err != nil {
+		if _, err := fmt.Sscanf(text, "%d %d %d %d %q", &after[0], &after[1], &after[2], &after[3], &unit); err != nil {
 			return nil, nil, "", 0, rule.Bad("page_token", rule.BadField, "is none that this service gave")
 		}
-		page += fmt.Sprintf(" WHERE (rank, due, ticket, task, unit) > (%s, %s, %s, %s, %s)", c.arg(rank), c.arg(due), c.arg(ticket), c.arg(task), c.arg(unit))
 	}
-	page += fmt.Sprintf(" ORDER BY rank, due, ticket, task, unit LIMIT %d", size+1)
 	counts = new(pb.InboxCounts)
 	at, err = r.readTickets(ctx, func(tx *viewdb.Tx) error {
-		for row, err := range tx.Query(count, countArgs...) {
+		// Large inboxes are read through in full here, and nowhere else: an index has all that is looked at, and nothing is sorted.
+		var all condition
+		count := "SELECT SUM(CASE WHEN rank = 1 THEN 1 ELSE 0 END), SUM(CASE WHEN rank = 2 THEN 1 ELSE 0 END), SUM(CASE WHEN rank = 3 THEN 1 ELSE 0 END), " +
+			"SUM(CASE WHEN rank = 4 THEN 1 ELSE 0 END) FROM (" + q.waiting(&all, now, false) + ") AS w"
+		for row, err := range tx.Query(count, all.args...) {
 			if err != nil {
 				return err
 			}
-			switch n := row.Int64(1); ranks[row.Int64(0)] {
-			case pb.Light_LIGHT_RED:
-				counts.Red = n
-			case pb.Light_LIGHT_YELLOW:
-				counts.Yellow = n
-			case pb.Light_LIGHT_GREEN:
-				counts.Green = n
-			case pb.Light_LIGHT_GREY:
-				counts.Grey = n
-			}
+			counts.Red, counts.Yellow, counts.Green, counts.Grey = row.Int64(0), row.Int64(1), row.Int64(2), row.Int64(3)
 		}
+		var c condition
+		page := "SELECT ticket, task, unit, due, rank FROM (" + q.waiting(&c, now, !paged && counts.Red > int64(size)) + ") AS w"
+		if paged {
+			page += fmt.Sprintf(" WHERE (rank, due, ticket, task, unit) > (%s, %s, %s, %s, %s)",
+				c.arg(after[0]), c.arg(after[1]), c.arg(after[2]), c.arg(after[3]), c.arg(unit))
+		}
+		page += fmt.Sprintf(" ORDER BY rank, due, ticket, task, unit LIMIT %d", size+1)
 		var tickets []int64
 		last := ""
 		for row, err := range tx.Query(page, c.args...) {
@@ -576,31 +550,35 @@ func (r *Reader) Inbox(ctx context.Context, q InboxQuery) (rows []*pb.InboxRow, 
 	return rows, counts, next, at, err
 }
 
-// waiting is the query for everything that waits: ticket, task, unit, due and the rank of its light.
-func (q *InboxQuery) waiting(c *condition, now int64) string {
+// waiting is the query for everything that waits, or only for what has a red light: ticket, task, unit, due and the rank of its light.
+func (q *InboxQuery) waiting(c *condition, now int64, red bool) string {
 	if len(q.Path) == 0 {
 		return "SELECT 0 AS ticket, 0 AS task, '' AS unit, 0 AS due, 0 AS rank WHERE 1 = 0"
 	}
 	at := c.arg(now)
 	columns := fmt.Sprintf("SELECT ticket, task, unit, due, CASE WHEN grey = 1 THEN 4 WHEN due < %s THEN 1 WHEN due = %d THEN 5 WHEN warn <= %s THEN 2 ELSE 3 END AS rank FROM tickets_task_2",
 		at, ever, at)
+	only := ""
+	if red {
+		only = fmt.Sprintf(" AND grey = 0 AND due < %s", at)
+	}
 	scope := Scope{Path: q.Path}
 	var parts []string
 	switch tasks := offices[q.Role]; {
 	case q.Role == pb.Role_ROLE_ASSESSMENT:
 		// An assessment office stands beside the units that hold tickets: its are those whose matter lies in its area.
 		if len(q.Areas) > 0 {
-			parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND path IN ("+steps(c, areaPath, q.Areas)+")")
+			parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND path IN ("+steps(c, areaPath, q.Areas)+")"+only)
 		}
 	case len(tasks) > 0:
-		parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND units IN ("+steps(c, unitPath, scope.holders())+")"+q.outside(c, tasks))
+		parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND units IN ("+steps(c, unitPath, scope.holders())+")"+only+q.outside(c, tasks))
 	}
 	if slices.Contains(clerks, q.Role) {
-		parts = append(parts, fmt.Sprintf("%s WHERE unit IN (%s) AND unit <> '' AND task IN (%s) AND (task <> %d OR confidential = 0)", columns, names(c, q.Path), numbers(desks), taskCo))
+		parts = append(parts, fmt.Sprintf("%s WHERE unit IN (%s) AND unit <> '' AND task IN (%s) AND (task <> %d OR confidential = 0)", columns, names(c, q.Path), numbers(desks), taskCo)+only)
 	}
 	if q.Role == pb.Role_ROLE_GRID_WORKER && len(q.Areas) > 0 {
 		parts = append(parts, fmt.Sprintf("%s WHERE task = %d AND confidential = 0 AND path IN (%s)", columns, taskVerify, steps(c, areaPath, q.Areas))+
-			q.outside(c, []task{taskVerify}))
+			only+q.outside(c, []task{taskVerify}))
 	}
 	if len(parts) == 0 {
 		return "SELECT 0 AS ticket, 0 AS task, '' AS unit, 0 AS due, 0 AS rank WHERE 1 = 0"

@@ -9,8 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/ticket"
 	"github.com/chuishao/dispatch/internal/view"
 )
 
@@ -272,5 +275,106 @@ func TestWhistlesAndWhoReportedIn(t *testing.T) {
 		if err != nil || len(got) != c.want {
 			t.Errorf("%+v: got %v, %v, want %d whistles", c.scope, got, err, c.want)
 		}
+	}
+}
+
+func TestRowsHaveTheLimitsOfTheFoldedTicket(t *testing.T) {
+	t.Parallel()
+	by := func(want time.Time) string {
+		if want.IsZero() {
+			return "none"
+		}
+		return want.UTC().Truncate(time.Microsecond).String()
+	}
+	for seed := range uint64(2) {
+		h := newHistory(t)
+		folded := tumult(t, h, rand.New(rand.NewPCG(seed, 12)), 40, 1200)
+		cut := h.views("cut.db")
+		h.catchUp(cut, 20)
+		rows, _, _, err := view.NewReader(cut, h.store).ListTickets(t.Context(), view.TicketQuery{Scope: view.Scope{All: true}, PageSize: 1000})
+		if err != nil || len(rows) != len(folded) {
+			t.Fatalf("got %d rows, %v, want %d", len(rows), err, len(folded))
+		}
+		limited := 0
+		for _, row := range rows {
+			s := folded[row.Name[len("tickets/"):]]
+			if s.Imported != nil && s.Lead == "" {
+				row.Lead = "" // its agency, which leads nothing
+			}
+			got := fmt.Sprint(row.State, row.Supervision, row.Lead, row.Holder, by(instantOf(row.NextBy)), by(instantOf(row.HandleBy)), by(instantOf(row.CloseBy)))
+			want := fmt.Sprint(s.State, s.Supervision, s.Lead, s.Holder, by(nextLimit(&s)), by(s.Limits.HandleBy), by(s.Limits.CloseBy))
+			if got != want {
+				t.Errorf("seed %d, %s: got %s, want %s", seed, row.Name, got, want)
+			}
+			if row.NextBy != nil {
+				limited++
+			}
+		}
+		if limited < 5 {
+			t.Errorf("seed %d: a limit runs of %d tickets only", seed, limited)
+		}
+	}
+}
+
+func instantOf(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+// nextLimit is the limit of what is to be done in a state.
+func nextLimit(s *ticket.State) time.Time {
+	l := &s.Limits
+	switch s.State {
+	case pb.TicketState_TICKET_STATE_REPORTED:
+		if s.Imported != nil {
+			return l.CloseBy
+		}
+		return l.AcceptBy
+	case pb.TicketState_TICKET_STATE_ACCEPTED, pb.TicketState_TICKET_STATE_TRIAGED:
+		return l.DispatchBy
+	case pb.TicketState_TICKET_STATE_DISPATCHED:
+		return l.SignBy
+	case pb.TicketState_TICKET_STATE_HANDLING:
+		return l.HandleBy
+	case pb.TicketState_TICKET_STATE_RETURN_REVIEW:
+		return l.DecideReturnBy
+	case pb.TicketState_TICKET_STATE_ADJUDICATION:
+		return l.RulingBy
+	case pb.TicketState_TICKET_STATE_SUSPENDED:
+		return l.ReviewAt
+	case pb.TicketState_TICKET_STATE_RESULT_SUBMITTED:
+		return l.VerifyBy
+	case pb.TicketState_TICKET_STATE_CALLBACK:
+		waived := slices.Contains(s.Waived, pb.Requirement_REQUIREMENT_CALLBACK)
+		if s.CallbackWanted && !s.Anonymous && !s.CallbackSettled && !waived {
+			return l.CallbackBy
+		}
+		return l.CloseBy
+	}
+	return time.Time{}
+}
+
+func TestAnUnmergedTicketHasTheLimitsThatItHad(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	h.record("ticket-1", begun(sent(3, "a", 100, 200))...)
+	limits := func() string {
+		t.Helper()
+		rows, _, _, err := h.reader().ListTickets(t.Context(), view.TicketQuery{Scope: view.Scope{All: true}})
+		if err != nil || len(rows) != 1 {
+			t.Fatalf("got %v, %v", rows, err)
+		}
+		return fmt.Sprint(rows[0].State, rows[0].NextBy, rows[0].HandleBy, rows[0].CloseBy)
+	}
+	before := limits()
+	h.record("ticket-1", in(5, &pb.TicketMerged{Into: "2"}))
+	if got := limits(); got == before {
+		t.Errorf("merged: got %s", got)
+	}
+	h.record("ticket-1", in(6, &pb.TicketUnmerged{From: "2", State: pb.TicketState_TICKET_STATE_DISPATCHED}))
+	if got := limits(); got != before {
+		t.Errorf("unmerged: got %s, want %s", got, before)
 	}
 }

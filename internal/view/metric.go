@@ -150,6 +150,10 @@ func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.Metr
 		all, at, err = r.whistleMetrics(ctx, q)
 	} else if isServiceMetric(q.Metric) {
 		at, err = r.openService(ctx, q.KnownAt, func(b logbook) error {
+			b, err := logOnMap(b, q.Map)
+			if err != nil {
+				return err
+			}
 			list, of, err := selectNodes(b, q.Level, q.Area, false)
 			if err != nil {
 				return err

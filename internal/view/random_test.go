@@ -356,6 +356,10 @@ func (l *life) counts(level, code string) bool {
 			unit = m.LeadPath
 		case *pb.TicketDelegated:
 			unit = m.LeadPath
+		case *pb.HolderMoved: // only of the lead: others held it without leading
+			if n := len(unit); n > 0 && unit[n-1] == m.From {
+				unit = m.HolderPath
+			}
 		}
 	}
 	switch level {

@@ -33,13 +33,13 @@ func present(m Map, path []*pb.AreaNode) []*pb.AreaNode {
 	return path
 }
 
-// restated is a book whose areas are those of a map. Every ticket counts at the area that stands now for the one it lay in when it was
+// remap is an atlas whose areas are those of a map. Every ticket counts at the area that stands now for the one it lay in when it was
 // accepted, and at those above that: so each parent is still its children and its direct row, and the root is what it was. All else is
-// as in the book below.
+// as in the atlas below.
 //
 // Counters add up, and each ticket is counted once among the direct rows and the finest areas: those are read, and added up anew.
-type restated struct {
-	book
+type remap struct {
+	below atlas
 	byKey map[[2]string]*node
 	byNo  map[int64]*node // the map's nodes, numbered from firstRestated
 	now   map[int64][]int64
@@ -50,6 +50,18 @@ type restated struct {
 	shared bool
 }
 
+// restated is a book on a map.
+type restated struct {
+	*remap
+	book book
+}
+
+// restatedLog is a logbook on a map.
+type restatedLog struct {
+	*remap
+	log logbook
+}
+
 // firstRestated is above all ids that a book gives.
 const firstRestated = int64(1) << 48
 
@@ -58,8 +70,22 @@ func onMap(b book, m Map) (book, error) {
 	if m == nil {
 		return b, nil
 	}
-	r := &restated{
-		book: b, byKey: map[[2]string]*node{}, byNo: map[int64]*node{}, now: map[int64][]int64{}, area: map[int64]int64{},
+	r, err := newRemap(b, m)
+	return &restated{r, b}, err
+}
+
+// logOnMap is the logbook on a map; itself if there is none.
+func logOnMap(b logbook, m Map) (logbook, error) {
+	if m == nil {
+		return b, nil
+	}
+	r, err := newRemap(b, m)
+	return &restatedLog{r, b}, err
+}
+
+func newRemap(b atlas, m Map) (*remap, error) {
+	r := &remap{
+		below: b, byKey: map[[2]string]*node{}, byNo: map[int64]*node{}, now: map[int64][]int64{}, area: map[int64]int64{},
 		leaves: [2]*selection{{nodes: map[int64]*node{}, level: DirectLevel}, {nodes: map[int64]*node{}, level: finest}},
 	}
 	areas, err := b.areas()
@@ -106,7 +132,7 @@ func pathOf(n *node, byID map[int64]*node) []*pb.AreaNode {
 }
 
 // lay gives the map's nodes of a path, root first, with the direct node of its end.
-func (r *restated) lay(path []*pb.AreaNode) []int64 {
+func (r *remap) lay(path []*pb.AreaNode) []int64 {
 	ids := make([]int64, 0, len(path)+1)
 	var parent int64
 	names := make([]string, 0, len(path))
@@ -123,7 +149,7 @@ func (r *restated) lay(path []*pb.AreaNode) []int64 {
 	return ids
 }
 
-func (r *restated) get(level, code string) *node {
+func (r *remap) get(level, code string) *node {
 	key := [2]string{level, code}
 	n := r.byKey[key]
 	if n == nil {
@@ -133,26 +159,26 @@ func (r *restated) get(level, code string) *node {
 	return n
 }
 
-func (r *restated) node(level, code string) (*node, error) {
+func (r *remap) node(level, code string) (*node, error) {
 	if n := r.byKey[[2]string{level, code}]; n != nil {
 		return n, nil
 	}
-	n, err := r.book.node(level, code)
+	n, err := r.below.node(level, code)
 	if err != nil || n == nil || n.tree || level == DirectLevel {
 		return nil, err
 	}
 	return n, nil
 }
 
-func (r *restated) byID(id int64) (*node, error) {
+func (r *remap) byID(id int64) (*node, error) {
 	if n := r.byNo[id]; n != nil {
 		return n, nil
 	}
-	return r.book.byID(id)
+	return r.below.byID(id)
 }
 
-func (r *restated) level(name string) ([]*node, error) {
-	list, err := r.book.level(name)
+func (r *remap) level(name string) ([]*node, error) {
+	list, err := r.below.level(name)
 	if err != nil {
 		return nil, err
 	}
@@ -160,15 +186,15 @@ func (r *restated) level(name string) ([]*node, error) {
 	return append(list, r.find(func(n *node) bool { return n.level == name })...), nil
 }
 
-func (r *restated) coded(code string) ([]*node, error) {
+func (r *remap) coded(code string) ([]*node, error) {
 	return r.find(func(n *node) bool { return n.tree && n.code == code }), nil
 }
 
-func (r *restated) areas() ([]*node, error) {
+func (r *remap) areas() ([]*node, error) {
 	return r.find(func(n *node) bool { return n.tree }), nil
 }
 
-func (r *restated) find(match func(*node) bool) []*node {
+func (r *remap) find(match func(*node) bool) []*node {
 	var list []*node
 	for _, n := range r.byNo {
 		if match(n) {
@@ -182,18 +208,38 @@ func (r *restated) stock(t int64, of *selection) (map[int64]*counts, error) {
 	if of.area != nil || r.shared {
 		return slowStock(r, t, of)
 	}
-	return r.sums(of, func(of *selection) (map[int64]*counts, error) { return r.book.stock(t, of) })
+	return sumsOn(r.remap, of, addStock, func(of *selection) (map[int64]*counts, error) { return r.book.stock(t, of) })
 }
 
 func (r *restated) rates(in period, of *selection) (map[int64]*counts, error) {
 	if of.area != nil || r.shared {
 		return slowRates(r, in, of)
 	}
-	return r.sums(of, func(of *selection) (map[int64]*counts, error) { return r.book.rates(in, of) })
+	return sumsOn(r.remap, of, addStock, func(of *selection) (map[int64]*counts, error) { return r.book.rates(in, of) })
 }
 
-// sums adds up what the book below has of nodes: that of areas from its leaves.
-func (r *restated) sums(of *selection, ask func(of *selection) (map[int64]*counts, error)) (map[int64]*counts, error) {
+func (r *restatedLog) sum(figure byte, in period, of *selection) (map[int64]*cells, error) {
+	if of.area != nil || r.shared {
+		sums := map[int64]*cells{}
+		return sums, oneByOne(r, figure, in, of, sums)
+	}
+	return sumsOn(r.remap, of, addCells, func(of *selection) (map[int64]*cells, error) { return r.log.sum(figure, in, of) })
+}
+
+func addStock(sum, c *counts) {
+	for i, n := range c {
+		sum[i] += n
+	}
+}
+
+func addCells(sum, c *cells) {
+	for i, n := range c {
+		sum[i] += n
+	}
+}
+
+// sumsOn adds up what the atlas below has of nodes: that of areas from its leaves.
+func sumsOn[C any](r *remap, of *selection, add func(sum, c *C), ask func(of *selection) (map[int64]*C, error)) (map[int64]*C, error) {
 	others := &selection{nodes: map[int64]*node{}, level: of.level}
 	for id, n := range of.nodes {
 		if r.byNo[id] == nil {
@@ -203,7 +249,7 @@ func (r *restated) sums(of *selection, ask func(of *selection) (map[int64]*count
 	if len(others.nodes) == len(of.nodes) {
 		return ask(others)
 	}
-	sums := map[int64]*counts{}
+	sums := map[int64]*C{}
 	if len(others.nodes) > 0 {
 		var err error
 		if sums, err = ask(others); err != nil {
@@ -215,18 +261,18 @@ func (r *restated) sums(of *selection, ask func(of *selection) (map[int64]*count
 		if err != nil {
 			return nil, err
 		}
-		spread(r, own, of, func(to int64, c *counts) {
-			sum := entry(sums, to)
-			for i, n := range c {
-				sum[i] += n
+		spread(r, own, of, func(to int64, c *C) {
+			if sums[to] == nil {
+				sums[to] = new(C)
 			}
+			add(sums[to], c)
 		})
 	}
 	return sums, nil
 }
 
 // spread hands what leaves came to, of whatever kind, to those of the selected nodes that they lie in on the map.
-func spread[T any](r *restated, own map[int64]T, of *selection, add func(to int64, what T)) {
+func spread[T any](r *remap, own map[int64]T, of *selection, add func(to int64, what T)) {
 	for id, what := range own {
 		for _, to := range r.now[r.area[id]] {
 			if of.nodes[to] != nil {
@@ -236,17 +282,49 @@ func spread[T any](r *restated, own map[int64]T, of *selection, add func(to int6
 	}
 }
 
+// moved is where a ticket lies on the map that lay in an area, told by its path below.
+func (r *remap) moved(area []int64) []int64 {
+	n := len(area)
+	if n == 0 {
+		return nil
+	}
+	// The end of a path is an area of the finest level, or stands before its direct node.
+	end := area[n-1]
+	if r.now[end] == nil && n > 1 {
+		end = area[n-2]
+	}
+	return r.now[end]
+}
+
 func (r *restated) each(after int64, yield func(f *facts) (bool, error)) error {
 	return r.book.each(after, func(f *facts) (bool, error) {
 		moved := *f
-		// The end of a path is an area of the finest level, or stands before its direct node.
-		if n := len(f.area); n > 0 {
-			end := f.area[n-1]
-			if r.now[end] == nil && n > 1 {
-				end = f.area[n-2]
-			}
-			moved.area = r.now[end]
-		}
+		moved.area = r.moved(f.area)
 		return yield(&moved)
+	})
+}
+
+// onIt is a ticket as it lies on the map.
+func (r *restatedLog) onIt(l *life) *life {
+	moved := *l
+	moved.area = r.moved(l.area)
+	return &moved
+}
+
+func (r *restatedLog) between(after, from, to int64, yield func(l *life) (bool, error)) error {
+	return r.log.between(after, from, to, func(l *life) (bool, error) { return yield(r.onIt(l)) })
+}
+
+func (r *restatedLog) held(yield func(l *life)) error {
+	return r.log.held(func(l *life) { yield(r.onIt(l)) })
+}
+
+func (r *restatedLog) persons(from, to int64, yield func(all []*life)) error {
+	return r.log.persons(from, to, func(all []*life) {
+		moved := make([]*life, len(all))
+		for i, l := range all {
+			moved[i] = r.onIt(l)
+		}
+		yield(moved)
 	})
 }

@@ -82,6 +82,8 @@ func (h *history) movedTo(places map[string][]string) *history {
 			move(&e.Path)
 		case *pb.TriageCorrected:
 			move(&e.Path)
+		case *pb.DeclineOverturned:
+			move(&e.Path)
 		case *pb.WhistleBlown:
 			move(&e.Path)
 		}
@@ -97,7 +99,7 @@ func TestRestatedFiguresAreThoseOfAHistoryThatAlwaysHadTodaysMap(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 8))
 			h := newHistory(t)
-			lives(h, r, 60)
+			livesOf(h, r, 60, wholeLife)
 			sought := h.movedTo(today)
 			is, want := h.reader(), sought.reader()
 			m := redrawn(t)
@@ -123,7 +125,7 @@ func TestRestatedFiguresAreThoseOfAHistoryThatAlwaysHadTodaysMap(t *testing.T) {
 							if rows += len(a); text(a) != text(b) {
 								t.Fatalf("%s in %q at %v, known %v: got %v, want %v", level, area, when, known, a, b)
 							}
-							for _, metric := range []string{"M01", "M02", "M04", "M12", "M13", "M14", "M15", "M16", "M31", "M33"} {
+							for _, metric := range view.MetricNames {
 								q := view.MetricQuery{Metric: metric, Level: level, Area: area, From: from, To: from.Add(100 * time.Hour), At: when, KnownAt: known}
 								b, _, _, err := want.ListMetrics(t.Context(), q)
 								if err != nil {
@@ -146,6 +148,38 @@ func TestRestatedFiguresAreThoseOfAHistoryThatAlwaysHadTodaysMap(t *testing.T) {
 				t.Error("nothing was compared")
 			}
 		})
+	}
+}
+
+func TestAChangeOfTheMapLeavesWhatTheCityCameTo(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(5, 8))
+	h := newHistory(t)
+	livesOf(h, r, 60, wholeLife)
+	reader, m := h.reader(), redrawn(t)
+	moved := 0
+	for _, metric := range view.MetricNames {
+		for _, level := range []string{"city", "street", "unit"} {
+			q := view.MetricQuery{Metric: metric, Level: level, From: day0.AddDate(0, 0, 2), At: day0.AddDate(0, 0, 9)}
+			before, _, _, err := reader.ListMetrics(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.Map = m
+			after, _, _, err := reader.ListMetrics(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case level == "street" && text(before) != text(after):
+				moved++
+			case level != "street" && text(before) != text(after):
+				t.Errorf("%s of each %s: got %v on the new map, want %v", metric, level, after, before)
+			}
+		}
+	}
+	if moved < len(view.MetricNames)/2 {
+		t.Errorf("the map changed %d of %d metrics of streets", moved, len(view.MetricNames))
 	}
 }
 

@@ -3,7 +3,10 @@ package view
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
@@ -23,10 +26,6 @@ const ServiceView = "service_1"
 // what all tickets add as things are now, by node, figure and the day that the instant which decides the period lies in. Parts of
 // days, and what was otherwise at an earlier instant, are computed from the rows.
 func Service(zone *time.Location) projector.View {
-	counters := ""
-	for i := range len(cells{}) {
-		counters += fmt.Sprintf("\tn%d BIGINT NOT NULL DEFAULT 0,\n", i)
-	}
 	return projector.View{
 		Name: ServiceView,
 		Schema: []string{
@@ -52,7 +51,7 @@ func Service(zone *time.Location) projector.View {
 	PRIMARY KEY (version, kind, code)
 ) WITHOUT ROWID`,
 			// ticket is the position of its first event. Every instant that can decide a period for it lies from from_at to to_at, and
-			// nothing happened to it after last_at. subject is whose report it is. held: it was suspended at some time.
+			// nothing happened to it after last_at; of what no figure counts, none does. subject is whose report it is. held: it was suspended at some time.
 			`CREATE TABLE service_ticket_1 (
 	ticket  INTEGER PRIMARY KEY,
 	id      TEXT NOT NULL UNIQUE,
@@ -64,12 +63,13 @@ func Service(zone *time.Location) projector.View {
 	last_at BIGINT NOT NULL,
 	life    BLOB NOT NULL
 )`,
-			// day counts from 1970-01-01 in the zone.
+			// The counters of the figures that are kept together (shelf), as appendCounts has them. day counts from 1970-01-01 in the zone.
 			`CREATE TABLE service_day_1 (
 	node   BIGINT NOT NULL,
-	figure BIGINT NOT NULL,
+	shelf  BIGINT NOT NULL,
 	day    BIGINT NOT NULL,
-` + counters + `	PRIMARY KEY (node, figure, day)
+	counts BLOB NOT NULL,
+	PRIMARY KEY (node, shelf, day)
 ) WITHOUT ROWID`,
 		},
 		Indexes: []string{
@@ -103,7 +103,7 @@ type serviceFolding struct {
 	buf     []byte
 }
 
-// counter is a row of service_day_1.
+// counter is what a figure comes to at a node on a day.
 type counter struct {
 	node, day int64
 	figure    byte
@@ -152,7 +152,9 @@ func loadServed(tx *viewdb.Tx, id string, d *event.Decoded) (*served, error) {
 	if t.isNew {
 		return nil, orphan(d)
 	}
-	t.wasPosts, t.wasPlaces = t.posts(ever), t.places()
+	if !t.untouched() {
+		t.wasPosts, t.wasPlaces = t.posts(ever), t.places()
+	}
 	return t, nil
 }
 
@@ -160,8 +162,10 @@ func (f *serviceFolding) Write(tx *viewdb.Tx, keep int) error {
 	list := f.tickets.drop(keep, func(t *served) bool { return t.settled() })
 	slices.SortFunc(list, func(a, b *served) int { return cmp.Compare(a.ticket, b.ticket) })
 	for _, t := range list {
-		f.count(t.wasPosts, t.wasPlaces, -1)
-		f.count(t.posts(ever), t.places(), 1)
+		if !t.untouched() {
+			f.count(t.wasPosts, t.wasPlaces, -1)
+			f.count(t.posts(ever), t.places(), 1)
+		}
 		if err := f.save(tx, t); err != nil {
 			return err
 		}
@@ -266,33 +270,127 @@ func saveCounters(tx *viewdb.Tx, sums map[counter]*cells) error {
 		}
 	}
 	slices.SortFunc(order, func(a, b counter) int {
-		return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.figure, b.figure), cmp.Compare(a.day, b.day))
+		return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(shelfOf(a.figure), shelfOf(b.figure)), cmp.Compare(a.day, b.day), cmp.Compare(a.figure, b.figure))
 	})
-	args := make([]any, 0, len(cells{})+3)
-	for _, k := range order {
-		args = append(args[:0], k.node, int64(k.figure), k.day)
-		for _, n := range sums[k][:serviceFigures[k.figure].width()] {
-			args = append(args, n)
+	fresh := true // nothing is written yet
+	for _, err := range tx.Query("SELECT 1 FROM service_day_1 LIMIT 1") {
+		if err != nil {
+			return err
 		}
-		if _, err := tx.Exec(addCounter[len(args)-3], args...); err != nil {
+		fresh = false
+	}
+	var buf []byte
+	var list []figureCounts
+	for len(order) > 0 {
+		first, shelf := order[0], shelfOf(order[0].figure)
+		list = list[:0]
+		if !fresh {
+			for row, err := range tx.Query("SELECT counts FROM service_day_1 WHERE node = $1 AND shelf = $2 AND day = $3", first.node, shelf, first.day) {
+				if err != nil {
+					return err
+				}
+				if list, err = readCounts(list, row.Bytes(0, buf[:0])); err != nil {
+					return err
+				}
+			}
+		}
+		n := 0
+		for n < len(order) && order[n].node == first.node && order[n].day == first.day && shelfOf(order[n].figure) == shelf {
+			list = addCounts(list, order[n].figure, sums[order[n]])
+			n++
+		}
+		order = order[n:]
+		var err error
+		if buf = appendCounts(buf[:0], list); len(buf) > 0 {
+			_, err = tx.Exec(`INSERT INTO service_day_1 (node, shelf, day, counts) VALUES ($1, $2, $3, $4)
+				ON CONFLICT (node, shelf, day) DO UPDATE SET counts = excluded.counts`, first.node, shelf, first.day, buf)
+		} else if !fresh {
+			_, err = tx.Exec("DELETE FROM service_day_1 WHERE node = $1 AND shelf = $2 AND day = $3", first.node, shelf, first.day)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// addCounter are the statements that add to so many cells of a row of counters.
-var addCounter = func() (all [len(cells{}) + 1]string) {
-	var names, values, sets []string
-	for i := range len(cells{}) {
-		names = append(names, fmt.Sprintf("n%d", i))
-		values = append(values, fmt.Sprintf("$%d", i+4))
-		sets = append(sets, fmt.Sprintf("n%d = service_day_1.n%d + excluded.n%d", i, i, i))
-		all[i+1] = "INSERT INTO service_day_1 (node, figure, day, " + strings.Join(names, ", ") + ") VALUES ($1, $2, $3, " + strings.Join(values, ", ") +
-			") ON CONFLICT (node, figure, day) DO UPDATE SET " + strings.Join(sets, ", ")
+// Shelves are the groups that counters of a node and a day are kept in: what is asked for together, or over all times, lies together.
+const (
+	shelfMetrics = iota
+	shelfLedgers
+	shelfStages
+)
+
+func shelfOf(figure byte) int64 {
+	switch figure {
+	case figHolds, figListings:
+		return shelfLedgers
+	case figReceive, figAnalyse, figRoute, figSupervise, figEvaluate:
+		return shelfStages
 	}
-	return all
-}()
+	return shelfMetrics
+}
+
+// figureCounts are the counters of a figure.
+type figureCounts struct {
+	figure byte
+	cells  cells
+}
+
+// addCounts adds to the counters of a figure in a list that is in the order of figures.
+func addCounts(list []figureCounts, figure byte, add *cells) []figureCounts {
+	i, found := slices.BinarySearchFunc(list, figure, func(c figureCounts, figure byte) int { return cmp.Compare(c.figure, figure) })
+	if !found {
+		list = slices.Insert(list, i, figureCounts{figure: figure})
+	}
+	addCells(&list[i].cells, add)
+	return list
+}
+
+// appendCounts adds counters to buf as a row keeps them: of each figure that comes to anything its number, which cells are not zero, and these.
+func appendCounts(buf []byte, list []figureCounts) []byte {
+	for i := range list {
+		c, mask := &list[i], uint64(0)
+		for cell, n := range c.cells {
+			if n != 0 {
+				mask |= 1 << cell
+			}
+		}
+		if mask == 0 {
+			continue
+		}
+		buf = binary.AppendUvarint(append(buf, c.figure), mask)
+		for _, n := range c.cells {
+			if n != 0 {
+				buf = binary.AppendVarint(buf, n)
+			}
+		}
+	}
+	return buf
+}
+
+// readCounts adds to the list what appendCounts wrote.
+func readCounts(list []figureCounts, buf []byte) ([]figureCounts, error) {
+	for len(buf) > 0 {
+		c := figureCounts{figure: buf[0]}
+		mask, n := binary.Uvarint(buf[1:])
+		if n <= 0 || mask >= 1<<len(c.cells) {
+			return nil, errCounts
+		}
+		for buf = buf[1+n:]; mask != 0; mask &= mask - 1 {
+			v, n := binary.Varint(buf)
+			if n <= 0 {
+				return nil, errCounts
+			}
+			c.cells[bits.TrailingZeros64(mask)] = v
+			buf = buf[n:]
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+var errCounts = errors.New("counters of service are cut short")
 
 // anchors tell the level of the area that a unit is anchored at, by the registry in force.
 type anchors struct {

@@ -172,8 +172,10 @@ func (c *course) step(s *step) {
 	case didSet:
 		c.hold(s.unit)
 	case didMove:
-		c.hold(s.unit)
-		if len(c.segments) > 0 && ticket.StageOf(c.state) != pb.Stage_STAGE_ANALYSE {
+		if isOf(c.holder, s.other[0]) {
+			c.hold(s.unit)
+		}
+		if isOf(c.lead, s.other[0]) {
 			c.lead = s.unit
 		}
 	case didDispatch, didDelegate, didEscalate, didSendDown:
@@ -309,6 +311,9 @@ func (c *course) hold(unit []int64) {
 		c.holder = unit
 	}
 }
+
+// isOf says whether a path is that of a unit.
+func isOf(path []int64, unit int64) bool { return len(path) > 0 && path[len(path)-1] == unit }
 
 func passed(by, at int64) bool { return by != never && by < at }
 

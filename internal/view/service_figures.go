@@ -27,8 +27,6 @@ type figure struct {
 	limits bool
 	// count: there is no denominator.
 	count bool
-	// cells is how many it has, where they are not a numerator, a denominator, exclusions and parts.
-	cells int
 	// of posts what a ticket adds.
 	of func(c *course, p *poster)
 }
@@ -87,27 +85,19 @@ var serviceFigures = [figuresEnd]figure{
 	figCo:             {metric: 27, limits: true, of: coInTime},
 	figLevels: {metric: 28, parts: []string{"own", "district", "district_escalated", "street", "street_escalated", "community", "community_escalated",
 		"grid", "grid_escalated"}, of: levelsLanded},
-	figHolds:     {cells: 2 * holdReasons, of: holdsKept},
-	figListings:  {cells: 3, of: listingsKept},
-	figReceive:   {cells: 3, of: staysIn(pb.Stage_STAGE_RECEIVE)},
-	figAnalyse:   {cells: 3, of: staysIn(pb.Stage_STAGE_ANALYSE)},
-	figRoute:     {cells: 3, of: staysIn(pb.Stage_STAGE_ROUTE)},
-	figSupervise: {cells: 3, of: staysIn(pb.Stage_STAGE_SUPERVISE)},
-	figEvaluate:  {cells: 3, of: staysIn(pb.Stage_STAGE_EVALUATE)},
+	figHolds:     {of: holdsKept},
+	figListings:  {of: listingsKept},
+	figReceive:   {of: staysIn(pb.Stage_STAGE_RECEIVE)},
+	figAnalyse:   {of: staysIn(pb.Stage_STAGE_ANALYSE)},
+	figRoute:     {of: staysIn(pb.Stage_STAGE_ROUTE)},
+	figSupervise: {of: staysIn(pb.Stage_STAGE_SUPERVISE)},
+	figEvaluate:  {of: staysIn(pb.Stage_STAGE_EVALUATE)},
 }
 
 // stageFigures are the figures of stays.
 var stageFigures = map[pb.Stage]byte{
 	pb.Stage_STAGE_RECEIVE: figReceive, pb.Stage_STAGE_ANALYSE: figAnalyse, pb.Stage_STAGE_ROUTE: figRoute,
 	pb.Stage_STAGE_SUPERVISE: figSupervise, pb.Stage_STAGE_EVALUATE: figEvaluate,
-}
-
-// width is how many cells the figure has.
-func (f *figure) width() int {
-	if f.cells > 0 {
-		return f.cells
-	}
-	return f.part(len(f.parts))
 }
 
 func (f *figure) exclusion(i int) int { return cellMore + i }

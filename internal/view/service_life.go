@@ -35,7 +35,7 @@ type step struct {
 	state pb.TicketState // that it leads to; UNSPECIFIED: it leaves the state
 	by    []due
 	unit  []int64 // the path of the unit that it is about, root first
-	other []int64 // of a dispatch: the centre's path. Of a ruling: the units that do not lead
+	other []int64 // of a dispatch: the centre's path. Of a ruling: the units that do not lead. Of a move: the unit that is gone
 	n     []int64 // codes, as each kind has them: what it says beside it
 }
 
@@ -85,7 +85,7 @@ const (
 	didClear
 	didLift
 	didWhistle
-	didMove // unit: the holder's
+	didMove // unit: the one that takes its place
 )
 
 // which limit of a ticket.
@@ -258,7 +258,7 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 		s.what, s.n = didSupervise, []int64{int64(e.Level)}
 	case *pb.HolderMoved:
 		s.what = didMove
-		err = nodes.units(&s.unit, e.To, e.HolderPath)
+		err = errors.Join(nodes.units(&s.unit, e.To, e.HolderPath), nodes.put(&s.other, "unit", e.From))
 	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.ContactFailed, *pb.ProgressRecorded, *pb.RequirementWaived, *pb.CallbackAttemptFailed,
 		*pb.VoidProposed, *pb.VoidDropped, *pb.WhistleSettled, *pb.DeclineAppealed, *pb.EmergencyHandedOver, *pb.DuplicateAttached,
 		*pb.DuplicateDetached, *pb.FallbackAssigned, *pb.CoHandlerAccepted, *pb.CoHandlerDeclineProposed, *pb.CoHandlerDeclineDropped,
@@ -418,9 +418,22 @@ func (l *life) places() []int64 {
 	return slices.Compact(all)
 }
 
+// untouched says whether the ticket is a record of another system to which nothing but its closing there happened: no figure counts it.
+func (l *life) untouched() bool {
+	for i := range l.steps {
+		if s := l.steps[i].what; s != didImport && s != didClose || i == 0 && s != didImport {
+			return false
+		}
+	}
+	return true
+}
+
 // span is the first and the last instant that can decide a period for the ticket, and the last at which anything happened.
 func (l *life) span() (from, to, last int64) {
 	from, to, last = ever, never, never
+	if l.untouched() {
+		return from, to, last
+	}
 	for i := range l.steps {
 		s := &l.steps[i]
 		from, to, last = min(from, s.at), max(to, s.at), max(last, s.at)

@@ -166,42 +166,51 @@ func (b *logs) counters(figure byte, in period, of *selection, sums map[int64]*c
 
 // whole adds the counters of days from first and before last.
 func (b *logs) whole(figure byte, first, last int64, of *selection, sums map[int64]*cells) error {
-	var columns strings.Builder
-	for i := range len(cells{}) {
-		fmt.Fprintf(&columns, ", SUM(d.n%d)", i)
-	}
-	add := func(row viewdb.Row) {
+	var buf []byte
+	var list []figureCounts
+	add := func(row viewdb.Row) (err error) {
 		id := row.Int64(0)
-		if row.Null(1) || of.nodes[id] == nil {
-			return
+		if of.nodes[id] == nil {
+			return nil
 		}
-		if sums[id] == nil {
-			sums[id] = new(cells)
+		buf = row.Bytes(1, buf[:0])
+		if list, err = readCounts(list[:0], buf); err != nil {
+			return err
 		}
-		for i := range sums[id] {
-			sums[id][i] += row.Int64(i + 1)
+		for i := range list {
+			if list[i].figure != figure {
+				continue
+			}
+			if sums[id] == nil {
+				sums[id] = new(cells)
+			}
+			addCells(sums[id], &list[i].cells)
 		}
+		return nil
 	}
+	shelf := shelfOf(figure)
 	if of.level == "" || len(of.nodes) <= fewNodes {
-		query := "SELECT d.node" + columns.String() + ` FROM service_day_1 d
-			WHERE d.node = $1 AND d.figure = $2 AND d.day >= $3 AND d.day < $4 GROUP BY d.node`
 		for id := range of.nodes {
-			for row, err := range b.tx.Query(query, id, int64(figure), first, last) {
+			for row, err := range b.tx.Query("SELECT node, counts FROM service_day_1 WHERE node = $1 AND shelf = $2 AND day >= $3 AND day < $4", id, shelf, first, last) {
+				if err == nil {
+					err = add(row)
+				}
 				if err != nil {
 					return err
 				}
-				add(row)
 			}
 		}
 		return nil
 	}
-	query := "SELECT d.node" + columns.String() + ` FROM service_node_1 n CROSS JOIN service_day_1 d
-		WHERE n.level = $1 AND d.node = n.id AND d.figure = $2 AND d.day >= $3 AND d.day < $4 GROUP BY d.node`
-	for row, err := range b.tx.Query(query, of.level, int64(figure), first, last) {
+	query := `SELECT d.node, d.counts FROM service_node_1 n CROSS JOIN service_day_1 d
+		WHERE n.level = $1 AND d.node = n.id AND d.shelf = $2 AND d.day >= $3 AND d.day < $4`
+	for row, err := range b.tx.Query(query, of.level, shelf, first, last) {
+		if err == nil {
+			err = add(row)
+		}
 		if err != nil {
 			return err
 		}
-		add(row)
 	}
 	return nil
 }

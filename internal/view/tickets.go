@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"go.einride.tech/aip/ordering"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/event"
@@ -45,7 +44,7 @@ func Tickets() projector.View {
 	PRIMARY KEY (kind, code, path)
 ) WITHOUT ROWID`,
 			// ticket is the position of the first event; units the path of the holder; co and summoned 0 where nobody helps
-			// or is summoned; whistles the open ones with whom each summons. A limit that does not run is 9223372036854775807, so that it comes last.
+			// or is summoned; whistles the open ones with whom each summons; kept what limits follow from. A limit that does not run is 9223372036854775807, so that it comes last.
 			`CREATE TABLE tickets_2 (
 	ticket       INTEGER PRIMARY KEY,
 	id           TEXT NOT NULL UNIQUE,
@@ -76,7 +75,8 @@ func Tickets() projector.View {
 	source_ref   TEXT NOT NULL,
 	supervision  BIGINT NOT NULL,
 	next_from    BIGINT NOT NULL,
-	waits        BLOB NOT NULL
+	waits        BLOB NOT NULL,
+	kept         BLOB NOT NULL
 )`,
 			// What tickets wait for. unit is whose clerks it waits for, or who handles what others verify or ask about; '' where it waits for an
 			// office. units and path are the holder's and the place's. warn is from when on at most a quarter of the time is left; grey: the
@@ -144,6 +144,7 @@ type ticketRow struct {
 	supervision              uint32
 	nextFrom                 int64 // where next runs from
 	waits                    waits
+	rules                    ticket.State // as it is kept: the limits follow from it
 
 	isNew bool
 	was   tasksOf // its rows of tickets_task_2 as they stand
@@ -164,6 +165,7 @@ func isOpen(s pb.TicketState) bool {
 type ticketFolding struct {
 	rows  hot[*ticketRow]
 	paths paths
+	buf   []byte
 }
 
 func newTicketFolding() *ticketFolding {
@@ -188,6 +190,10 @@ func (f *ticketFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
 	if err := r.fold(d, &f.paths); err != nil {
 		return err
 	}
+	if r.rules, err = ticket.Evolve(r.rules, d.Meta, d.Event); err != nil {
+		return err
+	}
+	r.limits()
 	r.wait(d, before, was)
 	return nil
 }
@@ -196,7 +202,8 @@ func (f *ticketFolding) Write(tx *viewdb.Tx, keep int) error {
 	list := f.rows.drop(keep, (*ticketRow).closed)
 	slices.SortFunc(list, func(a, b *ticketRow) int { return cmp.Compare(a.ticket, b.ticket) })
 	for _, r := range list {
-		if err := r.save(tx); err != nil {
+		f.buf = r.rules.AppendKept(f.buf[:0])
+		if err := r.save(tx, f.buf); err != nil {
 			return err
 		}
 	}
@@ -205,7 +212,7 @@ func (f *ticketFolding) Write(tx *viewdb.Tx, keep int) error {
 
 const ticketColumns = "ticket, id, no, state, channel, kind, category, grade, confidential, area, path, holder, units, lead, co, round, " +
 	"next_by, handle_by, close_by, reported_at, accepted_at, closed_at, source, source_ref, summoned, whistles, " +
-	"supervision, next_from, waits"
+	"supervision, next_from, waits, kept"
 
 func readTicket(row viewdb.Row) (r *ticketRow, err error) {
 	r = &ticketRow{
@@ -238,22 +245,21 @@ func loadTicket(tx *viewdb.Tx, id string, d *event.Decoded) (*ticketRow, error) 
 			return nil, err
 		}
 		r, err := readTicket(row)
-		if err == nil {
-			r.was = r.waiting()
+		if err != nil {
+			return nil, err
 		}
-		return r, err
+		if r.rules, err = ticket.ReadKept(row.Bytes(29, nil)); err != nil {
+			return nil, err
+		}
+		r.was = r.waiting()
+		return r, nil
 	}
 	return nil, orphan(d)
 }
 
-// fold takes in an event of the ticket's stream. Every event has its case.
+// fold takes in an event of the ticket's stream, but for its limits. Every event has its case.
 func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 	at := micros(d.Meta.OccurredAt)
-	limit := func(to *int64, by int64) {
-		if by != never {
-			*to = by
-		}
-	}
 	if after := ticket.StateAfter(d.Event); after != pb.TicketState_TICKET_STATE_UNSPECIFIED {
 		r.state = after
 	}
@@ -261,22 +267,17 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 	case *pb.TicketReported:
 		r.no, r.source, r.sourceRef, r.channel, r.kind, r.category = e.No, e.Source, e.SourceRef, e.Channel, e.Kind, e.Category
 		r.confidential = e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
-		limit(&r.next, micros(e.AcceptBy))
 		return r.held(e.Path, e.Holder, e.HolderPath, paths)
 	case *pb.RecordImported:
 		r.no, r.source, r.sourceRef, r.channel, r.category = e.No, e.Source, e.SourceRef, e.Channel, e.Category
-		limit(&r.closeBy, micros(e.DueAt))
-		limit(&r.next, micros(e.DueAt))
 		r.lead = e.Agency // as the record has it: it need be no unit of the registry, and holds nothing
 		return r.held(e.Path, "", nil, paths)
 	case *pb.TicketAccepted:
-		r.accepted, r.next = at, ever
-		limit(&r.next, micros(e.DispatchBy))
+		r.accepted = at
 		return r.held(e.Path, e.Holder, e.HolderPath, paths)
 	case *pb.TicketTriaged:
 		r.category, r.grade = e.Category, e.Grade
 		r.confidential = e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
-		limit(&r.next, micros(e.DispatchBy))
 		return r.held(e.Path, e.Holder, e.HolderPath, paths)
 	case *pb.TriageCorrected:
 		if e.Category != "" {
@@ -288,95 +289,48 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		if e.Confidentiality != pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED {
 			r.confidential = e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
 		}
-		limit(&r.handleBy, micros(e.HandleBy))
-		limit(&r.closeBy, micros(e.CloseBy))
-		r.shift(e.DispatchBy, e.SignBy, e.VerifyBy, e.CallbackBy)
 		if e.Holder != "" {
 			return r.held(e.Path, e.Holder, e.HolderPath, paths)
 		}
 		return r.lie(e.Path, paths)
 	case *pb.TicketDispatched:
-		r.lead, r.round, r.next = e.Lead, max(e.Round, 1), ever
-		limit(&r.next, micros(e.SignBy))
-		limit(&r.handleBy, micros(e.HandleBy))
-		limit(&r.closeBy, micros(e.CloseBy))
+		r.lead, r.round = e.Lead, max(e.Round, 1)
 		r.waits.co = slices.DeleteFunc(slices.Clone(r.waits.co), func(c coWait) bool { return c.unit == e.Lead || !slices.Contains(e.Co, c.unit) })
 		if err := r.help(e.Co, paths); err != nil {
 			return err
 		}
 		return r.hold(e.Lead, e.LeadPath, paths)
 	case *pb.TicketReopened:
-		r.round, r.next, r.done = e.Round, ever, never
-		limit(&r.next, micros(e.SignBy))
-		limit(&r.handleBy, micros(e.RedoBy))
-		limit(&r.closeBy, micros(e.CloseBy))
+		r.round, r.done = e.Round, never
 		if e.Lead != r.holder {
 			return r.hold(e.Lead, nil, paths)
 		}
-	case *pb.TicketSigned, *pb.VerificationFailed:
-		r.next = r.handleBy
-	case *pb.ResultSubmitted:
-		r.next = ever
-		limit(&r.next, micros(e.VerifyBy))
-	case *pb.VerificationPassed:
-		r.next = ever
-		limit(&r.next, micros(e.CallbackBy))
 	case *pb.TicketAnsweredDirectly, *pb.TicketClosed, *pb.ImportedRecordClosed:
-		r.done, r.next = at, ever
-	case *pb.TicketDeclined, *pb.TicketVoided:
-		r.next = ever
+		r.done = at
 	case *pb.WhistleLinked:
 		return r.summon(e.Whistle, true, e.Participants, paths)
 	case *pb.WhistleSettled:
 		return r.summon(e.Whistle, e.Outcome == pb.WhistleState_WHISTLE_STATE_UNSPECIFIED, nil, paths)
 	case *pb.DeclineOverturned:
-		r.accepted, r.next = at, ever
-		limit(&r.next, micros(e.DispatchBy))
+		r.accepted = at
 		return r.held(e.Path, e.Holder, e.HolderPath, paths)
-	case *pb.TicketMerged, *pb.TicketWithdrawn, *pb.TicketArchived:
-		r.next = ever
-	case *pb.TicketUnmerged:
-		r.next = ever
-	case *pb.ReturnRequested:
-		r.next = ever
-		limit(&r.next, micros(e.DecideBy))
 	case *pb.ReturnApproved:
-		r.lead, r.next, r.waits.co = "", ever, nil
-		limit(&r.next, micros(e.DispatchBy))
+		r.lead, r.waits.co = "", nil
 		if err := r.help(nil, paths); err != nil {
 			return err
 		}
 		return r.hold(e.Holder, e.HolderPath, paths)
-	case *pb.ReturnRejected, *pb.SignOverdue, *pb.ResultRejected:
-		r.next = r.handleBy
 	case *pb.AdjudicationOpened:
-		r.next = ever
-		limit(&r.next, micros(e.RulingBy))
 		return r.hold(e.Holder, e.HolderPath, paths)
 	case *pb.TicketEscalated:
-		r.lead, r.next = e.To, ever
-		limit(&r.next, micros(e.SignBy))
+		r.lead = e.To
 		return r.take(e.To, e.LeadPath, paths)
 	case *pb.EscalationRefused:
-		r.lead, r.next = e.To, r.handleBy
+		r.lead = e.To
 		return r.take(e.To, e.LeadPath, paths)
 	case *pb.TicketDelegated:
-		r.lead, r.round, r.next = e.To, max(e.Round, 1), ever
-		limit(&r.next, micros(e.SignBy))
-		limit(&r.handleBy, micros(e.HandleBy))
-		limit(&r.closeBy, micros(e.CloseBy))
+		r.lead, r.round = e.To, max(e.Round, 1)
 		return r.take(e.To, e.LeadPath, paths)
-	case *pb.ExtensionGranted:
-		limit(&r.handleBy, micros(e.HandleBy))
-		limit(&r.closeBy, micros(e.CloseBy))
-		r.next = r.handleBy
-	case *pb.SuspensionGranted:
-		r.handleBy, r.closeBy, r.next = ever, ever, ever
-		limit(&r.next, micros(e.ReviewAt))
-	case *pb.TicketResumed:
-		limit(&r.handleBy, micros(e.HandleBy))
-		limit(&r.closeBy, micros(e.CloseBy))
-		r.next = r.handleBy
 	case *pb.HolderMoved:
 		if r.lead == e.From {
 			r.lead = e.To
@@ -392,18 +346,6 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 			r.category = e.Category
 		}
 		return r.lie(e.Path, paths)
-	case *pb.LimitsRecomputed:
-		limit(&r.handleBy, micros(e.HandleBy))
-		limit(&r.closeBy, micros(e.CloseBy))
-		r.shift(e.DispatchBy, e.SignBy, e.VerifyBy, e.CallbackBy)
-		switch r.state {
-		case pb.TicketState_TICKET_STATE_REPORTED:
-			limit(&r.next, micros(e.AcceptBy))
-		case pb.TicketState_TICKET_STATE_RETURN_REVIEW:
-			limit(&r.next, micros(e.DecideReturnBy))
-		case pb.TicketState_TICKET_STATE_ADJUDICATION:
-			limit(&r.next, micros(e.RulingBy))
-		}
 	case *pb.CoHandlerRequested:
 		if !slices.Contains(r.waits.helpers, e.Unit) {
 			return r.help(append(slices.Clip(r.waits.helpers), e.Unit), paths)
@@ -417,37 +359,64 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		*pb.SupervisionRaised, *pb.SupervisionReplied, *pb.ListingCleared, *pb.SupervisionLifted, *pb.ArchiveCorrectionProposed,
 		*pb.ArchiveCorrectionDropped, *pb.AcceptOverdue, *pb.DispatchOverdue, *pb.ContactOverdue, *pb.HandleOverdue, *pb.VerifyOverdue,
 		*pb.CallbackOverdue, *pb.RightLapsed:
-		// Nothing that a list shows.
+		// Nothing that a list shows, but for what the rules say.
 	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.PetitionerContacted, *pb.ContactFailed, *pb.ProgressRecorded,
 		*pb.RequirementWaived, *pb.CallbackRecorded, *pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.VoidProposed,
-		*pb.VoidDropped:
-		// Nothing that a list shows.
+		*pb.VoidDropped, *pb.TicketSigned, *pb.ResultSubmitted, *pb.VerificationPassed, *pb.VerificationFailed, *pb.ResultRejected,
+		*pb.TicketDeclined, *pb.TicketVoided, *pb.TicketMerged, *pb.TicketUnmerged, *pb.TicketWithdrawn, *pb.TicketArchived,
+		*pb.ReturnRequested, *pb.ReturnRejected, *pb.SignOverdue, *pb.ExtensionGranted, *pb.SuspensionGranted, *pb.TicketResumed,
+		*pb.LimitsRecomputed:
+		// Only the state and limits change.
 	default:
 		return unknown(d)
 	}
 	return nil
 }
 
-// shift moves the limit that runs, where it changed without anything else.
-func (r *ticketRow) shift(dispatchBy, signBy, verifyBy, callbackBy *timestamppb.Timestamp) {
-	by := never
+// limits notes the limits in force, as the rules have them, and of these the one that runs next.
+func (r *ticketRow) limits() {
+	l := &r.rules.Limits
+	r.handleBy, r.closeBy = orEver(l.HandleBy), orEver(l.CloseBy)
+	r.supervision = r.rules.Supervision
+	r.next = ever
 	switch r.state {
+	case pb.TicketState_TICKET_STATE_REPORTED:
+		if r.next = orEver(l.AcceptBy); r.rules.Imported != nil {
+			r.next = r.closeBy // a record knows no other
+		}
 	case pb.TicketState_TICKET_STATE_ACCEPTED, pb.TicketState_TICKET_STATE_TRIAGED:
-		by = micros(dispatchBy)
+		r.next = orEver(l.DispatchBy)
 	case pb.TicketState_TICKET_STATE_DISPATCHED:
-		by = micros(signBy)
+		r.next = orEver(l.SignBy)
 	case pb.TicketState_TICKET_STATE_HANDLING:
-		by = r.handleBy
+		r.next = r.handleBy
+	case pb.TicketState_TICKET_STATE_RETURN_REVIEW:
+		r.next = orEver(l.DecideReturnBy)
+	case pb.TicketState_TICKET_STATE_ADJUDICATION:
+		r.next = orEver(l.RulingBy)
+	case pb.TicketState_TICKET_STATE_SUSPENDED:
+		r.next = orEver(l.ReviewAt)
 	case pb.TicketState_TICKET_STATE_RESULT_SUBMITTED:
-		by = micros(verifyBy)
+		r.next = orEver(l.VerifyBy)
 	case pb.TicketState_TICKET_STATE_CALLBACK:
-		if by = micros(callbackBy); r.waits.is(callbackDone) {
-			by = r.closeBy
+		if r.next = orEver(l.CallbackBy); !r.asks() {
+			r.next = r.closeBy
 		}
 	}
-	if by != never {
-		r.next = by
+}
+
+// asks says whether the petitioner is still to be asked.
+func (r *ticketRow) asks() bool {
+	s := &r.rules
+	return s.CallbackWanted && !s.Anonymous && !s.CallbackSettled && !slices.Contains(s.Waived, pb.Requirement_REQUIREMENT_CALLBACK)
+}
+
+// orEver is an instant as rows have it.
+func orEver(t time.Time) int64 {
+	if t.IsZero() {
+		return ever
 	}
+	return t.UnixMicro()
 }
 
 // held notes the ticket's place and who has it there.
@@ -552,7 +521,7 @@ func (r *ticketRow) summon(whistle string, open bool, units []string, paths *pat
 	return err
 }
 
-func (r *ticketRow) save(tx *viewdb.Tx) error {
+func (r *ticketRow) save(tx *viewdb.Tx, kept []byte) error {
 	at := func(t int64) any {
 		if t == never {
 			return nil
@@ -562,10 +531,10 @@ func (r *ticketRow) save(tx *viewdb.Tx) error {
 	waits := r.waits.bytes(nil)
 	if r.isNew {
 		_, err := tx.Exec(`INSERT INTO tickets_2 (`+ticketColumns+`, closed)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)`,
 			r.ticket, r.id, r.no, int64(r.state), int64(r.channel), int64(r.kind), r.category, int64(r.grade), r.confidential, r.area, r.path,
 			r.holder, r.units, r.lead, r.co, int64(r.round), r.next, r.handleBy, r.closeBy, r.reported, at(r.accepted), at(r.done), r.source, r.sourceRef,
-			r.summoned, r.whistles, int64(r.supervision), r.nextFrom, waits, r.closed())
+			r.summoned, r.whistles, int64(r.supervision), r.nextFrom, waits, kept, r.closed())
 		if err != nil {
 			return err
 		}
@@ -574,9 +543,9 @@ func (r *ticketRow) save(tx *viewdb.Tx) error {
 	// The rest never changes after the first event.
 	_, err := tx.Exec(`UPDATE tickets_2 SET state = $1, closed = $2, category = $3, grade = $4, confidential = $5, area = $6, path = $7, holder = $8,
 		units = $9, lead = $10, co = $11, round = $12, next_by = $13, handle_by = $14, close_by = $15, accepted_at = $16, closed_at = $17,
-		summoned = $18, whistles = $19, supervision = $20, next_from = $21, waits = $22 WHERE ticket = $23`,
+		summoned = $18, whistles = $19, supervision = $20, next_from = $21, waits = $22, kept = $23 WHERE ticket = $24`,
 		int64(r.state), r.closed(), r.category, int64(r.grade), r.confidential, r.area, r.path, r.holder, r.units, r.lead, r.co, int64(r.round),
-		r.next, r.handleBy, r.closeBy, at(r.accepted), at(r.done), r.summoned, r.whistles, int64(r.supervision), r.nextFrom, waits, r.ticket)
+		r.next, r.handleBy, r.closeBy, at(r.accepted), at(r.done), r.summoned, r.whistles, int64(r.supervision), r.nextFrom, waits, kept, r.ticket)
 	if err != nil {
 		return err
 	}
