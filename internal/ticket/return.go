@@ -124,20 +124,11 @@ func lapseReturn(s State, _ *rule.Asked) []proto.Message {
 }
 
 // returnApproved: nobody leads until another dispatch, which has to name its lead: what triage proposed has failed.
-func (s *State) returnApproved(at time.Time, e *pb.ReturnApproved) {
-	s.ReturnedAt = at
+func (s *State) returnApproved(e *pb.ReturnApproved) {
 	s.Lead, s.LeadPath, s.Co, s.CoTasks, s.Holder = "", nil, nil, nil, e.Holder
 	s.ProposedLead, s.ProposedCo = "", nil
 	s.handed(&leg{handleBy: rule.Stamp(s.Limits.HandleBy), closeBy: rule.Stamp(s.Limits.CloseBy)})
 	s.Limits.DispatchBy = rule.Instant(e.DispatchBy)
-}
-
-// dispatchStart is where the limit of the dispatch runs from: the acceptance, or where the ticket was given back since.
-func (s *State) dispatchStart() time.Time {
-	if s.ReturnedAt.After(s.AcceptedAt) {
-		return s.ReturnedAt
-	}
-	return s.AcceptedAt
 }
 
 // returnRejected: no time is given back, and the lead does not ask again.

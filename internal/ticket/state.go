@@ -56,7 +56,6 @@ type State struct {
 	ReportedAt   time.Time
 	LearntAt     time.Time // when the report was recorded: its acceptance is due from then
 	AcceptedAt   time.Time // T0
-	ReturnedAt   time.Time // when it last was given back, to be dispatched anew
 	DispatchedAt time.Time // of the current hop, or the reopening
 	HandleStart  time.Time // where the round's handle limit runs from
 	SubmittedAt  time.Time

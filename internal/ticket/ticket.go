@@ -237,7 +237,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.ReturnRequested:
 		s.returnRequested(e)
 	case *pb.ReturnApproved:
-		s.returnApproved(at, e)
+		s.returnApproved(e)
 	case *pb.ReturnRejected:
 		s.returnRejected()
 	case *pb.AdjudicationOpened:

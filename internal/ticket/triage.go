@@ -236,7 +236,7 @@ func (s *State) shorten(a *rule.Asked, e *pb.TriageCorrected) error {
 		start   time.Time
 		shorter **timestamppb.Timestamp
 	}{
-		{calendar.Dispatch, s.Limits.DispatchBy, s.dispatchStart(), &e.DispatchBy},
+		{calendar.Dispatch, s.Limits.DispatchBy, s.AcceptedAt, &e.DispatchBy},
 		{calendar.Sign, s.Limits.SignBy, s.DispatchedAt, &e.SignBy},
 		{calendar.Contact, s.Limits.ContactBy, s.DispatchedAt, &e.ContactBy},
 		{calendar.Verify, s.Limits.VerifyBy, s.SubmittedAt, &e.VerifyBy},
