@@ -17,6 +17,10 @@ help: ## say what can be made
 run: ## a day of a city: fills a registry, plays calls, whistles and closings, and serves them
 	$(GO) run ./cmd/dispatcher demo $(ARGS)
 
+.PHONY: year
+year: ## a year of a city on a driven clock, held against what must be true of it
+	$(GO) run ./cmd/dispatcher simulate $(ARGS)
+
 .PHONY: build
 build: ## the two binaries, in bin/
 	$(GO) build -trimpath -o bin/ ./cmd/...

@@ -15,7 +15,8 @@ func playDemo(ctx context.Context, args []string, io app.IO) error {
 dispatcher demo [--speed N] [--tickets N] [--data DIR] [--grpc HOST:PORT] [--http HOST:PORT]
 
 Plays a day of an example city, of the size of Wuxi, through gRPC: calls and reports come in, are dispatched, handled, whistled for, checked, closed, and
-opened again. It prints a line for every hour of the day, then what to try next, and serves the city until it is stopped; its clock goes on from the end of the
+opened again; some are returned and ruled on, suspended, supervised, merged or withdrawn, and what nobody does in time has consequences when the city's clock
+gets there. It prints a line for every hour of the day, then what became of it and what to try next, and serves the city until it is stopped; its clock goes on from the end of the
 day. People and matters are invented.`)
 	o := demo.Options{Out: io.Out}
 	f.Float64Var(&o.Speed, "speed", 2000, "`SECONDS` of the day that pass in a second; 0 for as fast as it goes")

@@ -8,7 +8,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
 )
 
 // IO is where a command reads and writes.
@@ -72,13 +76,35 @@ func Run(ctx context.Context, name, about string, args []string, io IO, commands
 			fmt.Fprintf(io.Err, "%s %s: %s; -h tells more\n", name, c.Name, called.Text)
 			return 2
 		default:
-			fmt.Fprintf(io.Err, "%s %s: %v\n", name, c.Name, err)
+			fmt.Fprintf(io.Err, "%s %s: %s\n", name, c.Name, plain(err))
 			return 1
 		}
 	}
 	fmt.Fprintf(io.Err, "%s: no command %q\n", name, args[0])
 	usage(io.Err)
 	return 2
+}
+
+// plain is an error as a person reads it: of a call that was refused, the field, what is wrong with it, and the reason's code.
+func plain(err error) string {
+	called, ok := errors.AsType[interface {
+		error
+		GRPCStatus() *status.Status
+	}](err)
+	if !ok {
+		return err.Error()
+	}
+	s := called.GRPCStatus()
+	text := s.Message()
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			if field := info.Metadata["field"]; field != "" {
+				text = field + ": " + text
+			}
+			text += " (" + info.Reason + ")"
+		}
+	}
+	return strings.Replace(err.Error(), called.Error(), text, 1)
 }
 
 // Logger writes log lines for people, or for machines as JSON.

@@ -74,12 +74,20 @@ func Run(ctx context.Context, o Options) (err error) {
 	case head > 0:
 		return fmt.Errorf("%s holds a history already: a demo begins anew; dispatcher serve --data %s serves it", o.Data, o.Data)
 	}
+	timers := node.Timers()
+	seen := func(ctx context.Context) error {
+		head, err := node.Store.Head(ctx)
+		if err != nil {
+			return err
+		}
+		return node.Projector.WaitFor(ctx, head)
+	}
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	group, serving := errgroup.WithContext(serving)
 	ready := make(chan [2]net.Addr, 1)
 	group.Go(func() error {
-		return node.Serve(serving, app.ServeConfig{GRPC: o.GRPC, HTTP: o.HTTP, Suggest: true, Ready: func(grpc, http net.Addr) { ready <- [2]net.Addr{grpc, http} }})
+		return node.Serve(serving, app.ServeConfig{GRPC: o.GRPC, HTTP: o.HTTP, Suggest: true, NoTimers: true, Ready: func(grpc, http net.Addr) { ready <- [2]net.Addr{grpc, http} }})
 	})
 	group.Go(func() error {
 		var at [2]net.Addr
@@ -89,7 +97,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		case at = <-ready:
 		}
 		fmt.Fprintf(o.Out, "grpc %s\nhttp %s\n\n", at[0], at[1])
-		err := playOn(serving, o, c, stories, clock, day, at[0].String())
+		// While the day is played the clock is driven, and what is due happens when it has moved; afterwards both go by themselves.
+		err := playOn(serving, o, c, stories, clock, day, at[0].String(), timers.FireDue, seen)
+		if err == nil && !o.Once {
+			err = timers.Run(serving)
+		}
 		if serving.Err() != nil {
 			return nil // told to stop, or serving failed and says why
 		}
@@ -102,14 +114,16 @@ func Run(ctx context.Context, o Options) (err error) {
 }
 
 // playOn plays the stories on a node at an address.
-func playOn(ctx context.Context, o Options, c *city, stories []*story, clock *clock, day time.Time, addr string) (err error) {
+func playOn(ctx context.Context, o Options, c *city, stories []*story, clock *clock, day time.Time, addr string,
+	fire func(context.Context) (int, error), seen func(context.Context) error) (err error) {
 	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return fmt.Errorf("call %s: %w", addr, err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	p := &player{
-		conn: conn, clock: clock, day: day, end: day.AddDate(0, 0, 1), speed: o.Speed, seed: o.Seed, out: o.Out, whistles: map[string]bool{},
+		conn: conn, clock: clock, fire: fire, seen: seen, day: day, end: day.AddDate(0, 0, 1), speed: o.Speed, seed: o.Seed, out: o.Out,
+		whistles: map[string]bool{}, carried: map[string]int{},
 	}
 	if err := p.load(ctx, c); err != nil {
 		return err
@@ -178,7 +192,40 @@ func (p *player) table(ctx context.Context) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if err := p.beside(ctx); err != nil {
+		return err
+	}
 	fmt.Fprintf(p.out, "\n%d commands were refused, on purpose: replay shows them beside their tickets.\n", p.refused)
+	return nil
+}
+
+// beside prints what became of the matters that did not go the way of most.
+func (p *player) beside(ctx context.Context) error {
+	if err := p.seen(ctx); err != nil {
+		return err
+	}
+	suspended, levels := 0, [5]int{}
+	q := &pb.ListTicketsRequest{PageSize: 1000, Filter: "open = true"}
+	for {
+		answer, err := pb.NewViewServiceClient(p.conn).ListTickets(p.reading(ctx), q)
+		if err != nil {
+			return fmt.Errorf("open tickets: %w", err)
+		}
+		for _, t := range answer.Tickets {
+			if t.State == pb.TicketState_TICKET_STATE_SUSPENDED {
+				suspended++
+			}
+			levels[min(int(t.Supervision), len(levels)-1)]++
+		}
+		if q.PageToken = answer.NextPageToken; q.PageToken == "" {
+			break
+		}
+	}
+	n := func(method string) int { return p.carried["/chuishao.v1.TicketService/"+method] }
+	fmt.Fprintf(p.out, "\nOf these: %d claims of not being responsible, %d rulings, %d passed up a level, %d merged, %d withdrawn, %d exclusions decided.\n",
+		n("RequestReturn"), n("RuleAdjudication"), n("EscalateTicket"), n("MergeTicket"), n("WithdrawTicket"), n("DecideExclusion"))
+	fmt.Fprintf(p.out, "Open at the end: %d suspended; supervised at level 1 %d, level 2 %d, level 3 %d, level 4 %d. %d limits passed and had consequences.\n",
+		suspended, levels[1], levels[2], levels[3], levels[4], p.fired)
 	return nil
 }
 
@@ -212,6 +259,12 @@ func (p *player) hint(addr string, stories []*story) {
 		fmt.Fprintf(p.out, "  go run ./cmd/projector replay --addr %s --ticket %s\n", addr, strings.TrimPrefix(name, "tickets/"))
 	}
 	fmt.Fprintf(p.out, "  go run ./cmd/projector verify --addr %s\n", addr)
+	fmt.Fprintf(p.out, "\nWhat waits for a supervisor, the most urgent first; how long the stages took; and what is suspended or listed:\n")
+	grpcurl("zhang", "SUPERVISOR", cityCentre, `{"page_size":5}`, "ViewService/ListInbox")
+	fmt.Fprintf(p.out, "  go run ./cmd/projector report stages --addr %s --level city\n", addr)
+	for _, kind := range []string{"suspension", "listing"} {
+		fmt.Fprintf(p.out, "  go run ./cmd/projector report ledger --addr %s --level city --kind %s\n", addr, kind)
+	}
 }
 
 // hasStep says whether a story came past a call of a method.

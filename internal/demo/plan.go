@@ -136,7 +136,10 @@ func (s *story) daily(hour, minutes int) {
 }
 
 // featured are stories that every day has, however short: together they give every command there is.
-var featured = []func(*story, *city){
+var featured = slices.Concat(handled, disputes, waits, ends)
+
+// handled are matters that are handled by those they are dispatched to, with whistles or without.
+var handled = []func(*story, *city){
 	func(s *story, c *city) { // solved, the petitioner says, it is not
 		s.tells(about("0302"), c)
 		s.daily(7, 40)

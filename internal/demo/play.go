@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -28,6 +29,8 @@ import (
 type player struct {
 	conn  *grpc.ClientConn
 	clock *clock
+	fire  func(context.Context) (int, error) // makes happen what is due by the clock
+	seen  func(context.Context) error        // waits until the lists show all that happened
 	day   time.Time
 	end   time.Time
 	speed float64 // virtual seconds a second; 0 for as fast as it goes
@@ -40,6 +43,9 @@ type player struct {
 
 	reported, dispatched, closed, refused int
 	whistles                              map[string]bool // in progress
+
+	carried map[string]int // calls that were carried out on any of the days, by method
+	fired   int            // timers
 }
 
 // moved is a story and when it goes on.
@@ -120,7 +126,16 @@ func (p *player) wait(ctx context.Context, at time.Time) (time.Time, error) {
 			}
 		}
 	}
-	return p.clock.stop(at), ctx.Err()
+	at = p.clock.stop(at)
+	if err := ctx.Err(); err != nil {
+		return at, err
+	}
+	n, err := p.fire(ctx)
+	if err != nil {
+		return at, fmt.Errorf("timers: %w", err)
+	}
+	p.fired += n
+	return at, nil
 }
 
 // give gives one command of each story, and puts the stories back for the next.
@@ -148,6 +163,9 @@ func (p *player) give(ctx context.Context, batch []moved) error {
 			if m.steps[m.next].office {
 				next = m.officeHours(next)
 			}
+			if first := m.steps[m.next].notBefore; next.Before(first) {
+				next = first
+			}
 			p.add(moved{next, m.story})
 		}
 	}
@@ -170,16 +188,22 @@ func (s *story) officeHours(t time.Time) time.Time {
 	return t
 }
 
+// nothing is the answer where there was nothing to do.
+var nothing = new(emptypb.Empty)
+
 // command gives a story's next command, and no answer where it is refused as it should be.
 func (p *player) command(ctx context.Context, s *story, at time.Time) (proto.Message, error) {
 	step := &s.steps[s.next]
+	if step.when != nil && !step.when(at) {
+		return nothing, nil
+	}
 	before := min(step.after/2, 40*minute)
 	if s.next == 0 { // nothing went before it
 		before = 25 * minute
 	}
 	message := step.command(call{
 		id:     fmt.Sprintf("demo/%d/%d/%d", p.seed, s.n, s.next),
-		ticket: s.ticket, whistle: s.whistle, late: timestamppb.New(at.Add(-before)),
+		ticket: s.tickets[step.which], whistle: s.whistle, late: timestamppb.New(at.Add(-before)),
 	})
 	answer, err := p.send(ctx, step, message)
 	if step.refused == "" {
@@ -232,6 +256,14 @@ func answerOf(method string) proto.Message {
 		return new(pb.RevealIdentityResponse)
 	case pb.WhistleService_GetWhistle_FullMethodName:
 		return new(pb.Whistle)
+	case pb.TicketService_ExplainDeadline_FullMethodName:
+		return new(pb.ExplainDeadlineResponse)
+	case pb.TicketService_SuggestTriage_FullMethodName:
+		return new(pb.SuggestTriageResponse)
+	case pb.RegistryService_LoadCalendarYear_FullMethodName:
+		return new(pb.LoadCalendarYearResponse)
+	case pb.RegistryService_LoadProfile_FullMethodName:
+		return new(pb.LoadProfileResponse)
 	case pb.WhistleService_BlowWhistle_FullMethodName, pb.WhistleService_ScreenWhistle_FullMethodName, pb.WhistleService_SignWhistle_FullMethodName,
 		pb.WhistleService_ContactStreet_FullMethodName, pb.WhistleService_ReportIn_FullMethodName, pb.WhistleService_CompleteTask_FullMethodName,
 		pb.WhistleService_ReleaseParticipant_FullMethodName, pb.WhistleService_ConfirmWhistle_FullMethodName, pb.WhistleService_RateUnit_FullMethodName,
@@ -268,11 +300,17 @@ func (p *player) intake(ctx context.Context, m *pb.IntakeTicketsRequest) (proto.
 
 // note keeps what an answer says, and counts.
 func (p *player) note(s *story, answer proto.Message) {
+	if answer != nil && answer != nothing {
+		p.carried[s.steps[s.next].method]++
+	}
 	switch a := answer.(type) {
 	case nil:
 		p.refused++
 	case *pb.TicketAnswer:
-		s.ticket = a.Name
+		if s.tickets == nil {
+			s.tickets = map[string]string{}
+		}
+		s.ticket, s.tickets[s.steps[s.next].which], s.limits = a.Name, a.Name, a.Limits
 		p.tokens = append(p.tokens, a.ConsistencyToken)
 		switch s.steps[s.next].method {
 		case pb.TicketService_ReportTicket_FullMethodName, pb.TicketService_IntakeTickets_FullMethodName:
@@ -282,6 +320,8 @@ func (p *player) note(s *story, answer proto.Message) {
 		case pb.TicketService_AnswerTicketDirectly_FullMethodName, pb.TicketService_CloseTicket_FullMethodName:
 			p.closed++
 		}
+	case *pb.Ticket:
+		s.limits, s.listed = a.Limits, a.Listed
 	case *pb.WhistleAnswer:
 		s.whistle = a.Name
 		p.tokens = append(p.tokens, a.ConsistencyToken)

@@ -4,9 +4,11 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -24,8 +26,13 @@ type story struct {
 	begin  time.Time
 	steps  []step
 
+	which string // which of its tickets the steps are about that are added now, where it has several
+
 	// What the node answered.
 	ticket, whistle string
+	tickets         map[string]string // by which
+	limits          *pb.Limits        // of the ticket as it was answered last
+	listed          bool              // as somebody saw who looked
 	next            int
 }
 
@@ -37,6 +44,11 @@ type step struct {
 	method  string
 	command func(call) proto.Message
 	refused string // the reason it is refused for, on purpose
+	which   string // which of the story's tickets it is about, where it has several
+	// notBefore is an instant ahead of which it is not taken; zero for none.
+	notBefore time.Time
+	// when says whether there is anything to do at the instant; nil for always.
+	when func(at time.Time) bool
 }
 
 // call is what a command needs to know when it is given.
@@ -51,8 +63,22 @@ const minute = time.Minute
 
 // then adds a step.
 func (s *story) then(after time.Duration, by, method string, command func(call) proto.Message) *step {
-	s.steps = append(s.steps, step{after: after, by: by, method: method, command: command})
+	s.steps = append(s.steps, step{after: after, by: by, method: method, command: command, which: s.which})
 	return &s.steps[len(s.steps)-1]
+}
+
+// ask adds a call of the ticket service. The request is sent as it is, with the ticket's name and an id.
+func (s *story) ask(after time.Duration, by string, r proto.Message) *step {
+	m := r.ProtoReflect()
+	method := "/chuishao.v1.TicketService/" + strings.TrimSuffix(string(m.Descriptor().Name()), "Request")
+	return s.then(after, by, method, func(c call) proto.Message {
+		for field, value := range map[protoreflect.Name]string{"name": c.ticket, "request_id": c.id} {
+			if d := m.Descriptor().Fields().ByName(field); d != nil {
+				m.Set(d, protoreflect.ValueOfString(value))
+			}
+		}
+		return r
+	})
 }
 
 // work adds a step of a unit that handles matters. It takes as long as the place is known for, and waits for office hours unless it is urgent.
@@ -196,8 +222,9 @@ func (s *story) triage(more func(*pb.TriageTicketRequest)) {
 }
 
 func (s *story) dispatch() {
+	lead := s.at.unit(s.lead)
 	s.then(s.quickly(2*minute, 15*minute), s.dispatcher(), pb.TicketService_DispatchTicket_FullMethodName, func(c call) proto.Message {
-		return &pb.DispatchTicketRequest{Name: c.ticket, RequestId: c.id, Lead: s.at.unit(s.lead), BasisRule: 1}
+		return &pb.DispatchTicketRequest{Name: c.ticket, RequestId: c.id, Lead: lead, BasisRule: 1}
 	})
 }
 
@@ -210,10 +237,14 @@ func (s *story) quickly(from, to time.Duration) time.Duration {
 	return after
 }
 
+// sign: the lead signs, unless it took so long that it is deemed to have signed.
 func (s *story) sign() {
 	s.work(5*minute, 60*minute, s.clerk(), pb.TicketService_SignTicket_FullMethodName, func(c call) proto.Message {
 		return &pb.SignTicketRequest{Name: c.ticket, RequestId: c.id}
-	})
+	}).when = func(at time.Time) bool {
+		by := s.limits.GetSignBy()
+		return by != nil && !at.After(by.AsTime())
+	}
 }
 
 // contact: the lead gets in touch, or tries. Who is out may have no net.
@@ -299,7 +330,9 @@ func (s *story) answered(solved pb.Solved) {
 	}).office = true
 }
 
+// close: what was listed meanwhile is cleared first.
 func (s *story) close() *step {
+	s.cleared()
 	return s.then(s.between(3*minute, 20*minute), s.dispatcher(), pb.TicketService_CloseTicket_FullMethodName, func(c call) proto.Message {
 		return &pb.CloseTicketRequest{Name: c.ticket, RequestId: c.id}
 	})
@@ -323,8 +356,8 @@ func (s *story) reveal(by string, purpose pb.RevealPurpose) {
 	})
 }
 
-func (s *story) look(by string) {
-	s.then(minute, by, pb.TicketService_GetTicket_FullMethodName, func(c call) proto.Message { return &pb.GetTicketRequest{Name: c.ticket} })
+func (s *story) look(by string) *step {
+	return s.then(minute, by, pb.TicketService_GetTicket_FullMethodName, func(c call) proto.Message { return &pb.GetTicketRequest{Name: c.ticket} })
 }
 
 // settled: verified, called back and closed, most often without a hitch.

@@ -131,6 +131,11 @@ func (l *Life) hours(mean float64) time.Duration {
 	return time.Duration(min(l.ExpFloat64(), 8) * mean * float64(time.Hour)).Truncate(time.Second)
 }
 
+// Secrets are words that petitioners say in every report.
+var Secrets = []string{petitioner, said}
+
+const petitioner, said = "王小明", "路灯三天不亮"
+
 // Report brings a matter in.
 func (l *Life) Report() Step {
 	w := l.World
@@ -143,9 +148,9 @@ func (l *Life) Report() Step {
 	if l.chance(0.1) {
 		c.Area = ""
 	}
-	c.Particulars = &pb.Particulars{Title: "路灯不亮", Text: "路灯三天不亮", Place: "春笋中路", Cause: "线路老化", Course: "三天前开始"}
+	c.Particulars = &pb.Particulars{Title: "路灯不亮", Text: said, Place: "春笋中路", Cause: "线路老化", Course: "三天前开始"}
 	if l.chance(0.85) {
-		c.Particulars.Petitioner = &pb.Petitioner{Name: "王小明", Phone: fmt.Sprintf("139%08d", l.IntN(50_000)), CallbackWanted: l.chance(0.9)}
+		c.Particulars.Petitioner = &pb.Petitioner{Name: petitioner, Phone: fmt.Sprintf("139%08d", l.IntN(50_000)), CallbackWanted: l.chance(0.9)}
 	}
 	if l.chance(0.03) {
 		c.Confidentiality = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
@@ -366,9 +371,9 @@ func (l *Life) below(unit string) string {
 	return pick(l, l.World.below[u.Area]...)
 }
 
-func (l *Life) returns() *pb.RequestReturnRequest {
+func (l *Life) returns(s *ticket.State) *pb.RequestReturnRequest {
 	return &pb.RequestReturnRequest{
-		Name: l.Name, RequestId: l.request(), BasisRef: "list-12", Particulars: text(),
+		Name: l.Name, RequestId: l.request(), BasisRef: "list-12", Particulars: text(), Suggested: l.lead(s),
 		Reason: pick(l, pb.ReturnReason_RETURN_REASON_NOT_OUR_DUTY, pb.ReturnReason_RETURN_REASON_NOT_OUR_AREA, pb.ReturnReason_RETURN_REASON_NO_POWER),
 	}
 }
@@ -379,7 +384,7 @@ func (l *Life) dispatched(s *ticket.State) Step {
 	case len(s.Moves) > 0 && s.Moves[len(s.Moves)-1].To == s.Lead && x < 0.3:
 		return Step{l.centre(pb.Role_ROLE_DISPATCHER), &pb.RefuseEscalationRequest{Name: l.Name, RequestId: l.request(), Particulars: note()}, l.hours(1)}
 	case x < 0.10 && !s.NonReturnable:
-		return Step{clerk, l.returns(), l.hours(2)}
+		return Step{clerk, l.returns(s), l.hours(2)}
 	case x < 0.15:
 		return Step{clerk, &pb.RecordContactRequest{Name: l.Name, RequestId: l.request(), Channel: "phone", Reached: true}, l.hours(1)}
 	}
@@ -401,7 +406,10 @@ func (l *Life) handling(s *ticket.State, now time.Time) Step {
 	for _, t := range s.CoTasks {
 		switch {
 		case t.State == pb.CoTaskState_CO_TASK_STATE_REQUESTED && l.chance(0.7):
-			return Step{l.clerk(t.Unit), &pb.AnswerCoHandlingRequest{Name: l.Name, RequestId: id, Accepted: l.chance(0.7), Particulars: note()}, l.hours(2)}
+			if l.chance(0.7) {
+				return Step{l.clerk(t.Unit), &pb.AnswerCoHandlingRequest{Name: l.Name, RequestId: id, Accepted: true}, l.hours(2)}
+			}
+			return Step{l.clerk(t.Unit), &pb.AnswerCoHandlingRequest{Name: l.Name, RequestId: id, Particulars: note()}, l.hours(2)}
 		case t.State == pb.CoTaskState_CO_TASK_STATE_DECLINE_PROPOSED && l.chance(0.8):
 			return Step{l.centre(pb.Role_ROLE_DISPATCHER), &pb.DecideCoDeclineRequest{Name: l.Name, RequestId: id, Unit: t.Unit, Consented: l.chance(0.5), Particulars: note()}, l.hours(2)}
 		case t.State == pb.CoTaskState_CO_TASK_STATE_ACCEPTED && l.chance(0.7):
@@ -414,7 +422,7 @@ func (l *Life) handling(s *ticket.State, now time.Time) Step {
 	if s.Supervision >= 2 && l.chance(0.2) {
 		return Step{clerk, &pb.ReplySupervisionRequest{Name: l.Name, RequestId: id, Kind: pb.SupervisionReplyKind_SUPERVISION_REPLY_KIND_REPLY, Particulars: text()}, l.hours(4)}
 	}
-	if !s.Contacted && l.chance(0.6) {
+	if !s.Contacted && !s.Anonymous && s.FailedContacts < 3 && l.chance(0.95) {
 		return Step{clerk, &pb.RecordContactRequest{Name: l.Name, RequestId: id, Channel: "phone", Reached: l.chance(0.8)}, l.hours(3)}
 	}
 	switch x := l.Float64(); {
@@ -436,7 +444,7 @@ func (l *Life) handling(s *ticket.State, now time.Time) Step {
 			return Step{clerk, &pb.DelegateTicketRequest{Name: l.Name, RequestId: id, To: to}, l.hours(3)}
 		}
 	case x < 0.30 && !s.NonReturnable:
-		return Step{clerk, l.returns(), l.hours(1)}
+		return Step{clerk, l.returns(s), l.hours(1)}
 	case x < 0.31:
 		return Step{l.centre(pb.Role_ROLE_DISPATCHER), &pb.OpenAdjudicationRequest{Name: l.Name, RequestId: id, Parties: l.parties(s), Particulars: note()}, l.hours(3)}
 	}
@@ -459,9 +467,13 @@ func (l *Life) listed(s *ticket.State, now time.Time) Step {
 	clerk, id := l.clerk(s.Lead), l.request()
 	switch {
 	case !s.PlanGiven:
+		by := now.AddDate(0, 0, 6)
+		if limit := s.Limits.ClearBy; !limit.IsZero() && limit.Before(by) {
+			by = limit
+		}
 		return Step{clerk, &pb.ReplySupervisionRequest{
 			Name: l.Name, RequestId: id, Kind: pb.SupervisionReplyKind_SUPERVISION_REPLY_KIND_PLAN, Owner: "owner-1", Particulars: text(),
-			ClearBy: timestamppb.New(now.AddDate(0, 0, 6)),
+			ClearBy: timestamppb.New(by),
 		}, l.hours(10)}
 	case !s.ListingDone:
 		return Step{clerk, &pb.ReplySupervisionRequest{Name: l.Name, RequestId: id, Kind: pb.SupervisionReplyKind_SUPERVISION_REPLY_KIND_DONE, Particulars: text()}, l.hours(40)}
@@ -481,10 +493,13 @@ func (l *Life) review() Step {
 }
 
 func (l *Life) ruling(s *ticket.State) Step {
-	return Step{l.centre(pb.Role_ROLE_DUTY_LEADER), &pb.RuleAdjudicationRequest{
+	c := &pb.RuleAdjudicationRequest{
 		Name: l.Name, RequestId: l.request(), Lead: l.lead(s), BasisRef: "minutes-3", Particulars: note(), Precedent: l.chance(0.3),
-		Fault: pick(l, pb.ReturnFault_RETURN_FAULT_DISPATCH_ERROR, pb.ReturnFault_RETURN_FAULT_FACTS_CHANGED),
-	}, l.hours(12)}
+	}
+	if s.ReturnAsked && c.Lead != s.Lead {
+		c.Fault = pick(l, pb.ReturnFault_RETURN_FAULT_DISPATCH_ERROR, pb.ReturnFault_RETURN_FAULT_FACTS_CHANGED)
+	}
+	return Step{l.centre(pb.Role_ROLE_DUTY_LEADER), c, l.hours(12)}
 }
 
 func (l *Life) suspended(s *ticket.State, now time.Time) Step {

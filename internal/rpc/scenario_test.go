@@ -186,7 +186,7 @@ func (c *called) maySee(ctx context.Context, who rule.Actor, name string) (bool,
 		return all || w.InScope(c.city.Registry(), who.Unit), err
 	}
 	t, _, err := c.city.LoadTicket(ctx, name)
-	return all || t.InScope(c.city.Registry(), who.Unit), err
+	return t.MaySee(c.city.Registry(), who, c.city.Now()), err
 }
 
 // toldRefusal is the refusal that a status tells of.

@@ -94,12 +94,13 @@ func TestAListHoldsTheTicketsThatTheCallerMayGetAndNoOthers(t *testing.T) {
 	}
 	views, tickets := pb.NewViewServiceClient(conn), pb.NewTicketServiceClient(conn)
 	centre := "320200000000"
+	may := map[string]int{}
 	for _, unit := range []string{
 		dispatchtest.CityCentre, centre, centre + "-CG", dispatchtest.DistrictCentre, dispatchtest.District, dispatchtest.DistrictUrban,
 		dispatchtest.DistrictTraffic, dispatchtest.Street, dispatchtest.Community, dispatchtest.OtherDistrict, dispatchtest.OtherUrban,
-		dispatchtest.OtherStreet, "nowhere",
+		dispatchtest.OtherStreet, centre + "-KH", dispatchtest.District + "-KH", dispatchtest.OtherDistrict + "-KH", "nowhere",
 	} {
-		for _, role := range []string{"DISPATCHER", "STREET_CLERK", "AUDITOR"} {
+		for _, role := range []string{"DISPATCHER", "STREET_CLERK", "ASSESSMENT", "AUDITOR"} {
 			who := acting(t.Context(), unit, role)
 			var want []string
 			for _, name := range names {
@@ -128,10 +129,16 @@ func TestAListHoldsTheTicketsThatTheCallerMayGetAndNoOthers(t *testing.T) {
 				}
 				differs(t, role+" of "+unit, got, want, made)
 			}
-			if role == "DISPATCHER" && len(want) == 0 && !slices.Contains([]string{"nowhere", centre + "-CG"}, unit) {
+			may[role+" of "+unit] = len(want)
+			if role == "DISPATCHER" && len(want) == 0 && !slices.Contains([]string{"nowhere", centre + "-CG", centre + "-KH"}, unit) {
 				t.Errorf("%s may get no ticket: nothing is compared", unit)
 			}
 		}
+	}
+	// An assessment office has its area in scope, and the city's all areas; any other role there only what a unit above it leads.
+	inCity, inDistrict := may["ASSESSMENT of "+centre+"-KH"], may["ASSESSMENT of "+dispatchtest.District+"-KH"]
+	if inCity != len(names)-1 || inDistrict <= may["DISPATCHER of "+dispatchtest.District+"-KH"] || inDistrict >= inCity || may["DISPATCHER of "+centre+"-KH"] != 0 {
+		t.Errorf("who assesses may get %d tickets in the city, want all but the record, whose place nobody knows; %d in the district", inCity, inDistrict)
 	}
 	// A ticket is in its holder's queue before anybody leads it.
 	for _, name := range names {

@@ -233,7 +233,8 @@ func (s viewService) mayLook(ctx context.Context, name string) (bool, error) {
 }
 
 // scope is whose tickets and whistles the caller's lists hold: an auditor's all; else those of the caller's unit, the units above and
-// those below it; and, of a unit that governs an area, the whistles that lie there.
+// those below it; of who assesses, the tickets whose matter lies in the unit's area; and, of a unit that governs an area, the whistles that
+// lie there.
 func (s viewService) scope(ctx context.Context) view.Scope {
 	actor, _ := ActorFrom(ctx)
 	if slices.Contains(actor.Roles, pb.Role_ROLE_AUDITOR) {
@@ -242,6 +243,9 @@ func (s viewService) scope(ctx context.Context) view.Scope {
 	registry := s.dispatcher.Registry()
 	scope := view.Scope{Path: registry.UnitPath(actor.Unit), Units: []string{actor.Unit}}
 	unit, ok := registry.Unit(actor.Unit, s.dispatcher.Now())
+	if ok && unit.Area != "" && slices.Contains(actor.Roles, pb.Role_ROLE_ASSESSMENT) {
+		scope.Assesses = []string{unit.Area}
+	}
 	if ok && (unit.Kind == pb.UnitKind_UNIT_KIND_AREA || unit.Kind == pb.UnitKind_UNIT_KIND_COMMAND_CENTRE) {
 		scope.Areas = []string{unit.Area}
 	}

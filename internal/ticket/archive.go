@@ -9,13 +9,13 @@ import (
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
-// archive: the ticket is laid down (归档). Nothing changes it any more but a correction by two auditors.
+// archive: the ticket is laid down (归档), by this system or the assessment office of an area in which the matter lies. Nothing changes it any more but a correction by two auditors.
 func archive(s State, a *rule.Asked, _ *pb.ArchiveTicketRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_ASSESSMENT, pb.Role_ROLE_SYSTEM); err != nil {
 		return nil, err
 	}
 	if a.Acting != pb.Role_ROLE_SYSTEM {
-		if err := s.scope(a); err != nil {
+		if err := s.assessment(a); err != nil {
 			return nil, err
 		}
 	}

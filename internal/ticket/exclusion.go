@@ -76,9 +76,8 @@ func decideExclusion(s State, a *rule.Asked, c *pb.DecideExclusionRequest) ([]pr
 	if err := a.Require(pb.Role_ROLE_ASSESSMENT); err != nil {
 		return nil, err
 	}
-	office, ok := a.Registry.Unit(a.Actor.Unit, a.At)
-	if !ok || !slices.ContainsFunc(s.Path, func(n *pb.AreaNode) bool { return n.Code == office.Area }) {
-		return nil, rule.No(rule.OutOfScope, "the matter does not lie in the area of your office")
+	if err := s.assessment(a); err != nil {
+		return nil, err
 	}
 	if s.DispatchedBy.GetPerson() == a.Actor.Person || rule.Within(a.Registry, a.Actor.Unit, s.Lead) {
 		return nil, rule.No(rule.SeparationOfDuties, "whoever decides must neither have dispatched the matter nor belong to unit %q, which asks", s.Lead)

@@ -22,7 +22,7 @@ func (s *State) Counting(timer pb.TicketTimer) (Counting, bool) {
 	case pb.TicketTimer_TICKET_TIMER_ACCEPT:
 		return Counting{calendar.Accept, s.LearntAt, l.AcceptBy}, true
 	case pb.TicketTimer_TICKET_TIMER_DISPATCH:
-		return Counting{calendar.Dispatch, s.AcceptedAt, l.DispatchBy}, true
+		return Counting{calendar.Dispatch, s.dispatchFrom(), l.DispatchBy}, true
 	case pb.TicketTimer_TICKET_TIMER_SIGN:
 		return Counting{calendar.Sign, s.DispatchedAt, l.SignBy}, true
 	case pb.TicketTimer_TICKET_TIMER_CONTACT:

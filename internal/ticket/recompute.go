@@ -33,7 +33,7 @@ func recompute(s State, a *rule.Asked, _ *pb.RecomputeLimitsRequest) ([]proto.Me
 		return start
 	}
 	r.timer(0, calendar.Accept, s.LearntAt, &e.AcceptBy)
-	r.timer(1, calendar.Dispatch, s.AcceptedAt, &e.DispatchBy)
+	r.timer(1, calendar.Dispatch, s.dispatchFrom(), &e.DispatchBy)
 	r.timer(2, calendar.Sign, s.DispatchedAt, &e.SignBy)
 	r.timer(3, calendar.Contact, s.DispatchedAt, &e.ContactBy)
 	r.timer(4, calendar.ReturnWindow, s.DispatchedAt, &e.ReturnBy)

@@ -124,7 +124,8 @@ func lapseReturn(s State, _ *rule.Asked) []proto.Message {
 }
 
 // returnApproved: nobody leads until another dispatch, which has to name its lead: what triage proposed has failed.
-func (s *State) returnApproved(e *pb.ReturnApproved) {
+func (s *State) returnApproved(meta *pb.EventMeta, e *pb.ReturnApproved) {
+	s.ReturnedAt = rule.Instant(meta.GetOccurredAt())
 	s.Lead, s.LeadPath, s.Co, s.CoTasks, s.Holder = "", nil, nil, nil, e.Holder
 	s.ProposedLead, s.ProposedCo = "", nil
 	s.handed(&leg{handleBy: rule.Stamp(s.Limits.HandleBy), closeBy: rule.Stamp(s.Limits.CloseBy)})

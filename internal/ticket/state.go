@@ -56,6 +56,7 @@ type State struct {
 	ReportedAt   time.Time
 	LearntAt     time.Time // when the report was recorded: its acceptance is due from then
 	AcceptedAt   time.Time // T0
+	ReturnedAt   time.Time // the last approved return, from which the next dispatch is counted
 	DispatchedAt time.Time // of the current hop, or the reopening
 	HandleStart  time.Time // where the round's handle limit runs from
 	SubmittedAt  time.Time
@@ -215,6 +216,14 @@ type Whistle struct {
 
 // Exists says whether the ticket was reported.
 func (s *State) Exists() bool { return s.State != pb.TicketState_TICKET_STATE_UNSPECIFIED }
+
+// dispatchFrom is where the limit of the next dispatch is counted from.
+func (s *State) dispatchFrom() time.Time {
+	if !s.ReturnedAt.IsZero() {
+		return s.ReturnedAt
+	}
+	return s.AcceptedAt
+}
 
 // Open says whether the ticket still needs something done.
 func (s *State) Open() bool { return open(s.State) }

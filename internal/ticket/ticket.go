@@ -237,7 +237,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.ReturnRequested:
 		s.returnRequested(e)
 	case *pb.ReturnApproved:
-		s.returnApproved(e)
+		s.returnApproved(meta, e)
 	case *pb.ReturnRejected:
 		s.returnRejected()
 	case *pb.AdjudicationOpened:
@@ -483,6 +483,28 @@ func (s *State) InScope(r rule.Registry, unit string) bool {
 		return w.Outcome == pb.WhistleState_WHISTLE_STATE_UNSPECIFIED &&
 			slices.ContainsFunc(w.Participants, func(summoned string) bool { return rule.Within(r, unit, summoned) })
 	})
+}
+
+// MaySee says whether an actor may see the ticket at the instant: who has it in scope, an assessment office in whose area the matter lies, and any
+// auditor.
+func (s *State) MaySee(r rule.Registry, actor rule.Actor, at time.Time) bool {
+	return slices.Contains(actor.Roles, pb.Role_ROLE_AUDITOR) || s.InScope(r, actor.Unit) ||
+		slices.Contains(actor.Roles, pb.Role_ROLE_ASSESSMENT) && s.assessedBy(r, actor.Unit, at)
+}
+
+// assessedBy says whether the matter lies in the area of an assessment office. Such an office stands beside the units that hold tickets, not
+// above them, and the confidential are among what it assesses, of which it is shown the reply alone.
+func (s *State) assessedBy(r rule.Registry, unit string, at time.Time) bool {
+	office, ok := r.Unit(unit, at)
+	return ok && slices.ContainsFunc(s.Path, func(n *pb.AreaNode) bool { return n.Code == office.Area })
+}
+
+// assessment refuses an actor in whose office's area the matter does not lie.
+func (s *State) assessment(a *rule.Asked) error {
+	if s.assessedBy(a.Registry, a.Actor.Unit, a.At) {
+		return nil
+	}
+	return rule.No(rule.OutOfScope, "the matter does not lie in the area of your office")
 }
 
 // commands says whether an actor of the unit may command the ticket, as far as the unit goes.

@@ -81,7 +81,7 @@ func triage(s State, a *rule.Asked, c *pb.TriageTicketRequest) ([]proto.Message,
 	e.Holder = above(a.Registry, e.Holder, c.ComplainedOf)
 	e.HolderPath = a.Registry.UnitPath(e.Holder)
 	d := due{asked: a, grade: Column(grade)}
-	e.DispatchBy = d.by(calendar.Dispatch, s.AcceptedAt)
+	e.DispatchBy = d.by(calendar.Dispatch, s.dispatchFrom())
 	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err
@@ -236,7 +236,7 @@ func (s *State) shorten(a *rule.Asked, e *pb.TriageCorrected) error {
 		start   time.Time
 		shorter **timestamppb.Timestamp
 	}{
-		{calendar.Dispatch, s.Limits.DispatchBy, s.AcceptedAt, &e.DispatchBy},
+		{calendar.Dispatch, s.Limits.DispatchBy, s.dispatchFrom(), &e.DispatchBy},
 		{calendar.Sign, s.Limits.SignBy, s.DispatchedAt, &e.SignBy},
 		{calendar.Contact, s.Limits.ContactBy, s.DispatchedAt, &e.ContactBy},
 		{calendar.Verify, s.Limits.VerifyBy, s.SubmittedAt, &e.VerifyBy},

@@ -495,7 +495,8 @@ func (t *tasksOf) equal(u *tasksOf) bool {
 type InboxQuery struct {
 	// Path is the unit's path through the unit tree, root first, itself included.
 	Path []string
-	// Areas are those that a grid worker's unit governs: what is to be verified there waits too, whoever holds it.
+	// Areas are those that a grid worker's unit governs: what is to be verified there waits too, whoever holds it; and those of an assessment
+	// office, for which what lies there waits alone.
 	Areas []string
 	Role  pb.Role
 	// Now is the instant of the lights.
@@ -585,7 +586,13 @@ func (q *InboxQuery) waiting(c *condition, now int64) string {
 		at, ever, at)
 	scope := Scope{Path: q.Path}
 	var parts []string
-	if tasks := offices[q.Role]; len(tasks) > 0 {
+	switch tasks := offices[q.Role]; {
+	case q.Role == pb.Role_ROLE_ASSESSMENT:
+		// An assessment office stands beside the units that hold tickets: its are those whose matter lies in its area.
+		if len(q.Areas) > 0 {
+			parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND path IN ("+steps(c, areaPath, q.Areas)+")")
+		}
+	case len(tasks) > 0:
 		parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND units IN ("+steps(c, unitPath, scope.holders())+")"+q.outside(c, tasks))
 	}
 	if slices.Contains(clerks, q.Role) {

@@ -73,7 +73,10 @@ func TestAnInboxHoldsWhatWaitsForTheRoleInTheUnit(t *testing.T) {
 		agent, dispatcher, duty, supervisor = pb.Role_ROLE_AGENT, pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_DUTY_LEADER, pb.Role_ROLE_SUPERVISOR
 		clerk, caller, assess, worker       = pb.Role_ROLE_DEPARTMENT_CLERK, pb.Role_ROLE_CALLER, pb.Role_ROLE_ASSESSMENT, pb.Role_ROLE_GRID_WORKER
 	)
-	asks := []in{}
+	// An assessment office is that of an area: who holds what lies there does not matter.
+	office := []string{"root", "office"}
+	areas := map[string][]string{"office": {"a"}, "other": {"b"}}
+	asks := []in{{unit: office, role: assess}}
 	for _, unit := range [][]string{root, street, lead, append(slices.Clone(lead), "team"), co, {"root", "other"}} {
 		for _, role := range []pb.Role{agent, dispatcher, duty, supervisor, clerk, caller, assess, worker, pb.Role_ROLE_CITIZEN} {
 			asks = append(asks, in{unit: unit, role: role})
@@ -129,7 +132,7 @@ func TestAnInboxHoldsWhatWaitsForTheRoleInTheUnit(t *testing.T) {
 		"nobody to call back":     {with(verified, &pb.RequirementWaived{What: pb.Requirement_REQUIREMENT_CALLBACK}), of("close", "80h", [][]string{root, lead}, dispatcher)},
 		"called back":             {with(verified, &pb.CallbackRecorded{}), of("close", "80h", [][]string{root, lead}, dispatcher)},
 		"closed":                  {with(verified, &pb.CallbackRecorded{}, &pb.TicketClosed{}), nil},
-		"an exclusion":            {with(verified, &pb.CallbackRecorded{}, &pb.TicketClosed{}, &pb.ExclusionRequested{}), of("decide_exclusion", "-", [][]string{root, lead}, assess)},
+		"an exclusion":            {with(verified, &pb.CallbackRecorded{}, &pb.TicketClosed{}, &pb.ExclusionRequested{}), of("decide_exclusion", "-", [][]string{office}, assess)},
 		"an exclusion denied":     {with(verified, &pb.CallbackRecorded{}, &pb.TicketClosed{}, &pb.ExclusionRequested{}, &pb.ExclusionDenied{}), nil},
 		"supervised":              {with(handling, &pb.SupervisionRaised{Level: 2, ReplyBy: at(after(24))}), append(of("reply", "24h", [][]string{lead, team}, clerk, worker), handle...)},
 		"supervision answered":    {with(handling, &pb.SupervisionRaised{Level: 2, ReplyBy: at(after(24))}, &pb.SupervisionReplied{Level: 2, Kind: pb.SupervisionReplyKind_SUPERVISION_REPLY_KIND_REPLY}), handle},
@@ -150,7 +153,7 @@ func TestAnInboxHoldsWhatWaitsForTheRoleInTheUnit(t *testing.T) {
 	r := h.reader()
 	var got []string
 	for _, ask := range asks {
-		rows, _ := inbox(t, r, view.InboxQuery{Path: ask.unit, Role: ask.role, Now: day0})
+		rows, _ := inbox(t, r, view.InboxQuery{Path: ask.unit, Areas: areas[ask.unit[len(ask.unit)-1]], Role: ask.role, Now: day0})
 		for _, row := range rows {
 			left := "-"
 			if row.DueAt != nil {

@@ -154,6 +154,9 @@ func TestOnlyWhatIsInScopeIsListed(t *testing.T) {
 		{view.Scope{Path: street}, []string{"hidden", "new", "tip", "uncalled"}},
 		{view.Scope{Path: street[:2]}, []string{"hidden", "new", "tip", "triaged", "uncalled"}},
 		{view.Scope{Path: append(street, "community")}, nil},
+		{view.Scope{Path: []string{"root", "office"}}, nil}, {view.Scope{Path: []string{"root", "office"}, Assesses: []string{"c"}}, all},
+		{view.Scope{Path: []string{"root", "office"}, Assesses: []string{"a"}}, slices.DeleteFunc(slices.Clone(all), func(no string) bool { return no == "called" || no == "nobody" })},
+		{view.Scope{Path: []string{"root", "office"}, Assesses: []string{"elsewhere"}}, nil}, {view.Scope{Assesses: []string{"c"}}, nil},
 		{view.Scope{Path: []string{"root", "x", "team"}}, []string{"called"}}, {view.Scope{Path: []string{"root", "y"}}, []string{"called"}},
 	} {
 		for _, filter := range []string{"", "open", "area = c", "area = c AND open", "next_by:* OR open"} {

@@ -670,15 +670,19 @@ type Scope struct {
 	// Path is a unit's path through the unit tree, root first, itself included. The unit sees tickets that it or a unit below it
 	// holds; those that a unit on the path leads; and those that one helps with or is summoned to by an open whistle, if they are not
 	// confidential. A root sees those
-	// that nobody holds. It is the rule of ticket.State.InScope, with the holder's path as it was when the holder got the ticket.
+	// that nobody holds. With Assesses it is the rule of ticket.State.MaySee, with the holder's path as it was when the holder got the ticket.
 	Path []string
 	// Units see whistles that they or units below them have part in.
 	Units []string
 	// Areas see whistles that lie in them.
 	Areas []string
+	// Assesses are areas whose tickets the unit assesses: it sees those whose matter lies in one, as well.
+	Assesses []string
 }
 
-func (s *Scope) text() string { return fmt.Sprintf("%t %q %q %q", s.All, s.Path, s.Units, s.Areas) }
+func (s *Scope) text() string {
+	return fmt.Sprintf("%t %q %q %q %q", s.All, s.Path, s.Units, s.Areas, s.Assesses)
+}
 
 // TicketQuery asks for a page of tickets.
 type TicketQuery struct {
@@ -823,8 +827,12 @@ func (s *Scope) restrict(c *condition) {
 	case len(s.Path) == 0:
 		c.and("1 = 0")
 	default:
-		c.and(fmt.Sprintf("(+units IN (%s) OR +holder <> '' AND (+lead IN (%s) OR +confidential = 0 AND +co IN (%s)) OR +confidential = 0 AND +summoned IN (%s))",
-			steps(c, unitPath, s.holders()), names(c, s.Path), steps(c, coUnits, s.Path), steps(c, calledUnits, s.Path)))
+		assessed := ""
+		if len(s.Assesses) > 0 {
+			assessed = " OR +path IN (" + steps(c, areaPath, s.Assesses) + ")"
+		}
+		c.and(fmt.Sprintf("(+units IN (%s) OR +holder <> '' AND (+lead IN (%s) OR +confidential = 0 AND +co IN (%s)) OR +confidential = 0 AND +summoned IN (%s)%s)",
+			steps(c, unitPath, s.holders()), names(c, s.Path), steps(c, coUnits, s.Path), steps(c, calledUnits, s.Path), assessed))
 	}
 }
 
@@ -833,13 +841,17 @@ func (s *Scope) sets(c *condition) []string {
 	if len(s.Path) == 0 {
 		return nil
 	}
-	return []string{
+	sets := []string{
 		"SELECT ticket FROM tickets_2 WHERE units IN (" + steps(c, unitPath, s.holders()) + ")",
 		// What the unit itself holds is among the first.
 		"SELECT ticket FROM tickets_2 WHERE lead IN (" + names(c, s.Path) + ") AND +holder NOT IN ('', " + c.arg(s.unit()) + ")",
 		"SELECT ticket FROM tickets_2 WHERE co > 0 AND co IN (" + steps(c, coUnits, s.Path) + ") AND +confidential = 0",
 		"SELECT ticket FROM tickets_2 WHERE summoned > 0 AND summoned IN (" + steps(c, calledUnits, s.Path) + ") AND +confidential = 0",
 	}
+	if len(s.Assesses) > 0 {
+		sets = append(sets, "SELECT ticket FROM tickets_2 WHERE path IN ("+steps(c, areaPath, s.Assesses)+")")
+	}
+	return sets
 }
 
 func (s *Scope) unit() string { return s.Path[len(s.Path)-1] }

@@ -18,6 +18,7 @@ import (
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/examples/wuxi"
 	"github.com/chuishao/dispatch/internal/app"
+	"github.com/chuishao/dispatch/internal/lives"
 	"github.com/chuishao/dispatch/internal/policy"
 	"github.com/chuishao/dispatch/internal/projector"
 	"github.com/chuishao/dispatch/internal/registry"
@@ -34,7 +35,9 @@ type Options struct {
 	// Days is how long matters come in, from 1 January 2025.
 	Days int
 	Seed uint64
-	Out  io.Writer
+	// Few says that there are too few tickets for every command to be carried out; else one that never was is an error.
+	Few bool
+	Out io.Writer
 }
 
 // settle is for how many days after the last matter came in the open ones are led on.
@@ -76,15 +79,15 @@ func Simulate(ctx context.Context, o Options) (err error) {
 	}
 	report.print(o.Out)
 	fmt.Fprintf(o.Out, "played in %s\n\n", time.Since(began).Round(time.Second))
-	if missing := report.missing(); len(missing) > 0 {
+	if missing := report.missing(); len(missing) > 0 && !o.Few {
 		return fmt.Errorf("commands that nobody carried out: %v", missing)
 	}
 	began = time.Now()
-	found, err := Audit{Store: n.Store, Registry: n.Dispatcher.Registry(), Zone: zone, Dir: o.Dir, From: from, Months: 12}.Run(ctx)
+	found, err := Audit{Store: n.Store, Registry: n.Dispatcher.Registry(), Zone: zone, Dir: o.Dir, From: from, Months: 12, Secrets: lives.Secrets}.Run(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(o.Out, "figures: %d sums of areas and %d carry-over ledgers hold, views built in batches of 4,000 and of 613 have the same rows (%s), %d faults, in %s\n",
+	fmt.Fprintf(o.Out, "figures: %d sums of areas and %d ledgers hold, views built in batches of 4,000 and of 613 have the same rows (%s), %d faults, in %s\n",
 		found.Sums, found.Ledgers, found.Rows, len(found.Faults), time.Since(began).Round(time.Second))
 	for _, f := range found.Faults {
 		fmt.Fprintln(o.Out, "  "+f)
@@ -158,7 +161,7 @@ func (r *Report) print(out io.Writer) {
 	}
 	fmt.Fprintln(out, "refused:")
 	for _, reason := range slices.Sorted(maps.Keys(r.Refused)) {
-		fmt.Fprintf(out, "  %-24s %9d\n", reason, r.Refused[reason])
+		fmt.Fprintf(out, "  %-50s %9d\n", reason, r.Refused[reason])
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,7 +65,7 @@ type Config struct {
 // Report is what a year came to.
 type Report struct {
 	Tickets int
-	// Done are the commands that were carried out, by name; Refused the refusals by reason.
+	// Done are the commands that were carried out, by name; Refused the refusals, by command, reason and field.
 	Done, Refused map[string]int
 	Timers        int
 	// Fired are the timers that fired, by kind.
@@ -223,7 +224,7 @@ func (s *simulation) give(ctx context.Context, o *one, next lives.Step) (ticket.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if refusal, ok := errors.AsType[*rule.Refusal](err); ok {
-		s.report.Refused[string(refusal.Reason)]++
+		s.report.Refused[strings.TrimSpace(name+" "+string(refusal.Reason)+" "+refusal.Field)]++
 		o.refused++
 		return state, nil
 	}
@@ -306,7 +307,7 @@ func (s *simulation) whistle(ctx context.Context, o *one, t *ticket.State) error
 		_, result, err := s.Dispatcher.Whistle(ctx, dispatch.Request{Actor: c.by, Command: c.command(fmt.Sprintf("%s/whistle/%d", o.Name, i))})
 		if refusal, ok := errors.AsType[*rule.Refusal](err); ok {
 			s.mu.Lock()
-			s.report.Refused[string(refusal.Reason)]++
+			s.report.Refused[strings.TrimSpace("whistle "+string(refusal.Reason)+" "+refusal.Field)]++
 			s.mu.Unlock()
 			return nil
 		}

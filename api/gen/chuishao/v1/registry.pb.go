@@ -205,7 +205,8 @@ func (x *LoadRegistryResponse) GetBans() uint32 {
 // RegistryFault is one thing that is wrong with a registry.
 type RegistryFault struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// ORPHAN, CYCLE, DUPLICATE_CODE, REUSED_CODE, OVERLAP, UNKNOWN_LEVEL, LEVEL_ORDER, MISSING_FIELD, BAD_FIELD, UNKNOWN_AREA.
+	// ORPHAN, CYCLE, DUPLICATE_CODE, REUSED_CODE, OVERLAP, UNKNOWN_LEVEL, LEVEL_ORDER, MISSING_FIELD, BAD_FIELD, UNKNOWN_AREA,
+	// UNKNOWN_CATEGORY, UNKNOWN_UNIT.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// "areas[12].parent": the entry and field.
 	Field         string `protobuf:"bytes,2,opt,name=field,proto3" json:"field,omitempty"`
