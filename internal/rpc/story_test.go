@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
@@ -236,6 +237,46 @@ func (t *teller) provesItself(tb testing.TB) {
 	})
 	if err != nil || !last.GetDone() || len(last.Views) != len(view.All(t.city.Zone())) || last.Events == 0 {
 		tb.Errorf("verified %v, %v", last, err)
+	}
+}
+
+func TestAStoryThatIsToldWronglyIsFoundOut(t *testing.T) {
+	t.Parallel()
+	corpus, err := scenario.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := running(t)
+	for i, w := range []struct{ step, wrong string }{
+		{"{ticket: A, by: agent, do: AcceptTicket, then: {events: [TicketAccepted: {}]}}", ""},
+		{"{ticket: A, by: agent, do: AcceptTicket, then: {events: [TicketAccepted: {holder: nobody}]}}", "holder: got 320205001001, want nobody"},
+		{"{ticket: A, by: agent, do: AcceptTicket, then: {refusal: {reason: WRONG_STATE}}}", "want it refused with WRONG_STATE"},
+		{"{ticket: A, by: urban clerk, do: SignTicket}", "OUT_OF_SCOPE"},
+		{"{at: 2025-03-20 09:00:00, fires: {A: [AcceptOverdue]}}", ""},
+		{"{at: 2025-03-05 09:30:00, fires: {A: [AcceptOverdue]}}", "on A fired [], want [AcceptOverdue]"},
+		{"{at: 2025-03-20 09:00:00, fires: {A: []}}", "on A fired [AcceptOverdue], want []"},
+		{"{by: auditor, ask: GetTicket, with: {name: $A}, answer: {state: TICKET_STATE_REPORTED, round: null}, counts: {path: 4}}", ""},
+		{"{by: auditor, ask: GetTicket, with: {name: $A}, answer: {state: TICKET_STATE_CLOSED}}", "state: got TICKET_STATE_REPORTED, want TICKET_STATE_CLOSED"},
+		{"{by: auditor, ask: GetTicket, with: {name: $A}, answer: {path: [{}]}}", "path: got"},
+		{"{by: auditor, ask: GetTicket, with: {name: $A}, counts: {path: 5}}", "path: got 4, want 5"},
+		{"{by: far urban clerk, ask: GetTicket, with: {name: $A}}", "NOT_FOUND"},
+		{"{by: far urban clerk, ask: GetTicket, with: {name: $A}, then: {refusal: {reason: WRONG_STATE}}}", "want WRONG_STATE"},
+		{"{by: auditor, ask: GetTicket, with: {name: $A}, then: {refusal: {reason: OUT_OF_SCOPE}}}", "want it refused with OUT_OF_SCOPE"},
+		{"{by: auditor, ask: StreamHistory, with: {name: $A}, answer: [{type: TicketReported, json: {channel: CHANNEL_HOTLINE}}]}", ""},
+		{"{by: auditor, ask: StreamHistory, with: {name: $A}, answer: [{json: {channel: CHANNEL_WEB}}]}", "json.channel: got CHANNEL_HOTLINE, want CHANNEL_WEB"},
+		{"{by: auditor, ask: StreamHistory, with: {name: $A}, answer: []}", "want []"},
+		{"{ticket: C, repeat: 2, by: agent, do: AcceptTicket}", "time 1"},
+	} {
+		s := &scenario.Story{}
+		if err := yaml.Unmarshal([]byte("steps: [{ticket: A, life: reported, at: 2025-03-05 09:00:00}, "+w.step+"]"), s); err != nil {
+			t.Fatalf("%s: %v", w.step, err)
+		}
+		switch err := corpus.Tell(t.Context(), p, s, fmt.Sprint("w", i)); {
+		case w.wrong == "" && err != nil:
+			t.Errorf("%s: got %v", w.step, err)
+		case w.wrong != "" && (err == nil || !strings.Contains(err.Error(), w.wrong)):
+			t.Errorf("%s: got %v, want %q", w.step, err, w.wrong)
+		}
 	}
 }
 

@@ -135,7 +135,7 @@ func (r *run) turns(ctx context.Context, p Teller, t *Turn) error {
 			once.At.Time = t.At.Add(time.Duration(i) * t.Every)
 		}
 		if err := r.turn(ctx, p, &once); err != nil {
-			return fmt.Errorf("the %dth time: %w", i+1, err)
+			return fmt.Errorf("time %d: %w", i+1, err)
 		}
 	}
 	return nil
