@@ -246,12 +246,14 @@ func (b *logs) held(yield func(l *life)) error {
 	})
 }
 
+// queryPersons looks others of a person up by the index of subjects, which has only those that are known: both sides say so.
+const queryPersons = `SELECT t.subject, t.ticket, t.life FROM service_ticket_1 t
+	WHERE t.subject <> '' AND t.to_at >= $1 AND t.from_at < $2
+	AND EXISTS (SELECT 1 FROM service_ticket_1 o WHERE o.subject = t.subject AND o.subject <> '' AND o.ticket <> t.ticket) ORDER BY t.subject, t.ticket`
+
 func (b *logs) persons(from, to int64, yield func(all []*life)) error {
-	query := `SELECT t.subject, t.ticket, t.life FROM service_ticket_1 t
-		WHERE t.subject <> '' AND t.to_at >= $1 AND t.from_at < $2
-		AND EXISTS (SELECT 1 FROM service_ticket_1 o WHERE o.subject = t.subject AND o.ticket <> t.ticket) ORDER BY t.subject, t.ticket`
 	var all []*life
-	for row, err := range b.tx.Query(query, from, to) {
+	for row, err := range b.tx.Query(queryPersons, from, to) {
 		if err != nil {
 			return err
 		}
