@@ -8,7 +8,7 @@ import (
 
 // cells are the whole counters of a figure. The first two are the numerator and the denominator, then come the exclusions and the
 // parts as the figure names them.
-type cells [12]int64
+type cells [16]int64
 
 const (
 	cellNum = iota
@@ -78,9 +78,9 @@ var serviceFigures = [figuresEnd]figure{
 	figOnce:           {metric: 19, limits: true, excluded: []int64{1, 2, 3, 4}, of: closedAtOnce},
 	figLonger:         {metric: 20, excluded: []int64{1, 2}, parts: []string{"suspended"}, of: longer},
 	figHours:          {metric: 21, count: true, parts: []string{"microseconds"}, of: hoursTaken},
-	figResponse:       {metric: 22, excluded: []int64{5, 10, 11, 12}, parts: []string{"children", "children_contacted"}, of: responded},
-	figSolved:         {metric: 23, excluded: []int64{5, 7, 8, 11, 12}, parts: []string{"partly", "children", "children_solved"}, of: solved},
-	figSatisfied:      {metric: 24, excluded: []int64{5, 6, 7, 11, 12}, parts: []string{"children", "children_satisfied"}, of: satisfied},
+	figResponse:       {metric: 22, excluded: []int64{1, 2, 3, 5, 10, 11, 12}, parts: []string{"children", "children_contacted"}, of: responded},
+	figSolved:         {metric: 23, excluded: []int64{1, 2, 3, 5, 7, 8, 11, 12}, parts: []string{"partly", "children", "children_solved"}, of: solved},
+	figSatisfied:      {metric: 24, excluded: []int64{1, 2, 3, 5, 6, 7, 11, 12}, parts: []string{"children", "children_satisfied"}, of: satisfied},
 	figCallback:       {metric: 26, excluded: []int64{5}, of: calledBack},
 	figCo:             {metric: 27, limits: true, of: coInTime},
 	figLevels: {metric: 28, parts: []string{"own", "district", "district_escalated", "street", "street_escalated", "community", "community_escalated",
@@ -394,7 +394,7 @@ func (c *course) effective(p *poster) (*turn, *answer) {
 	}
 	r := c.turn()
 	switch {
-	case r.settled == never, p.exclude(c.left(), r.settled, c.lead):
+	case r.settled == never, p.exclude(c.left(), r.settled, c.lead), c.direct && p.exclude(x3, r.settled, c.lead):
 		return nil, nil
 	case r.answer == nil:
 		p.exclude(x5, r.settled, c.lead)

@@ -218,6 +218,15 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			{"M24", "unit", "a", "2/4 X5=2 X7=1"}, {"M24", "all", "", "2/4 X5=2 X7=1 children=1 children_satisfied=1"},
 			{"M26", "unit", "u1", "7/9"},
 		}},
+		{"petitioners of what has left are asked for nothing", [][]happened{
+			worked(callback(24, true, yes, 5), closedAt(25)),
+			worked(callback(24, true, yes, 5), in(25, &pb.TicketWithdrawn{})),
+			worked(callback(24, true, yes, 5), in(25, &pb.TicketVoided{})),
+			worked(callback(24, true, yes, 5), in(25, &pb.TicketMerged{Into: "x"})),
+			begun(in(3, &pb.TicketAnsweredDirectly{}), callback(4, true, yes, 5)),
+		}, []told{
+			{"M22", "all", "", "1/1 X1=2 X2=1 X3=1"}, {"M23", "all", "", "1/1 X1=2 X2=1 X3=1"}, {"M24", "all", "", "1/1 X1=2 X2=1 X3=1"},
+		}},
 		{"nobody wants to be asked", [][]happened{{
 			in(0, &pb.TicketReported{No: "n", Path: path("c"), Anonymous: true}), in(1, &pb.TicketAccepted{Path: path("c")}),
 			sent(3, "a", 100, 100), in(20, &pb.ResultSubmitted{}), in(22, &pb.VerificationPassed{}), closedAt(23),
