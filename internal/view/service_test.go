@@ -190,6 +190,17 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			{"M11", "unit", "a", "3/3"}, {"M13", "unit", "a", "3/3"},
 		}},
 
+		{"a redo limit that moved", [][]happened{
+			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(40, &pb.ExtensionGranted{HandleBy: at(hour(150)), CloseBy: at(hour(250)), SegmentBy: at(hour(150))}),
+				in(149, &pb.ResultSubmitted{}), closedAt(160)),
+			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(40, &pb.SuspensionGranted{}), in(200, &pb.TicketResumed{HandleBy: at(hour(262)), CloseBy: at(hour(350)), SegmentBy: at(hour(262))}),
+				in(261, &pb.ResultSubmitted{}), closedAt(300)),
+			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(40, &pb.LimitsRecomputed{HandleBy: at(hour(126)), CloseBy: at(hour(250)), SegmentBy: at(hour(126))}),
+				in(125, &pb.ResultSubmitted{}), closedAt(160)),
+			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(40, &pb.TriageCorrected{HandleBy: at(hour(80))}), // shorter
+				in(90, &pb.ResultSubmitted{}), closedAt(91)),
+			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(103, &pb.ResultSubmitted{}), closedAt(104)), // late, and nothing moved
+		}, []told{{"M13", "unit", "a", "3/5"}, {"M13", "street", "s", "3/5"}, {"M12", "unit", "a", "5/5"}}},
 		{"time that stood is not counted", [][]happened{begun(
 			sent(3, "a", 100, 100),
 			in(10, &pb.ExtensionGranted{HandleBy: at(hour(120)), CloseBy: at(hour(200)), SegmentBy: at(hour(120)), Number: 1}),
