@@ -612,8 +612,8 @@ func (f *facts) inTime(last int) bool {
 		if r.redo != never {
 			done, by = r.result, r.redo
 		}
-		if by != never && (done == never || done > by) {
-			return false
+		if done == never || by != never && done > by {
+			return false // a round that was reopened before it was closed never was
 		}
 	}
 	return true

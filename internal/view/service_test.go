@@ -201,6 +201,10 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 				in(90, &pb.ResultSubmitted{}), closedAt(91)),
 			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(103, &pb.ResultSubmitted{}), closedAt(104)), // late, and nothing moved
 		}, []told{{"M13", "unit", "a", "3/5"}, {"M13", "street", "s", "3/5"}, {"M12", "unit", "a", "5/5"}}},
+		{"reopened before it was closed", [][]happened{
+			worked(callback(24, true, no, 1), reopened(30), in(40, &pb.ResultSubmitted{}), in(41, &pb.VerificationPassed{}), callback(42, true, yes, 4), closedAt(43)),
+			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(40, &pb.ResultSubmitted{}), in(41, &pb.VerificationPassed{}), callback(42, true, yes, 4), closedAt(43)),
+		}, []told{{"M13", "unit", "a", "1/2"}, {"M12", "unit", "a", "2/2"}, {"M18", "unit", "a", "1/3"}}},
 		{"time that stood is not counted", [][]happened{begun(
 			sent(3, "a", 100, 100),
 			in(10, &pb.ExtensionGranted{HandleBy: at(hour(120)), CloseBy: at(hour(200)), SegmentBy: at(hour(120)), Number: 1}),
