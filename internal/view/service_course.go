@@ -145,6 +145,9 @@ func (c *course) step(s *step) {
 	if s.what != didAskCo {
 		c.set(s.by)
 	}
+	if g := c.segment(); g != nil && s.what == didSet && c.state == pb.TicketState_TICKET_STATE_DISPATCHED {
+		g.signBy = c.limits[bySign] // counted again, or for another grade
+	}
 	switch s.what {
 	case didReport:
 		c.anonymous, c.unwanted = s.n[0] == 1, s.n[1] == 1

@@ -156,6 +156,11 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 				in(60, &pb.ExclusionGranted{Code: pb.ExclusionCode_EXCLUSION_CODE_X10, Metrics: []string{"M08"}})),
 		}, []told{{"M08", "unit", "a", "1/2 X10=1"}}},
 
+		{"a limit to sign that moved", [][]happened{
+			begun(sent(3, "a", 100, 100), in(5, &pb.LimitsRecomputed{SignBy: at(hour(27))}), in(20, &pb.TicketSigned{})),
+			begun(sent(3, "a", 100, 100), in(4, &pb.TriageCorrected{SignBy: at(hour(5))}), in(6, &pb.TicketSigned{})),
+			begun(sent(3, "a", 100, 100), in(6, &pb.TicketSigned{}), in(6.5, &pb.LimitsRecomputed{SignBy: at(hour(5))})), // it was in time
+		}, []told{{"M08", "unit", "a", "2/3"}}},
 		{"the ticket late, the last unit in time", [][]happened{begun(
 			sent(3, "a", 50, 50),
 			in(40, &pb.ReturnApproved{Fault: pb.ReturnFault_RETURN_FAULT_FACTS_CHANGED, Unit: "a"}),
