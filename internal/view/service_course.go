@@ -139,6 +139,9 @@ func (c *course) step(s *step) {
 	if s.what == didSupervise || s.what == didClear {
 		c.supervised.overdue = c.supervised.overdue || passed(c.limits[byReply], s.at) || passed(c.limits[byClear], s.at)
 	}
+	if s.what == didLapse || s.what == didRejectReturn && s.n[0] == 1 {
+		c.stay.overdue = true // what happens when a limit has passed is dated at the limit
+	}
 	if s.state != 0 && s.what != didImport {
 		c.enter(s.state, s.at)
 	}

@@ -63,11 +63,11 @@ const (
 	didContact
 	didAskReturn
 	didApproveReturn // n: the fault
-	didRejectReturn
-	didRule     // n: the fault
-	didAskCo    // unit: the co-handler's
-	didDropCo   // likewise
-	didSubmitCo // likewise
+	didRejectReturn  // n: whether nobody decided in time
+	didRule          // n: the fault
+	didAskCo         // unit: the co-handler's
+	didDropCo        // likewise
+	didSubmitCo      // likewise
 	didExtend
 	didSuspend // n: the reason
 	didResume
@@ -85,7 +85,8 @@ const (
 	didClear
 	didLift
 	didWhistle
-	didMove // unit: the one that takes its place
+	didMove  // unit: the one that takes its place
+	didLapse // its limit passed, and that led on
 )
 
 // which limit of a ticket.
@@ -120,8 +121,6 @@ func whatOf(e proto.Message) what {
 		return didContact
 	case *pb.ReturnRequested:
 		return didAskReturn
-	case *pb.ReturnRejected:
-		return didRejectReturn
 	case *pb.ExtensionGranted:
 		return didExtend
 	case *pb.TicketResumed:
@@ -148,7 +147,9 @@ func whatOf(e proto.Message) what {
 		return didLift
 	case *pb.WhistleLinked:
 		return didWhistle
-	case *pb.TriageCorrected, *pb.LimitsRecomputed, *pb.SignOverdue, *pb.TicketArchived:
+	case *pb.SignOverdue:
+		return didLapse
+	case *pb.TriageCorrected, *pb.LimitsRecomputed, *pb.TicketArchived:
 		return didSet
 	}
 	return 0
@@ -226,6 +227,8 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 	case *pb.ReturnApproved:
 		s.what, s.n = didApproveReturn, []int64{int64(e.Fault)}
 		err = nodes.units(&s.unit, e.Holder, e.HolderPath)
+	case *pb.ReturnRejected:
+		s.what, s.n = didRejectReturn, []int64{flag(e.Lapsed)}
 	case *pb.AdjudicationOpened:
 		s.what = didSet
 		err = nodes.units(&s.unit, e.Holder, e.HolderPath)

@@ -503,6 +503,27 @@ func TestStaysAreToldWhereTheyEnded(t *testing.T) {
 	}
 }
 
+func TestAStayThatEndedBecauseItsLimitPassedIsOverdue(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	// Deemed signed at the limit; handled and verified in time.
+	h.record("ticket-1", begun(sent(3, "a", 100, 100), in(7, &pb.SignOverdue{By: at(hour(7))}), in(20, &pb.ResultSubmitted{}))...)
+	// Nobody decided on the return by the limit.
+	h.record("ticket-2", begun(sent(3, "b", 100, 100), in(4, &pb.TicketSigned{}), in(5, &pb.ReturnRequested{Unit: "b", DecideBy: at(hour(9))}),
+		in(9, &pb.ReturnRejected{Unit: "b", Lapsed: true}))...)
+	// Rejected in time.
+	h.record("ticket-3", begun(sent(3, "e", 100, 100), in(4, &pb.TicketSigned{}), in(5, &pb.ReturnRequested{Unit: "e", DecideBy: at(hour(9))}),
+		in(9, &pb.ReturnRejected{Unit: "e"}))...)
+	rows, _, _, err := h.reader().ListStages(t.Context(), view.PeriodQuery{Level: "all", From: hour(2.5), To: hour(200)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of three stays in ANALYSE before the dispatch, an hour each, none was; of the two of returns, four hours each, one was.
+	if got, want := stays(rows), " ANALYSE 5 14 1,  ROUTE 3 21 1"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestChildrenAndDirectRowAddUpToTheParentInEveryFigure(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)
