@@ -463,10 +463,19 @@ func calledBack(c *course, p *poster) {
 	}
 }
 
-// M27: by the day the task is due.
+// M27: by the day the task is due. While the ticket's clock is stopped, or when it has left, nothing more becomes due.
 func coInTime(c *course, p *poster) {
-	for _, t := range c.co {
-		p.rate(t.by, t.unit, t.done != never && t.done <= t.by)
+	until := ever
+	if n := len(c.holds); n > 0 && c.holds[n-1].to == never {
+		until = c.holds[n-1].from
+	}
+	if c.left() != 0 {
+		until = min(until, c.endAt)
+	}
+	for i := range c.co {
+		if t := &c.co[i]; !t.gone && (t.done != never || t.by < until) {
+			p.rate(t.by, t.unit, t.done != never && t.done <= t.by)
+		}
 	}
 }
 

@@ -55,7 +55,7 @@ const (
 	didReturnToLife
 	didAnswer
 	didSet      // only its limits, state and holder matter
-	didDispatch // n: the place of the lead's level among landings, from 1; 0 for another
+	didDispatch // n: the place of the lead's level among landings, from 1; 0 for another; then the co-handlers' units
 	didDelegate // likewise
 	didEscalate
 	didSendDown
@@ -68,6 +68,7 @@ const (
 	didAskCo         // unit: the co-handler's
 	didDropCo        // likewise
 	didSubmitCo      // likewise
+	didWaiveCo       // the result waits for no co-handler
 	didExtend
 	didSuspend // n: the reason
 	didResume
@@ -215,6 +216,9 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 	case *pb.TicketDispatched:
 		s.what = didDispatch
 		err = errors.Join(nodes.units(&s.unit, e.Lead, e.LeadPath), l.centre(&s, d, nodes), anchors.landing(&s, e.Lead))
+		for _, code := range e.Co {
+			err = errors.Join(err, nodes.put(&s.n, "unit", code))
+		}
 	case *pb.TicketDelegated:
 		s.what = didDelegate
 		err = errors.Join(nodes.units(&s.unit, e.To, e.LeadPath), l.centre(&s, d, nodes), anchors.landing(&s, e.To))
@@ -246,6 +250,11 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 	case *pb.CoHandlerSubmitted:
 		s.what = didSubmitCo
 		err = nodes.put(&s.unit, "unit", e.Unit)
+	case *pb.RequirementWaived:
+		if e.What != pb.Requirement_REQUIREMENT_CO_TASKS {
+			return nil // No figure of service changes.
+		}
+		s.what = didWaiveCo
 	case *pb.SuspensionGranted:
 		s.what, s.n = didSuspend, []int64{int64(e.Reason)}
 	case *pb.CallbackRecorded:
@@ -262,7 +271,7 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 	case *pb.HolderMoved:
 		s.what = didMove
 		err = errors.Join(nodes.units(&s.unit, e.To, e.HolderPath), nodes.put(&s.other, "unit", e.From))
-	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.ContactFailed, *pb.ProgressRecorded, *pb.RequirementWaived, *pb.CallbackAttemptFailed,
+	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.ContactFailed, *pb.ProgressRecorded, *pb.CallbackAttemptFailed,
 		*pb.VoidProposed, *pb.VoidDropped, *pb.WhistleSettled, *pb.DeclineAppealed, *pb.EmergencyHandedOver, *pb.DuplicateAttached,
 		*pb.DuplicateDetached, *pb.FallbackAssigned, *pb.CoHandlerAccepted, *pb.CoHandlerDeclineProposed, *pb.CoHandlerDeclineDropped,
 		*pb.ExtensionRequested, *pb.ExtensionRefused, *pb.SuspensionRequested, *pb.SuspensionRefused, *pb.SuspensionReviewDue,

@@ -108,6 +108,14 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			in(n, &pb.TicketAccepted{Path: path("c")}),
 		}, more...)
 	}
+	// Units b and e are asked for something by hour 40.
+	asked := func(more ...happened) []happened {
+		return begun(append([]happened{
+			sent(3, "a", 100, 100), in(4, &pb.TicketSigned{}),
+			in(4, &pb.CoHandlerRequested{Unit: "b", UnitPath: []string{"root", "b"}, SubmitBy: at(hour(40))}),
+			in(4, &pb.CoHandlerRequested{Unit: "e", UnitPath: []string{"root", "e"}, SubmitBy: at(hour(40))}),
+		}, more...)...)
+	}
 	for _, c := range []struct {
 		name    string
 		tickets [][]happened
@@ -259,6 +267,30 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			in(4, &pb.CoHandlerRequested{Unit: "f", UnitPath: []string{"root", "f"}, SubmitBy: at(hour(40))}),
 			in(40, &pb.CoHandlerSubmitted{Unit: "b"}), in(41, &pb.CoHandlerSubmitted{Unit: "e"}), in(41, &pb.CoHandlerDeclined{Unit: "f"}),
 		)}, []told{{"M27", "unit", "b", "1/1"}, {"M27", "unit", "e", "0/1"}, {"M27", "unit", "root", "1/2"}, {"M27", "unit", "a", "0/0"}, {"M27", "street", "s", "1/2"}}},
+
+		{"tasks that end by nobody's fault", [][]happened{
+			asked(in(10, &pb.ReturnApproved{Unit: "a", Fault: pb.ReturnFault_RETURN_FAULT_FACTS_CHANGED})),
+			asked(in(10, &pb.TicketDispatched{Lead: "x", Co: []string{"e"}, Round: 1, Hop: 2, HandleBy: at(hour(100))})), // e's goes on
+			asked(in(10, &pb.TicketEscalated{From: "a", To: "b"})),                                                       // b's is part of what it leads
+			asked(in(10, &pb.TicketWithdrawn{})),
+			asked(in(10, &pb.TicketMerged{Into: "x"})),
+			asked(in(10, &pb.TicketMerged{Into: "x"}), in(11, &pb.TicketUnmerged{State: pb.TicketState_TICKET_STATE_DISPATCHED})), // and they are due again
+			asked(in(10, &pb.RequirementWaived{What: pb.Requirement_REQUIREMENT_CO_TASKS})),
+			asked(in(10, &pb.RequirementWaived{What: pb.Requirement_REQUIREMENT_CONTACT})),
+			asked(closedAt(10)),
+			asked(reopened(10)),
+			asked(in(40.1, &pb.TicketWithdrawn{})), // they were due already
+		}, []told{{"M27", "unit", "b", "0/3"}, {"M27", "unit", "e", "0/5"}}},
+		{"tasks of others while the clock stands", [][]happened{
+			asked(in(10, &pb.SuspensionGranted{Reason: pb.SuspensionReason_SUSPENSION_REASON_SEASON})),
+			asked(in(41, &pb.SuspensionGranted{Reason: pb.SuspensionReason_SUSPENSION_REASON_SEASON})), // too late for them
+			asked(in(10, &pb.SuspensionGranted{Reason: pb.SuspensionReason_SUSPENSION_REASON_SEASON}),
+				in(60, &pb.TicketResumed{HandleBy: at(hour(150)), CloseBy: at(hour(250)), SegmentBy: at(hour(150))}),
+				in(90, &pb.CoHandlerSubmitted{Unit: "b"}), in(90.1, &pb.CoHandlerSubmitted{Unit: "e"})),
+			asked(in(10, &pb.SuspensionGranted{Reason: pb.SuspensionReason_SUSPENSION_REASON_SEASON}),
+				in(60, &pb.TicketResumed{HandleBy: at(hour(80)), CloseBy: at(hour(250)), SegmentBy: at(hour(80))}), // no task outlasts that
+				in(80, &pb.CoHandlerSubmitted{Unit: "b"}), in(80.1, &pb.CoHandlerSubmitted{Unit: "e"})),
+		}, []told{{"M27", "unit", "b", "2/3"}, {"M27", "unit", "e", "0/3"}}},
 
 		{"levels", [][]happened{
 			registry,
