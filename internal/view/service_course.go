@@ -27,9 +27,7 @@ type course struct {
 
 	first      int // the place of the first dispatch in segments; -1: none yet
 	dispatchBy int64
-	landing    int64
 	raised     int // escalations that stand
-	delegated  bool
 
 	segments []segment
 	rounds   []turn
@@ -52,6 +50,7 @@ type segment struct {
 	what            what
 	at, round       int64
 	unit, centre    []int64
+	level           int64 // its place; 0 if it is not known
 	signBy, signed  int64
 	asked, rejected bool // that it be returned
 	fault           pb.ReturnFault
@@ -418,11 +417,6 @@ func (c *course) take(s *step) {
 	case didDispatch, didDelegate:
 		if c.first < 0 {
 			c.first = len(c.segments)
-			if len(s.n) > 0 {
-				c.landing = s.n[0]
-			}
-		} else if s.what == didDelegate {
-			c.delegated = true
 		}
 	case didEscalate:
 		c.raised++
@@ -430,7 +424,7 @@ func (c *course) take(s *step) {
 		c.raised--
 	}
 	c.segments = append(c.segments, segment{
-		what: s.what, at: s.at, round: int64(len(c.rounds)), unit: s.unit, centre: s.other, signBy: c.limits[bySign], signed: never,
+		what: s.what, at: s.at, round: int64(len(c.rounds)), unit: s.unit, level: s.n[0], centre: s.other, signBy: c.limits[bySign], signed: never,
 	})
 }
 
@@ -523,7 +517,11 @@ func (c *course) reopen(s *step) {
 	c.dropCo(s.at, nil)
 	c.rounds = append(c.rounds, newTurn(s.at))
 	c.holder = c.lead
-	c.segments = append(c.segments, segment{what: s.what, at: s.at, round: int64(len(c.rounds)), unit: c.lead, signBy: c.limits[bySign], signed: never})
+	level := int64(0)
+	if g := c.segment(); g != nil {
+		level = g.level
+	}
+	c.segments = append(c.segments, segment{what: s.what, at: s.at, round: int64(len(c.rounds)), unit: c.lead, level: level, signBy: c.limits[bySign], signed: never})
 }
 
 func (c *course) supervise(s *step) {

@@ -8,7 +8,7 @@ import (
 
 // cells are the whole counters of a figure. The first two are the numerator and the denominator, then come the exclusions and the
 // parts as the figure names them.
-type cells [16]int64
+type cells [cellMore + 1 + 3*places]int64
 
 const (
 	cellNum = iota
@@ -61,8 +61,16 @@ const (
 	figuresEnd
 )
 
-// landings are the levels that M28 is told for.
-var landings = []string{"district", "street", "community", "grid"}
+// places is how many levels M28 is told for. Those that come after are told together as the last.
+const places = 15
+
+// placeName is what M28 calls the level of a place.
+func placeName(levels []string, i int) string {
+	if i == places-1 {
+		return "other"
+	}
+	return levels[i]
+}
 
 // serviceFigures is the table of figures. To add a metric, give it a number above and its line here.
 var serviceFigures = [figuresEnd]figure{
@@ -83,15 +91,14 @@ var serviceFigures = [figuresEnd]figure{
 	figSatisfied:      {metric: 24, excluded: []int64{1, 2, 3, 5, 6, 7, 11, 12}, parts: []string{"children", "children_satisfied"}, of: satisfied},
 	figCallback:       {metric: 26, excluded: []int64{5}, of: calledBack},
 	figCo:             {metric: 27, limits: true, of: coInTime},
-	figLevels: {metric: 28, parts: []string{"own", "district", "district_escalated", "street", "street_escalated", "community", "community_escalated",
-		"grid", "grid_escalated"}, of: levelsLanded},
-	figHolds:     {of: holdsKept},
-	figListings:  {of: listingsKept},
-	figReceive:   {of: staysIn(pb.Stage_STAGE_RECEIVE)},
-	figAnalyse:   {of: staysIn(pb.Stage_STAGE_ANALYSE)},
-	figRoute:     {of: staysIn(pb.Stage_STAGE_ROUTE)},
-	figSupervise: {of: staysIn(pb.Stage_STAGE_SUPERVISE)},
-	figEvaluate:  {of: staysIn(pb.Stage_STAGE_EVALUATE)},
+	figLevels:         {metric: 28, parts: []string{"own"}, of: levelsLanded}, // then for each place landed, escalated, own
+	figHolds:          {of: holdsKept},
+	figListings:       {of: listingsKept},
+	figReceive:        {of: staysIn(pb.Stage_STAGE_RECEIVE)},
+	figAnalyse:        {of: staysIn(pb.Stage_STAGE_ANALYSE)},
+	figRoute:          {of: staysIn(pb.Stage_STAGE_ROUTE)},
+	figSupervise:      {of: staysIn(pb.Stage_STAGE_SUPERVISE)},
+	figEvaluate:       {of: staysIn(pb.Stage_STAGE_EVALUATE)},
 }
 
 // stageFigures are the figures of stays.
@@ -479,20 +486,22 @@ func coInTime(c *course, p *poster) {
 	}
 }
 
-// M28: by the level a ticket landed on first; own is closed there, and without a whistle.
+// M28: by the level a ticket landed on first; own is closed while held there, and without a whistle.
 func levelsLanded(c *course, p *poster) {
-	if c.first < 0 || c.landing == 0 {
+	if c.first < 0 {
 		return
 	}
 	g := &c.segments[c.first]
-	level := landings[c.landing-1]
-	p.rate(g.at, g.unit, c.raised > 0)
-	p.part(level, g.at, g.unit, 1)
-	if c.raised > 0 {
-		p.part(level+"_escalated", g.at, g.unit, 1)
+	if g.level == 0 {
+		return
 	}
-	if c.raised == 0 && !c.delegated && !c.whistled && c.turn().closed != never {
+	cell := p.figure.part(1) + 3*int(min(g.level, places)-1)
+	p.rate(g.at, g.unit, c.raised > 0)
+	p.add(cell, g.at, g.unit, 1)
+	p.add(cell+1, g.at, g.unit, flag(c.raised > 0))
+	if c.turn().closed != never && c.segment().level == g.level && !c.whistled {
 		p.part("own", g.at, g.unit, 1)
+		p.add(cell+2, g.at, g.unit, 1)
 	}
 }
 

@@ -55,10 +55,10 @@ const (
 	didReturnToLife
 	didAnswer
 	didSet      // only its limits, state and holder matter
-	didDispatch // n: the place of the lead's level among landings, from 1; 0 for another; then the co-handlers' units
-	didDelegate // likewise
-	didEscalate
-	didSendDown
+	didDispatch // n: the place of the lead's level, from 1, 0 if it is not known; then the co-handlers' units
+	didDelegate // n: the place of the lead's level
+	didEscalate // likewise
+	didSendDown // likewise
 	didSign
 	didContact
 	didAskReturn
@@ -224,10 +224,10 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 		err = errors.Join(nodes.units(&s.unit, e.To, e.LeadPath), l.centre(&s, d, nodes), anchors.landing(&s, e.To))
 	case *pb.TicketEscalated:
 		s.what = didEscalate
-		err = nodes.units(&s.unit, e.To, e.LeadPath)
+		err = errors.Join(nodes.units(&s.unit, e.To, e.LeadPath), anchors.landing(&s, e.To))
 	case *pb.EscalationRefused:
 		s.what = didSendDown
-		err = nodes.units(&s.unit, e.To, e.LeadPath)
+		err = errors.Join(nodes.units(&s.unit, e.To, e.LeadPath), anchors.landing(&s, e.To))
 	case *pb.ReturnApproved:
 		s.what, s.n = didApproveReturn, []int64{int64(e.Fault)}
 		err = nodes.units(&s.unit, e.Holder, e.HolderPath)

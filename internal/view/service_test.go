@@ -116,6 +116,19 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			in(4, &pb.CoHandlerRequested{Unit: "e", UnitPath: []string{"root", "e"}, SubmitBy: at(hour(40))}),
 		}, more...)...)
 	}
+	// Unit a moves up from the community to the street at hour 50, and by the next version to a village at 200.
+	moving := []happened{
+		in(0, &pb.RegistryStaged{Version: "v0", Piece: 1, Content: &pb.RegistryPiece{Units: []*pb.Unit{{Code: "a", Area: "nowhere"}}}}), // begun anew
+		in(0, &pb.RegistryStaged{Version: "v1", Piece: 1, Content: &pb.RegistryPiece{
+			Areas: []*pb.Area{{Code: "s", Level: "street"}, {Code: "m", Level: "community"}, {Code: "v", Level: "village"}},
+			Units: []*pb.Unit{{Code: "a", Area: "m", ValidTo: at(hour(50))}, {Code: "a", Area: "s", ValidFrom: at(hour(50))}, {Code: "b", Area: "s"}, {Code: "e", Area: "m"}},
+		}}),
+		in(0, &pb.RegistryVersionPublished{Version: "v1", Pieces: 1, ValidFrom: at(hour(-10))}),
+		in(0, &pb.RegistryStaged{Version: "v2", Piece: 1, Content: &pb.RegistryPiece{
+			Areas: []*pb.Area{{Code: "v", Level: "village"}}, Units: []*pb.Unit{{Code: "a", Area: "v"}},
+		}}),
+		in(0, &pb.RegistryVersionPublished{Version: "v2", Pieces: 1, ValidFrom: at(hour(200))}),
+	}
 	for _, c := range []struct {
 		name    string
 		tickets [][]happened
@@ -302,9 +315,28 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			begun(sent(3, "b", 100, 100), in(5, &pb.TicketDelegated{From: "b", To: "a", LeadPath: []string{"root", "a"}}), closedAt(9)),
 			begun(sent(3, "nobody", 100, 100)),
 		}, []told{
-			{"M28", "all", "", "1/5 community=4 community_escalated=1 own=2 street=1"}, {"M28", "unit", "a", "1/4 community=4 community_escalated=1 own=2"},
+			{"M28", "all", "", "1/5 community=4 community_escalated=1 community_own=2 own=2 street=1"}, {"M28", "unit", "a", "1/4 community=4 community_escalated=1 community_own=2 own=2"},
 			{"M28", "unit", "b", "0/1 street=1"}, {"M08", "unit", "b", "1/3"}, {"M06", "unit", "u1", "7/7"},
 		}},
+		{"levels are those of the registry then in force", [][]happened{
+			moving,
+			begun(sent(3, "a", 300, 300)),
+			begun(sent(50, "a", 300, 300)),
+			begun(sent(199, "a", 300, 300)),
+			begun(sent(200, "a", 300, 300)),
+			begun(sent(201, "b", 300, 300)), // which the second version does not name
+		}, []told{{"M28", "all", "", "0/5 community=1 street=3 village=1"}}},
+		{"what is closed elsewhere than it landed is not its own", [][]happened{
+			moving,
+			begun(sent(3, "a", 100, 100), in(4, &pb.ReturnApproved{Unit: "a"}), sent(5, "b", 100, 100), closedAt(20)), // by the street
+			begun(sent(3, "a", 100, 100), in(4, &pb.ReturnApproved{Unit: "a"}), sent(5, "e", 100, 100), closedAt(20)), // by another community
+			begun(sent(3, "a", 100, 100), in(4, &pb.AdjudicationOpened{}), in(5, &pb.AdjudicationRuled{Lead: "b"}), sent(5, "b", 100, 100), closedAt(20)),
+			begun(sent(3, "a", 100, 100), in(4, &pb.AdjudicationOpened{}), in(5, &pb.FallbackAssigned{Unit: "b"}), sent(5, "b", 100, 100), closedAt(20)),
+			begun(sent(3, "a", 100, 100), closedAt(20), reopened(30)), // open
+			begun(sent(3, "a", 100, 100), closedAt(20), reopened(30), closedAt(40)),
+			begun(sent(3, "b", 100, 100), in(5, &pb.TicketDelegated{From: "b", To: "a", LeadPath: []string{"root", "a"}}), closedAt(20)),
+			begun(sent(3, "b", 100, 100), closedAt(20)),
+		}, []told{{"M28", "all", "", "0/8 community=6 community_own=2 own=3 street=2 street_own=1"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
