@@ -175,7 +175,7 @@ func (c *course) step(s *step) {
 		c.endSupervision(s.at)
 		c.endListing(s.at)
 	case didReturnToLife:
-		c.end = stays
+		c.end, c.children = stays, nil // it is asked about for itself again
 	case didAnswer:
 		c.direct = true
 		c.close(s.at)

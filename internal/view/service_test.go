@@ -268,6 +268,10 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 		}, []told{
 			{"M22", "all", "", "1/1 X1=2 X2=1 X3=1"}, {"M23", "all", "", "1/1 X1=2 X2=1 X3=1"}, {"M24", "all", "", "1/1 X1=2 X2=1 X3=1"},
 		}},
+		{"unmerged", [][]happened{
+			begun(in(3, &pb.TicketMerged{Into: "x"}), callback(24, true, yes, 4), in(30, &pb.TicketUnmerged{State: pb.TicketState_TICKET_STATE_TRIAGED})),
+			begun(in(3, &pb.TicketMerged{Into: "x"}), callback(24, true, yes, 4)),
+		}, []told{{"M22", "all", "", "0/0 children=1 children_contacted=1"}, {"M23", "all", "", "0/0 children=1 children_solved=1"}, {"M24", "all", "", "0/0 children=1 children_satisfied=1"}}},
 		{"nobody wants to be asked", [][]happened{{
 			in(0, &pb.TicketReported{No: "n", Path: path("c"), Anonymous: true}), in(1, &pb.TicketAccepted{Path: path("c")}),
 			sent(3, "a", 100, 100), in(20, &pb.ResultSubmitted{}), in(22, &pb.VerificationPassed{}), closedAt(23),
