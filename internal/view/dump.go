@@ -31,7 +31,9 @@ var dumps = map[string][]string{
 	ServiceView: {
 		"SELECT 'zone', zone FROM service_zone_1",
 		"SELECT 'node', " + nodeColumns + " FROM service_node_1 ORDER BY id",
-		"SELECT 'anchor', version, kind, code, value FROM service_anchor_1 ORDER BY version, kind, code",
+		"SELECT 'anchor', kind, code, version, since, until, value FROM service_anchor_1 ORDER BY kind, code, version, since",
+		"SELECT 'version', version, since, number FROM service_version_1 ORDER BY number",
+		"SELECT 'level', place, name FROM service_level_1 ORDER BY place",
 		"SELECT 'ticket', ticket, id, no, subject, held, from_at, to_at, last_at, life FROM service_ticket_1 ORDER BY ticket",
 		"SELECT 'figures', node, shelf, day, counts FROM service_day_1 ORDER BY node, shelf, day",
 	},

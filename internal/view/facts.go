@@ -120,6 +120,7 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 	case *pb.TicketTriaged:
 		return errors.Join(nodes.set(&f.category, "category", e.Category), f.lie(e.Path, nodes))
 	case *pb.TriageCorrected:
+		f.moved(e.HandleBy)
 		f.limits = within(f.limits, at, e.HandleBy)
 		f.dues = within(f.dues, at, e.CloseBy)
 		err := f.lie(e.Path, nodes)
@@ -186,6 +187,7 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 		}
 		return f.lead(e.To, e.HolderPath, nodes)
 	case *pb.ExtensionGranted:
+		f.moved(e.HandleBy)
 		f.limits = within(f.limits, at, e.HandleBy)
 		f.dues = within(f.dues, at, e.CloseBy)
 	case *pb.SuspensionGranted:
@@ -196,9 +198,11 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 			f.out = append(slices.Clip(f.out), mark{at, byte(e.Code)})
 		}
 	case *pb.TicketResumed:
+		f.moved(e.HandleBy)
 		f.limits = within(f.limits, at, e.HandleBy)
 		f.dues = within(f.dues, at, e.CloseBy)
 	case *pb.LimitsRecomputed:
+		f.moved(e.HandleBy)
 		f.limits = within(f.limits, at, e.HandleBy)
 		f.dues = within(f.dues, at, e.CloseBy)
 	case *pb.ArchiveCorrected:
@@ -261,6 +265,13 @@ func within(limits []limit, from int64, by *timestamppb.Timestamp) []limit {
 		return limits
 	}
 	return append(slices.Clip(limits), limit{from, micros(by)})
+}
+
+// moved notes that the handle limit is another now: in a later round it is that of the redo.
+func (f *facts) moved(by *timestamppb.Timestamp) {
+	if n := len(f.rounds); n > 0 && by != nil && f.rounds[n-1].redo != never {
+		f.rounds[n-1].redo = micros(by)
+	}
 }
 
 // round is the present one.
@@ -601,8 +612,8 @@ func (f *facts) inTime(last int) bool {
 		if r.redo != never {
 			done, by = r.result, r.redo
 		}
-		if by != never && (done == never || done > by) {
-			return false
+		if done == never || by != never && done > by {
+			return false // a round that was reopened before it was closed never was
 		}
 	}
 	return true

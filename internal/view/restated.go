@@ -315,6 +315,8 @@ func (r *restatedLog) between(after, from, to int64, yield func(l *life) (bool, 
 	return r.log.between(after, from, to, func(l *life) (bool, error) { return yield(r.onIt(l)) })
 }
 
+func (r *restatedLog) levels() ([]string, error) { return r.log.levels() }
+
 func (r *restatedLog) held(yield func(l *life)) error {
 	return r.log.held(func(l *life) { yield(r.onIt(l)) })
 }

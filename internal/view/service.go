@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/projector"
@@ -41,15 +43,27 @@ func Service(zone *time.Location) projector.View {
 	parent BIGINT NOT NULL,
 	UNIQUE (level, code)
 )`,
-			// What of the registry tells a unit's level: the levels of areas (kind 0) and the areas of units (kind 1), those of the version
-			// in force under the empty version.
+			// What of the registry tells a unit's level: the levels of areas (kind 0) and the areas of units (kind 1), as each version has them and
+			// for when, [since, until). Versions that are in force at some time, each since when, in the order of publishing.
 			`CREATE TABLE service_anchor_1 (
-	version TEXT NOT NULL,
 	kind    BIGINT NOT NULL,
 	code    TEXT NOT NULL,
+	version TEXT NOT NULL,
+	since   BIGINT NOT NULL,
+	until   BIGINT NOT NULL,
 	value   TEXT NOT NULL,
-	PRIMARY KEY (version, kind, code)
+	PRIMARY KEY (kind, code, version, since)
 ) WITHOUT ROWID`,
+			`CREATE TABLE service_version_1 (
+	version TEXT PRIMARY KEY,
+	since   BIGINT NOT NULL,
+	number  BIGINT NOT NULL
+)`,
+			// The levels that tickets landed on, by their places from 1, in the order in which they first did.
+			`CREATE TABLE service_level_1 (
+	place BIGINT PRIMARY KEY,
+	name  TEXT NOT NULL UNIQUE
+)`,
 			// ticket is the position of its first event. Every instant that can decide a period for it lies from from_at to to_at, and
 			// nothing happened to it after last_at; of what no figure counts, none does. subject is whose report it is. held: it was suspended at some time.
 			`CREATE TABLE service_ticket_1 (
@@ -215,9 +229,10 @@ func (f *serviceFolding) count(posts []post, places []int64, sign int64) {
 		p := &posts[0]
 		day := f.days.day(p.at)
 		var add cells
-		n := 0
+		n, top := 0, byte(0)
 		for n < len(posts) && posts[n].beside(p) && f.days.day(posts[n].at) == day {
 			add[posts[n].cell] += sign * posts[n].n
+			top = max(top, posts[n].cell)
 			n++
 		}
 		p.eachNode(places, func(id int64) {
@@ -227,7 +242,7 @@ func (f *serviceFolding) count(posts []post, places []int64, sign int64) {
 				c = new(cells)
 				f.sums[k] = c
 			}
-			for i, v := range add {
+			for i, v := range add[:top+1] {
 				c[i] += v
 			}
 		})
@@ -392,16 +407,28 @@ func readCounts(list []figureCounts, buf []byte) ([]figureCounts, error) {
 
 var errCounts = errors.New("counters of service are cut short")
 
-// anchors tell the level of the area that a unit is anchored at, by the registry in force.
+// anchors tell the level of the area that a unit is anchored at, by the registry in force at an instant.
 type anchors struct {
-	tx    *viewdb.Tx // nil: only what is staged and published before it is known
-	known map[anchor]string
+	tx *viewdb.Tx // nil: only what is staged and published before it is known
+	// Without tx all that is known, with it what was looked up.
+	known map[anchor][]anchored
+	// Only without tx: what is staged of the version, and how many are published.
+	staged    map[anchor][]anchored
+	staging   string
+	published int64
+	levels    []string // by place, from 1
+	loaded    bool     // the levels are
 }
 
 type anchor struct {
-	version string
-	kind    int64
-	code    string
+	kind int64
+	code string
+}
+
+// anchored is what a version of the registry, in force from an instant on, says of a code in [since, until).
+type anchored struct {
+	from, number, since, until int64
+	value                      string
 }
 
 const (
@@ -413,82 +440,152 @@ const (
 func (a *anchors) fold(d *event.Decoded) error {
 	switch e := d.Event.(type) {
 	case *pb.RegistryStaged:
+		if err := a.stage(e.Version, e.Piece); err != nil {
+			return err
+		}
 		for _, area := range e.Content.GetAreas() {
-			if err := a.put(anchor{e.Version, areaLevel, area.Code}, area.Level); err != nil {
+			if err := a.put(e.Version, anchor{areaLevel, area.Code}, area.ValidFrom, area.ValidTo, area.Level); err != nil {
 				return err
 			}
 		}
 		for _, unit := range e.Content.GetUnits() {
-			if err := a.put(anchor{e.Version, unitArea, unit.Code}, unit.Area); err != nil {
+			if err := a.put(e.Version, anchor{unitArea, unit.Code}, unit.ValidFrom, unit.ValidTo, unit.Area); err != nil {
 				return err
 			}
 		}
 	case *pb.RegistryVersionPublished:
-		return a.publish(e.Version)
+		from := micros(e.ValidFrom)
+		if from == never {
+			from = micros(d.Meta.OccurredAt)
+		}
+		return a.publish(e.Version, from)
 	}
 	return nil
 }
 
-func (a *anchors) put(key anchor, value string) error {
+// stage begins a piece of a version. The first takes the place of all that was staged and not published.
+func (a *anchors) stage(version string, piece uint32) error {
 	if a.tx == nil {
-		if a.known == nil {
-			a.known = map[anchor]string{}
+		if piece == 1 || a.staging != version {
+			a.staged, a.staging = map[anchor][]anchored{}, version
 		}
-		a.known[key] = value
 		return nil
 	}
-	_, err := a.tx.Exec(`INSERT INTO service_anchor_1 (version, kind, code, value) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (version, kind, code) DO UPDATE SET value = excluded.value`, key.version, key.kind, key.code, value)
+	if piece != 1 {
+		return nil
+	}
+	_, err := a.tx.Exec("DELETE FROM service_anchor_1 WHERE version NOT IN (SELECT version FROM service_version_1)")
 	return err
 }
 
-// publish puts a staged version in force. What it does not name stays known: a unit that was closed was of a level.
-func (a *anchors) publish(version string) error {
+func (a *anchors) put(version string, key anchor, from, to *timestamppb.Timestamp, value string) error {
+	since, until := micros(from), ever
+	if to != nil {
+		until = micros(to)
+	}
 	if a.tx == nil {
-		for key, value := range a.known {
-			if key.version == version {
-				delete(a.known, key)
-				a.known[anchor{"", key.kind, key.code}] = value
+		a.staged[key] = append(a.staged[key], anchored{since: since, until: until, value: value})
+		return nil
+	}
+	_, err := a.tx.Exec(`INSERT INTO service_anchor_1 (kind, code, version, since, until, value) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (kind, code, version, since) DO UPDATE SET until = excluded.until, value = excluded.value`, key.kind, key.code, version, since, until, value)
+	return err
+}
+
+// publish puts a staged version in force from an instant on.
+func (a *anchors) publish(version string, from int64) error {
+	if a.tx == nil {
+		if a.known == nil {
+			a.known = map[anchor][]anchored{}
+		}
+		a.published++
+		for key, list := range a.staged {
+			for _, x := range list {
+				x.from, x.number = from, a.published
+				a.known[key] = append(a.known[key], x)
 			}
 		}
+		a.staged, a.staging = nil, ""
 		return nil
 	}
 	clear(a.known)
-	_, err := a.tx.Exec(`INSERT INTO service_anchor_1 (version, kind, code, value) SELECT '', kind, code, value FROM service_anchor_1 WHERE version = $1
-		ON CONFLICT (version, kind, code) DO UPDATE SET value = excluded.value`, version)
-	if err != nil {
-		return err
-	}
-	_, err = a.tx.Exec("DELETE FROM service_anchor_1 WHERE version = $1", version)
+	_, err := a.tx.Exec("INSERT INTO service_version_1 (version, since, number) SELECT $1, $2, COUNT(*) + 1 FROM service_version_1", version, from)
 	return err
 }
 
-func (a *anchors) get(kind int64, code string) (string, error) {
-	key := anchor{"", kind, code}
-	if value, ok := a.known[key]; ok || a.tx == nil {
-		return value, nil
-	}
-	value := ""
-	for row, err := range a.tx.Query("SELECT value FROM service_anchor_1 WHERE version = '' AND kind = $1 AND code = $2", kind, code) {
-		if err != nil {
-			return "", err
+// get is what the registry said of a code at an instant. What the version in force does not name stays as the one before had it.
+func (a *anchors) get(kind int64, code string, at int64) (value string, err error) {
+	key := anchor{kind, code}
+	list, ok := a.known[key]
+	if !ok && a.tx != nil {
+		query := `SELECT v.since, v.number, a.since, a.until, a.value FROM service_anchor_1 a JOIN service_version_1 v ON v.version = a.version
+			WHERE a.kind = $1 AND a.code = $2`
+		for row, err := range a.tx.Query(query, kind, code) {
+			if err != nil {
+				return "", err
+			}
+			list = append(list, anchored{row.Int64(0), row.Int64(1), row.Int64(2), row.Int64(3), row.Text(4)})
 		}
-		value = row.Text(0)
+		if a.known == nil {
+			a.known = map[anchor][]anchored{}
+		}
+		a.known[key] = list
 	}
-	if a.known == nil {
-		a.known = map[anchor]string{}
+	best := anchored{from: never}
+	for _, x := range list {
+		if x.from <= at && x.since <= at && at < x.until && cmp.Or(cmp.Compare(x.from, best.from), cmp.Compare(x.number, best.number)) >= 0 {
+			best = x
+		}
 	}
-	a.known[key] = value
-	return value, nil
+	return best.value, nil
 }
 
-// landing notes the place of a lead's level among landings.
+// landing notes the place of a unit's level, at the instant of the step; 0 if it is not known.
 func (a *anchors) landing(s *step, unit string) error {
-	area, err := a.get(unitArea, unit)
+	area, err := a.get(unitArea, unit, s.at)
 	if err != nil {
 		return err
 	}
-	level, err := a.get(areaLevel, area)
-	s.n = append(s.n, int64(slices.Index(landings, level)+1))
+	level, err := a.get(areaLevel, area, s.at)
+	if err != nil {
+		return err
+	}
+	place, err := a.place(level)
+	s.n = append(s.n, place)
 	return err
+}
+
+// place is that of a level; one that is new gets the next.
+func (a *anchors) place(level string) (int64, error) {
+	if level == "" {
+		return 0, nil
+	}
+	if !a.loaded && a.tx != nil {
+		var err error
+		if a.levels, err = levelsIn(a.tx); err != nil {
+			return 0, err
+		}
+		a.loaded = true
+	}
+	if i := slices.Index(a.levels, level); i >= 0 {
+		return int64(i + 1), nil
+	}
+	a.levels = append(a.levels, level)
+	place := int64(len(a.levels))
+	if a.tx == nil {
+		return place, nil
+	}
+	_, err := a.tx.Exec("INSERT INTO service_level_1 (place, name) VALUES ($1, $2)", place, level)
+	return place, err
+}
+
+// levelsIn are the levels that tickets landed on, by their places from 1.
+func levelsIn(tx *viewdb.Tx) (levels []string, err error) {
+	for row, err := range tx.Query("SELECT name FROM service_level_1 ORDER BY place") {
+		if err != nil {
+			return nil, err
+		}
+		levels = append(levels, row.Text(0))
+	}
+	return levels, nil
 }

@@ -1,6 +1,8 @@
 package view
 
 import (
+	"slices"
+
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/ticket"
 )
@@ -14,6 +16,7 @@ type course struct {
 
 	accepted  int64
 	end       byte // as facts have it
+	endAt     int64
 	imported  bool
 	direct    bool
 	anonymous bool
@@ -24,9 +27,7 @@ type course struct {
 
 	first      int // the place of the first dispatch in segments; -1: none yet
 	dispatchBy int64
-	landing    int64
 	raised     int // escalations that stand
-	delegated  bool
 
 	segments []segment
 	rounds   []turn
@@ -49,6 +50,7 @@ type segment struct {
 	what            what
 	at, round       int64
 	unit, centre    []int64
+	level           int64 // its place; 0 if it is not known
 	signBy, signed  int64
 	asked, rejected bool // that it be returned
 	fault           pb.ReturnFault
@@ -87,8 +89,10 @@ type closing struct {
 	unit             []int64
 }
 
+// coTask is due unless it is gone: it ended by nobody's fault.
 type coTask struct {
 	by, done int64
+	gone     bool
 	unit     []int64
 }
 
@@ -139,11 +143,17 @@ func (c *course) step(s *step) {
 	if s.what == didSupervise || s.what == didClear {
 		c.supervised.overdue = c.supervised.overdue || passed(c.limits[byReply], s.at) || passed(c.limits[byClear], s.at)
 	}
+	if s.what == didLapse || s.what == didRejectReturn && s.n[0] == 1 {
+		c.stay.overdue = true // what happens when a limit has passed is dated at the limit
+	}
 	if s.state != 0 && s.what != didImport {
 		c.enter(s.state, s.at)
 	}
 	if s.what != didAskCo {
 		c.set(s.by)
+	}
+	if g := c.segment(); g != nil && s.what == didSet && c.state == pb.TicketState_TICKET_STATE_DISPATCHED {
+		g.signBy = c.limits[bySign] // counted again, or for another grade
 	}
 	switch s.what {
 	case didReport:
@@ -161,11 +171,11 @@ func (c *course) step(s *step) {
 		}
 		c.hold(s.unit)
 	case didLeave:
-		c.end = byte(s.n[0])
+		c.end, c.endAt = byte(s.n[0]), s.at
 		c.endSupervision(s.at)
 		c.endListing(s.at)
 	case didReturnToLife:
-		c.end = stays
+		c.end, c.children = stays, nil // it is asked about for itself again
 	case didAnswer:
 		c.direct = true
 		c.close(s.at)
@@ -176,9 +186,11 @@ func (c *course) step(s *step) {
 			c.hold(s.unit)
 		}
 		if isOf(c.lead, s.other[0]) {
+			c.dropCo(s.at, s.keepsCo)
 			c.lead = s.unit
 		}
 	case didDispatch, didDelegate, didEscalate, didSendDown:
+		c.dropCo(s.at, s.keepsCo)
 		c.take(s)
 	case didSign:
 		if g := c.segment(); g != nil && g.signed == never {
@@ -197,6 +209,7 @@ func (c *course) step(s *step) {
 			g.fault = pb.ReturnFault(s.n[0])
 			g.wrong = g.fault == pb.ReturnFault_RETURN_FAULT_DISPATCH_ERROR
 		}
+		c.dropCo(s.at, nil)
 		c.hold(s.unit)
 	case didRejectReturn:
 		if g := c.segment(); g != nil {
@@ -212,6 +225,11 @@ func (c *course) step(s *step) {
 		c.co = append(c.co, coTask{by: by, done: never, unit: s.unit})
 	case didDropCo, didSubmitCo:
 		c.coDone(s)
+	case didWaiveCo:
+		c.dropCo(s.at, nil)
+	case didResume:
+		// The clock of others' tasks stood too, but no task outlasts the ticket's own limit.
+		c.eachCo(s.at, func(t *coTask) { t.by = min(t.by, max(s.at, c.limits[byHandle])) })
 	case didExtend:
 		c.extended = true
 	case didSuspend:
@@ -323,7 +341,9 @@ func (c *course) enter(state pb.TicketState, at int64) {
 		return
 	}
 	if n := len(c.holds); n > 0 && c.holds[n-1].to == never && state != pb.TicketState_TICKET_STATE_SUSPENDED {
-		c.holds[n-1].to = max(at, c.holds[n-1].from)
+		h := &c.holds[n-1]
+		h.to = max(at, h.from)
+		c.eachCo(h.from, func(t *coTask) { t.by += h.to - h.from })
 	}
 	for _, which := range limitsIn(c.state) {
 		c.stay.overdue = c.stay.overdue || passed(c.limits[which], at)
@@ -397,11 +417,6 @@ func (c *course) take(s *step) {
 	case didDispatch, didDelegate:
 		if c.first < 0 {
 			c.first = len(c.segments)
-			if len(s.n) > 0 {
-				c.landing = s.n[0]
-			}
-		} else if s.what == didDelegate {
-			c.delegated = true
 		}
 	case didEscalate:
 		c.raised++
@@ -409,7 +424,7 @@ func (c *course) take(s *step) {
 		c.raised--
 	}
 	c.segments = append(c.segments, segment{
-		what: s.what, at: s.at, round: int64(len(c.rounds)), unit: s.unit, centre: s.other, signBy: c.limits[bySign], signed: never,
+		what: s.what, at: s.at, round: int64(len(c.rounds)), unit: s.unit, level: s.n[0], centre: s.other, signBy: c.limits[bySign], signed: never,
 	})
 }
 
@@ -434,14 +449,39 @@ func (c *course) rule(s *step) {
 func (c *course) coDone(s *step) {
 	for i := len(c.co) - 1; i >= 0; i-- {
 		t := &c.co[i]
-		if n := len(t.unit); t.done != never || n == 0 || t.unit[n-1] != s.unit[0] {
+		if t.gone || t.done != never || !isOf(t.unit, s.unit[0]) {
 			continue
 		}
-		if t.done = s.at; s.what == didDropCo {
-			t.by = never
-		}
+		t.done, t.gone = s.at, s.what == didDropCo
 		return
 	}
+}
+
+// eachCo yields the tasks that are not done and were not overdue at an instant.
+func (c *course) eachCo(at int64, yield func(t *coTask)) {
+	for i := range c.co {
+		if t := &c.co[i]; !t.gone && t.done == never && t.by != never && t.by >= at {
+			yield(t)
+		}
+	}
+}
+
+// dropCo ends the open tasks that are not overdue yet: their ticket goes on without them, or not at all. keep says of which that is not so.
+func (c *course) dropCo(at int64, keep func(t *coTask) bool) {
+	c.eachCo(at, func(t *coTask) { t.gone = keep == nil || !keep(t) })
+}
+
+// keepsCo says whether a task goes on under the lead that a step names: a dispatch lists the co-handlers; else only that of a unit that
+// leads itself now is none.
+func (s *step) keepsCo(t *coTask) bool {
+	n := len(t.unit)
+	if n == 0 {
+		return false
+	}
+	if s.what == didDispatch {
+		return slices.Contains(s.n[1:], t.unit[n-1])
+	}
+	return !isOf(s.unit, t.unit[n-1])
 }
 
 // stopped is for how long of [from, to) the clock stood.
@@ -463,6 +503,7 @@ func (c *course) close(at int64) {
 	if c.imported && c.first < 0 {
 		return // another system's closing, of which nothing more is known
 	}
+	c.dropCo(at, nil)
 	c.closings = append(c.closings, closing{at: at, direct: c.direct, unit: c.lead})
 	c.endSupervision(at)
 	c.endListing(at)
@@ -473,9 +514,14 @@ func (c *course) reopen(s *step) {
 		c.closings[n-1].reopened = true
 	}
 	c.direct = false
+	c.dropCo(s.at, nil)
 	c.rounds = append(c.rounds, newTurn(s.at))
 	c.holder = c.lead
-	c.segments = append(c.segments, segment{what: s.what, at: s.at, round: int64(len(c.rounds)), unit: c.lead, signBy: c.limits[bySign], signed: never})
+	level := int64(0)
+	if g := c.segment(); g != nil {
+		level = g.level
+	}
+	c.segments = append(c.segments, segment{what: s.what, at: s.at, round: int64(len(c.rounds)), unit: c.lead, level: level, signBy: c.limits[bySign], signed: never})
 }
 
 func (c *course) supervise(s *step) {

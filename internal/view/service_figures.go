@@ -8,7 +8,7 @@ import (
 
 // cells are the whole counters of a figure. The first two are the numerator and the denominator, then come the exclusions and the
 // parts as the figure names them.
-type cells [12]int64
+type cells [cellMore + 1 + 3*places]int64
 
 const (
 	cellNum = iota
@@ -61,8 +61,16 @@ const (
 	figuresEnd
 )
 
-// landings are the levels that M28 is told for.
-var landings = []string{"district", "street", "community", "grid"}
+// places is how many levels M28 is told for. Those that come after are told together as the last.
+const places = 15
+
+// placeName is what M28 calls the level of a place.
+func placeName(levels []string, i int) string {
+	if i == places-1 {
+		return "other"
+	}
+	return levels[i]
+}
 
 // serviceFigures is the table of figures. To add a metric, give it a number above and its line here.
 var serviceFigures = [figuresEnd]figure{
@@ -78,20 +86,19 @@ var serviceFigures = [figuresEnd]figure{
 	figOnce:           {metric: 19, limits: true, excluded: []int64{1, 2, 3, 4}, of: closedAtOnce},
 	figLonger:         {metric: 20, excluded: []int64{1, 2}, parts: []string{"suspended"}, of: longer},
 	figHours:          {metric: 21, count: true, parts: []string{"microseconds"}, of: hoursTaken},
-	figResponse:       {metric: 22, excluded: []int64{5, 10, 11, 12}, parts: []string{"children", "children_contacted"}, of: responded},
-	figSolved:         {metric: 23, excluded: []int64{5, 7, 8, 11, 12}, parts: []string{"partly", "children", "children_solved"}, of: solved},
-	figSatisfied:      {metric: 24, excluded: []int64{5, 6, 7, 11, 12}, parts: []string{"children", "children_satisfied"}, of: satisfied},
+	figResponse:       {metric: 22, excluded: []int64{1, 2, 3, 5, 10, 11, 12}, parts: []string{"children", "children_contacted"}, of: responded},
+	figSolved:         {metric: 23, excluded: []int64{1, 2, 3, 5, 7, 8, 11, 12}, parts: []string{"partly", "children", "children_solved"}, of: solved},
+	figSatisfied:      {metric: 24, excluded: []int64{1, 2, 3, 5, 6, 7, 11, 12}, parts: []string{"children", "children_satisfied"}, of: satisfied},
 	figCallback:       {metric: 26, excluded: []int64{5}, of: calledBack},
 	figCo:             {metric: 27, limits: true, of: coInTime},
-	figLevels: {metric: 28, parts: []string{"own", "district", "district_escalated", "street", "street_escalated", "community", "community_escalated",
-		"grid", "grid_escalated"}, of: levelsLanded},
-	figHolds:     {of: holdsKept},
-	figListings:  {of: listingsKept},
-	figReceive:   {of: staysIn(pb.Stage_STAGE_RECEIVE)},
-	figAnalyse:   {of: staysIn(pb.Stage_STAGE_ANALYSE)},
-	figRoute:     {of: staysIn(pb.Stage_STAGE_ROUTE)},
-	figSupervise: {of: staysIn(pb.Stage_STAGE_SUPERVISE)},
-	figEvaluate:  {of: staysIn(pb.Stage_STAGE_EVALUATE)},
+	figLevels:         {metric: 28, parts: []string{"own"}, of: levelsLanded}, // then for each place landed, escalated, own
+	figHolds:          {of: holdsKept},
+	figListings:       {of: listingsKept},
+	figReceive:        {of: staysIn(pb.Stage_STAGE_RECEIVE)},
+	figAnalyse:        {of: staysIn(pb.Stage_STAGE_ANALYSE)},
+	figRoute:          {of: staysIn(pb.Stage_STAGE_ROUTE)},
+	figSupervise:      {of: staysIn(pb.Stage_STAGE_SUPERVISE)},
+	figEvaluate:       {of: staysIn(pb.Stage_STAGE_EVALUATE)},
 }
 
 // stageFigures are the figures of stays.
@@ -394,7 +401,7 @@ func (c *course) effective(p *poster) (*turn, *answer) {
 	}
 	r := c.turn()
 	switch {
-	case r.settled == never, p.exclude(c.left(), r.settled, c.lead):
+	case r.settled == never, p.exclude(c.left(), r.settled, c.lead), c.direct && p.exclude(x3, r.settled, c.lead):
 		return nil, nil
 	case r.answer == nil:
 		p.exclude(x5, r.settled, c.lead)
@@ -463,27 +470,38 @@ func calledBack(c *course, p *poster) {
 	}
 }
 
-// M27: by the day the task is due.
+// M27: by the day the task is due. While the ticket's clock is stopped, or when it has left, nothing more becomes due.
 func coInTime(c *course, p *poster) {
-	for _, t := range c.co {
-		p.rate(t.by, t.unit, t.done != never && t.done <= t.by)
+	until := ever
+	if n := len(c.holds); n > 0 && c.holds[n-1].to == never {
+		until = c.holds[n-1].from
+	}
+	if c.left() != 0 {
+		until = min(until, c.endAt)
+	}
+	for i := range c.co {
+		if t := &c.co[i]; !t.gone && (t.done != never || t.by < until) {
+			p.rate(t.by, t.unit, t.done != never && t.done <= t.by)
+		}
 	}
 }
 
-// M28: by the level a ticket landed on first; own is closed there, and without a whistle.
+// M28: by the level a ticket landed on first; own is closed while held there, and without a whistle.
 func levelsLanded(c *course, p *poster) {
-	if c.first < 0 || c.landing == 0 {
+	if c.first < 0 {
 		return
 	}
 	g := &c.segments[c.first]
-	level := landings[c.landing-1]
-	p.rate(g.at, g.unit, c.raised > 0)
-	p.part(level, g.at, g.unit, 1)
-	if c.raised > 0 {
-		p.part(level+"_escalated", g.at, g.unit, 1)
+	if g.level == 0 {
+		return
 	}
-	if c.raised == 0 && !c.delegated && !c.whistled && c.turn().closed != never {
+	cell := p.figure.part(1) + 3*int(min(g.level, places)-1)
+	p.rate(g.at, g.unit, c.raised > 0)
+	p.add(cell, g.at, g.unit, 1)
+	p.add(cell+1, g.at, g.unit, flag(c.raised > 0))
+	if c.turn().closed != never && c.segment().level == g.level && !c.whistled {
 		p.part("own", g.at, g.unit, 1)
+		p.add(cell+2, g.at, g.unit, 1)
 	}
 }
 

@@ -55,19 +55,20 @@ const (
 	didReturnToLife
 	didAnswer
 	didSet      // only its limits, state and holder matter
-	didDispatch // n: the place of the lead's level among landings, from 1; 0 for another
-	didDelegate // likewise
-	didEscalate
-	didSendDown
+	didDispatch // n: the place of the lead's level, from 1, 0 if it is not known; then the co-handlers' units
+	didDelegate // n: the place of the lead's level
+	didEscalate // likewise
+	didSendDown // likewise
 	didSign
 	didContact
 	didAskReturn
 	didApproveReturn // n: the fault
-	didRejectReturn
-	didRule     // n: the fault
-	didAskCo    // unit: the co-handler's
-	didDropCo   // likewise
-	didSubmitCo // likewise
+	didRejectReturn  // n: whether nobody decided in time
+	didRule          // n: the fault
+	didAskCo         // unit: the co-handler's
+	didDropCo        // likewise
+	didSubmitCo      // likewise
+	didWaiveCo       // the result waits for no co-handler
 	didExtend
 	didSuspend // n: the reason
 	didResume
@@ -85,7 +86,8 @@ const (
 	didClear
 	didLift
 	didWhistle
-	didMove // unit: the one that takes its place
+	didMove  // unit: the one that takes its place
+	didLapse // its limit passed, and that led on
 )
 
 // which limit of a ticket.
@@ -120,8 +122,6 @@ func whatOf(e proto.Message) what {
 		return didContact
 	case *pb.ReturnRequested:
 		return didAskReturn
-	case *pb.ReturnRejected:
-		return didRejectReturn
 	case *pb.ExtensionGranted:
 		return didExtend
 	case *pb.TicketResumed:
@@ -148,7 +148,9 @@ func whatOf(e proto.Message) what {
 		return didLift
 	case *pb.WhistleLinked:
 		return didWhistle
-	case *pb.TriageCorrected, *pb.LimitsRecomputed, *pb.SignOverdue, *pb.TicketArchived:
+	case *pb.SignOverdue:
+		return didLapse
+	case *pb.TriageCorrected, *pb.LimitsRecomputed, *pb.TicketArchived:
 		return didSet
 	}
 	return 0
@@ -214,18 +216,23 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 	case *pb.TicketDispatched:
 		s.what = didDispatch
 		err = errors.Join(nodes.units(&s.unit, e.Lead, e.LeadPath), l.centre(&s, d, nodes), anchors.landing(&s, e.Lead))
+		for _, code := range e.Co {
+			err = errors.Join(err, nodes.put(&s.n, "unit", code))
+		}
 	case *pb.TicketDelegated:
 		s.what = didDelegate
 		err = errors.Join(nodes.units(&s.unit, e.To, e.LeadPath), l.centre(&s, d, nodes), anchors.landing(&s, e.To))
 	case *pb.TicketEscalated:
 		s.what = didEscalate
-		err = nodes.units(&s.unit, e.To, e.LeadPath)
+		err = errors.Join(nodes.units(&s.unit, e.To, e.LeadPath), anchors.landing(&s, e.To))
 	case *pb.EscalationRefused:
 		s.what = didSendDown
-		err = nodes.units(&s.unit, e.To, e.LeadPath)
+		err = errors.Join(nodes.units(&s.unit, e.To, e.LeadPath), anchors.landing(&s, e.To))
 	case *pb.ReturnApproved:
 		s.what, s.n = didApproveReturn, []int64{int64(e.Fault)}
 		err = nodes.units(&s.unit, e.Holder, e.HolderPath)
+	case *pb.ReturnRejected:
+		s.what, s.n = didRejectReturn, []int64{flag(e.Lapsed)}
 	case *pb.AdjudicationOpened:
 		s.what = didSet
 		err = nodes.units(&s.unit, e.Holder, e.HolderPath)
@@ -243,6 +250,11 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 	case *pb.CoHandlerSubmitted:
 		s.what = didSubmitCo
 		err = nodes.put(&s.unit, "unit", e.Unit)
+	case *pb.RequirementWaived:
+		if e.What != pb.Requirement_REQUIREMENT_CO_TASKS {
+			return nil // No figure of service changes.
+		}
+		s.what = didWaiveCo
 	case *pb.SuspensionGranted:
 		s.what, s.n = didSuspend, []int64{int64(e.Reason)}
 	case *pb.CallbackRecorded:
@@ -259,7 +271,7 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 	case *pb.HolderMoved:
 		s.what = didMove
 		err = errors.Join(nodes.units(&s.unit, e.To, e.HolderPath), nodes.put(&s.other, "unit", e.From))
-	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.ContactFailed, *pb.ProgressRecorded, *pb.RequirementWaived, *pb.CallbackAttemptFailed,
+	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.ContactFailed, *pb.ProgressRecorded, *pb.CallbackAttemptFailed,
 		*pb.VoidProposed, *pb.VoidDropped, *pb.WhistleSettled, *pb.DeclineAppealed, *pb.EmergencyHandedOver, *pb.DuplicateAttached,
 		*pb.DuplicateDetached, *pb.FallbackAssigned, *pb.CoHandlerAccepted, *pb.CoHandlerDeclineProposed, *pb.CoHandlerDeclineDropped,
 		*pb.ExtensionRequested, *pb.ExtensionRefused, *pb.SuspensionRequested, *pb.SuspensionRefused, *pb.SuspensionReviewDue,

@@ -29,6 +29,8 @@ type logbook interface {
 	held(yield func(l *life)) error
 	// persons yields the tickets of each person who reported more than one, those of which something may count in [from, to).
 	persons(from, to int64, yield func(all []*life)) error
+	// levels are those that tickets landed on, by their places from 1.
+	levels() ([]string, error)
 }
 
 // addPosts adds what a ticket posts to a figure in a period.
@@ -246,12 +248,14 @@ func (b *logs) held(yield func(l *life)) error {
 	})
 }
 
+// queryPersons looks others of a person up by the index of subjects, which has only those that are known: both sides say so.
+const queryPersons = `SELECT t.subject, t.ticket, t.life FROM service_ticket_1 t
+	WHERE t.subject <> '' AND t.to_at >= $1 AND t.from_at < $2
+	AND EXISTS (SELECT 1 FROM service_ticket_1 o WHERE o.subject = t.subject AND o.subject <> '' AND o.ticket <> t.ticket) ORDER BY t.subject, t.ticket`
+
 func (b *logs) persons(from, to int64, yield func(all []*life)) error {
-	query := `SELECT t.subject, t.ticket, t.life FROM service_ticket_1 t
-		WHERE t.subject <> '' AND t.to_at >= $1 AND t.from_at < $2
-		AND EXISTS (SELECT 1 FROM service_ticket_1 o WHERE o.subject = t.subject AND o.ticket <> t.ticket) ORDER BY t.subject, t.ticket`
 	var all []*life
-	for row, err := range b.tx.Query(query, from, to) {
+	for row, err := range b.tx.Query(queryPersons, from, to) {
 		if err != nil {
 			return err
 		}
@@ -271,19 +275,22 @@ func (b *logs) persons(from, to int64, yield func(all []*life)) error {
 	return nil
 }
 
+func (b *logs) levels() ([]string, error) { return levelsIn(b.tx) }
+
 // recollection is a logbook of what was known at a position.
 type recollection struct {
 	*memory
-	lives []*life
+	lives   []*life
+	anchors *anchors
 }
 
 func recollect(ctx context.Context, store eventstore.Store, until eventstore.Position) (*recollection, error) {
 	if store == nil {
 		return nil, errors.New("figures of what was known need the history")
 	}
-	m := &recollection{memory: &memory{nodes: newNodes(nil)}}
-	byID := map[string]*life{}
 	known := &anchors{}
+	m := &recollection{memory: &memory{nodes: newNodes(nil)}, anchors: known}
+	byID := map[string]*life{}
 	for r, err := range store.ReadAll(ctx, 0) {
 		if err != nil {
 			return nil, err
@@ -313,6 +320,8 @@ func recollect(ctx context.Context, store eventstore.Store, until eventstore.Pos
 	}
 	return m, nil
 }
+
+func (m *recollection) levels() ([]string, error) { return m.anchors.levels, nil }
 
 func (m *recollection) sum(figure byte, in period, of *selection) (map[int64]*cells, error) {
 	sums := map[int64]*cells{}
@@ -497,7 +506,10 @@ func serviceMetrics(b logbook, list []*node, of *selection, q *MetricQuery, empt
 	}
 	figure := &serviceFigures[number]
 	var took, ages, persons map[int64][]int64
+	var levels []string
 	switch {
+	case number == figLevels:
+		levels, err = b.levels()
 	case number == figHours:
 		took, err = hoursOf(b, in, of)
 	case number == figHolds:
@@ -551,6 +563,10 @@ func serviceMetrics(b logbook, list []*node, of *selection, q *MetricQuery, empt
 				f.Parts = map[string]int64{}
 			}
 			f.Parts[name] = c[figure.part(i)]
+		}
+		for i := range min(len(levels), places) {
+			name, cell := placeName(levels, i), figure.part(1)+3*i
+			f.Parts[name], f.Parts[name+"_escalated"], f.Parts[name+"_own"] = c[cell], c[cell+1], c[cell+2]
 		}
 		if number == figRepeats {
 			f.Parts["repeated"] = int64(len(persons[n.id]))

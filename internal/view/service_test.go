@@ -108,6 +108,27 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			in(n, &pb.TicketAccepted{Path: path("c")}),
 		}, more...)
 	}
+	// Units b and e are asked for something by hour 40.
+	asked := func(more ...happened) []happened {
+		return begun(append([]happened{
+			sent(3, "a", 100, 100), in(4, &pb.TicketSigned{}),
+			in(4, &pb.CoHandlerRequested{Unit: "b", UnitPath: []string{"root", "b"}, SubmitBy: at(hour(40))}),
+			in(4, &pb.CoHandlerRequested{Unit: "e", UnitPath: []string{"root", "e"}, SubmitBy: at(hour(40))}),
+		}, more...)...)
+	}
+	// Unit a moves up from the community to the street at hour 50, and by the next version to a village at 200.
+	moving := []happened{
+		in(0, &pb.RegistryStaged{Version: "v0", Piece: 1, Content: &pb.RegistryPiece{Units: []*pb.Unit{{Code: "a", Area: "nowhere"}}}}), // begun anew
+		in(0, &pb.RegistryStaged{Version: "v1", Piece: 1, Content: &pb.RegistryPiece{
+			Areas: []*pb.Area{{Code: "s", Level: "street"}, {Code: "m", Level: "community"}, {Code: "v", Level: "village"}},
+			Units: []*pb.Unit{{Code: "a", Area: "m", ValidTo: at(hour(50))}, {Code: "a", Area: "s", ValidFrom: at(hour(50))}, {Code: "b", Area: "s"}, {Code: "e", Area: "m"}},
+		}}),
+		in(0, &pb.RegistryVersionPublished{Version: "v1", Pieces: 1, ValidFrom: at(hour(-10))}),
+		in(0, &pb.RegistryStaged{Version: "v2", Piece: 1, Content: &pb.RegistryPiece{
+			Areas: []*pb.Area{{Code: "v", Level: "village"}}, Units: []*pb.Unit{{Code: "a", Area: "v"}},
+		}}),
+		in(0, &pb.RegistryVersionPublished{Version: "v2", Pieces: 1, ValidFrom: at(hour(200))}),
+	}
 	for _, c := range []struct {
 		name    string
 		tickets [][]happened
@@ -156,6 +177,11 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 				in(60, &pb.ExclusionGranted{Code: pb.ExclusionCode_EXCLUSION_CODE_X10, Metrics: []string{"M08"}})),
 		}, []told{{"M08", "unit", "a", "1/2 X10=1"}}},
 
+		{"a limit to sign that moved", [][]happened{
+			begun(sent(3, "a", 100, 100), in(5, &pb.LimitsRecomputed{SignBy: at(hour(27))}), in(20, &pb.TicketSigned{})),
+			begun(sent(3, "a", 100, 100), in(4, &pb.TriageCorrected{SignBy: at(hour(5))}), in(6, &pb.TicketSigned{})),
+			begun(sent(3, "a", 100, 100), in(6, &pb.TicketSigned{}), in(6.5, &pb.LimitsRecomputed{SignBy: at(hour(5))})), // it was in time
+		}, []told{{"M08", "unit", "a", "2/3"}}},
 		{"the ticket late, the last unit in time", [][]happened{begun(
 			sent(3, "a", 50, 50),
 			in(40, &pb.ReturnApproved{Fault: pb.ReturnFault_RETURN_FAULT_FACTS_CHANGED, Unit: "a"}),
@@ -190,6 +216,21 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			{"M11", "unit", "a", "3/3"}, {"M13", "unit", "a", "3/3"},
 		}},
 
+		{"a redo limit that moved", [][]happened{
+			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(40, &pb.ExtensionGranted{HandleBy: at(hour(150)), CloseBy: at(hour(250)), SegmentBy: at(hour(150))}),
+				in(149, &pb.ResultSubmitted{}), closedAt(160)),
+			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(40, &pb.SuspensionGranted{}), in(200, &pb.TicketResumed{HandleBy: at(hour(262)), CloseBy: at(hour(350)), SegmentBy: at(hour(262))}),
+				in(261, &pb.ResultSubmitted{}), closedAt(300)),
+			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(40, &pb.LimitsRecomputed{HandleBy: at(hour(126)), CloseBy: at(hour(250)), SegmentBy: at(hour(126))}),
+				in(125, &pb.ResultSubmitted{}), closedAt(160)),
+			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(40, &pb.TriageCorrected{HandleBy: at(hour(80))}), // shorter
+				in(90, &pb.ResultSubmitted{}), closedAt(91)),
+			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(103, &pb.ResultSubmitted{}), closedAt(104)), // late, and nothing moved
+		}, []told{{"M13", "unit", "a", "3/5"}, {"M13", "street", "s", "3/5"}, {"M12", "unit", "a", "5/5"}}},
+		{"reopened before it was closed", [][]happened{
+			worked(callback(24, true, no, 1), reopened(30), in(40, &pb.ResultSubmitted{}), in(41, &pb.VerificationPassed{}), callback(42, true, yes, 4), closedAt(43)),
+			worked(callback(24, true, no, 1), closedAt(25), reopened(30), in(40, &pb.ResultSubmitted{}), in(41, &pb.VerificationPassed{}), callback(42, true, yes, 4), closedAt(43)),
+		}, []told{{"M13", "unit", "a", "1/2"}, {"M12", "unit", "a", "2/2"}, {"M18", "unit", "a", "1/3"}}},
 		{"time that stood is not counted", [][]happened{begun(
 			sent(3, "a", 100, 100),
 			in(10, &pb.ExtensionGranted{HandleBy: at(hour(120)), CloseBy: at(hour(200)), SegmentBy: at(hour(120)), Number: 1}),
@@ -218,6 +259,19 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			{"M24", "unit", "a", "2/4 X5=2 X7=1"}, {"M24", "all", "", "2/4 X5=2 X7=1 children=1 children_satisfied=1"},
 			{"M26", "unit", "u1", "7/9"},
 		}},
+		{"petitioners of what has left are asked for nothing", [][]happened{
+			worked(callback(24, true, yes, 5), closedAt(25)),
+			worked(callback(24, true, yes, 5), in(25, &pb.TicketWithdrawn{})),
+			worked(callback(24, true, yes, 5), in(25, &pb.TicketVoided{})),
+			worked(callback(24, true, yes, 5), in(25, &pb.TicketMerged{Into: "x"})),
+			begun(in(3, &pb.TicketAnsweredDirectly{}), callback(4, true, yes, 5)),
+		}, []told{
+			{"M22", "all", "", "1/1 X1=2 X2=1 X3=1"}, {"M23", "all", "", "1/1 X1=2 X2=1 X3=1"}, {"M24", "all", "", "1/1 X1=2 X2=1 X3=1"},
+		}},
+		{"unmerged", [][]happened{
+			begun(in(3, &pb.TicketMerged{Into: "x"}), callback(24, true, yes, 4), in(30, &pb.TicketUnmerged{State: pb.TicketState_TICKET_STATE_TRIAGED})),
+			begun(in(3, &pb.TicketMerged{Into: "x"}), callback(24, true, yes, 4)),
+		}, []told{{"M22", "all", "", "0/0 children=1 children_contacted=1"}, {"M23", "all", "", "0/0 children=1 children_solved=1"}, {"M24", "all", "", "0/0 children=1 children_satisfied=1"}}},
 		{"nobody wants to be asked", [][]happened{{
 			in(0, &pb.TicketReported{No: "n", Path: path("c"), Anonymous: true}), in(1, &pb.TicketAccepted{Path: path("c")}),
 			sent(3, "a", 100, 100), in(20, &pb.ResultSubmitted{}), in(22, &pb.VerificationPassed{}), closedAt(23),
@@ -231,6 +285,30 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			in(40, &pb.CoHandlerSubmitted{Unit: "b"}), in(41, &pb.CoHandlerSubmitted{Unit: "e"}), in(41, &pb.CoHandlerDeclined{Unit: "f"}),
 		)}, []told{{"M27", "unit", "b", "1/1"}, {"M27", "unit", "e", "0/1"}, {"M27", "unit", "root", "1/2"}, {"M27", "unit", "a", "0/0"}, {"M27", "street", "s", "1/2"}}},
 
+		{"tasks that end by nobody's fault", [][]happened{
+			asked(in(10, &pb.ReturnApproved{Unit: "a", Fault: pb.ReturnFault_RETURN_FAULT_FACTS_CHANGED})),
+			asked(in(10, &pb.TicketDispatched{Lead: "x", Co: []string{"e"}, Round: 1, Hop: 2, HandleBy: at(hour(100))})), // e's goes on
+			asked(in(10, &pb.TicketEscalated{From: "a", To: "b"})),                                                       // b's is part of what it leads
+			asked(in(10, &pb.TicketWithdrawn{})),
+			asked(in(10, &pb.TicketMerged{Into: "x"})),
+			asked(in(10, &pb.TicketMerged{Into: "x"}), in(11, &pb.TicketUnmerged{State: pb.TicketState_TICKET_STATE_DISPATCHED})), // and they are due again
+			asked(in(10, &pb.RequirementWaived{What: pb.Requirement_REQUIREMENT_CO_TASKS})),
+			asked(in(10, &pb.RequirementWaived{What: pb.Requirement_REQUIREMENT_CONTACT})),
+			asked(closedAt(10)),
+			asked(reopened(10)),
+			asked(in(40.1, &pb.TicketWithdrawn{})), // they were due already
+		}, []told{{"M27", "unit", "b", "0/3"}, {"M27", "unit", "e", "0/5"}}},
+		{"tasks of others while the clock stands", [][]happened{
+			asked(in(10, &pb.SuspensionGranted{Reason: pb.SuspensionReason_SUSPENSION_REASON_SEASON})),
+			asked(in(41, &pb.SuspensionGranted{Reason: pb.SuspensionReason_SUSPENSION_REASON_SEASON})), // too late for them
+			asked(in(10, &pb.SuspensionGranted{Reason: pb.SuspensionReason_SUSPENSION_REASON_SEASON}),
+				in(60, &pb.TicketResumed{HandleBy: at(hour(150)), CloseBy: at(hour(250)), SegmentBy: at(hour(150))}),
+				in(90, &pb.CoHandlerSubmitted{Unit: "b"}), in(90.1, &pb.CoHandlerSubmitted{Unit: "e"})),
+			asked(in(10, &pb.SuspensionGranted{Reason: pb.SuspensionReason_SUSPENSION_REASON_SEASON}),
+				in(60, &pb.TicketResumed{HandleBy: at(hour(80)), CloseBy: at(hour(250)), SegmentBy: at(hour(80))}), // no task outlasts that
+				in(80, &pb.CoHandlerSubmitted{Unit: "b"}), in(80.1, &pb.CoHandlerSubmitted{Unit: "e"})),
+		}, []told{{"M27", "unit", "b", "2/3"}, {"M27", "unit", "e", "0/3"}}},
+
 		{"levels", [][]happened{
 			registry,
 			worked(closedAt(24)), // a community's own
@@ -241,9 +319,28 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			begun(sent(3, "b", 100, 100), in(5, &pb.TicketDelegated{From: "b", To: "a", LeadPath: []string{"root", "a"}}), closedAt(9)),
 			begun(sent(3, "nobody", 100, 100)),
 		}, []told{
-			{"M28", "all", "", "1/5 community=4 community_escalated=1 own=2 street=1"}, {"M28", "unit", "a", "1/4 community=4 community_escalated=1 own=2"},
+			{"M28", "all", "", "1/5 community=4 community_escalated=1 community_own=2 own=2 street=1"}, {"M28", "unit", "a", "1/4 community=4 community_escalated=1 community_own=2 own=2"},
 			{"M28", "unit", "b", "0/1 street=1"}, {"M08", "unit", "b", "1/3"}, {"M06", "unit", "u1", "7/7"},
 		}},
+		{"levels are those of the registry then in force", [][]happened{
+			moving,
+			begun(sent(3, "a", 300, 300)),
+			begun(sent(50, "a", 300, 300)),
+			begun(sent(199, "a", 300, 300)),
+			begun(sent(200, "a", 300, 300)),
+			begun(sent(201, "b", 300, 300)), // which the second version does not name
+		}, []told{{"M28", "all", "", "0/5 community=1 street=3 village=1"}}},
+		{"what is closed elsewhere than it landed is not its own", [][]happened{
+			moving,
+			begun(sent(3, "a", 100, 100), in(4, &pb.ReturnApproved{Unit: "a"}), sent(5, "b", 100, 100), closedAt(20)), // by the street
+			begun(sent(3, "a", 100, 100), in(4, &pb.ReturnApproved{Unit: "a"}), sent(5, "e", 100, 100), closedAt(20)), // by another community
+			begun(sent(3, "a", 100, 100), in(4, &pb.AdjudicationOpened{}), in(5, &pb.AdjudicationRuled{Lead: "b"}), sent(5, "b", 100, 100), closedAt(20)),
+			begun(sent(3, "a", 100, 100), in(4, &pb.AdjudicationOpened{}), in(5, &pb.FallbackAssigned{Unit: "b"}), sent(5, "b", 100, 100), closedAt(20)),
+			begun(sent(3, "a", 100, 100), closedAt(20), reopened(30)), // open
+			begun(sent(3, "a", 100, 100), closedAt(20), reopened(30), closedAt(40)),
+			begun(sent(3, "b", 100, 100), in(5, &pb.TicketDelegated{From: "b", To: "a", LeadPath: []string{"root", "a"}}), closedAt(20)),
+			begun(sent(3, "b", 100, 100), closedAt(20)),
+		}, []told{{"M28", "all", "", "0/8 community=6 community_own=2 own=3 street=2 street_own=1"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -471,6 +568,27 @@ func TestStaysAreToldWhereTheyEnded(t *testing.T) {
 	}
 	if whole, _, _, err := r.ListStages(t.Context(), view.PeriodQuery{Level: "unit", From: hour(0), To: hour(100)}); err != nil || stays(whole) != stays(all) {
 		t.Errorf("in pages: got %s, %v, want %s", stays(all), err, stays(whole))
+	}
+}
+
+func TestAStayThatEndedBecauseItsLimitPassedIsOverdue(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	// Deemed signed at the limit; handled and verified in time.
+	h.record("ticket-1", begun(sent(3, "a", 100, 100), in(7, &pb.SignOverdue{By: at(hour(7))}), in(20, &pb.ResultSubmitted{}))...)
+	// Nobody decided on the return by the limit.
+	h.record("ticket-2", begun(sent(3, "b", 100, 100), in(4, &pb.TicketSigned{}), in(5, &pb.ReturnRequested{Unit: "b", DecideBy: at(hour(9))}),
+		in(9, &pb.ReturnRejected{Unit: "b", Lapsed: true}))...)
+	// Rejected in time.
+	h.record("ticket-3", begun(sent(3, "e", 100, 100), in(4, &pb.TicketSigned{}), in(5, &pb.ReturnRequested{Unit: "e", DecideBy: at(hour(9))}),
+		in(9, &pb.ReturnRejected{Unit: "e"}))...)
+	rows, _, _, err := h.reader().ListStages(t.Context(), view.PeriodQuery{Level: "all", From: hour(2.5), To: hour(200)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of three stays in ANALYSE before the dispatch, an hour each, none was; of the two of returns, four hours each, one was.
+	if got, want := stays(rows), " ANALYSE 5 14 1,  ROUTE 3 21 1"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
