@@ -207,6 +207,9 @@ func (s *State) delegated(meta *pb.EventMeta, e *pb.TicketDelegated) {
 // passes refuses unless the actor is of the unit that holds the ticket, or of one below it on the same level, or dispatches for one
 // above. Those of lower levels have no say in what was passed up.
 func (s *State) passes(a *rule.Asked) error {
+	if err := s.impartial(a); err != nil {
+		return err
+	}
 	_, holds := a.Registry.Level(s.Holder)
 	if _, own := a.Registry.Level(a.Actor.Unit); own == holds && rule.Within(a.Registry, a.Actor.Unit, s.Holder) {
 		return nil
