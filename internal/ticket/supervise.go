@@ -62,7 +62,7 @@ func raiseSupervision(s State, a *rule.Asked, c *pb.RaiseSupervisionRequest) ([]
 	if err := a.Require(pb.Role_ROLE_SUPERVISOR); err != nil {
 		return nil, err
 	}
-	if err := s.scope(a); err != nil {
+	if err := s.fromAbove(a); err != nil {
 		return nil, err
 	}
 	if err := s.in(opens...); err != nil {
