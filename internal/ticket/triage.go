@@ -184,7 +184,7 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 			e.ComplainedOf = c.ComplainedOf
 		}
 	}
-	if s.State == pb.TicketState_TICKET_STATE_TRIAGED {
+	if s.State == pb.TicketState_TICKET_STATE_TRIAGED || s.State == pb.TicketState_TICKET_STATE_ADJUDICATION {
 		holder := cmp.Or(e.Holder, s.Holder)
 		if e.Holder = above(a.Registry, holder, cmp.Or(c.ComplainedOf, s.ComplainedOf)); e.Holder == s.Holder {
 			e.Holder = ""
