@@ -128,8 +128,12 @@ func issuer(r rule.Registry, holder string, level uint32) string {
 	return path[max(len(path)-2, 0)]
 }
 
-// limit sets the level of the issuer, and the limits of an order that is given now.
+// limit sets the level of the issuer, and the limits of an order that is given now. Where a higher unit supervises already, its order stays
+// its own: who raises it below takes nothing out of its hands.
 func (s *State) limit(a *rule.Asked, e *pb.SupervisionRaised) error {
+	if outranks(a.Registry, s.SupervisionIssuer, e.Issuer) {
+		e.Issuer = s.SupervisionIssuer
+	}
 	e.IssuerLevel, _ = a.Registry.Level(e.Issuer)
 	d := s.due(a)
 	if e.Level >= supervisionOrder {
@@ -143,6 +147,20 @@ func (s *State) limit(a *rule.Asked, e *pb.SupervisionRaised) error {
 	}
 	e.Provisional = d.provisional
 	return d.err
+}
+
+// outranks says whether a unit stands above the other, in the tree or by its level. Whom this system supervises for, which is nobody, every
+// unit outranks.
+func outranks(r rule.Registry, unit, other string) bool {
+	switch {
+	case unit == "" || unit == other:
+		return false
+	case other == "" || rule.Within(r, other, unit):
+		return true
+	}
+	_, rank := r.Level(unit)
+	_, below := r.Level(other)
+	return rank > 0 && rank < below
 }
 
 func (s *State) supervisionRaised(_ *pb.EventMeta, e *pb.SupervisionRaised) {
