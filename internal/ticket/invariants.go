@@ -185,7 +185,8 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			return wrong("is rework %d after %d", e.Rework, before.Rework)
 		}
 	case *pb.SupervisionRaised:
-		if e.Level <= before.Supervision || e.Level > supervisionAccount {
+		again := Lists(e) && !before.Listed && e.Level == before.Supervision
+		if e.Level <= before.Supervision && !again || e.Level > supervisionAccount {
 			return wrong("rises from level %d to %d", before.Supervision, e.Level)
 		}
 	case *pb.SupervisionReplied:
