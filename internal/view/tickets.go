@@ -271,6 +271,9 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		return r.held(e.Path, "", nil, paths)
 	case *pb.TicketAccepted:
 		r.accepted, r.next = at, ever
+		if e.Confidentiality != pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED {
+			r.confidential = e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+		}
 		limit(&r.next, micros(e.DispatchBy))
 		return r.held(e.Path, e.Holder, e.HolderPath, paths)
 	case *pb.TicketTriaged:
