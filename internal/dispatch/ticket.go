@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -235,15 +236,22 @@ func (d *Dispatcher) Reveal(ctx context.Context, actor rule.Actor, c *pb.RevealI
 	if err != nil {
 		return nil, result, d.noteRefusal(ctx, stream, result.Version, r, err)
 	}
+	p, erased, err := d.told(ctx, stream, &s)
+	if err != nil {
+		return nil, result, err
+	}
+	if p.GetPetitioner().GetConfidential() && slices.Contains(handlers, asked.Acting) {
+		return nil, result, d.noteRefusal(ctx, stream, result.Version, r,
+			rule.No(rule.RoleNotAllowed, "the petitioner asked for confidence and is not shown to the handling unit"))
+	}
 	note := events[0].(*pb.IdentityRevealed)
 	note.Stream = stream
 	result, err = d.note(ctx, stream, actor, asked.Acting, c.RequestId, note)
 	if err != nil {
 		return nil, result, err
 	}
-	p, erased, err := d.told(ctx, stream, &s)
-	if err == nil && erased && p.GetPetitioner() == nil {
+	if erased && p.GetPetitioner() == nil {
 		return nil, result, rule.No(rule.SubjectErased, "the petitioner's data was erased")
 	}
-	return p.GetPetitioner(), result, err
+	return p.GetPetitioner(), result, nil
 }

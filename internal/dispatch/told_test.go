@@ -68,3 +68,39 @@ func TestWhoIsIdentifiedAtTheAcceptanceIsErasedThroughAnyOfTheirTickets(t *testi
 		}
 	}
 }
+
+func TestWhoAskedForConfidenceIsNotShownToTheLeadEvenWhereTheMatterIsOpenByNow(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	name := c.Do(t, dispatchtest.Hotline, &pb.ReportTicketRequest{
+		RequestId: "report", Channel: pb.Channel_CHANNEL_HOTLINE, Kind: pb.MatterKind_MATTER_KIND_HELP, Area: dispatchtest.Community,
+		Particulars: &pb.Particulars{Text: "x", Place: "春笋中路", Cause: "老化", Course: "三天", Petitioner: &pb.Petitioner{Name: "李四", Phone: "13812345678"}},
+	})
+	c.Do(t, dispatchtest.Hotline, &pb.AcceptTicketRequest{Name: name, RequestId: "accept", Particulars: &pb.Particulars{
+		Petitioner: &pb.Petitioner{Name: "李四", Confidential: true},
+	}})
+	c.Do(t, dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_DISPATCHER), &pb.TriageTicketRequest{Name: name, RequestId: "triage", Category: "0302"})
+	c.Do(t, dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_DISPATCHER), &pb.DispatchTicketRequest{Name: name, RequestId: "dispatch", Lead: dispatchtest.DistrictUrban})
+	c.Do(t, dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_SUPERVISOR), &pb.CorrectTriageRequest{
+		Name: name, RequestId: "open", Confidentiality: pb.Confidentiality_CONFIDENTIALITY_OPEN, Particulars: &pb.Particulars{Note: "公开办理"},
+	})
+	see := &pb.RevealIdentityRequest{Name: name, RequestId: "see", Purpose: pb.RevealPurpose_REVEAL_PURPOSE_CONTACT}
+	if p, _, err := c.Reveal(t.Context(), dispatchtest.As(dispatchtest.DistrictUrban, pb.Role_ROLE_DEPARTMENT_CLERK), see); p != nil || reason(err) != rule.RoleNotAllowed {
+		t.Errorf("the lead's clerk is shown %v, %v", p, err)
+	}
+	notes := 0
+	for r, err := range c.Store.ReadAll(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Type == "IdentityRevealed" {
+			notes++
+		}
+	}
+	if notes != 0 {
+		t.Errorf("%d reveals are noted of what was not shown", notes)
+	}
+	if p, _, err := c.Reveal(t.Context(), dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_SUPERVISOR), see); err != nil || p.GetName() != "李四" {
+		t.Errorf("the supervisor above is shown %v, %v", p, err)
+	}
+}

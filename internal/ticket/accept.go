@@ -32,6 +32,9 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 		unnamed = p.GetAnonymous()
 		e.Anonymous, e.CallbackWanted = proto.Bool(unnamed), proto.Bool(s.CallbackWanted || p.GetCallbackWanted())
 	}
+	if c.GetParticulars().GetPetitioner().GetConfidential() {
+		e.Confidentiality = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+	}
 	for _, added := range elements(c.GetParticulars(), false) {
 		if !slices.Contains(s.Elements, added) {
 			e.Elements = append(e.Elements, added)
@@ -87,6 +90,9 @@ func (s *State) accepted(at time.Time, e *pb.TicketAccepted) {
 	}
 	if e.CallbackWanted != nil {
 		s.CallbackWanted = e.GetCallbackWanted()
+	}
+	if e.Confidentiality != 0 {
+		s.Confidentiality = e.Confidentiality
 	}
 	s.Limits.AcceptBy, s.Limits.DispatchBy = time.Time{}, rule.Instant(e.DispatchBy)
 }

@@ -158,13 +158,13 @@ func streetOf(path []*pb.AreaNode) (area string) {
 func (s *State) adjudicationRuled(e *pb.AdjudicationRuled) { s.ruledOut(e.Lead, e.RuledOut) }
 
 // fallback: nobody ruled in time, so the fallback unit takes the matter (兜底单位): the one that triage named, otherwise that of the
-// street where it lies, otherwise who holds the ticket.
+// street where it lies, otherwise who holds the ticket; none of them if it is complained of.
 func fallback(s State, a *rule.Asked) ([]proto.Message, error) {
 	street := ""
 	if u, ok := a.Registry.Responsible(streetOf(s.Path), a.At); ok {
 		street = u.Code
 	}
-	unit := s.Holder
+	unit := above(a.Registry, s.Holder, s.ComplainedOf)
 	for _, candidate := range []string{s.Fallback, street} {
 		if _, ok := a.Registry.Unit(candidate, a.At); ok && !rule.Within(a.Registry, candidate, s.ComplainedOf) && s.toCommunity(a, "fallback", candidate) == nil {
 			unit = candidate

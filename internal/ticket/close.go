@@ -17,7 +17,7 @@ func closeRound(s State, a *rule.Asked, _ *pb.CloseTicketRequest) ([]proto.Messa
 		return nil, err
 	}
 	if a.Acting != pb.Role_ROLE_SYSTEM {
-		if err := s.scope(a); err != nil {
+		if err := s.fromAbove(a); err != nil {
 			return nil, err
 		}
 	}

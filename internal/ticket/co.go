@@ -139,6 +139,9 @@ func (s *State) ownTask(a *rule.Asked) (CoTask, error) {
 	if err := a.Require(clerks...); err != nil {
 		return CoTask{}, err
 	}
+	if err := s.impartial(a); err != nil {
+		return CoTask{}, err
+	}
 	var own CoTask
 	for _, unit := range slices.Backward(a.Registry.UnitPath(a.Actor.Unit)) {
 		if t, ok := s.task(unit); ok {

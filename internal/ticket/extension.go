@@ -171,9 +171,10 @@ func decideExtension(s State, a *rule.Asked, c *pb.DecideExtensionRequest) ([]pr
 	return rule.One(e)
 }
 
-// decidesForOthers refuses who has no say over the ticket, and who belongs to the lead: nobody gives time to themselves.
+// decidesForOthers refuses who has no say over the ticket from above, and who belongs to the lead, a co-handler or the unit complained of:
+// nobody gives time to themselves, not even the root.
 func (s *State) decidesForOthers(a *rule.Asked) error {
-	if err := s.scope(a); err != nil {
+	if err := s.fromAbove(a); err != nil {
 		return err
 	}
 	if rule.Within(a.Registry, a.Actor.Unit, s.Lead) {

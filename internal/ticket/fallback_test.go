@@ -40,6 +40,7 @@ func TestWithoutARulingTheFallbackUnitTakesItAndKeepsTheClock(t *testing.T) {
 		{"the street where the one named has been closed", func(s *State) { s.Fallback = "gone" }, "320205001000"},
 		{"the street where the community named may not have it", func(s *State) { s.Fallback, s.Category = "320205001001", "0202" }, "320205001000"},
 		{"who holds it where the street is complained of", func(s *State) { s.ComplainedOf = "320205001000" }, "320205000000"},
+		{"who is above the holder where that is complained of", func(s *State) { s.ComplainedOf = "320205000000" }, "320205000000-ZH"},
 		{"who holds it where the place is unknown", func(s *State) { s.Path, s.Holder = nil, "320200000000" }, "320200000000"},
 	} {
 		s := dispute

@@ -63,8 +63,11 @@ func progress(s State, a *rule.Asked, c *pb.RecordProgressRequest) ([]proto.Mess
 	if err := a.Require(clerks...); err != nil {
 		return nil, err
 	}
+	if err := s.impartial(a); err != nil {
+		return nil, err
+	}
 	handling := func(unit string) bool { return rule.Within(a.Registry, a.Actor.Unit, unit) }
-	if !handling(s.Lead) && !slices.ContainsFunc(s.Co, handling) {
+	if !s.ofLead(a.Registry, a.Actor.Unit) && !slices.ContainsFunc(s.Co, handling) {
 		return nil, rule.No(rule.OutOfScope, "your unit is neither lead nor co-handler")
 	}
 	if err := s.in(pb.TicketState_TICKET_STATE_HANDLING); err != nil {
@@ -94,7 +97,7 @@ func waive(s State, a *rule.Asked, c *pb.WaiveRequirementRequest) ([]proto.Messa
 	if err := a.Require(pb.Role_ROLE_SUPERVISOR); err != nil {
 		return nil, err
 	}
-	if err := s.scope(a); err != nil {
+	if err := s.fromAbove(a); err != nil {
 		return nil, err
 	}
 	if err := s.in(pb.TicketState_TICKET_STATE_DISPATCHED, pb.TicketState_TICKET_STATE_HANDLING,

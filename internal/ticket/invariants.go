@@ -112,6 +112,12 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 		if before.refusedBefore(last) {
 			return wrong("is the second from %q to %q", e.From, e.To)
 		}
+		if before.ComplainedOf != "" && slices.Contains(e.LeadPath, before.ComplainedOf) {
+			return wrong("the lead %q lies in unit %q, which is complained of", e.To, before.ComplainedOf)
+		}
+		if slices.Contains(before.RuledOut, e.To) {
+			return wrong("it was ruled that %q does not lead", e.To)
+		}
 	case *pb.ReturnRequested:
 		if !before.mayReturn(meta.GetOccurredAt().AsTime(), e) {
 			return wrong("is request %d, by %q: lead %q, %d before, not returnable %t, asked %t, until %s",
@@ -179,7 +185,8 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			return wrong("is rework %d after %d", e.Rework, before.Rework)
 		}
 	case *pb.SupervisionRaised:
-		if e.Level <= before.Supervision || e.Level > supervisionAccount {
+		again := Lists(e) && !before.Listed && e.Level == before.Supervision
+		if e.Level <= before.Supervision && !again || e.Level > supervisionAccount {
 			return wrong("rises from level %d to %d", before.Supervision, e.Level)
 		}
 	case *pb.SupervisionReplied:

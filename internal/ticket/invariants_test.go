@@ -45,6 +45,12 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		s.Decided.Event, s.Moves = "TicketEscalated", []Move{{From: "b", To: "a", Refused: true}, {From: "b", To: "a"}}
 		return s
 	}
+	escalatedOnce := func(change func(*State)) State {
+		s := escalatedTwice()
+		s.Moves = s.Moves[1:]
+		change(&s)
+		return s
+	}
 	asked := func(state pb.CoTaskState) State {
 		s := lived(handling)
 		s.Contacted, s.Co, s.CoTasks = true, []string{"b"}, []CoTask{{Unit: "b", Mandatory: true, State: state}}
@@ -187,6 +193,8 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		{name: "an escalation", before: lived(handling), event: &pb.TicketEscalated{From: "a", To: "b", LeadPath: []string{"b"}, FromLevel: "street", ToLevel: "district"}, whole: true},
 		{name: "an escalation by a unit that does not lead", before: lived(handling), event: &pb.TicketEscalated{From: "c", To: "b", LeadPath: []string{"b"}, FromLevel: "street", ToLevel: "district"}},
 		{name: "an escalation refused that was none", before: lived(pb.TicketState_TICKET_STATE_DISPATCHED), event: &pb.EscalationRefused{From: "a", To: "b"}},
+		{name: "an escalation refused to who is complained of", before: escalatedOnce(func(s *State) { s.ComplainedOf = "b" }), event: &pb.EscalationRefused{From: "a", To: "b", LeadPath: []string{"a", "b"}}},
+		{name: "an escalation refused to who is ruled out", before: escalatedOnce(func(s *State) { s.RuledOut = []string{"b"} }), event: &pb.EscalationRefused{From: "a", To: "b", LeadPath: []string{"a", "b"}}},
 		{name: "an escalation refused twice", before: escalatedTwice(), event: &pb.EscalationRefused{From: "a", To: "b"}},
 		{name: "a return", before: returnable(), event: &pb.ReturnRequested{Unit: "a", Number: 1}, whole: true},
 		{name: "a return by a unit that does not lead", before: returnable(), event: &pb.ReturnRequested{Unit: "b", Number: 1}},

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/rule"
 )
@@ -105,6 +106,24 @@ func (s *State) over(a *rule.Asked) error {
 	return &rule.Refusal{
 		Reason: rule.OutOfScope, Message: "the ticket is held by a unit that is not below yours", DecidedBy: s.Decided.String(),
 	}
+}
+
+// fromAbove refuses a command centre's word unless it comes from above, over the holder, and from nobody who handles the matter or is
+// complained of. The root, above which nobody is, decides of what it leads itself.
+func (s *State) fromAbove(a *rule.Asked) error {
+	if s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL {
+		if err := s.impartial(a); err != nil {
+			return err
+		}
+	}
+	if len(a.Registry.UnitPath(a.Actor.Unit)) > 1 {
+		for _, unit := range append([]string{s.Lead, s.ComplainedOf}, s.Co...) {
+			if rule.Within(a.Registry, a.Actor.Unit, unit) {
+				return rule.No(rule.SeparationOfDuties, "this is decided above unit %q, which handles the matter or is complained of", unit)
+			}
+		}
+	}
+	return s.over(a)
 }
 
 // home is the territorial unit of the ticket's place today, or the nearest above it; the one above a unit that is complained of.

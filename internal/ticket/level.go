@@ -48,6 +48,9 @@ func escalate(s State, a *rule.Asked, c *pb.EscalateTicketRequest) ([]proto.Mess
 	if rule.Within(a.Registry, to, s.ComplainedOf) {
 		return nil, rule.No(rule.LeadComplainedOf, "unit %q, one level up, or one above it is complained of", to)
 	}
+	if slices.Contains(s.RuledOut, to) {
+		return nil, rule.No(rule.RuledOut, "it was ruled that unit %q, one level up, does not lead", to)
+	}
 	if s.moves(s.Lead, to) >= movesEnough {
 		return s.tooOften(a, s.Lead, to, to)
 	}
@@ -96,7 +99,7 @@ func refuseEscalation(s State, a *rule.Asked, c *pb.RefuseEscalationRequest) ([]
 	if s.refusedBefore(last) {
 		return nil, rule.No(rule.MustAccept, "unit %q has sent it back to %q once and must take it now", last.To, last.From)
 	}
-	if err := activeUnit(a, "", last.From); err != nil {
+	if err := s.sendsBack(a, last.From); err != nil {
 		return nil, err
 	}
 	d := s.due(a)
@@ -108,6 +111,20 @@ func refuseEscalation(s State, a *rule.Asked, c *pb.RefuseEscalationRequest) ([]
 		return nil, d.err
 	}
 	return rule.One(e)
+}
+
+// sendsBack refuses a unit below that cannot lead any more: what was corrected or ruled since it passed the ticket up holds for it too.
+func (s *State) sendsBack(a *rule.Asked, unit string) error {
+	if err := activeUnit(a, "", unit); err != nil {
+		return err
+	}
+	if slices.Contains(s.RuledOut, unit) {
+		return rule.No(rule.RuledOut, "it was ruled that unit %q does not lead", unit)
+	}
+	if rule.Within(a.Registry, unit, s.ComplainedOf) {
+		return rule.No(rule.LeadComplainedOf, "unit %q, or one above it, is complained of", unit)
+	}
+	return s.toCommunity(a, "", unit)
 }
 
 // justEscalated is the escalation that the ticket's lead has it from, while that is the last that led to its state.
@@ -207,6 +224,9 @@ func (s *State) delegated(meta *pb.EventMeta, e *pb.TicketDelegated) {
 // passes refuses unless the actor is of the unit that holds the ticket, or of one below it on the same level, or dispatches for one
 // above. Those of lower levels have no say in what was passed up.
 func (s *State) passes(a *rule.Asked) error {
+	if err := s.impartial(a); err != nil {
+		return err
+	}
 	_, holds := a.Registry.Level(s.Holder)
 	if _, own := a.Registry.Level(a.Actor.Unit); own == holds && rule.Within(a.Registry, a.Actor.Unit, s.Holder) {
 		return nil

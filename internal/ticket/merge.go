@@ -77,12 +77,9 @@ func (s *State) alone() error {
 	return nil
 }
 
-// keepsConfidence refuses to open a confidential ticket that has duplicates: they may be confidential themselves.
-func (s *State) keepsConfidence(after pb.Confidentiality) error {
-	if s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL && after != s.Confidentiality {
-		return about("confidentiality", s.alone())
-	}
-	return nil
+// opens says whether a confidential ticket would not be one any more.
+func (s *State) opens(after pb.Confidentiality) bool {
+	return s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL && after != s.Confidentiality
 }
 
 // attach: the ticket gets a duplicate.

@@ -14,7 +14,7 @@ func rejectResult(s State, a *rule.Asked, c *pb.RejectResultRequest) ([]proto.Me
 	if err := a.Require(pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_SUPERVISOR); err != nil {
 		return nil, err
 	}
-	if err := s.scope(a); err != nil {
+	if err := s.fromAbove(a); err != nil {
 		return nil, err
 	}
 	if err := s.in(pb.TicketState_TICKET_STATE_RESULT_SUBMITTED); err != nil {

@@ -62,7 +62,7 @@ func raiseSupervision(s State, a *rule.Asked, c *pb.RaiseSupervisionRequest) ([]
 	if err := a.Require(pb.Role_ROLE_SUPERVISOR); err != nil {
 		return nil, err
 	}
-	if err := s.scope(a); err != nil {
+	if err := s.fromAbove(a); err != nil {
 		return nil, err
 	}
 	if err := s.in(opens...); err != nil {
@@ -76,7 +76,7 @@ func raiseSupervision(s State, a *rule.Asked, c *pb.RaiseSupervisionRequest) ([]
 		return nil, rule.Bad("level", rule.MissingField, "is required")
 	case c.Level > supervisionAccount:
 		return nil, rule.Bad("level", rule.BadField, "want 1 to %d", supervisionAccount)
-	case c.Level <= s.Supervision:
+	case c.Level < s.Supervision, c.Level == s.Supervision && (c.Level != supervisionListed || s.Listed):
 		return nil, rule.Bad("level", rule.AlreadyDone, "supervision is at level %d already and only rises", s.Supervision)
 	case c.ClearBy != nil && c.Level != supervisionListed:
 		return nil, rule.Bad("clear_by", rule.BadField, "is given only with level %d", supervisionListed)
@@ -95,13 +95,21 @@ func raiseSupervision(s State, a *rule.Asked, c *pb.RaiseSupervisionRequest) ([]
 	return rule.One(e)
 }
 
-// andRaise adds to events that this system raises supervision to a level, unless it is there. Who has to answer can know of it only now,
-// so the limits run from now.
+// andRaise adds to events that this system raises supervision to a level, unless it is there; or lists a problem again, at the level that
+// there is, if that was cleared. Who has to answer can know of it only now, so the limits run from now.
 func (s *State) andRaise(a *rule.Asked, level uint32, why pb.SupervisionTrigger, events ...proto.Message) ([]proto.Message, error) {
-	if s.Supervision >= level {
+	again := level == supervisionListed && !s.Listed
+	if s.Supervision >= level && !again {
 		return events, nil
 	}
-	e := &pb.SupervisionRaised{Level: level, Trigger: why, Issuer: issuer(a.Registry, s.Holder, level)}
+	e := &pb.SupervisionRaised{Level: max(level, s.Supervision), Trigger: why, Issuer: issuer(a.Registry, s.Holder, level)}
+	if again {
+		d := s.due(a)
+		if e.PlanBy, e.ClearBy = d.by(calendar.RectificationPlan, a.At), d.by(calendar.Clearing, a.At); d.err != nil {
+			return nil, d.err
+		}
+		e.Provisional = d.provisional
+	}
 	if err := s.limit(a, e); err != nil {
 		return nil, err
 	}
@@ -128,8 +136,12 @@ func issuer(r rule.Registry, holder string, level uint32) string {
 	return path[max(len(path)-2, 0)]
 }
 
-// limit sets the level of the issuer, and the limits of an order that is given now.
+// limit sets the level of the issuer, and the limits of an order that is given now. Where a higher unit supervises already, its order stays
+// its own: who raises it below takes nothing out of its hands.
 func (s *State) limit(a *rule.Asked, e *pb.SupervisionRaised) error {
+	if outranks(a.Registry, s.SupervisionIssuer, e.Issuer) {
+		e.Issuer = s.SupervisionIssuer
+	}
 	e.IssuerLevel, _ = a.Registry.Level(e.Issuer)
 	d := s.due(a)
 	if e.Level >= supervisionOrder {
@@ -141,8 +153,27 @@ func (s *State) limit(a *rule.Asked, e *pb.SupervisionRaised) error {
 			e.ClearBy = d.by(calendar.Clearing, a.At)
 		}
 	}
-	e.Provisional = d.provisional
+	e.Provisional = e.Provisional || d.provisional
 	return d.err
+}
+
+// Lists says whether supervision lists the problem: at the level of listings, and above where it sets when it is to be cleared.
+func Lists(e *pb.SupervisionRaised) bool {
+	return e.Level == supervisionListed || e.Level > supervisionListed && (e.PlanBy != nil || e.ClearBy != nil)
+}
+
+// outranks says whether a unit stands above the other, in the tree or by its level. Whom this system supervises for, which is nobody, every
+// unit outranks.
+func outranks(r rule.Registry, unit, other string) bool {
+	switch {
+	case unit == "" || unit == other:
+		return false
+	case other == "" || rule.Within(r, other, unit):
+		return true
+	}
+	_, rank := r.Level(unit)
+	_, below := r.Level(other)
+	return rank > 0 && rank < below
 }
 
 func (s *State) supervisionRaised(_ *pb.EventMeta, e *pb.SupervisionRaised) {
@@ -157,7 +188,7 @@ func (s *State) supervisionRaised(_ *pb.EventMeta, e *pb.SupervisionRaised) {
 		s.fire(pb.TicketTimer_TICKET_TIMER_CLEARING, s.Limits.ClearBy)
 	}
 	s.Supervision, s.SupervisionIssuer, s.Limits.ReplyBy = e.Level, e.Issuer, rule.Instant(e.ReplyBy)
-	if e.Level == supervisionListed {
+	if Lists(e) {
 		s.Listed, s.PlanGiven, s.ListingDone = true, false, false
 		s.Limits.PlanBy, s.Limits.ClearBy = rule.Instant(e.PlanBy), rule.Instant(e.ClearBy)
 	}
@@ -269,8 +300,12 @@ func (s *State) supervises(a *rule.Asked) error {
 	return a.CheckTime(s.LastAt)
 }
 
-func (s *State) listingCleared(*pb.EventMeta, *pb.ListingCleared) {
+// listingCleared: what would have listed it meanwhile, had it not been listed already, does so no more.
+func (s *State) listingCleared(meta *pb.EventMeta, _ *pb.ListingCleared) {
 	s.Listed, s.PlanGiven, s.ListingDone = false, false, false
+	if !s.Limits.LongOverdueAt.After(meta.GetOccurredAt().AsTime()) {
+		s.fire(pb.TicketTimer_TICKET_TIMER_LONG_OVERDUE, s.Limits.LongOverdueAt)
+	}
 	s.Limits.PlanBy, s.Limits.ClearBy = time.Time{}, time.Time{}
 }
 

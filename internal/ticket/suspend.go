@@ -163,7 +163,7 @@ func resume(s State, a *rule.Asked, _ *pb.ResumeTicketRequest) ([]proto.Message,
 	}
 	may := s.byLead
 	if a.Acting == pb.Role_ROLE_SUPERVISOR {
-		may = s.scope
+		may = s.fromAbove
 	}
 	if err := may(a); err != nil {
 		return nil, err

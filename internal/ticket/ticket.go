@@ -489,7 +489,8 @@ func (s *State) InScope(r rule.Registry, unit string) bool {
 // auditor.
 func (s *State) MaySee(r rule.Registry, actor rule.Actor, at time.Time) bool {
 	return slices.Contains(actor.Roles, pb.Role_ROLE_AUDITOR) || s.InScope(r, actor.Unit) ||
-		slices.Contains(actor.Roles, pb.Role_ROLE_ASSESSMENT) && s.assessedBy(r, actor.Unit, at)
+		slices.Contains(actor.Roles, pb.Role_ROLE_ASSESSMENT) && s.assessedBy(r, actor.Unit, at) &&
+			!(s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL && s.against(r, actor.Unit))
 }
 
 // assessedBy says whether the matter lies in the area of an assessment office. Such an office stands beside the units that hold tickets, not
@@ -512,13 +513,48 @@ func (s *State) commands(r rule.Registry, unit string) bool {
 	if s.Holder == "" || len(r.UnitPath(s.Holder)) == 0 {
 		return len(r.UnitPath(unit)) == 1 // nobody holds it: the root's matter
 	}
-	if rule.Within(r, s.Holder, unit) || s.Lead != "" && rule.Within(r, unit, s.Lead) {
+	confidential := s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+	if confidential && s.against(r, unit) {
+		return false
+	}
+	if rule.Within(r, s.Holder, unit) || s.ofLead(r, unit) {
 		return true
 	}
-	if s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL {
+	if confidential {
 		return false // only holder, lead and those above see it
 	}
 	return slices.ContainsFunc(s.Co, func(co string) bool { return rule.Within(r, unit, co) })
+}
+
+// against says whether the ticket is a complaint of the unit, or of one above it: such a unit neither sees a confidential one nor handles
+// any. A complaint of the root is against nobody, since nobody else could hold it.
+func (s *State) against(r rule.Registry, unit string) bool {
+	return rule.Within(r, unit, s.ComplainedOf) && len(r.UnitPath(s.ComplainedOf)) > 1
+}
+
+// ofLead says whether the unit belongs to the lead: it is that or lies below it. Of the lead of a confidential ticket only those of its own
+// level do; the units of the areas below are no departments of it and learn nothing.
+func (s *State) ofLead(r rule.Registry, unit string) bool {
+	if s.Lead == "" || !rule.Within(r, unit, s.Lead) {
+		return false
+	}
+	if s.Confidentiality != pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL || unit == s.Lead {
+		return true
+	}
+	_, own := r.Level(unit)
+	_, leads := r.Level(s.Lead)
+	return own == leads
+}
+
+// impartial refuses who belongs to the unit complained of, and of a confidential ticket without a word that it is.
+func (s *State) impartial(a *rule.Asked) error {
+	switch {
+	case !s.against(a.Registry, a.Actor.Unit):
+		return nil
+	case s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL:
+		return rule.No(rule.OutOfScope, "your unit neither leads nor helps with the ticket")
+	}
+	return rule.No(rule.SeparationOfDuties, "your unit, or one above it, is complained of and does not handle the matter")
 }
 
 // clerks are the roles that act for a unit that leads, co-handles or was summoned.
@@ -528,12 +564,15 @@ var clerks = []pb.Role{
 	pb.Role_ROLE_COMMUNITY_SECRETARY, pb.Role_ROLE_GRID_WORKER,
 }
 
-// byLead refuses unless the actor is a clerk of the lead or of a unit below it.
+// byLead refuses unless the actor is a clerk of the lead or of a unit below it, and does not belong to the unit complained of.
 func (s *State) byLead(a *rule.Asked) error {
 	if err := a.Require(clerks...); err != nil {
 		return err
 	}
-	if !rule.Within(a.Registry, a.Actor.Unit, s.Lead) {
+	if err := s.impartial(a); err != nil {
+		return err
+	}
+	if !s.ofLead(a.Registry, a.Actor.Unit) {
 		return rule.No(rule.OutOfScope, "the lead is unit %q, not yours", s.Lead)
 	}
 	return nil

@@ -76,7 +76,7 @@ func (s *State) Timers() []Timer {
 			add(pb.TicketTimer_TICKET_TIMER_URGE, s.urgeAt())
 		}
 		add(pb.TicketTimer_TICKET_TIMER_HANDLE, l.HandleBy)
-		if s.Supervision < supervisionListed {
+		if !s.Listed {
 			add(pb.TicketTimer_TICKET_TIMER_LONG_OVERDUE, l.LongOverdueAt)
 		}
 	case pb.TicketState_TICKET_STATE_CALLBACK, pb.TicketState_TICKET_STATE_CLOSED:

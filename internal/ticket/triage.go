@@ -69,8 +69,8 @@ func triage(s State, a *rule.Asked, c *pb.TriageTicketRequest) ([]proto.Message,
 	if c.ComplainedOf != "" && e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED && s.Kind == pb.MatterKind_MATTER_KIND_TIP_OFF {
 		e.Confidentiality = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
 	}
-	if err := s.keepsConfidence(e.Confidentiality); err != nil {
-		return nil, err
+	if s.opens(e.Confidentiality) {
+		return nil, rule.Bad("confidentiality", rule.RoleNotAllowed, "triage does not open what is confidential; a supervisor above the lead may, after it")
 	}
 	if err := complainedOf(a, c.ComplainedOf, e.Confidentiality, c.Lead, c.Co); err != nil {
 		return nil, err
@@ -142,7 +142,7 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 	if err := a.Require(pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_SUPERVISOR); err != nil {
 		return nil, err
 	}
-	if err := s.scope(a); err != nil {
+	if err := s.fromAbove(a); err != nil {
 		return nil, err
 	}
 	if err := s.in(pb.TicketState_TICKET_STATE_TRIAGED, pb.TicketState_TICKET_STATE_DISPATCHED, pb.TicketState_TICKET_STATE_HANDLING,
@@ -184,7 +184,7 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 			e.ComplainedOf = c.ComplainedOf
 		}
 	}
-	if s.State == pb.TicketState_TICKET_STATE_TRIAGED {
+	if s.State == pb.TicketState_TICKET_STATE_TRIAGED || s.State == pb.TicketState_TICKET_STATE_ADJUDICATION {
 		holder := cmp.Or(e.Holder, s.Holder)
 		if e.Holder = above(a.Registry, holder, cmp.Or(c.ComplainedOf, s.ComplainedOf)); e.Holder == s.Holder {
 			e.Holder = ""
@@ -192,8 +192,13 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 		e.HolderPath = a.Registry.UnitPath(e.Holder)
 	}
 	if c.Confidentiality != s.Confidentiality {
-		if err := s.keepsConfidence(cmp.Or(c.Confidentiality, s.Confidentiality)); err != nil {
-			return nil, err
+		if s.opens(cmp.Or(c.Confidentiality, s.Confidentiality)) {
+			if a.Require(pb.Role_ROLE_SUPERVISOR) != nil {
+				return nil, rule.Bad("confidentiality", rule.RoleNotAllowed, "only a supervisor above the lead opens what is confidential")
+			}
+			if err := about("confidentiality", s.alone()); err != nil { // duplicates may be confidential themselves
+				return nil, err
+			}
 		}
 		e.Confidentiality = c.Confidentiality
 	}

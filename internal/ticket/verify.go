@@ -46,10 +46,11 @@ func verify(s State, a *rule.Asked, c *pb.VerifyResultRequest) ([]proto.Message,
 	return rule.One(e)
 }
 
-// nearby says whether the matter lies where the actor patrols: the actor's area is on the ticket's path, or below its place.
+// nearby says whether the matter lies where the actor patrols: the actor's area is on the ticket's path, or below its place. A confidential
+// one is shown to nobody for that.
 func (s *State) nearby(a *rule.Asked) bool {
 	unit, ok := a.Registry.Unit(a.Actor.Unit, a.At)
-	if !ok || len(s.Path) == 0 {
+	if !ok || len(s.Path) == 0 || s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL {
 		return false
 	}
 	leaf := s.Path[len(s.Path)-1].Code

@@ -13,7 +13,7 @@ func withdraw(s State, a *rule.Asked, c *pb.WithdrawTicketRequest) ([]proto.Mess
 	if err := a.Require(pb.Role_ROLE_AGENT); err != nil {
 		return nil, err
 	}
-	if err := s.scope(a); err != nil {
+	if err := s.fromAbove(a); err != nil {
 		return nil, err
 	}
 	if !s.Open() {

@@ -13,6 +13,7 @@ import (
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/ticket"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
 
@@ -283,7 +284,7 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 		if e.ReplyBy != nil {
 			w.replyBy = micros(e.ReplyBy)
 		}
-		if e.Level == listedLevel {
+		if ticket.Lists(e) {
 			w.set(isListed, true)
 			w.set(planGiven|listingDone, false)
 			w.planBy, w.clearBy = micros(e.PlanBy), micros(e.ClearBy)

@@ -530,9 +530,13 @@ func (c *course) supervise(s *step) {
 	}
 	listed := len(c.listings) > 0 && c.listings[len(c.listings)-1].to == never
 	switch level := s.n[0]; {
-	case level == 3 && !listed:
-		c.listings = append(c.listings, listing{from: s.at, to: never, account: never, unit: c.lead})
-	case level > 3 && listed && c.listings[len(c.listings)-1].account == never:
+	case !listed && (level == listedLevel || len(s.n) > 1 && s.n[1] == 1):
+		g := listing{from: s.at, to: never, account: never, unit: c.lead}
+		if level > listedLevel {
+			g.account = s.at
+		}
+		c.listings = append(c.listings, g)
+	case level > listedLevel && listed && c.listings[len(c.listings)-1].account == never:
 		g := &c.listings[len(c.listings)-1]
 		g.account = max(s.at, g.from)
 	}

@@ -81,7 +81,7 @@ const (
 	didClose
 	didReopen
 	didExclude   // n: the code, then the metrics' numbers
-	didSupervise // n: the level
+	didSupervise // n: the level, and whether that lists the problem
 	didReply
 	didClear
 	didLift
@@ -267,7 +267,7 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 			}
 		}
 	case *pb.SupervisionRaised:
-		s.what, s.n = didSupervise, []int64{int64(e.Level)}
+		s.what, s.n = didSupervise, []int64{int64(e.Level), flag(ticket.Lists(e))}
 	case *pb.HolderMoved:
 		s.what = didMove
 		err = errors.Join(nodes.units(&s.unit, e.To, e.HolderPath), nodes.put(&s.other, "unit", e.From))

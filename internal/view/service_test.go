@@ -464,6 +464,36 @@ func TestAnAreaRestrictsFiguresOfUnitsToItsTickets(t *testing.T) {
 	}
 }
 
+func TestAProblemThatWasClearedStandsInTheLedgerAgainOnceItIsListedAgain(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	listed := func(n float64, level uint32) happened {
+		return in(n, &pb.SupervisionRaised{Level: level, PlanBy: at(hour(n + 24)), ClearBy: at(hour(n + 48))})
+	}
+	h.record("ticket-1", begun(sent(3, "a", 100, 100), listed(10, 3), in(20, &pb.ListingCleared{}), listed(30, 3), in(40, &pb.ListingCleared{}),
+		in(50, &pb.SupervisionRaised{Level: 4}), listed(60, 4), in(70, &pb.ListingCleared{}))...)
+	r := h.reader()
+	for _, c := range []struct {
+		from, to float64
+		want     string
+	}{
+		{0, 35, "0 + 2 - 1 = 1 map[3:1]"},
+		{35, 55, "1 + 0 - 1 = 0 map[]"},
+		{55, 65, "0 + 1 - 0 = 1 map[4:1]"},
+		{65, 100, "1 + 0 - 1 = 0 map[]"},
+	} {
+		rows, _, _, err := r.ListLedger(t.Context(), pb.LedgerKind_LEDGER_KIND_LISTING, view.PeriodQuery{Level: "unit", From: hour(c.from), To: hour(c.to)})
+		if err != nil || len(rows) == 0 {
+			t.Fatalf("%d rows, %v", len(rows), err)
+		}
+		for _, row := range rows {
+			if got := statement(row); got != c.want {
+				t.Errorf("%s from %v to %v: got %s, want %s", row.Code, c.from, c.to, got, c.want)
+			}
+		}
+	}
+}
+
 func TestAListedProblemStandsInTheLedgerUntilItIsCleared(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t)

@@ -274,6 +274,9 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		return r.held(e.Path, "", nil, paths)
 	case *pb.TicketAccepted:
 		r.accepted = at
+		if e.Confidentiality != pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED {
+			r.confidential = e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+		}
 		return r.held(e.Path, e.Holder, e.HolderPath, paths)
 	case *pb.TicketTriaged:
 		r.category, r.grade = e.Category, e.Grade

@@ -382,8 +382,10 @@ type ReportTicketRequest struct {
 	Confidentiality Confidentiality `protobuf:"varint,17,opt,name=confidentiality,proto3,enum=chuishao.v1.Confidentiality" json:"confidentiality,omitempty"`
 	Attachments     []*Attachment   `protobuf:"bytes,18,rep,name=attachments,proto3" json:"attachments,omitempty"`
 	AlsoAffects     []string        `protobuf:"bytes,19,rep,name=also_affects,json=alsoAffects,proto3" json:"also_affects,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The unit that the matter is a complaint of. Only this system gives it, of what it carries on itself; others name it at triage.
+	ComplainedOf  string `protobuf:"bytes,20,opt,name=complained_of,json=complainedOf,proto3" json:"complained_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportTicketRequest) Reset() {
@@ -512,6 +514,13 @@ func (x *ReportTicketRequest) GetAlsoAffects() []string {
 		return x.AlsoAffects
 	}
 	return nil
+}
+
+func (x *ReportTicketRequest) GetComplainedOf() string {
+	if x != nil {
+		return x.ComplainedOf
+	}
+	return ""
 }
 
 type IntakeTicketsRequest struct {
@@ -6873,7 +6882,7 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\fexclusion_by\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vexclusionBy\x125\n" +
 	"\breply_by\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\areplyBy\x123\n" +
 	"\aplan_by\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x06planBy\x125\n" +
-	"\bclear_by\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\aclearBy\"\xe2\x04\n" +
+	"\bclear_by\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\aclearBy\"\x87\x05\n" +
 	"\x13ReportTicketRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
@@ -6892,7 +6901,8 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\bcategory\x18\x10 \x01(\tR\bcategory\x12F\n" +
 	"\x0fconfidentiality\x18\x11 \x01(\x0e2\x1c.chuishao.v1.ConfidentialityR\x0fconfidentiality\x129\n" +
 	"\vattachments\x18\x12 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12!\n" +
-	"\falso_affects\x18\x13 \x03(\tR\valsoAffectsJ\x04\b\x01\x10\x02\"l\n" +
+	"\falso_affects\x18\x13 \x03(\tR\valsoAffects\x12#\n" +
+	"\rcomplained_of\x18\x14 \x01(\tR\fcomplainedOfJ\x04\b\x01\x10\x02\"l\n" +
 	"\x14IntakeTicketsRequest\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x128\n" +
 	"\x06report\x18\x02 \x01(\v2 .chuishao.v1.ReportTicketRequestR\x06report\"\xa5\x01\n" +
