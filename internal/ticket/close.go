@@ -117,7 +117,7 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 		if by == nil { // closed before closings told it
 			by = d.by(calendar.Appeal, s.ClosedAt)
 		}
-		if by != nil && a.OccurredAt.After(by.AsTime()) {
+		if by != nil && !calendar.OnTime(a.OccurredAt, by.AsTime()) {
 			return nil, rule.No(rule.AppealLapsed, "the right to appeal lapsed at %s", by.AsTime().In(a.Calendar.Zone()).Format(time.RFC3339))
 		}
 	}

@@ -382,10 +382,10 @@ func openWhistles(wrong func(string, ...any) error, before State) error {
 	return nil
 }
 
-// passed: what was not done by a limit is noted of the limit that there was, at it or later, and recorded after it.
+// passed: what was not done by a limit is noted of the limit that there was, at it or later, and recorded when nothing kept it any more.
 func passed(wrong func(string, ...any) error, limit time.Time, by *timestamppb.Timestamp, meta *pb.EventMeta) error {
 	said := rule.Instant(by)
-	if by == nil || said.UnixMicro() != limit.UnixMicro() || meta.GetOccurredAt().AsTime().Before(said) || !meta.GetRecordedAt().AsTime().After(said) {
+	if by == nil || said.UnixMicro() != limit.UnixMicro() || meta.GetOccurredAt().AsTime().Before(said) || calendar.OnTime(meta.GetRecordedAt().AsTime(), said) {
 		return wrong("the limit was %s, and is said to have been %s, at %s", limit, said, meta.GetOccurredAt().AsTime())
 	}
 	return nil
