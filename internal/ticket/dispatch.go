@@ -88,7 +88,7 @@ func (s *State) dispatched(meta *pb.EventMeta, e *pb.TicketDispatched) {
 	tasks := slices.DeleteFunc(slices.Clone(s.CoTasks), func(t CoTask) bool { return !slices.Contains(e.Co, t.Unit) })
 	s.takes(e.Lead, e.LeadPath)
 	s.Co, s.CoTasks, s.Round, s.Hop = e.Co, tasks, e.Round, e.Hop
-	s.DispatchedAt, s.DispatchedBy = at, meta.GetActor()
+	s.DispatchedAt, s.ContactStart, s.DispatchedBy = at, at, meta.GetActor()
 	s.NonReturnable, s.ReturnAsked, s.Parties = e.NonReturnable, false, nil
 	if e.HandleLimit != "" {
 		s.HandleLimit = e.HandleLimit

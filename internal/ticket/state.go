@@ -58,6 +58,7 @@ type State struct {
 	AcceptedAt   time.Time // T0
 	ReturnedAt   time.Time // the last approved return, from which the next dispatch is counted
 	DispatchedAt time.Time // of the current hop, or the reopening
+	ContactStart time.Time // where the contact limit runs from, that no step between levels moves
 	HandleStart  time.Time // where the round's handle limit runs from
 	SubmittedAt  time.Time
 	VerifiedAt   time.Time

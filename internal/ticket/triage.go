@@ -238,7 +238,7 @@ func (s *State) shorten(a *rule.Asked, e *pb.TriageCorrected) error {
 	}{
 		{calendar.Dispatch, s.Limits.DispatchBy, s.dispatchFrom(), &e.DispatchBy},
 		{calendar.Sign, s.Limits.SignBy, s.DispatchedAt, &e.SignBy},
-		{calendar.Contact, s.Limits.ContactBy, s.DispatchedAt, &e.ContactBy},
+		{calendar.Contact, s.Limits.ContactBy, s.ContactStart, &e.ContactBy},
 		{calendar.Verify, s.Limits.VerifyBy, s.SubmittedAt, &e.VerifyBy},
 		{calendar.Callback, s.Limits.CallbackBy, s.VerifiedAt, &e.CallbackBy},
 	} {
