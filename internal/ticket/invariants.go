@@ -490,8 +490,10 @@ func legal(event proto.Message) (from []pb.TicketState, known bool) {
 		return in(accepted, triaged)
 	case *pb.SignOverdue:
 		return in(dispatched)
-	case *pb.ContactOverdue, *pb.HandleOverdue:
+	case *pb.ContactOverdue:
 		return in(dispatched, handling, review, ruling)
+	case *pb.HandleOverdue:
+		return in(triaged, dispatched, handling, review, ruling)
 	case *pb.CallbackOverdue:
 		return in(callback)
 	case *pb.WhistleLinked, *pb.WhistleSettled, *pb.DuplicateAttached, *pb.DuplicateDetached, *pb.RightLapsed, *pb.LimitsRecomputed:

@@ -72,6 +72,8 @@ func (s *State) Timers() []Timer {
 		if !s.Contacted && !s.Anonymous && !s.waived(pb.Requirement_REQUIREMENT_CONTACT) {
 			add(pb.TicketTimer_TICKET_TIMER_CONTACT, l.ContactBy)
 		}
+		fallthrough
+	case pb.TicketState_TICKET_STATE_TRIAGED: // again, after a return: the petitioner's clock runs on while nobody leads
 		if s.Supervision < supervisionUrge {
 			add(pb.TicketTimer_TICKET_TIMER_URGE, s.urgeAt())
 		}
