@@ -60,7 +60,7 @@ func requestExclusion(s State, a *rule.Asked, c *pb.RequestExclusionRequest) ([]
 		return nil, rule.Bad("code", rule.AlreadyDone, "was denied")
 	case s.Limits.ExclusionBy.IsZero():
 		return nil, rule.No(rule.ExclusionLapsed, "there is no right to ask for exclusion: nobody was called back, or the profile gives none")
-	case !calendar.OnTime(a.OccurredAt, s.Limits.ExclusionBy):
+	case !calendar.OnTime(a.OccurredAt, s.Limits.ExclusionBy), !calendar.OnTime(a.At, s.Limits.ExclusionBy): // nor is it asked for in retrospect
 		return nil, rule.No(rule.ExclusionLapsed, "the right to ask for exclusion lapsed at %s", s.Limits.ExclusionBy.In(a.Calendar.Zone()).Format(time.RFC3339))
 	}
 	e := &pb.ExclusionRequested{Code: c.Code, Metrics: c.Metrics, Sealed: a.Sealed}
