@@ -1074,8 +1074,14 @@ type TriageCorrected struct {
 	Provisional bool `protobuf:"varint,15,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	// Where holder is set: its own path through the unit tree, root first, itself included.
 	HolderPath []string `protobuf:"bytes,16,rep,name=holder_path,json=holderPath,proto3" json:"holder_path,omitempty"`
-	// What handle_by was computed with, where it is set.
-	HandleLimit   string `protobuf:"bytes,17,opt,name=handle_limit,json=handleLimit,proto3" json:"handle_limit,omitempty"`
+	// What handle_by was computed with, where it is set; of a suspended ticket, what it would be computed with.
+	HandleLimit string `protobuf:"bytes,17,opt,name=handle_limit,json=handleLimit,proto3" json:"handle_limit,omitempty"`
+	// More limits that a changed grade shortened.
+	ReturnBy       *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=return_by,json=returnBy,proto3" json:"return_by,omitempty"`
+	DecideReturnBy *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=decide_return_by,json=decideReturnBy,proto3" json:"decide_return_by,omitempty"`
+	RulingBy       *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=ruling_by,json=rulingBy,proto3" json:"ruling_by,omitempty"`
+	// Of a suspended ticket: what is left of the handle limit, where a changed grade shortened that. Empty: what was left.
+	Remaining     string `protobuf:"bytes,21,opt,name=remaining,proto3" json:"remaining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1225,6 +1231,34 @@ func (x *TriageCorrected) GetHolderPath() []string {
 func (x *TriageCorrected) GetHandleLimit() string {
 	if x != nil {
 		return x.HandleLimit
+	}
+	return ""
+}
+
+func (x *TriageCorrected) GetReturnBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReturnBy
+	}
+	return nil
+}
+
+func (x *TriageCorrected) GetDecideReturnBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecideReturnBy
+	}
+	return nil
+}
+
+func (x *TriageCorrected) GetRulingBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RulingBy
+	}
+	return nil
+}
+
+func (x *TriageCorrected) GetRemaining() string {
+	if x != nil {
+		return x.Remaining
 	}
 	return ""
 }
@@ -8669,7 +8703,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06holder\x18\v \x01(\tR\x06holder\x12 \n" +
 	"\vprovisional\x18\f \x01(\bR\vprovisional\x12\x1f\n" +
 	"\vholder_path\x18\r \x03(\tR\n" +
-	"holderPath\"\xad\x06\n" +
+	"holderPath\"\x83\b\n" +
 	"\x0fTriageCorrected\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12(\n" +
 	"\x05grade\x18\x02 \x01(\x0e2\x12.chuishao.v1.GradeR\x05grade\x12)\n" +
@@ -8692,7 +8726,11 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\vprovisional\x18\x0f \x01(\bR\vprovisional\x12\x1f\n" +
 	"\vholder_path\x18\x10 \x03(\tR\n" +
 	"holderPath\x12!\n" +
-	"\fhandle_limit\x18\x11 \x01(\tR\vhandleLimit\"\xb4\x05\n" +
+	"\fhandle_limit\x18\x11 \x01(\tR\vhandleLimit\x127\n" +
+	"\treturn_by\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\breturnBy\x12D\n" +
+	"\x10decide_return_by\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\x0edecideReturnBy\x127\n" +
+	"\truling_by\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\brulingBy\x12\x1c\n" +
+	"\tremaining\x18\x15 \x01(\tR\tremaining\"\xb4\x05\n" +
 	"\x10TicketDispatched\x12\x12\n" +
 	"\x04lead\x18\x01 \x01(\tR\x04lead\x12\x1b\n" +
 	"\tlead_path\x18\x02 \x03(\tR\bleadPath\x12\x0e\n" +
@@ -9507,225 +9545,228 @@ var file_chuishao_v1_events_proto_depIdxs = []int32{
 	115, // 37: chuishao.v1.TriageCorrected.contact_by:type_name -> google.protobuf.Timestamp
 	115, // 38: chuishao.v1.TriageCorrected.verify_by:type_name -> google.protobuf.Timestamp
 	115, // 39: chuishao.v1.TriageCorrected.callback_by:type_name -> google.protobuf.Timestamp
-	115, // 40: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 41: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 42: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 43: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
-	115, // 44: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
-	115, // 45: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 46: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
-	123, // 47: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
-	123, // 48: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
-	124, // 49: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
-	123, // 50: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
-	127, // 51: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
-	123, // 52: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
-	128, // 53: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
-	124, // 54: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	115, // 55: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
-	123, // 56: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	124, // 57: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
-	115, // 58: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
-	123, // 59: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
-	124, // 60: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
-	123, // 61: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
-	129, // 62: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
-	123, // 63: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
-	115, // 64: chuishao.v1.CallbackRecorded.exclusion_by:type_name -> google.protobuf.Timestamp
-	115, // 65: chuishao.v1.CallbackUnreachable.exclusion_by:type_name -> google.protobuf.Timestamp
-	130, // 66: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
-	115, // 67: chuishao.v1.TicketClosed.appeal_by:type_name -> google.protobuf.Timestamp
-	131, // 68: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
-	115, // 69: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 70: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 71: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
-	115, // 72: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
-	123, // 73: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
-	123, // 74: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 75: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
-	116, // 76: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
-	123, // 77: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
-	132, // 78: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
-	123, // 79: chuishao.v1.DeclineAppealed.sealed:type_name -> chuishao.v1.Sealed
-	119, // 80: chuishao.v1.DeclineOverturned.path:type_name -> chuishao.v1.AreaNode
-	115, // 81: chuishao.v1.DeclineOverturned.dispatch_by:type_name -> google.protobuf.Timestamp
-	123, // 82: chuishao.v1.DeclineOverturned.sealed:type_name -> chuishao.v1.Sealed
-	133, // 83: chuishao.v1.EmergencyHandedOver.line:type_name -> chuishao.v1.EmergencyLine
-	123, // 84: chuishao.v1.EmergencyHandedOver.sealed:type_name -> chuishao.v1.Sealed
-	123, // 85: chuishao.v1.DuplicateAttached.sealed:type_name -> chuishao.v1.Sealed
-	134, // 86: chuishao.v1.TicketUnmerged.state:type_name -> chuishao.v1.TicketState
-	123, // 87: chuishao.v1.TicketUnmerged.sealed:type_name -> chuishao.v1.Sealed
-	135, // 88: chuishao.v1.ReturnRequested.reason:type_name -> chuishao.v1.ReturnReason
-	115, // 89: chuishao.v1.ReturnRequested.decide_by:type_name -> google.protobuf.Timestamp
-	123, // 90: chuishao.v1.ReturnRequested.sealed:type_name -> chuishao.v1.Sealed
-	136, // 91: chuishao.v1.ReturnApproved.fault:type_name -> chuishao.v1.ReturnFault
-	123, // 92: chuishao.v1.ReturnApproved.sealed:type_name -> chuishao.v1.Sealed
-	115, // 93: chuishao.v1.ReturnApproved.dispatch_by:type_name -> google.protobuf.Timestamp
-	123, // 94: chuishao.v1.ReturnRejected.sealed:type_name -> chuishao.v1.Sealed
-	115, // 95: chuishao.v1.AdjudicationOpened.ruling_by:type_name -> google.protobuf.Timestamp
-	123, // 96: chuishao.v1.AdjudicationOpened.sealed:type_name -> chuishao.v1.Sealed
-	136, // 97: chuishao.v1.AdjudicationRuled.fault:type_name -> chuishao.v1.ReturnFault
-	123, // 98: chuishao.v1.AdjudicationRuled.sealed:type_name -> chuishao.v1.Sealed
-	115, // 99: chuishao.v1.CoHandlerRequested.submit_by:type_name -> google.protobuf.Timestamp
-	123, // 100: chuishao.v1.CoHandlerRequested.sealed:type_name -> chuishao.v1.Sealed
-	123, // 101: chuishao.v1.CoHandlerDeclineProposed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 102: chuishao.v1.CoHandlerDeclineDropped.sealed:type_name -> chuishao.v1.Sealed
-	123, // 103: chuishao.v1.CoHandlerDeclined.sealed:type_name -> chuishao.v1.Sealed
-	124, // 104: chuishao.v1.CoHandlerSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	123, // 105: chuishao.v1.CoHandlerSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	137, // 106: chuishao.v1.TicketEscalated.reason:type_name -> chuishao.v1.EscalationReason
-	115, // 107: chuishao.v1.TicketEscalated.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 108: chuishao.v1.TicketEscalated.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 109: chuishao.v1.TicketEscalated.sealed:type_name -> chuishao.v1.Sealed
-	123, // 110: chuishao.v1.EscalationRefused.sealed:type_name -> chuishao.v1.Sealed
-	115, // 111: chuishao.v1.EscalationRefused.segment_by:type_name -> google.protobuf.Timestamp
-	115, // 112: chuishao.v1.TicketDelegated.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 113: chuishao.v1.TicketDelegated.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 114: chuishao.v1.TicketDelegated.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 115: chuishao.v1.TicketDelegated.close_by:type_name -> google.protobuf.Timestamp
-	115, // 116: chuishao.v1.TicketDelegated.return_by:type_name -> google.protobuf.Timestamp
-	115, // 117: chuishao.v1.TicketDelegated.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 118: chuishao.v1.TicketDelegated.sealed:type_name -> chuishao.v1.Sealed
-	138, // 119: chuishao.v1.ExtensionRequested.kind:type_name -> chuishao.v1.ExtensionKind
-	115, // 120: chuishao.v1.ExtensionRequested.handle_by:type_name -> google.protobuf.Timestamp
-	123, // 121: chuishao.v1.ExtensionRequested.sealed:type_name -> chuishao.v1.Sealed
-	115, // 122: chuishao.v1.ExtensionGranted.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 123: chuishao.v1.ExtensionGranted.close_by:type_name -> google.protobuf.Timestamp
-	115, // 124: chuishao.v1.ExtensionGranted.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 125: chuishao.v1.ExtensionGranted.sealed:type_name -> chuishao.v1.Sealed
-	123, // 126: chuishao.v1.ExtensionRefused.sealed:type_name -> chuishao.v1.Sealed
-	139, // 127: chuishao.v1.SuspensionRequested.reason:type_name -> chuishao.v1.SuspensionReason
-	115, // 128: chuishao.v1.SuspensionRequested.review_at:type_name -> google.protobuf.Timestamp
-	123, // 129: chuishao.v1.SuspensionRequested.sealed:type_name -> chuishao.v1.Sealed
-	139, // 130: chuishao.v1.SuspensionGranted.reason:type_name -> chuishao.v1.SuspensionReason
-	115, // 131: chuishao.v1.SuspensionGranted.review_at:type_name -> google.protobuf.Timestamp
-	115, // 132: chuishao.v1.SuspensionGranted.review_overdue_at:type_name -> google.protobuf.Timestamp
-	123, // 133: chuishao.v1.SuspensionGranted.sealed:type_name -> chuishao.v1.Sealed
-	123, // 134: chuishao.v1.SuspensionRefused.sealed:type_name -> chuishao.v1.Sealed
-	115, // 135: chuishao.v1.TicketResumed.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 136: chuishao.v1.TicketResumed.close_by:type_name -> google.protobuf.Timestamp
-	115, // 137: chuishao.v1.TicketResumed.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 138: chuishao.v1.TicketResumed.sealed:type_name -> chuishao.v1.Sealed
-	140, // 139: chuishao.v1.ResultRejected.reason:type_name -> chuishao.v1.ResultRejection
-	123, // 140: chuishao.v1.ResultRejected.sealed:type_name -> chuishao.v1.Sealed
-	141, // 141: chuishao.v1.ExclusionRequested.code:type_name -> chuishao.v1.ExclusionCode
-	123, // 142: chuishao.v1.ExclusionRequested.sealed:type_name -> chuishao.v1.Sealed
-	141, // 143: chuishao.v1.ExclusionGranted.code:type_name -> chuishao.v1.ExclusionCode
-	123, // 144: chuishao.v1.ExclusionGranted.sealed:type_name -> chuishao.v1.Sealed
-	141, // 145: chuishao.v1.ExclusionDenied.code:type_name -> chuishao.v1.ExclusionCode
-	123, // 146: chuishao.v1.ExclusionDenied.sealed:type_name -> chuishao.v1.Sealed
-	123, // 147: chuishao.v1.TicketUrged.sealed:type_name -> chuishao.v1.Sealed
-	142, // 148: chuishao.v1.SupervisionRaised.trigger:type_name -> chuishao.v1.SupervisionTrigger
-	115, // 149: chuishao.v1.SupervisionRaised.reply_by:type_name -> google.protobuf.Timestamp
-	115, // 150: chuishao.v1.SupervisionRaised.plan_by:type_name -> google.protobuf.Timestamp
-	115, // 151: chuishao.v1.SupervisionRaised.clear_by:type_name -> google.protobuf.Timestamp
-	123, // 152: chuishao.v1.SupervisionRaised.sealed:type_name -> chuishao.v1.Sealed
-	143, // 153: chuishao.v1.SupervisionReplied.kind:type_name -> chuishao.v1.SupervisionReplyKind
-	115, // 154: chuishao.v1.SupervisionReplied.clear_by:type_name -> google.protobuf.Timestamp
-	124, // 155: chuishao.v1.SupervisionReplied.attachments:type_name -> chuishao.v1.Attachment
-	123, // 156: chuishao.v1.SupervisionReplied.sealed:type_name -> chuishao.v1.Sealed
-	124, // 157: chuishao.v1.ListingCleared.attachments:type_name -> chuishao.v1.Attachment
-	123, // 158: chuishao.v1.ListingCleared.sealed:type_name -> chuishao.v1.Sealed
-	123, // 159: chuishao.v1.SupervisionLifted.sealed:type_name -> chuishao.v1.Sealed
-	123, // 160: chuishao.v1.TicketWithdrawn.sealed:type_name -> chuishao.v1.Sealed
-	119, // 161: chuishao.v1.ArchiveCorrectionProposed.path:type_name -> chuishao.v1.AreaNode
-	128, // 162: chuishao.v1.ArchiveCorrectionProposed.result:type_name -> chuishao.v1.ResultCode
-	123, // 163: chuishao.v1.ArchiveCorrectionProposed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 164: chuishao.v1.ArchiveCorrectionDropped.sealed:type_name -> chuishao.v1.Sealed
-	119, // 165: chuishao.v1.ArchiveCorrected.path:type_name -> chuishao.v1.AreaNode
-	128, // 166: chuishao.v1.ArchiveCorrected.result:type_name -> chuishao.v1.ResultCode
-	116, // 167: chuishao.v1.ArchiveCorrected.proposed_by:type_name -> chuishao.v1.Actor
-	123, // 168: chuishao.v1.ArchiveCorrected.sealed:type_name -> chuishao.v1.Sealed
-	115, // 169: chuishao.v1.AcceptOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 170: chuishao.v1.DispatchOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 171: chuishao.v1.SignOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 172: chuishao.v1.ContactOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 173: chuishao.v1.HandleOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 174: chuishao.v1.HandleOverdue.long_overdue_at:type_name -> google.protobuf.Timestamp
-	115, // 175: chuishao.v1.VerifyOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 176: chuishao.v1.CallbackOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 177: chuishao.v1.SuspensionReviewDue.by:type_name -> google.protobuf.Timestamp
-	144, // 178: chuishao.v1.RightLapsed.right:type_name -> chuishao.v1.TicketTimer
-	115, // 179: chuishao.v1.RightLapsed.by:type_name -> google.protobuf.Timestamp
-	115, // 180: chuishao.v1.LimitsRecomputed.accept_by:type_name -> google.protobuf.Timestamp
-	115, // 181: chuishao.v1.LimitsRecomputed.dispatch_by:type_name -> google.protobuf.Timestamp
-	115, // 182: chuishao.v1.LimitsRecomputed.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 183: chuishao.v1.LimitsRecomputed.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 184: chuishao.v1.LimitsRecomputed.return_by:type_name -> google.protobuf.Timestamp
-	115, // 185: chuishao.v1.LimitsRecomputed.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 186: chuishao.v1.LimitsRecomputed.verify_by:type_name -> google.protobuf.Timestamp
-	115, // 187: chuishao.v1.LimitsRecomputed.callback_by:type_name -> google.protobuf.Timestamp
-	115, // 188: chuishao.v1.LimitsRecomputed.close_by:type_name -> google.protobuf.Timestamp
-	115, // 189: chuishao.v1.LimitsRecomputed.segment_by:type_name -> google.protobuf.Timestamp
-	115, // 190: chuishao.v1.LimitsRecomputed.decide_return_by:type_name -> google.protobuf.Timestamp
-	115, // 191: chuishao.v1.LimitsRecomputed.ruling_by:type_name -> google.protobuf.Timestamp
-	115, // 192: chuishao.v1.LimitsRecomputed.appeal_by:type_name -> google.protobuf.Timestamp
-	115, // 193: chuishao.v1.LimitsRecomputed.exclusion_by:type_name -> google.protobuf.Timestamp
-	115, // 194: chuishao.v1.LimitsRecomputed.suspension_overdue_at:type_name -> google.protobuf.Timestamp
-	115, // 195: chuishao.v1.LimitsRecomputed.long_overdue_at:type_name -> google.protobuf.Timestamp
-	117, // 196: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
-	119, // 197: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
-	145, // 198: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
-	115, // 199: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
-	120, // 200: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
-	123, // 201: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
-	123, // 202: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
-	115, // 203: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 204: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 205: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
-	146, // 206: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
-	119, // 207: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
-	87,  // 208: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
-	115, // 209: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
-	120, // 210: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
-	123, // 211: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
-	146, // 212: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
-	119, // 213: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
-	87,  // 214: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
-	115, // 215: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
-	120, // 216: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
-	116, // 217: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
-	123, // 218: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
-	87,  // 219: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
-	115, // 220: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
-	123, // 221: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
-	123, // 222: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 223: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
-	123, // 224: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
-	120, // 225: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
-	123, // 226: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
-	124, // 227: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
-	123, // 228: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
-	123, // 229: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 230: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
-	103, // 231: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
-	115, // 232: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
-	104, // 233: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
-	105, // 234: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
-	106, // 235: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
-	107, // 236: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
-	108, // 237: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
-	109, // 238: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
-	115, // 239: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 240: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
-	0,   // 241: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
-	115, // 242: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 243: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
-	126, // 244: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
-	115, // 245: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 246: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
-	1,   // 247: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
-	2,   // 248: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
-	115, // 249: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 250: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
-	115, // 251: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 252: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
-	147, // 253: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
-	254, // [254:254] is the sub-list for method output_type
-	254, // [254:254] is the sub-list for method input_type
-	254, // [254:254] is the sub-list for extension type_name
-	254, // [254:254] is the sub-list for extension extendee
-	0,   // [0:254] is the sub-list for field type_name
+	115, // 40: chuishao.v1.TriageCorrected.return_by:type_name -> google.protobuf.Timestamp
+	115, // 41: chuishao.v1.TriageCorrected.decide_return_by:type_name -> google.protobuf.Timestamp
+	115, // 42: chuishao.v1.TriageCorrected.ruling_by:type_name -> google.protobuf.Timestamp
+	115, // 43: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 44: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 45: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 46: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
+	115, // 47: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
+	115, // 48: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 49: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
+	123, // 50: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
+	123, // 51: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
+	124, // 52: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
+	123, // 53: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
+	127, // 54: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
+	123, // 55: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
+	128, // 56: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
+	124, // 57: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	115, // 58: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
+	123, // 59: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	124, // 60: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
+	115, // 61: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
+	123, // 62: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
+	124, // 63: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
+	123, // 64: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
+	129, // 65: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
+	123, // 66: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
+	115, // 67: chuishao.v1.CallbackRecorded.exclusion_by:type_name -> google.protobuf.Timestamp
+	115, // 68: chuishao.v1.CallbackUnreachable.exclusion_by:type_name -> google.protobuf.Timestamp
+	130, // 69: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
+	115, // 70: chuishao.v1.TicketClosed.appeal_by:type_name -> google.protobuf.Timestamp
+	131, // 71: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
+	115, // 72: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 73: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 74: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
+	115, // 75: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
+	123, // 76: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
+	123, // 77: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 78: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
+	116, // 79: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
+	123, // 80: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
+	132, // 81: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
+	123, // 82: chuishao.v1.DeclineAppealed.sealed:type_name -> chuishao.v1.Sealed
+	119, // 83: chuishao.v1.DeclineOverturned.path:type_name -> chuishao.v1.AreaNode
+	115, // 84: chuishao.v1.DeclineOverturned.dispatch_by:type_name -> google.protobuf.Timestamp
+	123, // 85: chuishao.v1.DeclineOverturned.sealed:type_name -> chuishao.v1.Sealed
+	133, // 86: chuishao.v1.EmergencyHandedOver.line:type_name -> chuishao.v1.EmergencyLine
+	123, // 87: chuishao.v1.EmergencyHandedOver.sealed:type_name -> chuishao.v1.Sealed
+	123, // 88: chuishao.v1.DuplicateAttached.sealed:type_name -> chuishao.v1.Sealed
+	134, // 89: chuishao.v1.TicketUnmerged.state:type_name -> chuishao.v1.TicketState
+	123, // 90: chuishao.v1.TicketUnmerged.sealed:type_name -> chuishao.v1.Sealed
+	135, // 91: chuishao.v1.ReturnRequested.reason:type_name -> chuishao.v1.ReturnReason
+	115, // 92: chuishao.v1.ReturnRequested.decide_by:type_name -> google.protobuf.Timestamp
+	123, // 93: chuishao.v1.ReturnRequested.sealed:type_name -> chuishao.v1.Sealed
+	136, // 94: chuishao.v1.ReturnApproved.fault:type_name -> chuishao.v1.ReturnFault
+	123, // 95: chuishao.v1.ReturnApproved.sealed:type_name -> chuishao.v1.Sealed
+	115, // 96: chuishao.v1.ReturnApproved.dispatch_by:type_name -> google.protobuf.Timestamp
+	123, // 97: chuishao.v1.ReturnRejected.sealed:type_name -> chuishao.v1.Sealed
+	115, // 98: chuishao.v1.AdjudicationOpened.ruling_by:type_name -> google.protobuf.Timestamp
+	123, // 99: chuishao.v1.AdjudicationOpened.sealed:type_name -> chuishao.v1.Sealed
+	136, // 100: chuishao.v1.AdjudicationRuled.fault:type_name -> chuishao.v1.ReturnFault
+	123, // 101: chuishao.v1.AdjudicationRuled.sealed:type_name -> chuishao.v1.Sealed
+	115, // 102: chuishao.v1.CoHandlerRequested.submit_by:type_name -> google.protobuf.Timestamp
+	123, // 103: chuishao.v1.CoHandlerRequested.sealed:type_name -> chuishao.v1.Sealed
+	123, // 104: chuishao.v1.CoHandlerDeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 105: chuishao.v1.CoHandlerDeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	123, // 106: chuishao.v1.CoHandlerDeclined.sealed:type_name -> chuishao.v1.Sealed
+	124, // 107: chuishao.v1.CoHandlerSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	123, // 108: chuishao.v1.CoHandlerSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	137, // 109: chuishao.v1.TicketEscalated.reason:type_name -> chuishao.v1.EscalationReason
+	115, // 110: chuishao.v1.TicketEscalated.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 111: chuishao.v1.TicketEscalated.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 112: chuishao.v1.TicketEscalated.sealed:type_name -> chuishao.v1.Sealed
+	123, // 113: chuishao.v1.EscalationRefused.sealed:type_name -> chuishao.v1.Sealed
+	115, // 114: chuishao.v1.EscalationRefused.segment_by:type_name -> google.protobuf.Timestamp
+	115, // 115: chuishao.v1.TicketDelegated.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 116: chuishao.v1.TicketDelegated.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 117: chuishao.v1.TicketDelegated.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 118: chuishao.v1.TicketDelegated.close_by:type_name -> google.protobuf.Timestamp
+	115, // 119: chuishao.v1.TicketDelegated.return_by:type_name -> google.protobuf.Timestamp
+	115, // 120: chuishao.v1.TicketDelegated.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 121: chuishao.v1.TicketDelegated.sealed:type_name -> chuishao.v1.Sealed
+	138, // 122: chuishao.v1.ExtensionRequested.kind:type_name -> chuishao.v1.ExtensionKind
+	115, // 123: chuishao.v1.ExtensionRequested.handle_by:type_name -> google.protobuf.Timestamp
+	123, // 124: chuishao.v1.ExtensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	115, // 125: chuishao.v1.ExtensionGranted.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 126: chuishao.v1.ExtensionGranted.close_by:type_name -> google.protobuf.Timestamp
+	115, // 127: chuishao.v1.ExtensionGranted.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 128: chuishao.v1.ExtensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	123, // 129: chuishao.v1.ExtensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	139, // 130: chuishao.v1.SuspensionRequested.reason:type_name -> chuishao.v1.SuspensionReason
+	115, // 131: chuishao.v1.SuspensionRequested.review_at:type_name -> google.protobuf.Timestamp
+	123, // 132: chuishao.v1.SuspensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	139, // 133: chuishao.v1.SuspensionGranted.reason:type_name -> chuishao.v1.SuspensionReason
+	115, // 134: chuishao.v1.SuspensionGranted.review_at:type_name -> google.protobuf.Timestamp
+	115, // 135: chuishao.v1.SuspensionGranted.review_overdue_at:type_name -> google.protobuf.Timestamp
+	123, // 136: chuishao.v1.SuspensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	123, // 137: chuishao.v1.SuspensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	115, // 138: chuishao.v1.TicketResumed.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 139: chuishao.v1.TicketResumed.close_by:type_name -> google.protobuf.Timestamp
+	115, // 140: chuishao.v1.TicketResumed.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 141: chuishao.v1.TicketResumed.sealed:type_name -> chuishao.v1.Sealed
+	140, // 142: chuishao.v1.ResultRejected.reason:type_name -> chuishao.v1.ResultRejection
+	123, // 143: chuishao.v1.ResultRejected.sealed:type_name -> chuishao.v1.Sealed
+	141, // 144: chuishao.v1.ExclusionRequested.code:type_name -> chuishao.v1.ExclusionCode
+	123, // 145: chuishao.v1.ExclusionRequested.sealed:type_name -> chuishao.v1.Sealed
+	141, // 146: chuishao.v1.ExclusionGranted.code:type_name -> chuishao.v1.ExclusionCode
+	123, // 147: chuishao.v1.ExclusionGranted.sealed:type_name -> chuishao.v1.Sealed
+	141, // 148: chuishao.v1.ExclusionDenied.code:type_name -> chuishao.v1.ExclusionCode
+	123, // 149: chuishao.v1.ExclusionDenied.sealed:type_name -> chuishao.v1.Sealed
+	123, // 150: chuishao.v1.TicketUrged.sealed:type_name -> chuishao.v1.Sealed
+	142, // 151: chuishao.v1.SupervisionRaised.trigger:type_name -> chuishao.v1.SupervisionTrigger
+	115, // 152: chuishao.v1.SupervisionRaised.reply_by:type_name -> google.protobuf.Timestamp
+	115, // 153: chuishao.v1.SupervisionRaised.plan_by:type_name -> google.protobuf.Timestamp
+	115, // 154: chuishao.v1.SupervisionRaised.clear_by:type_name -> google.protobuf.Timestamp
+	123, // 155: chuishao.v1.SupervisionRaised.sealed:type_name -> chuishao.v1.Sealed
+	143, // 156: chuishao.v1.SupervisionReplied.kind:type_name -> chuishao.v1.SupervisionReplyKind
+	115, // 157: chuishao.v1.SupervisionReplied.clear_by:type_name -> google.protobuf.Timestamp
+	124, // 158: chuishao.v1.SupervisionReplied.attachments:type_name -> chuishao.v1.Attachment
+	123, // 159: chuishao.v1.SupervisionReplied.sealed:type_name -> chuishao.v1.Sealed
+	124, // 160: chuishao.v1.ListingCleared.attachments:type_name -> chuishao.v1.Attachment
+	123, // 161: chuishao.v1.ListingCleared.sealed:type_name -> chuishao.v1.Sealed
+	123, // 162: chuishao.v1.SupervisionLifted.sealed:type_name -> chuishao.v1.Sealed
+	123, // 163: chuishao.v1.TicketWithdrawn.sealed:type_name -> chuishao.v1.Sealed
+	119, // 164: chuishao.v1.ArchiveCorrectionProposed.path:type_name -> chuishao.v1.AreaNode
+	128, // 165: chuishao.v1.ArchiveCorrectionProposed.result:type_name -> chuishao.v1.ResultCode
+	123, // 166: chuishao.v1.ArchiveCorrectionProposed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 167: chuishao.v1.ArchiveCorrectionDropped.sealed:type_name -> chuishao.v1.Sealed
+	119, // 168: chuishao.v1.ArchiveCorrected.path:type_name -> chuishao.v1.AreaNode
+	128, // 169: chuishao.v1.ArchiveCorrected.result:type_name -> chuishao.v1.ResultCode
+	116, // 170: chuishao.v1.ArchiveCorrected.proposed_by:type_name -> chuishao.v1.Actor
+	123, // 171: chuishao.v1.ArchiveCorrected.sealed:type_name -> chuishao.v1.Sealed
+	115, // 172: chuishao.v1.AcceptOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 173: chuishao.v1.DispatchOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 174: chuishao.v1.SignOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 175: chuishao.v1.ContactOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 176: chuishao.v1.HandleOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 177: chuishao.v1.HandleOverdue.long_overdue_at:type_name -> google.protobuf.Timestamp
+	115, // 178: chuishao.v1.VerifyOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 179: chuishao.v1.CallbackOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 180: chuishao.v1.SuspensionReviewDue.by:type_name -> google.protobuf.Timestamp
+	144, // 181: chuishao.v1.RightLapsed.right:type_name -> chuishao.v1.TicketTimer
+	115, // 182: chuishao.v1.RightLapsed.by:type_name -> google.protobuf.Timestamp
+	115, // 183: chuishao.v1.LimitsRecomputed.accept_by:type_name -> google.protobuf.Timestamp
+	115, // 184: chuishao.v1.LimitsRecomputed.dispatch_by:type_name -> google.protobuf.Timestamp
+	115, // 185: chuishao.v1.LimitsRecomputed.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 186: chuishao.v1.LimitsRecomputed.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 187: chuishao.v1.LimitsRecomputed.return_by:type_name -> google.protobuf.Timestamp
+	115, // 188: chuishao.v1.LimitsRecomputed.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 189: chuishao.v1.LimitsRecomputed.verify_by:type_name -> google.protobuf.Timestamp
+	115, // 190: chuishao.v1.LimitsRecomputed.callback_by:type_name -> google.protobuf.Timestamp
+	115, // 191: chuishao.v1.LimitsRecomputed.close_by:type_name -> google.protobuf.Timestamp
+	115, // 192: chuishao.v1.LimitsRecomputed.segment_by:type_name -> google.protobuf.Timestamp
+	115, // 193: chuishao.v1.LimitsRecomputed.decide_return_by:type_name -> google.protobuf.Timestamp
+	115, // 194: chuishao.v1.LimitsRecomputed.ruling_by:type_name -> google.protobuf.Timestamp
+	115, // 195: chuishao.v1.LimitsRecomputed.appeal_by:type_name -> google.protobuf.Timestamp
+	115, // 196: chuishao.v1.LimitsRecomputed.exclusion_by:type_name -> google.protobuf.Timestamp
+	115, // 197: chuishao.v1.LimitsRecomputed.suspension_overdue_at:type_name -> google.protobuf.Timestamp
+	115, // 198: chuishao.v1.LimitsRecomputed.long_overdue_at:type_name -> google.protobuf.Timestamp
+	117, // 199: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
+	119, // 200: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
+	145, // 201: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
+	115, // 202: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
+	120, // 203: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
+	123, // 204: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
+	123, // 205: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
+	115, // 206: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 207: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 208: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
+	146, // 209: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
+	119, // 210: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
+	87,  // 211: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
+	115, // 212: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
+	120, // 213: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
+	123, // 214: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
+	146, // 215: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
+	119, // 216: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
+	87,  // 217: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
+	115, // 218: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
+	120, // 219: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
+	116, // 220: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
+	123, // 221: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
+	87,  // 222: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
+	115, // 223: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
+	123, // 224: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
+	123, // 225: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 226: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
+	123, // 227: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
+	120, // 228: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
+	123, // 229: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
+	124, // 230: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
+	123, // 231: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
+	123, // 232: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 233: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
+	103, // 234: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
+	115, // 235: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
+	104, // 236: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
+	105, // 237: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
+	106, // 238: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
+	107, // 239: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
+	108, // 240: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
+	109, // 241: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
+	115, // 242: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 243: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
+	0,   // 244: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
+	115, // 245: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 246: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
+	126, // 247: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
+	115, // 248: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 249: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
+	1,   // 250: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
+	2,   // 251: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
+	115, // 252: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 253: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
+	115, // 254: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 255: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
+	147, // 256: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
+	257, // [257:257] is the sub-list for method output_type
+	257, // [257:257] is the sub-list for method input_type
+	257, // [257:257] is the sub-list for extension type_name
+	257, // [257:257] is the sub-list for extension extendee
+	0,   // [0:257] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_events_proto_init() }
