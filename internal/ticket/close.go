@@ -148,7 +148,7 @@ func (s *State) reopened(meta *pb.EventMeta, e *pb.TicketReopened) {
 	at := meta.GetOccurredAt().AsTime()
 	s.newRound(e.Round)
 	s.Hop, s.Holder, s.NonReturnable, s.Led = 1, e.Lead, true, []string{e.Lead}
-	s.DispatchedAt, s.ContactStart, s.HandleStart, s.HandleLimit = at, at, at, e.HandleLimit
+	s.DispatchedAt, s.ContactStart, s.HandleStart, s.HandleLimit, s.RoundLimit = at, at, at, e.HandleLimit, e.HandleLimit
 	if meta.GetActor().GetRole() == pb.Role_ROLE_SYSTEM {
 		s.AutoReopened++
 	}

@@ -91,7 +91,7 @@ func (s *State) dispatched(meta *pb.EventMeta, e *pb.TicketDispatched) {
 	s.DispatchedAt, s.ContactStart, s.DispatchedBy = at, at, meta.GetActor()
 	s.NonReturnable, s.ReturnAsked, s.Parties = e.NonReturnable, false, nil
 	if e.HandleLimit != "" {
-		s.HandleLimit = e.HandleLimit
+		s.HandleLimit, s.RoundLimit = e.HandleLimit, e.HandleLimit
 	}
 	if e.Hop == 1 {
 		s.HandleStart = at

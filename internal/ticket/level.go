@@ -196,7 +196,7 @@ func (s *State) delegated(meta *pb.EventMeta, e *pb.TicketDelegated) {
 	s.Round, s.Hop, s.ReturnAsked = e.Round, e.Hop, false
 	s.DispatchedAt, s.ContactStart, s.DispatchedBy = at, at, meta.GetActor()
 	if e.HandleLimit != "" {
-		s.HandleLimit = e.HandleLimit
+		s.HandleLimit, s.RoundLimit = e.HandleLimit, e.HandleLimit
 	}
 	if e.Hop == 1 {
 		s.HandleStart = at

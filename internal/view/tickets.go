@@ -290,7 +290,7 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		}
 		limit(&r.handleBy, micros(e.HandleBy))
 		limit(&r.closeBy, micros(e.CloseBy))
-		r.shift(e.DispatchBy, e.SignBy, e.VerifyBy, e.CallbackBy)
+		r.shift(e.DispatchBy, e.SignBy, e.VerifyBy, e.CallbackBy, e.DecideReturnBy, e.RulingBy)
 		if e.Holder != "" {
 			return r.held(e.Path, e.Holder, e.HolderPath, paths)
 		}
@@ -395,7 +395,7 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 	case *pb.LimitsRecomputed:
 		limit(&r.handleBy, micros(e.HandleBy))
 		limit(&r.closeBy, micros(e.CloseBy))
-		r.shift(e.DispatchBy, e.SignBy, e.VerifyBy, e.CallbackBy)
+		r.shift(e.DispatchBy, e.SignBy, e.VerifyBy, e.CallbackBy, e.DecideReturnBy, e.RulingBy)
 		switch r.state {
 		case pb.TicketState_TICKET_STATE_REPORTED:
 			limit(&r.next, micros(e.AcceptBy))
@@ -429,7 +429,7 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 }
 
 // shift moves the limit that runs, where it changed without anything else.
-func (r *ticketRow) shift(dispatchBy, signBy, verifyBy, callbackBy *timestamppb.Timestamp) {
+func (r *ticketRow) shift(dispatchBy, signBy, verifyBy, callbackBy, decideReturnBy, rulingBy *timestamppb.Timestamp) {
 	by := never
 	switch r.state {
 	case pb.TicketState_TICKET_STATE_ACCEPTED, pb.TicketState_TICKET_STATE_TRIAGED:
@@ -444,6 +444,10 @@ func (r *ticketRow) shift(dispatchBy, signBy, verifyBy, callbackBy *timestamppb.
 		if by = micros(callbackBy); r.waits.is(callbackDone) {
 			by = r.closeBy
 		}
+	case pb.TicketState_TICKET_STATE_RETURN_REVIEW:
+		by = micros(decideReturnBy)
+	case pb.TicketState_TICKET_STATE_ADJUDICATION:
+		by = micros(rulingBy)
 	}
 	if by != never {
 		r.next = by
