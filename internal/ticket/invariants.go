@@ -204,8 +204,8 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			}
 		}
 	case *pb.ExclusionGranted:
-		if before.Exclusion.GetCode() != e.Code || before.DispatchedBy.GetPerson() == meta.GetActor().GetPerson() {
-			return wrong("%s was asked for, and %q, who dispatched the ticket, decides", before.Exclusion.GetCode(), before.DispatchedBy.GetPerson())
+		if by := meta.GetActor().GetPerson(); before.Exclusion.GetCode() != e.Code || slices.Contains(before.Dispatchers, by) {
+			return wrong("%s was asked for, the ticket was dispatched by %q, and %q decides", before.Exclusion.GetCode(), before.Dispatchers, by)
 		}
 	case *pb.ExclusionDenied:
 		if before.Exclusion.GetCode() != e.Code {

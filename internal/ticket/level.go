@@ -194,7 +194,8 @@ func (s *State) delegated(meta *pb.EventMeta, e *pb.TicketDelegated) {
 	s.Moves = append(slices.Clip(s.Moves), Move{From: e.From, To: e.To})
 	s.takes(e.To, e.LeadPath)
 	s.Round, s.Hop, s.ReturnAsked = e.Round, e.Hop, false
-	s.DispatchedAt, s.ContactStart, s.DispatchedBy = at, at, meta.GetActor()
+	s.DispatchedAt, s.ContactStart = at, at
+	s.dispatchedBy(meta.GetActor())
 	if e.HandleLimit != "" {
 		s.HandleLimit, s.RoundLimit = e.HandleLimit, e.HandleLimit
 	}

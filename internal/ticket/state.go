@@ -84,6 +84,7 @@ type State struct {
 	DeclineAppealed bool
 	HandedOver      []pb.EmergencyLine
 	DispatchedBy    *pb.Actor // who gave the last dispatch
+	Dispatchers     []string  // the persons who dispatched or delegated it, in any round, each once
 
 	MergedInto string       // the primary's id
 	Duplicates []string     // ids
@@ -270,7 +271,7 @@ func (s *State) newRound(round uint32) {
 	s.Solved, s.Satisfaction, s.CloseKind = 0, 0, 0
 	s.SubmittedAt, s.VerifiedAt, s.ClosedAt = time.Time{}, time.Time{}, time.Time{}
 	s.HandleLimit, s.RoundLimit, s.ExtendedBy, s.Extension, s.Suspension = "", "", nil, nil, nil
-	s.Exclusion = nil
+	s.Exclusion, s.Excluded, s.ExcludedMetrics, s.ExclusionDenied = nil, 0, nil, nil
 	s.NonReturnable, s.Returns, s.ReturnAsked, s.Led, s.RuledOut, s.Parties = false, 0, false, nil, nil, nil
 	s.CoTasks, s.Moves, s.Seen = nil, nil, false
 	s.Limits = Limits{}
