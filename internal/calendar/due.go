@@ -185,6 +185,9 @@ func (c *Calendar) Resume(at time.Time, left Limit) (due time.Time, provisional 
 // OnTime reports whether what happened at an instant kept a due time: to the second, and the due time itself is kept.
 func OnTime(at, due time.Time) bool { return at.Unix() <= due.Unix() }
 
+// Late is the first instant at which nothing keeps a due time any more: the beginning of the second after it.
+func Late(due time.Time) time.Time { return due.Truncate(time.Second).Add(time.Second) }
+
 // seconds are those of a minute or hour.
 func (u Unit) seconds() int64 {
 	if u == Minute {

@@ -81,13 +81,13 @@ var ends = []func(*story, *city){
 	},
 	func(s *story, c *city) { // laid down, and put right by two auditors
 		s.tells(about("0402"), c)
-		s.ago(9, 9, 45)
+		s.ago(eldest, 9, 45)
 		s.underway()
 		s.result(pb.ResultCode_RESULT_CODE_RESOLVED)
 		s.verify(true)
 		s.answered(pb.Solved_SOLVED_YES)
 		s.close()
-		s.ask(days(4), actor("assessor", cityCentre, pb.Role_ROLE_ASSESSMENT), &pb.ArchiveTicketRequest{})
+		s.ask(days(32), actor("assessor", cityCentre, pb.Role_ROLE_ASSESSMENT), &pb.ArchiveTicketRequest{})
 		auditor := func(n int) string {
 			return actor([]string{"auditor-one", "auditor-two"}[n], cityArea+"-SJ", pb.Role_ROLE_AUDITOR)
 		}

@@ -18,6 +18,9 @@ var curve = [24]float64{8, 5, 4, 3, 3, 6, 14, 34, 66, 96, 100, 84, 52, 50, 80, 9
 // eve is how many days before the day the first matters may have come in that the day takes over.
 const eve = 21
 
+// eldest is how many days before the day the first matter of all comes in, which is archived on one of the last: nobody may appeal any more.
+const eldest = 42
+
 // plan is the matters of a day, with some that earlier days left over. The same seed, number and day make the same plan.
 func plan(c *city, day time.Time, tickets int, seed uint64) ([]*story, error) {
 	working, _, err := calendar.Default().WorkingDay(day)

@@ -2,10 +2,15 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/ticket"
 )
 
@@ -29,7 +34,7 @@ var reactions = map[string]reaction{
 }
 
 // React does what follows from a recorded event: the tickets of a whistle learn that it was blown or ended, a duplicate that it was
-// attached to its primary and a primary that it is none any more, a hazard goes on after its ticket was withdrawn, and a registry version,
+// attached to its primary and a primary that it is none any more, which itself follows the calendar and the map again, a hazard goes on after its ticket was withdrawn, and a registry version,
 // a calendar or a profile that another process published is read. It may be called any number of times with the same event.
 func (d *Dispatcher) React(ctx context.Context, e *event.Decoded) error {
 	if follows := reactions[event.TypeOf(e.Event)]; follows != nil {
@@ -57,7 +62,10 @@ func (d *Dispatcher) reactToTicket(ctx context.Context, e *event.Decoded) error 
 		_, _, _, err := d.follow(ctx, e.Stream, body.Ticket, ticket.AttachedBy(uint64(e.Version), e.Meta))
 		return err
 	case *pb.TicketUnmerged:
-		return d.release(ctx, e.Stream, e.Version, body.From)
+		if err := d.release(ctx, e.Stream, e.Version, body.From); err != nil {
+			return err
+		}
+		return d.catchUp(ctx, e.Stream, e.Version)
 	case *pb.TicketWithdrawn:
 		if !body.Hazard {
 			return nil
@@ -69,4 +77,19 @@ func (d *Dispatcher) reactToTicket(ctx context.Context, e *event.Decoded) error 
 		return d.carryOn(ctx, e.Stream, &s, fmt.Sprintf("%s@%d", e.Stream, e.Version))
 	}
 	return fmt.Errorf("nothing follows from %s", event.TypeOf(e.Event))
+}
+
+// catchUp lets a ticket that is none of another's any more follow what it was not told of while it was: a calendar that was corrected, and a map
+// that changed. The request ids follow from the event that ended that. What is refused, as when it was merged again meanwhile, is left.
+func (d *Dispatcher) catchUp(ctx context.Context, stream string, version eventstore.Version) error {
+	name, cause := "tickets/"+ID(stream), fmt.Sprintf("%s@%d", stream, version)
+	for what, command := range []proto.Message{&pb.RecomputeLimitsRequest{Name: name}, &pb.MoveHolderRequest{Name: name}} {
+		_, _, err := do(ctx, d, d.tickets, stream, Request{
+			Actor: policyActor, CausedBy: cause, ID: fmt.Sprintf("unmerged/%s/%d/%d", ID(stream), version, what), Command: command,
+		}, nil)
+		if _, refused := errors.AsType[*rule.Refusal](err); err != nil && !refused {
+			return fmt.Errorf("%s after it was unmerged: %w", name, err)
+		}
+	}
+	return nil
 }

@@ -552,7 +552,7 @@ func (l *Life) closed(s *ticket.State) (Step, bool) {
 	case x < 0.08 && s.Lead != "" && s.Excluded == 0:
 		return Step{l.clerk(s.Lead), &pb.RequestExclusionRequest{Name: l.Name, RequestId: l.request(), Particulars: text(), Code: pb.ExclusionCode(6 + l.IntN(7))}, l.hours(20)}, true
 	case x < 0.4:
-		return Step{l.centre(pb.Role_ROLE_SYSTEM), &pb.ArchiveTicketRequest{Name: l.Name, RequestId: l.request()}, l.hours(24 * 20)}, true
+		return Step{l.centre(pb.Role_ROLE_SYSTEM), &pb.ArchiveTicketRequest{Name: l.Name, RequestId: l.request()}, 31*24*time.Hour + l.hours(24*4)}, true
 	}
 	return Step{}, false
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/projector"
@@ -98,11 +99,11 @@ func (t *Timers) until(ctx context.Context) (time.Duration, error) {
 	if err != nil || next.IsZero() {
 		return lookAgain, err
 	}
-	return min(lookAgain, next.Sub(now)+time.Microsecond), nil
+	return min(lookAgain, calendar.Late(next).Sub(now)), nil
 }
 
 // FireDue fires everything that is due by the dispatcher's clock as it stands, what follows from it included, and says how many fired here. It
-// first waits until the view has seen all that is recorded. For a clock that is driven: an instant has passed when the clock shows a later one.
+// first waits until the view has seen all that is recorded. For a clock that is driven: an instant has passed when the clock shows a later second.
 func (t *Timers) FireDue(ctx context.Context) (int, error) {
 	head, err := end(ctx, t.Dispatcher.Store(), t.Views)
 	if err != nil {

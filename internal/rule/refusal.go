@@ -87,6 +87,7 @@ const (
 	ReopeningsUsed      Reason = "REOPENINGS_USED"
 	PhotosNeeded        Reason = "PHOTOS_NEEDED"
 	ExclusionLapsed     Reason = "EXCLUSION_LAPSED"
+	RightsRunning       Reason = "RIGHTS_RUNNING"
 )
 
 // Reasons are all of them, for tests and catalogues that must cover each.
@@ -99,7 +100,7 @@ var Reasons = []Reason{
 	NothingProposed, AlreadyProposed, NotParticipant, AlreadyDone, TasksOpen, RatingsMissing, TicketNotInHand,
 	RecordChanged, RegistryNotLoaded, RegistryInvalid, SubjectErased, DeadlineOutOfRange,
 	LimitPassed, ExtensionTooLong, ExtensionsUsed, ReviewTooLate, SuspensionNotAllowed, CalendarInvalid, ProfileInvalid,
-	ListingOpen, NotSupervised, RectificationNeeded, ReopeningsUsed, PhotosNeeded, ExclusionLapsed,
+	ListingOpen, NotSupervised, RectificationNeeded, ReopeningsUsed, PhotosNeeded, ExclusionLapsed, RightsRunning,
 	NotReturnable, ReturnLapsed, RulingNeeded, RuledOut, BannedInCommunities, NotNextLevel, MustAccept,
 	AppealNeeded, HasDuplicates, ConfidentialIntoOpen,
 }

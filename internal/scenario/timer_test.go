@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/ticket"
 )
@@ -89,7 +90,7 @@ func TestWhateverHappensATimerThatHasPassedFiresOnceAndIsGone(t *testing.T) {
 func pass(t *rapid.T, l *life, p *rules, name string, fired map[pb.TicketTimer]int) {
 	for n := 0; ; n++ {
 		s := p.tickets[name]
-		due := slices.DeleteFunc(s.Timers(), func(x ticket.Timer) bool { return !x.By.Before(l.at) })
+		due := slices.DeleteFunc(s.Timers(), func(x ticket.Timer) bool { return calendar.OnTime(l.at, x.By) })
 		if len(due) == 0 {
 			return
 		}

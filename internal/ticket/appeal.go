@@ -37,7 +37,7 @@ func appealDecline(s State, a *rule.Asked, _ *pb.AppealDeclineRequest) ([]proto.
 			return nil, d.err
 		}
 	}
-	if !by.IsZero() && a.OccurredAt.After(by) {
+	if !by.IsZero() && !calendar.OnTime(a.OccurredAt, by) {
 		return nil, rule.No(rule.AppealLapsed, "the right to appeal lapsed at %s", by.In(a.Calendar.Zone()).Format(time.RFC3339))
 	}
 	return rule.One(&pb.DeclineAppealed{Sealed: a.Sealed})

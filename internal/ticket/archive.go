@@ -6,10 +6,11 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
-// archive: the ticket is laid down (归档), by this system or the assessment office of an area in which the matter lies. Nothing changes it any more but a correction by two auditors.
+// archive: the ticket is laid down (归档) once nobody may appeal or ask for exclusion any more, by this system or the assessment office of an area in which the matter lies. Nothing changes it any more but a correction by two auditors.
 func archive(s State, a *rule.Asked, _ *pb.ArchiveTicketRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_ASSESSMENT, pb.Role_ROLE_SYSTEM); err != nil {
 		return nil, err
@@ -27,6 +28,15 @@ func archive(s State, a *rule.Asked, _ *pb.ArchiveTicketRequest) ([]proto.Messag
 	}
 	if s.Exclusion != nil {
 		return nil, rule.No(rule.WrongState, "an exclusion is asked for and not decided")
+	}
+	rights := []time.Time{s.Limits.AppealBy}
+	if s.Excluded == 0 {
+		rights = append(rights, s.Limits.ExclusionBy)
+	}
+	for _, by := range rights {
+		if !by.IsZero() && calendar.OnTime(a.OccurredAt, by) {
+			return nil, rule.No(rule.RightsRunning, "until %s somebody may appeal or ask for exclusion", by.In(a.Calendar.Zone()).Format(time.RFC3339))
+		}
 	}
 	return rule.One(&pb.TicketArchived{})
 }

@@ -117,7 +117,7 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 		if by == nil { // closed before closings told it
 			by = d.by(calendar.Appeal, s.ClosedAt)
 		}
-		if by != nil && a.OccurredAt.After(by.AsTime()) {
+		if by != nil && !calendar.OnTime(a.OccurredAt, by.AsTime()) {
 			return nil, rule.No(rule.AppealLapsed, "the right to appeal lapsed at %s", by.AsTime().In(a.Calendar.Zone()).Format(time.RFC3339))
 		}
 	}
@@ -148,7 +148,7 @@ func (s *State) reopened(meta *pb.EventMeta, e *pb.TicketReopened) {
 	at := meta.GetOccurredAt().AsTime()
 	s.newRound(e.Round)
 	s.Hop, s.Holder, s.NonReturnable, s.Led = 1, e.Lead, true, []string{e.Lead}
-	s.DispatchedAt, s.HandleStart, s.HandleLimit = at, at, e.HandleLimit
+	s.DispatchedAt, s.ContactStart, s.HandleStart, s.HandleLimit, s.RoundLimit = at, at, at, e.HandleLimit, e.HandleLimit
 	if meta.GetActor().GetRole() == pb.Role_ROLE_SYSTEM {
 		s.AutoReopened++
 	}

@@ -88,13 +88,22 @@ func (s *State) dispatched(meta *pb.EventMeta, e *pb.TicketDispatched) {
 	tasks := slices.DeleteFunc(slices.Clone(s.CoTasks), func(t CoTask) bool { return !slices.Contains(e.Co, t.Unit) })
 	s.takes(e.Lead, e.LeadPath)
 	s.Co, s.CoTasks, s.Round, s.Hop = e.Co, tasks, e.Round, e.Hop
-	s.DispatchedAt, s.DispatchedBy = at, meta.GetActor()
+	s.DispatchedAt, s.ContactStart = at, at
+	s.dispatchedBy(meta.GetActor())
 	s.NonReturnable, s.ReturnAsked, s.Parties = e.NonReturnable, false, nil
 	if e.HandleLimit != "" {
-		s.HandleLimit = e.HandleLimit
+		s.HandleLimit, s.RoundLimit = e.HandleLimit, e.HandleLimit
 	}
 	if e.Hop == 1 {
 		s.HandleStart = at
 	}
 	s.handed(&leg{signBy: e.SignBy, contactBy: e.ContactBy, returnBy: e.ReturnBy, handleBy: e.HandleBy, closeBy: e.CloseBy, segmentBy: e.SegmentBy})
+}
+
+// dispatchedBy notes who gave a dispatch.
+func (s *State) dispatchedBy(by *pb.Actor) {
+	s.DispatchedBy = by
+	if !slices.Contains(s.Dispatchers, by.GetPerson()) {
+		s.Dispatchers = append(slices.Clip(s.Dispatchers), by.GetPerson())
+	}
 }

@@ -60,7 +60,7 @@ func requestExclusion(s State, a *rule.Asked, c *pb.RequestExclusionRequest) ([]
 		return nil, rule.Bad("code", rule.AlreadyDone, "was denied")
 	case s.Limits.ExclusionBy.IsZero():
 		return nil, rule.No(rule.ExclusionLapsed, "there is no right to ask for exclusion: nobody was called back, or the profile gives none")
-	case !calendar.OnTime(a.OccurredAt, s.Limits.ExclusionBy):
+	case !calendar.OnTime(a.OccurredAt, s.Limits.ExclusionBy), !calendar.OnTime(a.At, s.Limits.ExclusionBy): // nor is it asked for in retrospect
 		return nil, rule.No(rule.ExclusionLapsed, "the right to ask for exclusion lapsed at %s", s.Limits.ExclusionBy.In(a.Calendar.Zone()).Format(time.RFC3339))
 	}
 	e := &pb.ExclusionRequested{Code: c.Code, Metrics: c.Metrics, Sealed: a.Sealed}
@@ -71,7 +71,7 @@ func requestExclusion(s State, a *rule.Asked, c *pb.RequestExclusionRequest) ([]
 }
 
 // decideExclusion: the assessment office of an area in which the matter lies says whether the ticket counts. Nobody else does, and
-// not who dispatched it.
+// not who ever dispatched it, nor those complained of.
 func decideExclusion(s State, a *rule.Asked, c *pb.DecideExclusionRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_ASSESSMENT); err != nil {
 		return nil, err
@@ -79,8 +79,11 @@ func decideExclusion(s State, a *rule.Asked, c *pb.DecideExclusionRequest) ([]pr
 	if err := s.assessment(a); err != nil {
 		return nil, err
 	}
-	if s.DispatchedBy.GetPerson() == a.Actor.Person || rule.Within(a.Registry, a.Actor.Unit, s.Lead) {
+	if slices.Contains(s.Dispatchers, a.Actor.Person) || rule.Within(a.Registry, a.Actor.Unit, s.Lead) {
 		return nil, rule.No(rule.SeparationOfDuties, "whoever decides must neither have dispatched the matter nor belong to unit %q, which asks", s.Lead)
+	}
+	if rule.Within(a.Registry, a.Actor.Unit, s.ComplainedOf) {
+		return nil, rule.No(rule.SeparationOfDuties, "whoever decides must not belong to the unit complained of")
 	}
 	if err := s.in(pb.TicketState_TICKET_STATE_CLOSED); err != nil {
 		return nil, err

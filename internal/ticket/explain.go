@@ -26,7 +26,7 @@ func (s *State) Counting(timer pb.TicketTimer) (Counting, bool) {
 	case pb.TicketTimer_TICKET_TIMER_SIGN:
 		return Counting{calendar.Sign, s.DispatchedAt, l.SignBy}, true
 	case pb.TicketTimer_TICKET_TIMER_CONTACT:
-		return Counting{calendar.Contact, s.DispatchedAt, l.ContactBy}, true
+		return Counting{calendar.Contact, s.ContactStart, l.ContactBy}, true
 	case pb.TicketTimer_TICKET_TIMER_RETURN_WINDOW:
 		return Counting{calendar.ReturnWindow, s.DispatchedAt, l.ReturnBy}, true
 	case pb.TicketTimer_TICKET_TIMER_RETURN_DECISION:

@@ -76,8 +76,8 @@ func (s *State) beforeLimit(a *rule.Asked) error {
 	return rule.No(rule.LimitPassed, "the limit passed at %s; what was not decided before cannot be any more", by.In(a.Calendar.Zone()).Format(time.RFC3339))
 }
 
-// extended is the handle limit moved by so many working days, counted from the limit itself. One extension moves it by no more than the limit
-// itself was, and by no more than the profile allows.
+// extended is the handle limit moved by so many working days, counted from the limit itself. One extension moves it by no more than the round's
+// limit was at first, or as a corrected grade shortened it, and by no more than the profile allows.
 func (s *State) extended(a *rule.Asked, days uint32) (by time.Time, provisional bool, err error) {
 	old := s.Limits.HandleBy
 	tooLong := rule.Bad("working_days", rule.ExtensionTooLong, "one extension is at most the original limit, and at most what the profile allows")
@@ -90,6 +90,9 @@ func (s *State) extended(a *rule.Asked, days uint32) (by time.Time, provisional 
 	}
 	for _, t := range []calendar.Timer{s.handleTimer(), calendar.Extension} {
 		most, err := a.Profile.Limit(t, Column(s.Grade))
+		if t == s.handleTimer() && s.RoundLimit != "" {
+			most, err = calendar.ParseLimit(s.RoundLimit)
+		}
 		if err != nil {
 			return by, false, rule.No(rule.DeadlineOutOfRange, "the profile has no limit %q", t)
 		}

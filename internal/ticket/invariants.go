@@ -211,8 +211,8 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			}
 		}
 	case *pb.ExclusionGranted:
-		if before.Exclusion.GetCode() != e.Code || before.DispatchedBy.GetPerson() == meta.GetActor().GetPerson() {
-			return wrong("%s was asked for, and %q, who dispatched the ticket, decides", before.Exclusion.GetCode(), before.DispatchedBy.GetPerson())
+		if by := meta.GetActor().GetPerson(); before.Exclusion.GetCode() != e.Code || slices.Contains(before.Dispatchers, by) {
+			return wrong("%s was asked for, the ticket was dispatched by %q, and %q decides", before.Exclusion.GetCode(), before.Dispatchers, by)
 		}
 	case *pb.ExclusionDenied:
 		if before.Exclusion.GetCode() != e.Code {
@@ -389,10 +389,10 @@ func openWhistles(wrong func(string, ...any) error, before State) error {
 	return nil
 }
 
-// passed: what was not done by a limit is noted of the limit that there was, at it or later, and recorded after it.
+// passed: what was not done by a limit is noted of the limit that there was, at it or later, and recorded when nothing kept it any more.
 func passed(wrong func(string, ...any) error, limit time.Time, by *timestamppb.Timestamp, meta *pb.EventMeta) error {
 	said := rule.Instant(by)
-	if by == nil || said.UnixMicro() != limit.UnixMicro() || meta.GetOccurredAt().AsTime().Before(said) || !meta.GetRecordedAt().AsTime().After(said) {
+	if by == nil || said.UnixMicro() != limit.UnixMicro() || meta.GetOccurredAt().AsTime().Before(said) || calendar.OnTime(meta.GetRecordedAt().AsTime(), said) {
 		return wrong("the limit was %s, and is said to have been %s, at %s", limit, said, meta.GetOccurredAt().AsTime())
 	}
 	return nil
@@ -497,8 +497,10 @@ func legal(event proto.Message) (from []pb.TicketState, known bool) {
 		return in(accepted, triaged)
 	case *pb.SignOverdue:
 		return in(dispatched)
-	case *pb.ContactOverdue, *pb.HandleOverdue:
+	case *pb.ContactOverdue:
 		return in(dispatched, handling, review, ruling)
+	case *pb.HandleOverdue:
+		return in(triaged, dispatched, handling, review, ruling)
 	case *pb.CallbackOverdue:
 		return in(callback)
 	case *pb.WhistleLinked, *pb.WhistleSettled, *pb.DuplicateAttached, *pb.DuplicateDetached, *pb.RightLapsed, *pb.LimitsRecomputed:

@@ -13,8 +13,8 @@ import (
 // they follow from, depend on more adds it here and raises the number of the view; a test of the view says what was forgotten.
 
 // keptTimes are the instants besides the limits.
-func keptTimes(s *State) [6]*time.Time {
-	return [...]*time.Time{&s.ReportedAt, &s.DispatchedAt, &s.HandleStart, &s.ClosedAt, &s.StoppedHandleBy, &s.StoppedSegmentBy}
+func keptTimes(s *State) [7]*time.Time {
+	return [...]*time.Time{&s.ReportedAt, &s.DispatchedAt, &s.HandleStart, &s.ClosedAt, &s.StoppedHandleBy, &s.StoppedSegmentBy, &s.StoppedContactBy}
 }
 
 // keptLimits are the limits, in an order that never changes within a number of the view.

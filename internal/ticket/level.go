@@ -211,9 +211,10 @@ func (s *State) delegated(meta *pb.EventMeta, e *pb.TicketDelegated) {
 	s.Moves = append(slices.Clip(s.Moves), Move{From: e.From, To: e.To})
 	s.takes(e.To, e.LeadPath)
 	s.Round, s.Hop, s.ReturnAsked = e.Round, e.Hop, false
-	s.DispatchedAt, s.DispatchedBy = at, meta.GetActor()
+	s.DispatchedAt, s.ContactStart = at, at
+	s.dispatchedBy(meta.GetActor())
 	if e.HandleLimit != "" {
-		s.HandleLimit = e.HandleLimit
+		s.HandleLimit, s.RoundLimit = e.HandleLimit, e.HandleLimit
 	}
 	if e.Hop == 1 {
 		s.HandleStart = at

@@ -35,7 +35,7 @@ func recompute(s State, a *rule.Asked, _ *pb.RecomputeLimitsRequest) ([]proto.Me
 	r.timer(0, calendar.Accept, s.LearntAt, &e.AcceptBy)
 	r.timer(1, calendar.Dispatch, s.dispatchFrom(), &e.DispatchBy)
 	r.timer(2, calendar.Sign, s.DispatchedAt, &e.SignBy)
-	r.timer(3, calendar.Contact, s.DispatchedAt, &e.ContactBy)
+	r.timer(3, calendar.Contact, s.ContactStart, &e.ContactBy)
 	r.timer(4, calendar.ReturnWindow, s.DispatchedAt, &e.ReturnBy)
 	r.timer(6, calendar.Verify, s.SubmittedAt, &e.VerifyBy)
 	r.timer(7, calendar.Callback, s.VerifiedAt, &e.CallbackBy)

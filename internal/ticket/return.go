@@ -51,7 +51,7 @@ func requestReturn(s State, a *rule.Asked, c *pb.RequestReturnRequest) ([]proto.
 		return nil, rule.No(rule.NotReturnable, "it was ruled, or decided before, that the lead keeps it")
 	case s.Limits.ReturnBy.IsZero():
 		return nil, rule.No(rule.NotReturnable, "there is no right to return it")
-	case !calendar.OnTime(a.OccurredAt, s.Limits.ReturnBy):
+	case !calendar.OnTime(a.OccurredAt, s.Limits.ReturnBy), !calendar.OnTime(a.At, s.Limits.ReturnBy): // nor is it asked for in retrospect
 		return nil, rule.No(rule.ReturnLapsed, "the right to return it lapsed at %s", s.Limits.ReturnBy.In(a.Calendar.Zone()).Format(time.RFC3339))
 	}
 	d := s.due(a)

@@ -58,6 +58,7 @@ type State struct {
 	AcceptedAt   time.Time // T0
 	ReturnedAt   time.Time // the last approved return, from which the next dispatch is counted
 	DispatchedAt time.Time // of the current hop, or the reopening
+	ContactStart time.Time // where the contact limit runs from, that no step between levels moves
 	HandleStart  time.Time // where the round's handle limit runs from
 	SubmittedAt  time.Time
 	VerifiedAt   time.Time
@@ -83,6 +84,7 @@ type State struct {
 	DeclineAppealed bool
 	HandedOver      []pb.EmergencyLine
 	DispatchedBy    *pb.Actor // who gave the last dispatch
+	Dispatchers     []string  // the persons who dispatched or delegated it, in any round, each once
 
 	MergedInto string       // the primary's id
 	Duplicates []string     // ids
@@ -101,13 +103,14 @@ type State struct {
 	Seen    bool   // the lead recorded progress since it got the ticket
 
 	HandleLimit string                  // what the handle limit was computed with, as in a profile; empty if no event told
+	RoundLimit  string                  // what the round's handle limit was computed with before anything stopped its clock; empty if no event told
 	ExtendedBy  []uint32                // working days of the extensions granted in this round; 0 for those that are part of HandleLimit
 	Extension   *pb.ExtensionRequested  // asked for and not decided
 	Suspension  *pb.SuspensionRequested // asked for and not decided
 	Suspended   pb.SuspensionReason     // while it is
 	Remaining   string                  // of the handle limit, while it is suspended
-	// StoppedHandleBy and StoppedSegmentBy are what these limits were when the clock stopped, while it is suspended.
-	StoppedHandleBy, StoppedSegmentBy time.Time
+	// StoppedHandleBy, StoppedSegmentBy and StoppedContactBy are what these limits were when the clock stopped, while it is suspended.
+	StoppedHandleBy, StoppedSegmentBy, StoppedContactBy time.Time
 
 	Supervision       uint32 // 0 to 4
 	SupervisionIssuer string // the unit; empty: this system
@@ -267,8 +270,8 @@ func (s *State) newRound(round uint32) {
 	s.Result, s.Verified, s.CallbackSettled, s.Unreachable, s.FailedCallbacks = 0, false, false, false, nil
 	s.Solved, s.Satisfaction, s.CloseKind = 0, 0, 0
 	s.SubmittedAt, s.VerifiedAt, s.ClosedAt = time.Time{}, time.Time{}, time.Time{}
-	s.HandleLimit, s.ExtendedBy, s.Extension, s.Suspension = "", nil, nil, nil
-	s.Exclusion = nil
+	s.HandleLimit, s.RoundLimit, s.ExtendedBy, s.Extension, s.Suspension = "", "", nil, nil, nil
+	s.Exclusion, s.Excluded, s.ExcludedMetrics, s.ExclusionDenied = nil, 0, nil, nil
 	s.NonReturnable, s.Returns, s.ReturnAsked, s.Led, s.RuledOut, s.Parties = false, 0, false, nil, nil, nil
 	s.CoTasks, s.Moves, s.Seen = nil, nil, false
 	s.Limits = Limits{}

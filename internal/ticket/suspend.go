@@ -227,7 +227,7 @@ func (s *State) suspensionRequested(_ *pb.EventMeta, e *pb.SuspensionRequested) 
 func (s *State) suspensionGranted(_ *pb.EventMeta, e *pb.SuspensionGranted) {
 	s.Suspension, s.Suspended, s.Remaining = nil, e.Reason, e.Remaining
 	if !e.Renewed {
-		s.StoppedHandleBy, s.StoppedSegmentBy = s.Limits.HandleBy, s.Limits.SegmentBy
+		s.StoppedHandleBy, s.StoppedSegmentBy, s.StoppedContactBy = s.Limits.HandleBy, s.Limits.SegmentBy, s.Limits.ContactBy
 	}
 	s.setHandle(nil, nil, nil)
 	s.Limits.SignBy, s.Limits.ContactBy = time.Time{}, time.Time{}
@@ -238,6 +238,7 @@ func (s *State) suspensionRefused(_ *pb.EventMeta, _ *pb.SuspensionRefused) { s.
 
 func (s *State) resumed(meta *pb.EventMeta, e *pb.TicketResumed) {
 	s.HandleStart, s.HandleLimit = meta.GetOccurredAt().AsTime(), s.Remaining
+	s.Limits.ContactBy = s.StoppedContactBy
 	s.countAnew()
 	s.notSuspended()
 	s.setHandle(e.HandleBy, e.CloseBy, e.SegmentBy)
@@ -246,7 +247,7 @@ func (s *State) resumed(meta *pb.EventMeta, e *pb.TicketResumed) {
 // notSuspended forgets the suspension.
 func (s *State) notSuspended() {
 	s.Suspension, s.Suspended, s.Remaining = nil, 0, ""
-	s.StoppedHandleBy, s.StoppedSegmentBy = time.Time{}, time.Time{}
+	s.StoppedHandleBy, s.StoppedSegmentBy, s.StoppedContactBy = time.Time{}, time.Time{}, time.Time{}
 	s.Limits.ReviewAt, s.Limits.SuspensionOverdueAt = time.Time{}, time.Time{}
 }
 

@@ -277,6 +277,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.SuspensionRefused:
 		s.suspensionRefused(meta, e)
 	case *pb.TicketResumed:
+		limits.ContactBy = s.StoppedContactBy // which comes back as it was
 		s.resumed(meta, e)
 	case *pb.SuspensionReviewDue:
 		s.suspensionReviewDue(meta, e)

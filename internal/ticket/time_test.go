@@ -105,3 +105,16 @@ func TestLimitsOfAFormerProfileOrGradeAreNotedAsSuch(t *testing.T) {
 		}
 	}
 }
+
+func TestAnExtensionIsAtMostTheRoundsOwnLimitWhateverItsGradeHasInTheProfileNow(t *testing.T) {
+	t.Parallel()
+	a := &rule.Asked{Calendar: calendar.Default(), Profile: calendar.DefaultProfile()}
+	s := State{Grade: pb.Grade_GRADE_G2, HandleLimit: "1 WD", RoundLimit: "2 WD"} // the profile gives five days, of which two ran before a stop
+	s.Limits.HandleBy = city(t, "2025-09-15 23:59:59")
+	if by, _, err := s.extended(a, 2); err != nil || !by.Equal(city(t, "2025-09-17 23:59:59")) {
+		t.Errorf("got %s, %v", by, err)
+	}
+	if _, _, err := s.extended(a, 3); err == nil {
+		t.Error("it was extended by more than it was")
+	}
+}

@@ -23,7 +23,7 @@ type Timer struct {
 const timers = int(pb.TicketTimer_TICKET_TIMER_CLEARING) + 1
 
 // Timers are the timers that run in this state and have not fired, the earliest first. One fires once for an instant: PassTimer
-// with exactly that timer and instant, after it. What that makes happen takes it out of here: the timer it was is then gone, moot or
+// with exactly that timer and instant, once the second it lies in is over. What that makes happen takes it out of here: the timer it was is then gone, moot or
 // noted as fired, whatever the ticket goes on to.
 func (s *State) Timers() []Timer {
 	var run []Timer
@@ -72,6 +72,8 @@ func (s *State) Timers() []Timer {
 		if !s.Contacted && !s.Anonymous && !s.waived(pb.Requirement_REQUIREMENT_CONTACT) {
 			add(pb.TicketTimer_TICKET_TIMER_CONTACT, l.ContactBy)
 		}
+		fallthrough
+	case pb.TicketState_TICKET_STATE_TRIAGED: // again, after a return: the petitioner's clock runs on while nobody leads
 		if s.Supervision < supervisionUrge {
 			add(pb.TicketTimer_TICKET_TIMER_URGE, s.urgeAt())
 		}
@@ -101,7 +103,7 @@ func (s *State) urgeAt() time.Time {
 
 // passTimer: an instant has passed by which something should have happened. What follows happened at that instant, or where the
 // ticket came into its state only later, then; but a fallback's dispatch happens now, since nobody could know of it before. No
-// events: the timer does not run any more, or not yet out.
+// events: the timer does not run any more, or what it waits for could still be done in time, which is so to the end of its second.
 func passTimer(s State, a *rule.Asked, c *pb.PassTimerRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
 		return nil, err
@@ -113,7 +115,7 @@ func passTimer(s State, a *rule.Asked, c *pb.PassTimerRequest) ([]proto.Message,
 		return nil, rule.Bad("by", rule.MissingField, "is required")
 	}
 	by := c.By.AsTime()
-	if !a.At.After(by) || !slices.ContainsFunc(s.Timers(), func(t Timer) bool { return t.Which == c.Timer && t.By.UnixMicro() == by.UnixMicro() }) {
+	if calendar.OnTime(a.At, by) || !slices.ContainsFunc(s.Timers(), func(t Timer) bool { return t.Which == c.Timer && t.By.UnixMicro() == by.UnixMicro() }) {
 		return nil, nil
 	}
 	if c.Timer == pb.TicketTimer_TICKET_TIMER_RULING {

@@ -227,10 +227,44 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 	return rule.One(e)
 }
 
+// shortenStopped is shorten of a ticket whose clock stands: not to a grade that is never suspended, nor to one with a longer limit. Of what was left
+// is left no more than the whole limit of the new grade.
+func (s *State) shortenStopped(a *rule.Asked, e *pb.TriageCorrected) error {
+	if review, err := a.Profile.Limit(calendar.SuspensionReview, Column(e.Grade)); err != nil || review.None() {
+		return rule.Bad("grade", rule.SuspensionNotAllowed, "a matter of grade %s is never suspended; resume it first", Column(e.Grade))
+	}
+	was, err := s.handleLimit(a.Profile)
+	if s.RoundLimit != "" {
+		was, err = calendar.ParseLimit(s.RoundLimit)
+	}
+	whole, wrong := a.Profile.Limit(s.handleTimer(), Column(e.Grade))
+	left, unread := calendar.ParseLimit(s.Remaining)
+	var ends [3]time.Time // of the three limits, had they begun together
+	for i, l := range []calendar.Limit{was, whole, left} {
+		var out error
+		ends[i], _, out = a.Calendar.Due(s.HandleStart, l)
+		err = cmp.Or(err, wrong, unread, out)
+	}
+	if err != nil {
+		return rule.No(rule.DeadlineOutOfRange, "the limits of the grades cannot be compared")
+	}
+	if ends[1].After(ends[0]) {
+		return rule.Bad("grade", rule.LimitLengthened, "that grade would lengthen the limit; resume it, and ask for an extension instead")
+	}
+	e.HandleLimit = whole.String()
+	if ends[1].Before(ends[2]) {
+		e.Remaining = e.HandleLimit
+	}
+	return nil
+}
+
 // shorten sets the limits that end sooner under the corrected grade. It refuses a grade that would lengthen the time for handling;
 // of the other limits it leaves those that would.
 func (s *State) shorten(a *rule.Asked, e *pb.TriageCorrected) error {
 	d := due{asked: a, grade: Column(e.Grade)}
+	if s.State == pb.TicketState_TICKET_STATE_SUSPENDED {
+		return s.shortenStopped(a, e)
+	}
 	if !s.Limits.HandleBy.IsZero() {
 		e.HandleBy, e.HandleLimit = d.by(s.handleTimer(), s.HandleStart), d.text(s.handleTimer())
 		e.CloseBy = d.by(calendar.Close, rule.Instant(e.HandleBy))
@@ -243,7 +277,10 @@ func (s *State) shorten(a *rule.Asked, e *pb.TriageCorrected) error {
 	}{
 		{calendar.Dispatch, s.Limits.DispatchBy, s.dispatchFrom(), &e.DispatchBy},
 		{calendar.Sign, s.Limits.SignBy, s.DispatchedAt, &e.SignBy},
-		{calendar.Contact, s.Limits.ContactBy, s.DispatchedAt, &e.ContactBy},
+		{calendar.Contact, s.Limits.ContactBy, s.ContactStart, &e.ContactBy},
+		{calendar.ReturnWindow, s.Limits.ReturnBy, s.DispatchedAt, &e.ReturnBy},
+		{calendar.ReturnDecision, s.Limits.DecideReturnBy, s.Decided.At, &e.DecideReturnBy},
+		{calendar.Ruling, s.Limits.RulingBy, s.Decided.At, &e.RulingBy},
 		{calendar.Verify, s.Limits.VerifyBy, s.SubmittedAt, &e.VerifyBy},
 		{calendar.Callback, s.Limits.CallbackBy, s.VerifiedAt, &e.CallbackBy},
 	} {
@@ -290,7 +327,8 @@ func (s *State) triageCorrected(e *pb.TriageCorrected) {
 		by *timestamppb.Timestamp
 	}{
 		{&s.Limits.DispatchBy, e.DispatchBy}, {&s.Limits.SignBy, e.SignBy}, {&s.Limits.ContactBy, e.ContactBy},
-		{&s.Limits.VerifyBy, e.VerifyBy}, {&s.Limits.CallbackBy, e.CallbackBy},
+		{&s.Limits.VerifyBy, e.VerifyBy}, {&s.Limits.CallbackBy, e.CallbackBy}, {&s.Limits.ReturnBy, e.ReturnBy},
+		{&s.Limits.DecideReturnBy, e.DecideReturnBy}, {&s.Limits.RulingBy, e.RulingBy},
 	} {
 		if l.by != nil {
 			*l.is = rule.Instant(l.by)
@@ -298,10 +336,14 @@ func (s *State) triageCorrected(e *pb.TriageCorrected) {
 	}
 	if e.HandleBy != nil {
 		s.Limits.HandleBy, s.Limits.CloseBy = rule.Instant(e.HandleBy), rule.Instant(e.CloseBy)
-		s.HandleLimit = e.HandleLimit
+		s.HandleLimit, s.RoundLimit = e.HandleLimit, e.HandleLimit
 		s.countAnew()
 		if s.Limits.SegmentBy.After(s.Limits.HandleBy) {
 			s.Limits.SegmentBy = s.Limits.HandleBy
 		}
+	}
+	if s.State == pb.TicketState_TICKET_STATE_SUSPENDED {
+		s.RoundLimit = cmp.Or(e.HandleLimit, s.RoundLimit)
+		s.Remaining = cmp.Or(e.Remaining, s.Remaining)
 	}
 }

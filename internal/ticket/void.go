@@ -7,7 +7,7 @@ import (
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
-// void: the ticket was created by mistake (作废). One shift leader proposes, another confirms or drops.
+// void: the ticket was created by mistake (作废), which nobody had in hand yet. One shift leader proposes, another confirms or drops.
 func void(s State, a *rule.Asked, c *pb.VoidTicketRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_DUTY_LEADER); err != nil {
 		return nil, err
@@ -20,6 +20,14 @@ func void(s State, a *rule.Asked, c *pb.VoidTicketRequest) ([]proto.Message, err
 	}
 	if err := a.CheckTime(s.LastAt); err != nil {
 		return nil, err
+	}
+	if c.Confirmation != pb.Confirmation_CONFIRMATION_DROP {
+		if w := s.openWhistle(); w != "" {
+			return nil, rule.No(rule.WhistleOpen, "whistle %s is open", w)
+		}
+		if s.Hop > 0 { // and returned since
+			return nil, &rule.Refusal{Reason: rule.WrongState, Message: "the ticket was dispatched and its clock runs; it can be withdrawn, not voided", DecidedBy: s.Decided.String()}
+		}
 	}
 	if err := s.alone(); err != nil {
 		return nil, err

@@ -149,15 +149,16 @@ type DueTimer struct {
 	Version eventstore.Version
 }
 
-// Due gives the timers whose instant has passed at now, which is one after it, of at most so many tickets: those first that have
+// Due gives the timers whose instant has passed at now, which is once the second it lies in is over, of at most so many tickets: those first that have
 // waited longest; of a ticket all, in the order of their instants. at is the position that the view stands at. An index finds them: what it
 // costs does not depend on how many run.
 func (r *Reader) Due(ctx context.Context, now time.Time, tickets int) (list []DueTimer, at eventstore.Position, err error) {
+	from := now.Truncate(time.Second) // what lies in this second is in time still
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
 		if at, err = projector.Position(tx, TimersView); err != nil {
 			return err
 		}
-		for row, err := range tx.Query("SELECT id, kept FROM timers_1 WHERE due < $1 ORDER BY due, ticket LIMIT $2", now.UnixMicro(), tickets) {
+		for row, err := range tx.Query("SELECT id, kept FROM timers_1 WHERE due < $1 ORDER BY due, ticket LIMIT $2", from.UnixMicro(), tickets) {
 			if err != nil {
 				return err
 			}
@@ -167,7 +168,7 @@ func (r *Reader) Due(ctx context.Context, now time.Time, tickets int) (list []Du
 			}
 			name := "tickets/" + row.Text(0)
 			for _, t := range s.Timers() {
-				if t.By.Before(now) {
+				if t.By.Before(from) {
 					list = append(list, DueTimer{name, t.Which, t.By, eventstore.Version(s.Events)})
 				}
 			}
@@ -177,11 +178,11 @@ func (r *Reader) Due(ctx context.Context, now time.Time, tickets int) (list []Du
 	return list, at, err
 }
 
-// NextDue is the earliest instant from now on by which something must happen to a ticket to which nothing should have happened before; the
-// zero time if there is none.
+// NextDue is the earliest instant, of those that Due does not count as passed at now, by which something must happen to a ticket to which nothing
+// should have happened before; the zero time if there is none.
 func (r *Reader) NextDue(ctx context.Context, now time.Time) (next time.Time, err error) {
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
-		for row, err := range tx.Query("SELECT due FROM timers_1 WHERE due >= $1 ORDER BY due LIMIT 1", now.UnixMicro()) {
+		for row, err := range tx.Query("SELECT due FROM timers_1 WHERE due >= $1 ORDER BY due LIMIT 1", now.Truncate(time.Second).UnixMicro()) {
 			if err != nil {
 				return err
 			}

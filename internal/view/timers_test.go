@@ -189,11 +189,11 @@ func TestWhatIsDueComesInTheOrderOfItsInstants(t *testing.T) {
 		h.record(fmt.Sprintf("ticket-%d", i), happened{day0, &pb.TicketReported{AcceptBy: at(day0.Add(time.Duration((i*7)%20) * time.Minute))}})
 	}
 	r := h.reader()
-	got, _, err := r.Due(t.Context(), day0.Add(5*time.Minute), 9)
+	got, _, err := r.Due(t.Context(), day0.Add(5*time.Minute+999*time.Millisecond), 9)
 	if err != nil || len(got) != 5 {
 		t.Fatalf("got %v, %v, want 5", got, err)
 	}
-	for i, timer := range got { // the one at that very minute has not passed
+	for i, timer := range got { // of the one at that very second there is time to its end
 		if want := day0.Add(time.Duration(i) * time.Minute); !timer.By.Equal(want) || timer.Timer != pb.TicketTimer_TICKET_TIMER_ACCEPT {
 			t.Errorf("got %v, want one by %v", timer, want)
 		}

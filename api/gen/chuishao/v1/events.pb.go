@@ -1092,8 +1092,14 @@ type TriageCorrected struct {
 	Provisional bool `protobuf:"varint,15,opt,name=provisional,proto3" json:"provisional,omitempty"`
 	// Where holder is set: its own path through the unit tree, root first, itself included.
 	HolderPath []string `protobuf:"bytes,16,rep,name=holder_path,json=holderPath,proto3" json:"holder_path,omitempty"`
-	// What handle_by was computed with, where it is set.
-	HandleLimit   string `protobuf:"bytes,17,opt,name=handle_limit,json=handleLimit,proto3" json:"handle_limit,omitempty"`
+	// What handle_by was computed with, where it is set; of a suspended ticket, what it would be computed with.
+	HandleLimit string `protobuf:"bytes,17,opt,name=handle_limit,json=handleLimit,proto3" json:"handle_limit,omitempty"`
+	// More limits that a changed grade shortened.
+	ReturnBy       *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=return_by,json=returnBy,proto3" json:"return_by,omitempty"`
+	DecideReturnBy *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=decide_return_by,json=decideReturnBy,proto3" json:"decide_return_by,omitempty"`
+	RulingBy       *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=ruling_by,json=rulingBy,proto3" json:"ruling_by,omitempty"`
+	// Of a suspended ticket: what is left of the handle limit, where a changed grade shortened that. Empty: what was left.
+	Remaining     string `protobuf:"bytes,21,opt,name=remaining,proto3" json:"remaining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1243,6 +1249,34 @@ func (x *TriageCorrected) GetHolderPath() []string {
 func (x *TriageCorrected) GetHandleLimit() string {
 	if x != nil {
 		return x.HandleLimit
+	}
+	return ""
+}
+
+func (x *TriageCorrected) GetReturnBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReturnBy
+	}
+	return nil
+}
+
+func (x *TriageCorrected) GetDecideReturnBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecideReturnBy
+	}
+	return nil
+}
+
+func (x *TriageCorrected) GetRulingBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RulingBy
+	}
+	return nil
+}
+
+func (x *TriageCorrected) GetRemaining() string {
+	if x != nil {
+		return x.Remaining
 	}
 	return ""
 }
@@ -8690,7 +8724,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06holder\x18\v \x01(\tR\x06holder\x12 \n" +
 	"\vprovisional\x18\f \x01(\bR\vprovisional\x12\x1f\n" +
 	"\vholder_path\x18\r \x03(\tR\n" +
-	"holderPath\"\xad\x06\n" +
+	"holderPath\"\x83\b\n" +
 	"\x0fTriageCorrected\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12(\n" +
 	"\x05grade\x18\x02 \x01(\x0e2\x12.chuishao.v1.GradeR\x05grade\x12)\n" +
@@ -8713,7 +8747,11 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\vprovisional\x18\x0f \x01(\bR\vprovisional\x12\x1f\n" +
 	"\vholder_path\x18\x10 \x03(\tR\n" +
 	"holderPath\x12!\n" +
-	"\fhandle_limit\x18\x11 \x01(\tR\vhandleLimit\"\xb4\x05\n" +
+	"\fhandle_limit\x18\x11 \x01(\tR\vhandleLimit\x127\n" +
+	"\treturn_by\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\breturnBy\x12D\n" +
+	"\x10decide_return_by\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\x0edecideReturnBy\x127\n" +
+	"\truling_by\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\brulingBy\x12\x1c\n" +
+	"\tremaining\x18\x15 \x01(\tR\tremaining\"\xb4\x05\n" +
 	"\x10TicketDispatched\x12\x12\n" +
 	"\x04lead\x18\x01 \x01(\tR\x04lead\x12\x1b\n" +
 	"\tlead_path\x18\x02 \x03(\tR\bleadPath\x12\x0e\n" +
@@ -9529,225 +9567,228 @@ var file_chuishao_v1_events_proto_depIdxs = []int32{
 	115, // 38: chuishao.v1.TriageCorrected.contact_by:type_name -> google.protobuf.Timestamp
 	115, // 39: chuishao.v1.TriageCorrected.verify_by:type_name -> google.protobuf.Timestamp
 	115, // 40: chuishao.v1.TriageCorrected.callback_by:type_name -> google.protobuf.Timestamp
-	115, // 41: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 42: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 43: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 44: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
-	115, // 45: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
-	115, // 46: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 47: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
-	123, // 48: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
-	123, // 49: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
-	124, // 50: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
-	123, // 51: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
-	127, // 52: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
-	123, // 53: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
-	128, // 54: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
-	124, // 55: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	115, // 56: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
-	123, // 57: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	124, // 58: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
-	115, // 59: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
-	123, // 60: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
-	124, // 61: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
-	123, // 62: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
-	129, // 63: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
-	123, // 64: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
-	115, // 65: chuishao.v1.CallbackRecorded.exclusion_by:type_name -> google.protobuf.Timestamp
-	115, // 66: chuishao.v1.CallbackUnreachable.exclusion_by:type_name -> google.protobuf.Timestamp
-	130, // 67: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
-	115, // 68: chuishao.v1.TicketClosed.appeal_by:type_name -> google.protobuf.Timestamp
-	131, // 69: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
-	115, // 70: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 71: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 72: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
-	115, // 73: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
-	123, // 74: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
-	123, // 75: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 76: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
-	116, // 77: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
-	123, // 78: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
-	132, // 79: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
-	123, // 80: chuishao.v1.DeclineAppealed.sealed:type_name -> chuishao.v1.Sealed
-	119, // 81: chuishao.v1.DeclineOverturned.path:type_name -> chuishao.v1.AreaNode
-	115, // 82: chuishao.v1.DeclineOverturned.dispatch_by:type_name -> google.protobuf.Timestamp
-	123, // 83: chuishao.v1.DeclineOverturned.sealed:type_name -> chuishao.v1.Sealed
-	133, // 84: chuishao.v1.EmergencyHandedOver.line:type_name -> chuishao.v1.EmergencyLine
-	123, // 85: chuishao.v1.EmergencyHandedOver.sealed:type_name -> chuishao.v1.Sealed
-	123, // 86: chuishao.v1.DuplicateAttached.sealed:type_name -> chuishao.v1.Sealed
-	134, // 87: chuishao.v1.TicketUnmerged.state:type_name -> chuishao.v1.TicketState
-	123, // 88: chuishao.v1.TicketUnmerged.sealed:type_name -> chuishao.v1.Sealed
-	135, // 89: chuishao.v1.ReturnRequested.reason:type_name -> chuishao.v1.ReturnReason
-	115, // 90: chuishao.v1.ReturnRequested.decide_by:type_name -> google.protobuf.Timestamp
-	123, // 91: chuishao.v1.ReturnRequested.sealed:type_name -> chuishao.v1.Sealed
-	136, // 92: chuishao.v1.ReturnApproved.fault:type_name -> chuishao.v1.ReturnFault
-	123, // 93: chuishao.v1.ReturnApproved.sealed:type_name -> chuishao.v1.Sealed
-	115, // 94: chuishao.v1.ReturnApproved.dispatch_by:type_name -> google.protobuf.Timestamp
-	123, // 95: chuishao.v1.ReturnRejected.sealed:type_name -> chuishao.v1.Sealed
-	115, // 96: chuishao.v1.AdjudicationOpened.ruling_by:type_name -> google.protobuf.Timestamp
-	123, // 97: chuishao.v1.AdjudicationOpened.sealed:type_name -> chuishao.v1.Sealed
-	136, // 98: chuishao.v1.AdjudicationRuled.fault:type_name -> chuishao.v1.ReturnFault
-	123, // 99: chuishao.v1.AdjudicationRuled.sealed:type_name -> chuishao.v1.Sealed
-	115, // 100: chuishao.v1.CoHandlerRequested.submit_by:type_name -> google.protobuf.Timestamp
-	123, // 101: chuishao.v1.CoHandlerRequested.sealed:type_name -> chuishao.v1.Sealed
-	123, // 102: chuishao.v1.CoHandlerDeclineProposed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 103: chuishao.v1.CoHandlerDeclineDropped.sealed:type_name -> chuishao.v1.Sealed
-	123, // 104: chuishao.v1.CoHandlerDeclined.sealed:type_name -> chuishao.v1.Sealed
-	124, // 105: chuishao.v1.CoHandlerSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	123, // 106: chuishao.v1.CoHandlerSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	137, // 107: chuishao.v1.TicketEscalated.reason:type_name -> chuishao.v1.EscalationReason
-	115, // 108: chuishao.v1.TicketEscalated.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 109: chuishao.v1.TicketEscalated.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 110: chuishao.v1.TicketEscalated.sealed:type_name -> chuishao.v1.Sealed
-	123, // 111: chuishao.v1.EscalationRefused.sealed:type_name -> chuishao.v1.Sealed
-	115, // 112: chuishao.v1.EscalationRefused.segment_by:type_name -> google.protobuf.Timestamp
-	115, // 113: chuishao.v1.TicketDelegated.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 114: chuishao.v1.TicketDelegated.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 115: chuishao.v1.TicketDelegated.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 116: chuishao.v1.TicketDelegated.close_by:type_name -> google.protobuf.Timestamp
-	115, // 117: chuishao.v1.TicketDelegated.return_by:type_name -> google.protobuf.Timestamp
-	115, // 118: chuishao.v1.TicketDelegated.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 119: chuishao.v1.TicketDelegated.sealed:type_name -> chuishao.v1.Sealed
-	138, // 120: chuishao.v1.ExtensionRequested.kind:type_name -> chuishao.v1.ExtensionKind
-	115, // 121: chuishao.v1.ExtensionRequested.handle_by:type_name -> google.protobuf.Timestamp
-	123, // 122: chuishao.v1.ExtensionRequested.sealed:type_name -> chuishao.v1.Sealed
-	115, // 123: chuishao.v1.ExtensionGranted.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 124: chuishao.v1.ExtensionGranted.close_by:type_name -> google.protobuf.Timestamp
-	115, // 125: chuishao.v1.ExtensionGranted.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 126: chuishao.v1.ExtensionGranted.sealed:type_name -> chuishao.v1.Sealed
-	123, // 127: chuishao.v1.ExtensionRefused.sealed:type_name -> chuishao.v1.Sealed
-	139, // 128: chuishao.v1.SuspensionRequested.reason:type_name -> chuishao.v1.SuspensionReason
-	115, // 129: chuishao.v1.SuspensionRequested.review_at:type_name -> google.protobuf.Timestamp
-	123, // 130: chuishao.v1.SuspensionRequested.sealed:type_name -> chuishao.v1.Sealed
-	139, // 131: chuishao.v1.SuspensionGranted.reason:type_name -> chuishao.v1.SuspensionReason
-	115, // 132: chuishao.v1.SuspensionGranted.review_at:type_name -> google.protobuf.Timestamp
-	115, // 133: chuishao.v1.SuspensionGranted.review_overdue_at:type_name -> google.protobuf.Timestamp
-	123, // 134: chuishao.v1.SuspensionGranted.sealed:type_name -> chuishao.v1.Sealed
-	123, // 135: chuishao.v1.SuspensionRefused.sealed:type_name -> chuishao.v1.Sealed
-	115, // 136: chuishao.v1.TicketResumed.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 137: chuishao.v1.TicketResumed.close_by:type_name -> google.protobuf.Timestamp
-	115, // 138: chuishao.v1.TicketResumed.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 139: chuishao.v1.TicketResumed.sealed:type_name -> chuishao.v1.Sealed
-	140, // 140: chuishao.v1.ResultRejected.reason:type_name -> chuishao.v1.ResultRejection
-	123, // 141: chuishao.v1.ResultRejected.sealed:type_name -> chuishao.v1.Sealed
-	141, // 142: chuishao.v1.ExclusionRequested.code:type_name -> chuishao.v1.ExclusionCode
-	123, // 143: chuishao.v1.ExclusionRequested.sealed:type_name -> chuishao.v1.Sealed
-	141, // 144: chuishao.v1.ExclusionGranted.code:type_name -> chuishao.v1.ExclusionCode
-	123, // 145: chuishao.v1.ExclusionGranted.sealed:type_name -> chuishao.v1.Sealed
-	141, // 146: chuishao.v1.ExclusionDenied.code:type_name -> chuishao.v1.ExclusionCode
-	123, // 147: chuishao.v1.ExclusionDenied.sealed:type_name -> chuishao.v1.Sealed
-	123, // 148: chuishao.v1.TicketUrged.sealed:type_name -> chuishao.v1.Sealed
-	142, // 149: chuishao.v1.SupervisionRaised.trigger:type_name -> chuishao.v1.SupervisionTrigger
-	115, // 150: chuishao.v1.SupervisionRaised.reply_by:type_name -> google.protobuf.Timestamp
-	115, // 151: chuishao.v1.SupervisionRaised.plan_by:type_name -> google.protobuf.Timestamp
-	115, // 152: chuishao.v1.SupervisionRaised.clear_by:type_name -> google.protobuf.Timestamp
-	123, // 153: chuishao.v1.SupervisionRaised.sealed:type_name -> chuishao.v1.Sealed
-	143, // 154: chuishao.v1.SupervisionReplied.kind:type_name -> chuishao.v1.SupervisionReplyKind
-	115, // 155: chuishao.v1.SupervisionReplied.clear_by:type_name -> google.protobuf.Timestamp
-	124, // 156: chuishao.v1.SupervisionReplied.attachments:type_name -> chuishao.v1.Attachment
-	123, // 157: chuishao.v1.SupervisionReplied.sealed:type_name -> chuishao.v1.Sealed
-	124, // 158: chuishao.v1.ListingCleared.attachments:type_name -> chuishao.v1.Attachment
-	123, // 159: chuishao.v1.ListingCleared.sealed:type_name -> chuishao.v1.Sealed
-	123, // 160: chuishao.v1.SupervisionLifted.sealed:type_name -> chuishao.v1.Sealed
-	123, // 161: chuishao.v1.TicketWithdrawn.sealed:type_name -> chuishao.v1.Sealed
-	119, // 162: chuishao.v1.ArchiveCorrectionProposed.path:type_name -> chuishao.v1.AreaNode
-	128, // 163: chuishao.v1.ArchiveCorrectionProposed.result:type_name -> chuishao.v1.ResultCode
-	123, // 164: chuishao.v1.ArchiveCorrectionProposed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 165: chuishao.v1.ArchiveCorrectionDropped.sealed:type_name -> chuishao.v1.Sealed
-	119, // 166: chuishao.v1.ArchiveCorrected.path:type_name -> chuishao.v1.AreaNode
-	128, // 167: chuishao.v1.ArchiveCorrected.result:type_name -> chuishao.v1.ResultCode
-	116, // 168: chuishao.v1.ArchiveCorrected.proposed_by:type_name -> chuishao.v1.Actor
-	123, // 169: chuishao.v1.ArchiveCorrected.sealed:type_name -> chuishao.v1.Sealed
-	115, // 170: chuishao.v1.AcceptOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 171: chuishao.v1.DispatchOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 172: chuishao.v1.SignOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 173: chuishao.v1.ContactOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 174: chuishao.v1.HandleOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 175: chuishao.v1.HandleOverdue.long_overdue_at:type_name -> google.protobuf.Timestamp
-	115, // 176: chuishao.v1.VerifyOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 177: chuishao.v1.CallbackOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 178: chuishao.v1.SuspensionReviewDue.by:type_name -> google.protobuf.Timestamp
-	144, // 179: chuishao.v1.RightLapsed.right:type_name -> chuishao.v1.TicketTimer
-	115, // 180: chuishao.v1.RightLapsed.by:type_name -> google.protobuf.Timestamp
-	115, // 181: chuishao.v1.LimitsRecomputed.accept_by:type_name -> google.protobuf.Timestamp
-	115, // 182: chuishao.v1.LimitsRecomputed.dispatch_by:type_name -> google.protobuf.Timestamp
-	115, // 183: chuishao.v1.LimitsRecomputed.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 184: chuishao.v1.LimitsRecomputed.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 185: chuishao.v1.LimitsRecomputed.return_by:type_name -> google.protobuf.Timestamp
-	115, // 186: chuishao.v1.LimitsRecomputed.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 187: chuishao.v1.LimitsRecomputed.verify_by:type_name -> google.protobuf.Timestamp
-	115, // 188: chuishao.v1.LimitsRecomputed.callback_by:type_name -> google.protobuf.Timestamp
-	115, // 189: chuishao.v1.LimitsRecomputed.close_by:type_name -> google.protobuf.Timestamp
-	115, // 190: chuishao.v1.LimitsRecomputed.segment_by:type_name -> google.protobuf.Timestamp
-	115, // 191: chuishao.v1.LimitsRecomputed.decide_return_by:type_name -> google.protobuf.Timestamp
-	115, // 192: chuishao.v1.LimitsRecomputed.ruling_by:type_name -> google.protobuf.Timestamp
-	115, // 193: chuishao.v1.LimitsRecomputed.appeal_by:type_name -> google.protobuf.Timestamp
-	115, // 194: chuishao.v1.LimitsRecomputed.exclusion_by:type_name -> google.protobuf.Timestamp
-	115, // 195: chuishao.v1.LimitsRecomputed.suspension_overdue_at:type_name -> google.protobuf.Timestamp
-	115, // 196: chuishao.v1.LimitsRecomputed.long_overdue_at:type_name -> google.protobuf.Timestamp
-	117, // 197: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
-	119, // 198: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
-	145, // 199: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
-	115, // 200: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
-	120, // 201: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
-	123, // 202: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
-	123, // 203: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
-	115, // 204: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 205: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 206: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
-	146, // 207: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
-	119, // 208: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
-	87,  // 209: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
-	115, // 210: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
-	120, // 211: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
-	123, // 212: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
-	146, // 213: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
-	119, // 214: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
-	87,  // 215: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
-	115, // 216: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
-	120, // 217: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
-	116, // 218: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
-	123, // 219: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
-	87,  // 220: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
-	115, // 221: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
-	123, // 222: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
-	123, // 223: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 224: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
-	123, // 225: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
-	120, // 226: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
-	123, // 227: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
-	124, // 228: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
-	123, // 229: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
-	123, // 230: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 231: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
-	103, // 232: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
-	115, // 233: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
-	104, // 234: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
-	105, // 235: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
-	106, // 236: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
-	107, // 237: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
-	108, // 238: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
-	109, // 239: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
-	115, // 240: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 241: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
-	0,   // 242: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
-	115, // 243: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 244: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
-	126, // 245: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
-	115, // 246: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 247: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
-	1,   // 248: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
-	2,   // 249: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
-	115, // 250: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 251: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
-	115, // 252: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 253: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
-	147, // 254: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
-	255, // [255:255] is the sub-list for method output_type
-	255, // [255:255] is the sub-list for method input_type
-	255, // [255:255] is the sub-list for extension type_name
-	255, // [255:255] is the sub-list for extension extendee
-	0,   // [0:255] is the sub-list for field type_name
+	115, // 41: chuishao.v1.TriageCorrected.return_by:type_name -> google.protobuf.Timestamp
+	115, // 42: chuishao.v1.TriageCorrected.decide_return_by:type_name -> google.protobuf.Timestamp
+	115, // 43: chuishao.v1.TriageCorrected.ruling_by:type_name -> google.protobuf.Timestamp
+	115, // 44: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 45: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 46: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 47: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
+	115, // 48: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
+	115, // 49: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 50: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
+	123, // 51: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
+	123, // 52: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
+	124, // 53: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
+	123, // 54: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
+	127, // 55: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
+	123, // 56: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
+	128, // 57: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
+	124, // 58: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	115, // 59: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
+	123, // 60: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	124, // 61: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
+	115, // 62: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
+	123, // 63: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
+	124, // 64: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
+	123, // 65: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
+	129, // 66: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
+	123, // 67: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
+	115, // 68: chuishao.v1.CallbackRecorded.exclusion_by:type_name -> google.protobuf.Timestamp
+	115, // 69: chuishao.v1.CallbackUnreachable.exclusion_by:type_name -> google.protobuf.Timestamp
+	130, // 70: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
+	115, // 71: chuishao.v1.TicketClosed.appeal_by:type_name -> google.protobuf.Timestamp
+	131, // 72: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
+	115, // 73: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 74: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 75: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
+	115, // 76: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
+	123, // 77: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
+	123, // 78: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 79: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
+	116, // 80: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
+	123, // 81: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
+	132, // 82: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
+	123, // 83: chuishao.v1.DeclineAppealed.sealed:type_name -> chuishao.v1.Sealed
+	119, // 84: chuishao.v1.DeclineOverturned.path:type_name -> chuishao.v1.AreaNode
+	115, // 85: chuishao.v1.DeclineOverturned.dispatch_by:type_name -> google.protobuf.Timestamp
+	123, // 86: chuishao.v1.DeclineOverturned.sealed:type_name -> chuishao.v1.Sealed
+	133, // 87: chuishao.v1.EmergencyHandedOver.line:type_name -> chuishao.v1.EmergencyLine
+	123, // 88: chuishao.v1.EmergencyHandedOver.sealed:type_name -> chuishao.v1.Sealed
+	123, // 89: chuishao.v1.DuplicateAttached.sealed:type_name -> chuishao.v1.Sealed
+	134, // 90: chuishao.v1.TicketUnmerged.state:type_name -> chuishao.v1.TicketState
+	123, // 91: chuishao.v1.TicketUnmerged.sealed:type_name -> chuishao.v1.Sealed
+	135, // 92: chuishao.v1.ReturnRequested.reason:type_name -> chuishao.v1.ReturnReason
+	115, // 93: chuishao.v1.ReturnRequested.decide_by:type_name -> google.protobuf.Timestamp
+	123, // 94: chuishao.v1.ReturnRequested.sealed:type_name -> chuishao.v1.Sealed
+	136, // 95: chuishao.v1.ReturnApproved.fault:type_name -> chuishao.v1.ReturnFault
+	123, // 96: chuishao.v1.ReturnApproved.sealed:type_name -> chuishao.v1.Sealed
+	115, // 97: chuishao.v1.ReturnApproved.dispatch_by:type_name -> google.protobuf.Timestamp
+	123, // 98: chuishao.v1.ReturnRejected.sealed:type_name -> chuishao.v1.Sealed
+	115, // 99: chuishao.v1.AdjudicationOpened.ruling_by:type_name -> google.protobuf.Timestamp
+	123, // 100: chuishao.v1.AdjudicationOpened.sealed:type_name -> chuishao.v1.Sealed
+	136, // 101: chuishao.v1.AdjudicationRuled.fault:type_name -> chuishao.v1.ReturnFault
+	123, // 102: chuishao.v1.AdjudicationRuled.sealed:type_name -> chuishao.v1.Sealed
+	115, // 103: chuishao.v1.CoHandlerRequested.submit_by:type_name -> google.protobuf.Timestamp
+	123, // 104: chuishao.v1.CoHandlerRequested.sealed:type_name -> chuishao.v1.Sealed
+	123, // 105: chuishao.v1.CoHandlerDeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 106: chuishao.v1.CoHandlerDeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	123, // 107: chuishao.v1.CoHandlerDeclined.sealed:type_name -> chuishao.v1.Sealed
+	124, // 108: chuishao.v1.CoHandlerSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	123, // 109: chuishao.v1.CoHandlerSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	137, // 110: chuishao.v1.TicketEscalated.reason:type_name -> chuishao.v1.EscalationReason
+	115, // 111: chuishao.v1.TicketEscalated.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 112: chuishao.v1.TicketEscalated.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 113: chuishao.v1.TicketEscalated.sealed:type_name -> chuishao.v1.Sealed
+	123, // 114: chuishao.v1.EscalationRefused.sealed:type_name -> chuishao.v1.Sealed
+	115, // 115: chuishao.v1.EscalationRefused.segment_by:type_name -> google.protobuf.Timestamp
+	115, // 116: chuishao.v1.TicketDelegated.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 117: chuishao.v1.TicketDelegated.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 118: chuishao.v1.TicketDelegated.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 119: chuishao.v1.TicketDelegated.close_by:type_name -> google.protobuf.Timestamp
+	115, // 120: chuishao.v1.TicketDelegated.return_by:type_name -> google.protobuf.Timestamp
+	115, // 121: chuishao.v1.TicketDelegated.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 122: chuishao.v1.TicketDelegated.sealed:type_name -> chuishao.v1.Sealed
+	138, // 123: chuishao.v1.ExtensionRequested.kind:type_name -> chuishao.v1.ExtensionKind
+	115, // 124: chuishao.v1.ExtensionRequested.handle_by:type_name -> google.protobuf.Timestamp
+	123, // 125: chuishao.v1.ExtensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	115, // 126: chuishao.v1.ExtensionGranted.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 127: chuishao.v1.ExtensionGranted.close_by:type_name -> google.protobuf.Timestamp
+	115, // 128: chuishao.v1.ExtensionGranted.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 129: chuishao.v1.ExtensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	123, // 130: chuishao.v1.ExtensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	139, // 131: chuishao.v1.SuspensionRequested.reason:type_name -> chuishao.v1.SuspensionReason
+	115, // 132: chuishao.v1.SuspensionRequested.review_at:type_name -> google.protobuf.Timestamp
+	123, // 133: chuishao.v1.SuspensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	139, // 134: chuishao.v1.SuspensionGranted.reason:type_name -> chuishao.v1.SuspensionReason
+	115, // 135: chuishao.v1.SuspensionGranted.review_at:type_name -> google.protobuf.Timestamp
+	115, // 136: chuishao.v1.SuspensionGranted.review_overdue_at:type_name -> google.protobuf.Timestamp
+	123, // 137: chuishao.v1.SuspensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	123, // 138: chuishao.v1.SuspensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	115, // 139: chuishao.v1.TicketResumed.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 140: chuishao.v1.TicketResumed.close_by:type_name -> google.protobuf.Timestamp
+	115, // 141: chuishao.v1.TicketResumed.segment_by:type_name -> google.protobuf.Timestamp
+	123, // 142: chuishao.v1.TicketResumed.sealed:type_name -> chuishao.v1.Sealed
+	140, // 143: chuishao.v1.ResultRejected.reason:type_name -> chuishao.v1.ResultRejection
+	123, // 144: chuishao.v1.ResultRejected.sealed:type_name -> chuishao.v1.Sealed
+	141, // 145: chuishao.v1.ExclusionRequested.code:type_name -> chuishao.v1.ExclusionCode
+	123, // 146: chuishao.v1.ExclusionRequested.sealed:type_name -> chuishao.v1.Sealed
+	141, // 147: chuishao.v1.ExclusionGranted.code:type_name -> chuishao.v1.ExclusionCode
+	123, // 148: chuishao.v1.ExclusionGranted.sealed:type_name -> chuishao.v1.Sealed
+	141, // 149: chuishao.v1.ExclusionDenied.code:type_name -> chuishao.v1.ExclusionCode
+	123, // 150: chuishao.v1.ExclusionDenied.sealed:type_name -> chuishao.v1.Sealed
+	123, // 151: chuishao.v1.TicketUrged.sealed:type_name -> chuishao.v1.Sealed
+	142, // 152: chuishao.v1.SupervisionRaised.trigger:type_name -> chuishao.v1.SupervisionTrigger
+	115, // 153: chuishao.v1.SupervisionRaised.reply_by:type_name -> google.protobuf.Timestamp
+	115, // 154: chuishao.v1.SupervisionRaised.plan_by:type_name -> google.protobuf.Timestamp
+	115, // 155: chuishao.v1.SupervisionRaised.clear_by:type_name -> google.protobuf.Timestamp
+	123, // 156: chuishao.v1.SupervisionRaised.sealed:type_name -> chuishao.v1.Sealed
+	143, // 157: chuishao.v1.SupervisionReplied.kind:type_name -> chuishao.v1.SupervisionReplyKind
+	115, // 158: chuishao.v1.SupervisionReplied.clear_by:type_name -> google.protobuf.Timestamp
+	124, // 159: chuishao.v1.SupervisionReplied.attachments:type_name -> chuishao.v1.Attachment
+	123, // 160: chuishao.v1.SupervisionReplied.sealed:type_name -> chuishao.v1.Sealed
+	124, // 161: chuishao.v1.ListingCleared.attachments:type_name -> chuishao.v1.Attachment
+	123, // 162: chuishao.v1.ListingCleared.sealed:type_name -> chuishao.v1.Sealed
+	123, // 163: chuishao.v1.SupervisionLifted.sealed:type_name -> chuishao.v1.Sealed
+	123, // 164: chuishao.v1.TicketWithdrawn.sealed:type_name -> chuishao.v1.Sealed
+	119, // 165: chuishao.v1.ArchiveCorrectionProposed.path:type_name -> chuishao.v1.AreaNode
+	128, // 166: chuishao.v1.ArchiveCorrectionProposed.result:type_name -> chuishao.v1.ResultCode
+	123, // 167: chuishao.v1.ArchiveCorrectionProposed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 168: chuishao.v1.ArchiveCorrectionDropped.sealed:type_name -> chuishao.v1.Sealed
+	119, // 169: chuishao.v1.ArchiveCorrected.path:type_name -> chuishao.v1.AreaNode
+	128, // 170: chuishao.v1.ArchiveCorrected.result:type_name -> chuishao.v1.ResultCode
+	116, // 171: chuishao.v1.ArchiveCorrected.proposed_by:type_name -> chuishao.v1.Actor
+	123, // 172: chuishao.v1.ArchiveCorrected.sealed:type_name -> chuishao.v1.Sealed
+	115, // 173: chuishao.v1.AcceptOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 174: chuishao.v1.DispatchOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 175: chuishao.v1.SignOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 176: chuishao.v1.ContactOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 177: chuishao.v1.HandleOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 178: chuishao.v1.HandleOverdue.long_overdue_at:type_name -> google.protobuf.Timestamp
+	115, // 179: chuishao.v1.VerifyOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 180: chuishao.v1.CallbackOverdue.by:type_name -> google.protobuf.Timestamp
+	115, // 181: chuishao.v1.SuspensionReviewDue.by:type_name -> google.protobuf.Timestamp
+	144, // 182: chuishao.v1.RightLapsed.right:type_name -> chuishao.v1.TicketTimer
+	115, // 183: chuishao.v1.RightLapsed.by:type_name -> google.protobuf.Timestamp
+	115, // 184: chuishao.v1.LimitsRecomputed.accept_by:type_name -> google.protobuf.Timestamp
+	115, // 185: chuishao.v1.LimitsRecomputed.dispatch_by:type_name -> google.protobuf.Timestamp
+	115, // 186: chuishao.v1.LimitsRecomputed.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 187: chuishao.v1.LimitsRecomputed.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 188: chuishao.v1.LimitsRecomputed.return_by:type_name -> google.protobuf.Timestamp
+	115, // 189: chuishao.v1.LimitsRecomputed.handle_by:type_name -> google.protobuf.Timestamp
+	115, // 190: chuishao.v1.LimitsRecomputed.verify_by:type_name -> google.protobuf.Timestamp
+	115, // 191: chuishao.v1.LimitsRecomputed.callback_by:type_name -> google.protobuf.Timestamp
+	115, // 192: chuishao.v1.LimitsRecomputed.close_by:type_name -> google.protobuf.Timestamp
+	115, // 193: chuishao.v1.LimitsRecomputed.segment_by:type_name -> google.protobuf.Timestamp
+	115, // 194: chuishao.v1.LimitsRecomputed.decide_return_by:type_name -> google.protobuf.Timestamp
+	115, // 195: chuishao.v1.LimitsRecomputed.ruling_by:type_name -> google.protobuf.Timestamp
+	115, // 196: chuishao.v1.LimitsRecomputed.appeal_by:type_name -> google.protobuf.Timestamp
+	115, // 197: chuishao.v1.LimitsRecomputed.exclusion_by:type_name -> google.protobuf.Timestamp
+	115, // 198: chuishao.v1.LimitsRecomputed.suspension_overdue_at:type_name -> google.protobuf.Timestamp
+	115, // 199: chuishao.v1.LimitsRecomputed.long_overdue_at:type_name -> google.protobuf.Timestamp
+	117, // 200: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
+	119, // 201: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
+	145, // 202: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
+	115, // 203: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
+	120, // 204: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
+	123, // 205: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
+	123, // 206: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
+	115, // 207: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
+	115, // 208: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
+	115, // 209: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
+	146, // 210: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
+	119, // 211: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
+	87,  // 212: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
+	115, // 213: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
+	120, // 214: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
+	123, // 215: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
+	146, // 216: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
+	119, // 217: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
+	87,  // 218: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
+	115, // 219: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
+	120, // 220: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
+	116, // 221: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
+	123, // 222: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
+	87,  // 223: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
+	115, // 224: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
+	123, // 225: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
+	123, // 226: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 227: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
+	123, // 228: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
+	120, // 229: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
+	123, // 230: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
+	124, // 231: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
+	123, // 232: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
+	123, // 233: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
+	123, // 234: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
+	103, // 235: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
+	115, // 236: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
+	104, // 237: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
+	105, // 238: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
+	106, // 239: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
+	107, // 240: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
+	108, // 241: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
+	109, // 242: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
+	115, // 243: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 244: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
+	0,   // 245: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
+	115, // 246: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 247: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
+	126, // 248: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
+	115, // 249: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 250: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
+	1,   // 251: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
+	2,   // 252: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
+	115, // 253: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 254: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
+	115, // 255: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
+	115, // 256: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
+	147, // 257: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
+	258, // [258:258] is the sub-list for method output_type
+	258, // [258:258] is the sub-list for method input_type
+	258, // [258:258] is the sub-list for extension type_name
+	258, // [258:258] is the sub-list for extension extendee
+	0,   // [0:258] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_events_proto_init() }
