@@ -59,13 +59,18 @@ func (s ticketService) ticketMatter(ctx context.Context, q *pb.SuggestTriageRequ
 	if err := s.maySee(ctx, &state); err != nil {
 		return err
 	}
-	words, _, err := s.dispatcher.TicketWords(ctx, result.Stream, &state)
+	words, erased, err := s.dispatcher.TicketWords(ctx, result.Stream, &state)
 	if err != nil {
 		return err
 	}
+	subjects := state.Subjects
+	if erased || suggest.Hidden(&state, words) {
+		// That another ticket is the same person's would tell who raised this one.
+		subjects = nil
+	}
 	*m = suggest.Matter{
 		ID: dispatch.ID(result.Stream), At: state.ReportedAt, Path: state.Path, Position: state.Position, Category: state.Category, Grade: state.Grade,
-		Words: words, Subjects: state.Subjects, ComplainedOf: state.ComplainedOf, Fallback: state.Fallback,
+		Words: words, Subjects: subjects, ComplainedOf: state.ComplainedOf, Fallback: state.Fallback,
 	}
 	return nil
 }

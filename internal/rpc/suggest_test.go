@@ -91,6 +91,47 @@ func TestSuggestionsTellNobodyOfWhatTheyMayNotSee(t *testing.T) {
 	}
 }
 
+func TestSuggestionsForAHiddenTicketDoNotTellWhoRaisedIt(t *testing.T) {
+	t.Parallel()
+	city, client := suggesting(t)
+	report := func(kind pb.MatterKind, confidentiality pb.Confidentiality, asked bool) string {
+		return city.Do(t, dispatchtest.Hotline, &pb.ReportTicketRequest{
+			RequestId: city.RequestID(), Channel: pb.Channel_CHANNEL_HOTLINE, Kind: kind, Area: dispatchtest.Community, Category: "0302",
+			Confidentiality: confidentiality,
+			Particulars: &pb.Particulars{
+				Title: "路灯不亮", Text: "小区门口", Place: "春笋中路", Cause: "不明", Course: "今天",
+				Petitioner: &pb.Petitioner{Name: "张三丰", Phone: "13812345678", Confidential: asked},
+			},
+		})
+	}
+	help, hidden := pb.MatterKind_MATTER_KIND_HELP, pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+	open := report(help, 0, false)
+	ctx := acting(t.Context(), dispatchtest.CityCentre, "DISPATCHER")
+	for _, c := range []struct {
+		what, name string
+		person     bool
+	}{
+		{"an open one", report(help, 0, false), true},
+		{"a confidential one", report(help, hidden, false), false},
+		{"a tip-off", report(pb.MatterKind_MATTER_KIND_TIP_OFF, 0, false), false},
+		{"one in confidence", report(help, 0, true), false},
+	} {
+		head, err := city.Store.Head(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := client.SuggestTriage(ctx, &pb.SuggestTriageRequest{Name: c.name, MinConsistencyToken: Token(head)})
+		if err != nil {
+			t.Fatalf("%s: %v", c.what, err)
+		}
+		found := slices.ContainsFunc(got.Duplicates, func(d *pb.Duplicate) bool { return d.Name == open })
+		person := slices.ContainsFunc(got.Duplicates, func(d *pb.Duplicate) bool { return slices.Contains(d.Reasons, "same_person") })
+		if !found || person != c.person {
+			t.Errorf("%s: got %v, want it told whose it is: %t", c.what, got.Duplicates, c.person)
+		}
+	}
+}
+
 func TestWhatCannotBeSuggestedIsRefused(t *testing.T) {
 	t.Parallel()
 	city, client := suggesting(t)

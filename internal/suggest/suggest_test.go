@@ -285,6 +285,29 @@ func TestWhatAnErasedPersonSaidIsFoundNoMore(t *testing.T) {
 	}
 }
 
+func TestNobodyIsToldOfWhatTheIndexDidNotReadYet(t *testing.T) {
+	t.Parallel()
+	c := follow(t, Options{})
+	names := []string{
+		c.report(t, matter{category: "0302", title: "路灯不亮", phone: "13812345678", confidential: true}),
+		c.report(t, matter{category: "0302", title: "路灯不亮", phone: "13812345678", kind: pb.MatterKind_MATTER_KIND_TIP_OFF}),
+	}
+	c.caughtUp(t)
+	for _, name := range names {
+		s, _, err := c.LoadTicket(t.Context(), name)
+		if err != nil || len(s.Subjects) == 0 {
+			t.Fatal(s.Subjects, err)
+		}
+		// As it stands there between being learnt of and being read.
+		c.mu.Lock()
+		c.add(&entry{id: name[len("tickets/"):], category: "0302", reported: s.ReportedAt, subjects: s.Subjects}, nil, nil)
+		c.mu.Unlock()
+		if got := reasons(c.ask(t, Matter{Category: "0302", Words: say("又坏了", ""), Subjects: s.Subjects})); len(got) != 0 {
+			t.Errorf("got %v, want nothing of %s", got, name)
+		}
+	}
+}
+
 func TestNobodyIsToldOfConfidentialMatters(t *testing.T) {
 	t.Parallel()
 	c := follow(t, Options{})
