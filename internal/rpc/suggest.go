@@ -110,11 +110,9 @@ func (s ticketService) suggestionsReach(ctx context.Context, token string) error
 	}
 	within, cancel := waiting(ctx)
 	defer cancel()
-	if err := s.suggest.Wait(within, position); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	err = s.suggest.Wait(within, position)
+	if err != nil && errors.Is(within.Err(), context.DeadlineExceeded) {
 		return &rule.Refusal{Reason: ViewBehind, Field: "min_consistency_token", Message: "what suggestions rest on has not come that far within the call's time"}
 	}
-	return nil
+	return err
 }

@@ -18,6 +18,13 @@ import (
 // suggesting is a city whose server suggests.
 func suggesting(t *testing.T) (*dispatchtest.City, pb.TicketServiceClient) {
 	t.Helper()
+	city, c := suggests(t)
+	return city, pb.NewTicketServiceClient(serve(t, c, c.register))
+}
+
+// suggests is a city with what its server is to be.
+func suggests(t *testing.T) (*dispatchtest.City, Config) {
+	t.Helper()
 	city := dispatchtest.Open(t)
 	x, err := suggest.New(city.Dispatcher, suggest.Options{OnTrouble: func(err error) { t.Error(err) }})
 	if err != nil {
@@ -32,8 +39,7 @@ func suggesting(t *testing.T) (*dispatchtest.City, pb.TicketServiceClient) {
 			t.Error(err)
 		}
 	})
-	c := Config{DevActor: true, Dispatcher: city.Dispatcher, Suggest: x}
-	return city, pb.NewTicketServiceClient(serve(t, c, c.register))
+	return city, Config{DevActor: true, Dispatcher: city.Dispatcher, Suggest: x}
 }
 
 func TestADispatcherIsToldWhatWouldBeLookedUp(t *testing.T) {
@@ -134,13 +140,14 @@ func TestSuggestionsForAHiddenTicketDoNotTellWhoRaisedIt(t *testing.T) {
 
 func TestWhatCannotBeSuggestedIsRefused(t *testing.T) {
 	t.Parallel()
-	city, client := suggesting(t)
+	city, of := suggests(t)
+	client := pb.NewTicketServiceClient(serveWithin(of))
 	name := city.Report(t, dispatchtest.Street)
 	head, err := city.Store.Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	for _, c := range []struct {
 		what, role string

@@ -43,9 +43,7 @@ func (s viewService) wait(ctx context.Context, token string, views ...string) er
 	switch {
 	case errors.As(err, &stopped):
 		return &rule.Refusal{Reason: ViewBehind, Field: "min_consistency_token", Message: fmt.Sprintf("view %s has stopped before that position", stopped.View)}
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case within.Err() != nil && err != nil:
+	case err != nil && errors.Is(within.Err(), context.DeadlineExceeded):
 		return &rule.Refusal{Reason: ViewBehind, Field: "min_consistency_token", Message: "the view has not come that far within the call's time"}
 	}
 	return err
