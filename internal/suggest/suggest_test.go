@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -530,6 +531,42 @@ func TestARulingIsOfferedForTheNextMatterOfItsCategoryInItsArea(t *testing.T) {
 		func(context.Context, string) (bool, error) { return false, nil })
 	if got := answer.GetLeads()[0]; err != nil || got.Lead != dispatchtest.DistrictTraffic || got.Precedent != "" {
 		t.Errorf("got %v, %v, want the lead and not which ticket it comes from", got, err)
+	}
+
+	// The community gets another code in the other street: what is ruled of it goes with it, also for a ticket that was reported before.
+	rule("0302", dispatchtest.Community, dispatchtest.DistrictUrban)
+	before := c.path(t, dispatchtest.Community)
+	c.Clock.Add(time.Hour)
+	const recoded, otherStreet = "320205002301", "320205002000"
+	turn := timestamppb.New(c.Now())
+	p := &pb.RegistryPiece{Levels: c.Registry().Levels(), Units: c.Registry().Units(), Categories: c.Registry().Categories()}
+	for _, a := range c.Registry().Areas() {
+		if a.Code == dispatchtest.Community || a.Parent == dispatchtest.Community {
+			a = proto.CloneOf(a)
+			a.ValidTo = turn
+			if a.Code == dispatchtest.Community {
+				a.Successors = []string{recoded}
+			}
+		}
+		p.Areas = append(p.Areas, a)
+	}
+	p.Areas = append(p.Areas, &pb.Area{Code: recoded, Name: "门楼社区居委会", Level: "community", Parent: otherStreet, ValidFrom: turn})
+	gone := map[string]bool{dispatchtest.Community: true}
+	for i, u := range p.Units {
+		if gone[u.Parent] || gone[u.Code] {
+			gone[u.Code] = true
+			p.Units[i] = proto.CloneOf(u)
+			p.Units[i].ValidTo = turn
+		}
+	}
+	faults, _, err := c.LoadRegistry(t.Context(), dispatchtest.System, "redrawn", time.Time{}, []*pb.RegistryPiece{p}, false)
+	if err != nil || len(faults) > 0 {
+		t.Fatal(faults, err)
+	}
+	for _, path := range [][]*pb.AreaNode{before, c.path(t, recoded)} {
+		if got := c.ask(t, Matter{Path: path, Category: "0302"}).Leads[0]; got.BasisRule != byPrecedent || got.Lead != dispatchtest.DistrictUrban {
+			t.Errorf("in the recoded community: got %v", got)
+		}
 	}
 }
 
