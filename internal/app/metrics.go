@@ -20,6 +20,7 @@ type metrics struct {
 	events    prometheus.Counter
 	batch     prometheus.Histogram
 	fired     *prometheus.CounterVec
+	refused   *prometheus.CounterVec
 	overdue   prometheus.Gauge
 	lag       *prometheus.Desc
 	position  *prometheus.Desc
@@ -41,6 +42,7 @@ func newMetrics(to *prometheus.Registry) (*metrics, error) {
 			Name: "chuishao_view_batch_duration_seconds", Help: "Time of one transaction of views.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}),
 		fired:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chuishao_timers_fired_total", Help: "Timers of tickets that fired here."}, []string{"timer"}),
+		refused:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chuishao_timers_refused_total", Help: "Timers of tickets that came due and were refused here."}, []string{"timer"}),
 		overdue:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "chuishao_timers_lag_seconds", Help: "For how long the oldest timer that is due has waited to fire; 0 when none is due."}),
 		lag:      prometheus.NewDesc("chuishao_view_lag_seconds", "Time since the oldest event was recorded that the view has not seen; 0 when it has seen all.", []string{"view"}, nil),
 		position: prometheus.NewDesc("chuishao_view_position", "Log position the view has seen.", []string{"view"}, nil),
@@ -49,6 +51,7 @@ func newMetrics(to *prometheus.Registry) (*metrics, error) {
 	for timer := range pb.TicketTimer_name {
 		if timer != 0 {
 			m.fired.WithLabelValues(dispatch.TimerName(pb.TicketTimer(timer)))
+			m.refused.WithLabelValues(dispatch.TimerName(pb.TicketTimer(timer)))
 		}
 	}
 	if to == nil {
@@ -63,7 +66,7 @@ func newMetrics(to *prometheus.Registry) (*metrics, error) {
 	})
 	build.Set(1)
 	for _, c := range []prometheus.Collector{
-		m.group, m.commit, m.events, m.batch, m.fired, m.overdue, build, m,
+		m.group, m.commit, m.events, m.batch, m.fired, m.refused, m.overdue, build, m,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		if err := to.Register(c); err != nil {
@@ -85,6 +88,10 @@ func (m *metrics) applied(_ []string, events int, took time.Duration) {
 
 func (m *metrics) timerFired(t pb.TicketTimer) {
 	m.fired.WithLabelValues(dispatch.TimerName(t)).Inc()
+}
+
+func (m *metrics) timerRefused(t pb.TicketTimer) {
+	m.refused.WithLabelValues(dispatch.TimerName(t)).Inc()
 }
 
 func (m *metrics) timersLooked(lag time.Duration) { m.overdue.Set(lag.Seconds()) }

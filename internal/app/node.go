@@ -202,7 +202,7 @@ func (n *Node) Timers() *policy.Timers {
 	return &policy.Timers{
 		Dispatcher: n.Dispatcher, Views: n.Reader, Projector: n.Projector,
 		OnTrouble: func(err error) { n.log.Warn("timers wait", "error", err) },
-		OnFired:   n.metrics.timerFired, OnLook: n.metrics.timersLooked,
+		OnFired:   n.metrics.timerFired, OnRefused: n.metrics.timerRefused, OnLook: n.metrics.timersLooked,
 	}
 }
 

@@ -3,12 +3,14 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/ticket"
 )
 
 // timersActor is this system where an instant has passed.
@@ -16,21 +18,24 @@ var timersActor = rule.Actor{Person: "timers", Roles: []pb.Role{pb.Role_ROLE_SYS
 
 // PassTimer makes happen what follows for a ticket, "tickets/{ticket}", from an instant that has passed. seen is the version at which the caller knows
 // the timer to run. The request id is the same whoever asks and however often, so it happens once. A Repeated result says that nothing was
-// recorded now: it had happened, or the ticket has no such timer any more.
-func (d *Dispatcher) PassTimer(ctx context.Context, ticket string, timer pb.TicketTimer, by time.Time, seen eventstore.Version) (Result, error) {
-	stream, err := Stream(ticket, "tickets")
+// recorded now: it had happened, or the ticket has no such timer any more; or, where runs is true, it has, and by the clock its instant has not passed.
+func (d *Dispatcher) PassTimer(ctx context.Context, name string, timer pb.TicketTimer, by time.Time, seen eventstore.Version) (result Result, runs bool, err error) {
+	stream, err := Stream(name, "tickets")
 	if err != nil {
-		return Result{}, err
+		return Result{}, false, err
 	}
 	if f, ok := d.tickets.cache.Get(stream); ok && f.version < seen {
 		// Another process went on with it. To what is old the timer may mean nothing.
 		d.tickets.cache.Remove(stream)
 	}
-	_, result, err := do(ctx, d, d.tickets, stream, Request{
+	state, result, err := do(ctx, d, d.tickets, stream, Request{
 		Actor: timersActor, ID: fmt.Sprintf("deadline/%s/%s/%d", ID(stream), TimerName(timer), by.UnixMicro()),
-		Command: &pb.PassTimerRequest{Name: ticket, Timer: timer, By: rule.Stamp(by)},
+		Command: &pb.PassTimerRequest{Name: name, Timer: timer, By: rule.Stamp(by)},
 	}, nil)
-	return result, err
+	runs = err == nil && result.Repeated && slices.ContainsFunc(state.Timers(), func(t ticket.Timer) bool {
+		return t.Which == timer && t.By.UnixMicro() == by.UnixMicro()
+	})
+	return result, runs, err
 }
 
 // TimerName is a timer's name in small letters, such as "return_window".

@@ -30,6 +30,8 @@ type Timers struct {
 	OnTrouble func(error)
 	// OnFired hears of each timer that fired here, from several goroutines. May be nil.
 	OnFired func(pb.TicketTimer)
+	// OnRefused hears of each timer that was refused, from several goroutines. May be nil.
+	OnRefused func(pb.TicketTimer)
 	// OnLook hears, at each look, for how long the oldest timer that is due has waited; 0 if none is. May be nil.
 	OnLook func(lag time.Duration)
 
@@ -52,10 +54,29 @@ const (
 	// lookApart is the least time between two looks, lookAgain the longest: the dispatcher's clock need not go as this machine's does.
 	lookApart = 50 * time.Millisecond
 	lookAgain = time.Second
+	// mostHeld is how many timers that were answered and are due still are kept in mind. Beyond them the oldest that are due are asked for again at
+	// every look, and those after them wait.
+	mostHeld = 100_000
 )
 
-// Run fires what is due, and what comes to be, until the context ends, whose error it gives.
+// Run fires what is due, and what comes to be, until the context ends, whose error it gives. It begins once the view has seen all that is recorded
+// as it is called: in a view that is being built there is due what fired long ago.
 func (t *Timers) Run(ctx context.Context) error {
+	for {
+		err := t.see(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		t.trouble(err)
+		select {
+		case <-time.After(retryAfter):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	apart := time.NewTicker(lookApart)
 	defer apart.Stop()
 	for {
@@ -63,9 +84,9 @@ func (t *Timers) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		due, _, err := t.look(ctx)
+		answered, _, err := t.look(ctx)
 		wait := lookAgain
-		if err == nil && due == 0 {
+		if err == nil && answered == 0 {
 			wait, err = t.until(ctx)
 		}
 		switch {
@@ -74,7 +95,7 @@ func (t *Timers) Run(ctx context.Context) error {
 		case err != nil:
 			t.trouble(err)
 			moved, wait = nil, retryAfter
-		case due > 0:
+		case answered > 0:
 			continue // there may be more
 		}
 		select {
@@ -102,28 +123,31 @@ func (t *Timers) until(ctx context.Context) (time.Duration, error) {
 	return min(lookAgain, calendar.Late(next).Sub(now)), nil
 }
 
-// FireDue fires everything that is due by the dispatcher's clock as it stands, what follows from it included, and says how many fired here. It
-// first waits until the view has seen all that is recorded. For a clock that is driven: an instant has passed when the clock shows a later second.
+// FireDue fires everything that is due by the dispatcher's clock as it stands, what follows from it included, and says how many fired here. Of
+// processes whose clocks show the same microsecond each may take the one event that both would record for its own. It first waits until the
+// view has seen all that is recorded. For a clock that is driven: an instant has passed when the clock shows a later second.
 func (t *Timers) FireDue(ctx context.Context) (int, error) {
-	head, err := end(ctx, t.Dispatcher.Store(), t.Views)
-	if err != nil {
-		return 0, err
-	}
-	if err := t.Projector.WaitFor(ctx, head, view.TimersView); err != nil {
+	if err := t.see(ctx); err != nil {
 		return 0, err
 	}
 	all := 0
 	for {
-		due, fired, err := t.look(ctx)
+		answered, fired, err := t.look(ctx)
 		all += fired
-		if err != nil || due == 0 {
+		if err != nil || answered == 0 {
 			return all, err
 		}
 	}
 }
 
-// look takes up what is due and was not answered yet, and waits until the view has seen what came of it. fired are those that fired now and here.
-func (t *Timers) look(ctx context.Context) (due, fired int, err error) {
+// see waits until the view has seen all that is recorded now.
+func (t *Timers) see(ctx context.Context) error {
+	return Open{t.Dispatcher.Store(), t.Views, t.Projector}.see(ctx, 0)
+}
+
+// look takes up what is due and was not answered yet, and waits until the view has seen what came of it. answered are those that need not be asked
+// for again, fired those of them that fired now and here.
+func (t *Timers) look(ctx context.Context) (answered, fired int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.Dispatcher.Now()
@@ -136,26 +160,25 @@ func (t *Timers) look(ctx context.Context) (due, fired int, err error) {
 	tickets := t.fresh(list, limit)
 	var oldest time.Time
 	for _, timers := range tickets {
-		due += len(timers)
 		if by := timers[0].By; oldest.IsZero() || by.Before(oldest) {
 			oldest = by
 		}
 	}
 	if t.OnLook != nil {
 		lag := time.Duration(0)
-		if due > 0 {
+		if len(tickets) > 0 {
 			lag = now.Sub(oldest)
 		}
 		t.OnLook(lag)
 	}
-	if due == 0 {
+	if len(tickets) == 0 {
 		return 0, 0, nil
 	}
-	fired, last, err := t.fire(ctx, tickets)
+	answered, fired, last, err := t.fire(ctx, tickets)
 	if waiting := t.Projector.WaitFor(ctx, last, view.TimersView); waiting != nil {
 		err = errors.Join(err, fmt.Errorf("wait for the view of timers: %w", waiting))
 	}
-	return due, fired, err
+	return answered, fired, err
 }
 
 // fresh are the timers of each ticket that are not held. What is no more due is not held any longer.
@@ -193,15 +216,15 @@ func (t *Timers) fresh(list []view.DueTimer, limit int) [][]view.DueTimer {
 func keyOf(d view.DueTimer) timerKey { return timerKey{d.Ticket, d.Timer, d.By.UnixMicro()} }
 
 // fire passes the timers, those of one ticket one after the other. What was answered is held: nothing comes of asking again before the ticket has moved. What
-// was not answered is due again at the next look.
-func (t *Timers) fire(ctx context.Context, tickets [][]view.DueTimer) (fired int, last eventstore.Position, err error) {
+// was not answered is due again at the next look. answered are those that are held now and were not.
+func (t *Timers) fire(ctx context.Context, tickets [][]view.DueTimer) (answered, fired int, last eventstore.Position, err error) {
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(firedAtOnce)
 	for _, timers := range tickets {
 		group.Go(func() error {
 			for _, d := range timers {
-				result, err := t.Dispatcher.PassTimer(ctx, d.Ticket, d.Timer, d.By, d.Version)
+				result, runs, err := t.Dispatcher.PassTimer(ctx, d.Ticket, d.Timer, d.By, d.Version)
 				refusal, refused := errors.AsType[*rule.Refusal](err)
 				switch {
 				case refused:
@@ -209,22 +232,38 @@ func (t *Timers) fire(ctx context.Context, tickets [][]view.DueTimer) (fired int
 				case err != nil:
 					return fmt.Errorf("pass timer %s of %s: %w", dispatch.TimerName(d.Timer), d.Ticket, err)
 				}
+				firedHere := !refused && !result.Repeated
 				mu.Lock()
-				t.held[keyOf(d)] = max(result.Version, d.Version)
+				// What runs still, since the clock was set back meanwhile, is asked for again.
+				if !runs && t.hold(keyOf(d), max(result.Version, d.Version)) {
+					answered++
+				}
 				last = max(last, result.Position)
-				if !refused && !result.Repeated {
+				if firedHere {
 					fired++
 				}
 				mu.Unlock()
-				if !refused && !result.Repeated && t.OnFired != nil {
+				switch {
+				case firedHere && t.OnFired != nil:
 					t.OnFired(d.Timer)
+				case refused && t.OnRefused != nil:
+					t.OnRefused(d.Timer)
 				}
 			}
 			return nil
 		})
 	}
 	err = group.Wait()
-	return fired, last, err
+	return answered, fired, last, err
+}
+
+// hold keeps that a timer was answered as of a version, and says whether there was room. Its caller has what guards it.
+func (t *Timers) hold(key timerKey, version eventstore.Version) bool {
+	if _, there := t.held[key]; !there && len(t.held) >= mostHeld {
+		return false
+	}
+	t.held[key] = version
+	return true
 }
 
 func (t *Timers) trouble(err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -270,11 +271,18 @@ func TestATimerThatIsRefusedIsAskedForOnceAndHoldsUpNoOther(t *testing.T) {
 	c.Clock.Add(24 * time.Hour)
 	elsewhere.Clock.Add(24 * time.Hour)
 	var mu sync.Mutex
-	heard := 0
+	heard, refused := 0, 0
 	timers.OnTrouble = func(error) {
 		mu.Lock()
 		defer mu.Unlock()
 		heard++
+	}
+	timers.OnRefused = func(timer pb.TicketTimer) {
+		mu.Lock()
+		defer mu.Unlock()
+		if timer == pb.TicketTimer_TICKET_TIMER_ACCEPT {
+			refused++
+		}
 	}
 	whole := timers.Dispatcher
 	timers.Dispatcher = elsewhere.Dispatcher
@@ -284,8 +292,8 @@ func TestATimerThatIsRefusedIsAskedForOnceAndHoldsUpNoOther(t *testing.T) {
 	for range 3 {
 		fireDue(t, timers, 0)
 	}
-	if heard != tickets {
-		t.Errorf("%d refusals were told, want %d", heard, tickets)
+	if heard != tickets || refused != tickets {
+		t.Errorf("%d and %d refusals were told, want %d", heard, refused, tickets)
 	}
 	timers.Dispatcher = whole
 	c.Do(t, dispatchtest.Hotline, matter(c))
@@ -293,6 +301,101 @@ func TestATimerThatIsRefusedIsAskedForOnceAndHoldsUpNoOther(t *testing.T) {
 	fireDue(t, timers, 1) // what is refused is not asked for again before its ticket moves
 	fireDue(t, replica(t, c), tickets)
 	fireDue(t, timers, 0)
+}
+
+func TestATimerIsNotLostWhenTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	name := c.Report(t, dispatchtest.Community)
+	c.Clock.Add(24 * time.Hour)
+	back := false // at one reading, and then it is set forward again
+	d, err := dispatch.New(t.Context(), c.Store, c.Keys, dispatch.Options{Clock: func() time.Time {
+		if back {
+			back = false
+			return dispatchtest.Start
+		}
+		return c.Clock.Now()
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	timers := replica(t, c)
+	timers.Dispatcher = d
+	// Between the look that finds it and the moment it would fire.
+	var once sync.Once
+	timers.OnLook = func(time.Duration) { once.Do(func() { back = true }) }
+	fireDue(t, timers, 0)
+	fireDue(t, timers, 1)
+	if n := recorded(t, c, "AcceptOverdue"); n[name] != 1 {
+		t.Errorf("got %v, want it recorded once", n)
+	}
+}
+
+// begun is a store that says when somebody first looks for the end of its history.
+type begun struct {
+	eventstore.Store
+	look func()
+}
+
+func (b begun) ReadAll(ctx context.Context, after eventstore.Position) iter.Seq2[eventstore.Recorded, error] {
+	b.look()
+	return b.Store.ReadAll(ctx, after)
+}
+
+func TestNothingIsDueInAViewThatIsBeingBuilt(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	c.Report(t, dispatchtest.Community)
+	c.Clock.Add(24 * time.Hour)
+	fireDue(t, replica(t, c), 1)
+	want := head(t, c)
+
+	db, err := viewdb.Open(filepath.Join(t.TempDir(), "views.db"), viewdb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := projector.Open(t.Context(), c.Store, db, projector.Options{}, view.Timers())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	looked, once := make(chan eventstore.Position, 1), new(sync.Once)
+	var running sync.WaitGroup
+	store := begun{c.Store, func() {
+		once.Do(func() {
+			running.Go(func() {
+				if err := p.Run(ctx); !errors.Is(err, context.Canceled) {
+					t.Errorf("projector: %v", err)
+				}
+			})
+		})
+	}}
+	timers := &policy.Timers{
+		Dispatcher: another(t, c, store), Views: view.NewReader(db, c.Store), Projector: p, OnTrouble: func(err error) { t.Error(err) },
+	}
+	timers.OnLook = func(time.Duration) {
+		at, err := timers.Views.TimersAt(ctx)
+		if err != nil && ctx.Err() == nil {
+			t.Error(err)
+		}
+		select {
+		case looked <- at:
+		default:
+		}
+	}
+	running.Go(func() {
+		if err := timers.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("timers: %v", err)
+		}
+	})
+	if at := <-looked; at < want {
+		t.Errorf("timers were looked for in a view at %d, want it to have seen %d", at, want)
+	}
+	stop()
+	running.Wait()
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func matter(c *dispatchtest.City) *pb.ReportTicketRequest {

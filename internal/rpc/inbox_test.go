@@ -5,9 +5,12 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
 )
 
 func TestAnInboxIsThatOfARoleOfTheCaller(t *testing.T) {
@@ -107,5 +110,53 @@ func TestPrecedentsAreForWhoDispatchesAndAudits(t *testing.T) {
 	_, err = views.ListPrecedents(acting(t.Context(), dispatchtest.CityCentre, "AGENT"), &pb.ListPrecedentsRequest{Area: "nowhere"})
 	if info, _ := details(t, err, codes.InvalidArgument); info.Metadata["field"] != "area" {
 		t.Errorf("got %v, want the field named", err)
+	}
+}
+
+func TestPrecedentsNameNoTicketThatTheCallerMayNotSee(t *testing.T) {
+	t.Parallel()
+	city := dispatchtest.Open(t)
+	c := Config{DevActor: true, Dispatcher: city.Dispatcher}
+	viewing(t, city, &c)()
+	views := pb.NewViewServiceClient(serve(t, c, c.register))
+	ruled := func(confidentiality pb.Confidentiality, area string) (string, eventstore.Position) {
+		t.Helper()
+		m := matter("")
+		name := city.Do(t, dispatchtest.Hotline, &pb.ReportTicketRequest{
+			RequestId: city.RequestID(), Channel: m.Channel, Kind: m.Kind, Area: dispatchtest.Community, Category: "0302", Confidentiality: confidentiality,
+			Particulars: m.Particulars,
+		})
+		stream := "ticket-" + name[len("tickets/"):]
+		now := timestamppb.New(city.Now())
+		e, err := event.Encode(stream, 2, event.Hash{}, &pb.EventMeta{OccurredAt: now, RecordedAt: now},
+			&pb.AdjudicationRuled{Lead: dispatchtest.DistrictUrban, PrecedentCategory: "0302", PrecedentArea: area})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := city.Store.Append(t.Context(), stream, 1, []eventstore.Event{e})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name, at
+	}
+	open, _ := ruled(0, dispatchtest.Community)
+	_, last := ruled(pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL, dispatchtest.Community)
+	for _, a := range []struct{ unit, want string }{{dispatchtest.CityCentre, open}, {dispatchtest.OtherDistrict, ""}} {
+		got, err := views.ListPrecedents(acting(t.Context(), a.unit, "DISPATCHER"), &pb.ListPrecedentsRequest{
+			Area: dispatchtest.Community, MinConsistencyToken: Token(last),
+		})
+		if err != nil || len(got.Precedents) != 1 || got.Precedents[0].Ticket != a.want || got.Precedents[0].Lead != dispatchtest.DistrictUrban {
+			t.Errorf("%s: got %v, %v, want one ruling, of ticket %q", a.unit, got, err, a.want)
+		}
+	}
+
+	// The community gets another code, and what was ruled there still holds.
+	city.Clock.Add(time.Hour)
+	result := recode(t, city)
+	got, err := views.ListPrecedents(acting(t.Context(), dispatchtest.CityCentre, "DISPATCHER"), &pb.ListPrecedentsRequest{
+		Area: recoded, MinConsistencyToken: Token(result.Position),
+	})
+	if err != nil || len(got.Precedents) != 1 || got.Precedents[0].Ticket != open {
+		t.Errorf("of the recoded community: got %v, %v, want %s", got, err, open)
 	}
 }

@@ -117,15 +117,20 @@ func (s registryService) ListAreas(_ context.Context, q *pb.ListAreasRequest) (*
 	return &pb.ListAreasResponse{Areas: areas, NextPageToken: next}, err
 }
 
-// GetAreaHistory says what an area was and became.
+// GetAreaHistory says what an area was and became, a page at a time.
 func (s registryService) GetAreaHistory(_ context.Context, q *pb.GetAreaHistoryRequest) (*pb.GetAreaHistoryResponse, error) {
 	r, err := s.inForce()
 	if err != nil {
 		return nil, err
 	}
-	answer := &pb.GetAreaHistoryResponse{Steps: r.Lineage(q.Code)}
-	if len(answer.Steps) == 0 {
+	steps := r.Lineage(q.Code)
+	if len(steps) == 0 {
 		return nil, rule.Bad("code", rule.NotFound, "no area ever had this code")
+	}
+	answer := new(pb.GetAreaHistoryResponse)
+	answer.Steps, answer.NextPageToken, err = pageOf(q, r, steps, func(*pb.AreaStep) bool { return true })
+	if err != nil {
+		return nil, err
 	}
 	now := s.dispatcher.Now()
 	if area, ok := r.Successor(q.Code, now); ok {

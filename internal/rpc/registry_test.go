@@ -10,20 +10,16 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
 )
 
-func TestWhatBecameOfAnAreaIsToldAndFiguresFollowIt(t *testing.T) {
-	t.Parallel()
-	city := dispatchtest.Open(t)
-	c := Config{DevActor: true, Dispatcher: city.Dispatcher}
-	run := viewing(t, city, &c)
-	conn := serve(t, c, c.register)
-	run()
-	const recoded, otherStreet = "320205002301", "320205002000"
-	name := city.Report(t, dispatchtest.Community)
-	city.ToHandling(t, name, dispatchtest.Community)
-	city.Clock.Add(time.Hour)
+// The community has the code recoded in a redrawn city, and lies in another street.
+const recoded, otherStreet = "320205002301", "320205002000"
+
+// recode gives the community another code and street from now on.
+func recode(t *testing.T, city *dispatchtest.City) dispatch.Result {
+	t.Helper()
 	turn := timestamppb.New(city.Now())
 	p := &pb.RegistryPiece{Levels: city.Registry().Levels(), Units: city.Registry().Units(), Categories: city.Registry().Categories()}
 	for _, a := range city.Registry().Areas() {
@@ -49,6 +45,20 @@ func TestWhatBecameOfAnAreaIsToldAndFiguresFollowIt(t *testing.T) {
 	if err != nil || len(faults) > 0 {
 		t.Fatal(faults, err)
 	}
+	return result
+}
+
+func TestWhatBecameOfAnAreaIsToldAndFiguresFollowIt(t *testing.T) {
+	t.Parallel()
+	city := dispatchtest.Open(t)
+	c := Config{DevActor: true, Dispatcher: city.Dispatcher}
+	run := viewing(t, city, &c)
+	conn := serve(t, c, c.register)
+	run()
+	name := city.Report(t, dispatchtest.Community)
+	city.ToHandling(t, name, dispatchtest.Community)
+	city.Clock.Add(time.Hour)
+	result := recode(t, city)
 
 	agent := acting(t.Context(), dispatchtest.CityCentre, "AGENT")
 	areas := pb.NewRegistryServiceClient(conn)
@@ -61,6 +71,18 @@ func TestWhatBecameOfAnAreaIsToldAndFiguresFollowIt(t *testing.T) {
 	}
 	if n := len(history.Present); n != 4 || history.Present[2].Code != otherStreet || history.Present[3].Code != recoded {
 		t.Errorf("got the path %v", history.Present)
+	}
+	first, err := areas.GetAreaHistory(agent, &pb.GetAreaHistoryRequest{Code: dispatchtest.Community, PageSize: 1})
+	if err != nil || len(first.Steps) != 1 || first.Steps[0].Area.Code != dispatchtest.Community || first.NextPageToken == "" {
+		t.Fatalf("got the first page %v, %v", first, err)
+	}
+	second, err := areas.GetAreaHistory(agent, &pb.GetAreaHistoryRequest{Code: dispatchtest.Community, PageSize: 1, PageToken: first.NextPageToken})
+	if err != nil || len(second.Steps) != 1 || second.Steps[0].Area.Code != recoded || second.NextPageToken != "" || len(second.Present) != 4 {
+		t.Errorf("got the second page %v, %v", second, err)
+	}
+	_, err = areas.GetAreaHistory(agent, &pb.GetAreaHistoryRequest{Code: recoded, PageToken: first.NextPageToken})
+	if info, _ := details(t, err, codes.InvalidArgument); info.GetMetadata()["field"] != "page_token" {
+		t.Errorf("the page of another area: %v", err)
 	}
 	_, err = areas.GetAreaHistory(agent, &pb.GetAreaHistoryRequest{Code: "none"})
 	if info, _ := details(t, err, codes.NotFound); info.GetReason() != "NOT_FOUND" || info.GetMetadata()["field"] != "code" {

@@ -116,8 +116,9 @@ func TestStoryOfTimersOnTwoNodes(t *testing.T) {
 		names[i] = p.takenIn(t, dispatchtest.Community, "")
 		p.does(t, dispatchtest.CityCentre, "DISPATCHER", &pb.DispatchTicketRequest{Name: names[i], Lead: dispatchtest.DistrictUrban})
 	}
-	// The other node has views and a memory of its own.
-	d, err := dispatch.New(t.Context(), p.city.Store, p.city.Keys, dispatch.Options{Clock: p.city.Clock.Now})
+	// The other node has views and a memory of its own, and a clock: no two are the same. What both would record in one microsecond is one event, byte for
+	// byte, and each would take it for its own.
+	d, err := dispatch.New(t.Context(), p.city.Store, p.city.Keys, dispatch.Options{Clock: func() time.Time { return p.city.Clock.Now().Add(time.Millisecond) }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,13 +59,18 @@ func (s ticketService) ticketMatter(ctx context.Context, q *pb.SuggestTriageRequ
 	if err := s.maySee(ctx, &state); err != nil {
 		return err
 	}
-	words, _, err := s.dispatcher.TicketWords(ctx, result.Stream, &state)
+	words, erased, err := s.dispatcher.TicketWords(ctx, result.Stream, &state)
 	if err != nil {
 		return err
 	}
+	subjects := state.Subjects
+	if erased || suggest.Hidden(&state, words) {
+		// That another ticket is the same person's would tell who raised this one.
+		subjects = nil
+	}
 	*m = suggest.Matter{
 		ID: dispatch.ID(result.Stream), At: state.ReportedAt, Path: state.Path, Position: state.Position, Category: state.Category, Grade: state.Grade,
-		Words: words, Subjects: state.Subjects, ComplainedOf: state.ComplainedOf, Fallback: state.Fallback,
+		Words: words, Subjects: subjects, ComplainedOf: state.ComplainedOf, Fallback: state.Fallback,
 	}
 	return nil
 }
@@ -105,11 +110,9 @@ func (s ticketService) suggestionsReach(ctx context.Context, token string) error
 	}
 	within, cancel := waiting(ctx)
 	defer cancel()
-	if err := s.suggest.Wait(within, position); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	err = s.suggest.Wait(within, position)
+	if err != nil && errors.Is(within.Err(), context.DeadlineExceeded) {
 		return &rule.Refusal{Reason: ViewBehind, Field: "min_consistency_token", Message: "what suggestions rest on has not come that far within the call's time"}
 	}
-	return nil
+	return err
 }

@@ -18,6 +18,13 @@ import (
 // suggesting is a city whose server suggests.
 func suggesting(t *testing.T) (*dispatchtest.City, pb.TicketServiceClient) {
 	t.Helper()
+	city, c := suggests(t)
+	return city, pb.NewTicketServiceClient(serve(t, c, c.register))
+}
+
+// suggests is a city with what its server is to be.
+func suggests(t *testing.T) (*dispatchtest.City, Config) {
+	t.Helper()
 	city := dispatchtest.Open(t)
 	x, err := suggest.New(city.Dispatcher, suggest.Options{OnTrouble: func(err error) { t.Error(err) }})
 	if err != nil {
@@ -32,8 +39,7 @@ func suggesting(t *testing.T) (*dispatchtest.City, pb.TicketServiceClient) {
 			t.Error(err)
 		}
 	})
-	c := Config{DevActor: true, Dispatcher: city.Dispatcher, Suggest: x}
-	return city, pb.NewTicketServiceClient(serve(t, c, c.register))
+	return city, Config{DevActor: true, Dispatcher: city.Dispatcher, Suggest: x}
 }
 
 func TestADispatcherIsToldWhatWouldBeLookedUp(t *testing.T) {
@@ -91,15 +97,57 @@ func TestSuggestionsTellNobodyOfWhatTheyMayNotSee(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeSuggestedIsRefused(t *testing.T) {
+func TestSuggestionsForAHiddenTicketDoNotTellWhoRaisedIt(t *testing.T) {
 	t.Parallel()
 	city, client := suggesting(t)
+	report := func(kind pb.MatterKind, confidentiality pb.Confidentiality, asked bool) string {
+		return city.Do(t, dispatchtest.Hotline, &pb.ReportTicketRequest{
+			RequestId: city.RequestID(), Channel: pb.Channel_CHANNEL_HOTLINE, Kind: kind, Area: dispatchtest.Community, Category: "0302",
+			Confidentiality: confidentiality,
+			Particulars: &pb.Particulars{
+				Title: "路灯不亮", Text: "小区门口", Place: "春笋中路", Cause: "不明", Course: "今天",
+				Petitioner: &pb.Petitioner{Name: "张三丰", Phone: "13812345678", Confidential: asked},
+			},
+		})
+	}
+	help, hidden := pb.MatterKind_MATTER_KIND_HELP, pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+	open := report(help, 0, false)
+	ctx := acting(t.Context(), dispatchtest.CityCentre, "DISPATCHER")
+	for _, c := range []struct {
+		what, name string
+		person     bool
+	}{
+		{"an open one", report(help, 0, false), true},
+		{"a confidential one", report(help, hidden, false), false},
+		{"a tip-off", report(pb.MatterKind_MATTER_KIND_TIP_OFF, 0, false), false},
+		{"one in confidence", report(help, 0, true), false},
+	} {
+		head, err := city.Store.Head(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := client.SuggestTriage(ctx, &pb.SuggestTriageRequest{Name: c.name, MinConsistencyToken: Token(head)})
+		if err != nil {
+			t.Fatalf("%s: %v", c.what, err)
+		}
+		found := slices.ContainsFunc(got.Duplicates, func(d *pb.Duplicate) bool { return d.Name == open })
+		person := slices.ContainsFunc(got.Duplicates, func(d *pb.Duplicate) bool { return slices.Contains(d.Reasons, "same_person") })
+		if !found || person != c.person {
+			t.Errorf("%s: got %v, want it told whose it is: %t", c.what, got.Duplicates, c.person)
+		}
+	}
+}
+
+func TestWhatCannotBeSuggestedIsRefused(t *testing.T) {
+	t.Parallel()
+	city, of := suggests(t)
+	client := pb.NewTicketServiceClient(serveWithin(of))
 	name := city.Report(t, dispatchtest.Street)
 	head, err := city.Store.Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	for _, c := range []struct {
 		what, role string

@@ -43,9 +43,7 @@ func (s viewService) wait(ctx context.Context, token string, views ...string) er
 	switch {
 	case errors.As(err, &stopped):
 		return &rule.Refusal{Reason: ViewBehind, Field: "min_consistency_token", Message: fmt.Sprintf("view %s has stopped before that position", stopped.View)}
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case within.Err() != nil && err != nil:
+	case err != nil && errors.Is(within.Err(), context.DeadlineExceeded):
 		return &rule.Refusal{Reason: ViewBehind, Field: "min_consistency_token", Message: "the view has not come that far within the call's time"}
 	}
 	return err
@@ -312,14 +310,16 @@ func inboxRole(actor rule.Actor, asked pb.Role) (pb.Role, error) {
 	return asked, nil
 }
 
-// ListPrecedents gives a page of the rulings that may be followed, the latest first.
+// ListPrecedents gives a page of the rulings that may be followed, the latest first. A ticket is named to who may see it; what was ruled of
+// confidential ones is left out.
 func (s viewService) ListPrecedents(ctx context.Context, q *pb.ListPrecedentsRequest) (*pb.ListPrecedentsResponse, error) {
 	if _, err := requireRole(ctx, pb.Role_ROLE_AGENT, pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_DUTY_LEADER, pb.Role_ROLE_SUPERVISOR, pb.Role_ROLE_AUDITOR); err != nil {
 		return nil, err
 	}
+	r, now := s.dispatcher.Registry(), s.dispatcher.Now()
 	query := view.PrecedentQuery{Category: q.Category, PageSize: q.PageSize, PageToken: q.PageToken}
 	if q.Area != "" {
-		path, ok := s.dispatcher.Registry().Path(q.Area, s.dispatcher.Now())
+		path, ok := r.Path(q.Area, now)
 		if !ok {
 			return nil, rule.Bad("area", rule.UnknownArea, "no area %q is valid today", q.Area)
 		}
@@ -330,11 +330,37 @@ func (s viewService) ListPrecedents(ctx context.Context, q *pb.ListPrecedentsReq
 	if err := s.wait(ctx, q.MinConsistencyToken, view.PrecedentsView); err != nil {
 		return nil, err
 	}
+	if q.Area != "" {
+		// What was ruled of an area that is no more holds for the one that stands for it.
+		ruled, err := s.reader.PrecedentAreas(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, code := range ruled {
+			if to, ok := r.Successor(code, now); ok && to != code && slices.Contains(query.Areas, to) {
+				query.Former = append(query.Former, code)
+			}
+		}
+	}
 	rows, next, position, err := s.reader.Precedents(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	return &pb.ListPrecedentsResponse{Precedents: rows, NextPageToken: next, ConsistencyToken: Token(position)}, nil
+	answer := &pb.ListPrecedentsResponse{NextPageToken: next, ConsistencyToken: Token(position)}
+	for _, row := range rows {
+		state, _, err := s.dispatcher.LoadTicket(ctx, row.Ticket)
+		if err != nil {
+			return nil, err
+		}
+		if state.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL {
+			continue
+		}
+		if s.maySee(ctx, &state) != nil {
+			row.Ticket = ""
+		}
+		answer.Precedents = append(answer.Precedents, row)
+	}
+	return answer, nil
 }
 
 // ListWhistles gives a page of the whistles in the caller's scope.

@@ -68,9 +68,9 @@ func TestAQuerySeesTheCommandWhoseTokenItIsGiven(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := &pb.GetClosureRequest{Level: "all", MinConsistencyToken: reported.ConsistencyToken}
-	hurried, cancel := context.WithTimeout(agent, 300*time.Millisecond)
+	hurried, cancel := context.WithTimeout(agent, 50*time.Millisecond)
 	defer cancel()
-	_, err = views.GetClosure(hurried, q)
+	_, err = pb.NewViewServiceClient(serveWithin(c)).GetClosure(hurried, q)
 	if info, _ := details(t, err, codes.Unavailable); info.Reason != "VIEW_BEHIND" {
 		t.Errorf("while no projector runs: %v; want VIEW_BEHIND", err)
 	}
@@ -233,9 +233,9 @@ func TestAQueryOfTheHistoryWaitsForItsTokenToo(t *testing.T) {
 	if _, err := tickets.GetTicket(agent, &pb.GetTicketRequest{Name: reported.Name, MinConsistencyToken: reported.ConsistencyToken}); err != nil {
 		t.Error(err)
 	}
-	hurried, cancel := context.WithTimeout(agent, 300*time.Millisecond)
+	hurried, cancel := context.WithTimeout(agent, 50*time.Millisecond)
 	defer cancel()
-	_, err = tickets.GetTicket(hurried, &pb.GetTicketRequest{Name: reported.Name, MinConsistencyToken: Token(1 << 40)})
+	_, err = pb.NewTicketServiceClient(serveWithin(c)).GetTicket(hurried, &pb.GetTicketRequest{Name: reported.Name, MinConsistencyToken: Token(1 << 40)})
 	if info, _ := details(t, err, codes.Unavailable); info.Reason != "VIEW_BEHIND" {
 		t.Errorf("got %v; want VIEW_BEHIND", err)
 	}

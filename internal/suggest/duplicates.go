@@ -10,7 +10,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/ticket"
 )
 
 // What makes two tickets look like one matter.
@@ -130,21 +132,17 @@ func (x *Index) duplicates(ctx context.Context, m *Matter, may May) ([]*pb.Dupli
 			break
 		}
 		name := "tickets/" + c.id
-		state, result, err := x.dispatcher.LoadTicket(ctx, name)
+		state, tells, err := x.tells(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		// The key may have gone a moment before that is recorded.
-		if _, erased, err := x.dispatcher.TicketWords(ctx, result.Stream, &state); err != nil || erased {
-			if err != nil && x.unreadable(err) != nil {
-				return nil, err
-			}
+		if !tells {
 			x.forget(c.id)
 			continue
 		}
 		if state.State == pb.TicketState_TICKET_STATE_MERGED {
 			name = "tickets/" + state.MergedInto
-			state, _, err = x.dispatcher.LoadTicket(ctx, name)
+			state, tells, err = x.tells(ctx, name)
 			if refusal := new(rule.Refusal); errors.As(err, &refusal) {
 				continue
 			}
@@ -152,7 +150,7 @@ func (x *Index) duplicates(ctx context.Context, m *Matter, may May) ([]*pb.Dupli
 				return nil, err
 			}
 		}
-		if told[name] || state.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL {
+		if told[name] || !tells {
 			continue
 		}
 		told[name] = true
@@ -168,4 +166,25 @@ func (x *Index) duplicates(ctx context.Context, m *Matter, may May) ([]*pb.Dupli
 		}
 	}
 	return all, nil
+}
+
+// tells says whether anybody may be told of a ticket as it is at this moment. The index comes after: the key may have gone, or the petitioner
+// asked for confidence, in words that it did not read yet.
+func (x *Index) tells(ctx context.Context, name string) (ticket.State, bool, error) {
+	state, result, err := x.dispatcher.LoadTicket(ctx, name)
+	if err != nil {
+		return state, false, err
+	}
+	words, erased, err := x.dispatcher.TicketWords(ctx, result.Stream, &state)
+	if err != nil {
+		return state, false, x.unreadable(err)
+	}
+	return state, !erased && !Hidden(&state, words), nil
+}
+
+// Hidden says whether nobody is to be told who raised a ticket: it is confidential or a tip-off, or its petitioner asked for confidence. The words are
+// the ticket's; nil where it has none.
+func Hidden(s *ticket.State, words *dispatch.Words) bool {
+	return s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL || s.Kind == pb.MatterKind_MATTER_KIND_TIP_OFF ||
+		words != nil && words.Hidden
 }

@@ -144,14 +144,33 @@ func street(r *registry.Snapshot, path []*pb.AreaNode) string {
 }
 
 // rulings are the precedents for a matter, the nearest first: those of its category before those above it, of its area before those
-// around it. There is one for a category in an area: what was ruled last.
+// around it. There is one for a category in an area: what was ruled last. What was ruled of an area that is no more holds for the one that stands
+// for it.
 func (x *Index) rulings(r *registry.Snapshot, m *Matter) []*pb.Precedent {
+	now := x.dispatcher.Now()
+	present := func(code string) string {
+		if to, ok := r.Successor(code, now); ok {
+			return to
+		}
+		return code
+	}
+	categories := above(r, m.Category, now)
+	last := map[ruled]*pb.Precedent{}
 	x.mu.RLock()
-	defer x.mu.RUnlock()
+	for of, p := range x.precedents {
+		if !slices.Contains(categories, of.category) {
+			continue
+		}
+		of.area = present(of.area)
+		if was := last[of]; was == nil || cmp.Or(was.GetRuledAt().AsTime().Compare(p.GetRuledAt().AsTime()), cmp.Compare(was.GetTicket(), p.GetTicket())) < 0 {
+			last[of] = p
+		}
+	}
+	x.mu.RUnlock()
 	var found []*pb.Precedent
-	for _, category := range above(r, m.Category, x.dispatcher.Now()) {
+	for _, category := range categories {
 		for _, n := range slices.Backward(m.Path) {
-			if p := x.precedents[ruled{category, n.GetCode()}]; p != nil {
+			if p := last[ruled{category, present(n.GetCode())}]; p != nil {
 				found = append(found, p)
 			}
 		}

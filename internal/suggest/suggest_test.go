@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -285,6 +286,29 @@ func TestWhatAnErasedPersonSaidIsFoundNoMore(t *testing.T) {
 	}
 }
 
+func TestNobodyIsToldOfWhatTheIndexDidNotReadYet(t *testing.T) {
+	t.Parallel()
+	c := follow(t, Options{})
+	names := []string{
+		c.report(t, matter{category: "0302", title: "路灯不亮", phone: "13812345678", confidential: true}),
+		c.report(t, matter{category: "0302", title: "路灯不亮", phone: "13812345678", kind: pb.MatterKind_MATTER_KIND_TIP_OFF}),
+	}
+	c.caughtUp(t)
+	for _, name := range names {
+		s, _, err := c.LoadTicket(t.Context(), name)
+		if err != nil || len(s.Subjects) == 0 {
+			t.Fatal(s.Subjects, err)
+		}
+		// As it stands there between being learnt of and being read.
+		c.mu.Lock()
+		c.add(&entry{id: name[len("tickets/"):], category: "0302", reported: s.ReportedAt, subjects: s.Subjects}, nil, nil)
+		c.mu.Unlock()
+		if got := reasons(c.ask(t, Matter{Category: "0302", Words: say("又坏了", ""), Subjects: s.Subjects})); len(got) != 0 {
+			t.Errorf("got %v, want nothing of %s", got, name)
+		}
+	}
+}
+
 func TestNobodyIsToldOfConfidentialMatters(t *testing.T) {
 	t.Parallel()
 	c := follow(t, Options{})
@@ -507,6 +531,42 @@ func TestARulingIsOfferedForTheNextMatterOfItsCategoryInItsArea(t *testing.T) {
 		func(context.Context, string) (bool, error) { return false, nil })
 	if got := answer.GetLeads()[0]; err != nil || got.Lead != dispatchtest.DistrictTraffic || got.Precedent != "" {
 		t.Errorf("got %v, %v, want the lead and not which ticket it comes from", got, err)
+	}
+
+	// The community gets another code in the other street: what is ruled of it goes with it, also for a ticket that was reported before.
+	rule("0302", dispatchtest.Community, dispatchtest.DistrictUrban)
+	before := c.path(t, dispatchtest.Community)
+	c.Clock.Add(time.Hour)
+	const recoded, otherStreet = "320205002301", "320205002000"
+	turn := timestamppb.New(c.Now())
+	p := &pb.RegistryPiece{Levels: c.Registry().Levels(), Units: c.Registry().Units(), Categories: c.Registry().Categories()}
+	for _, a := range c.Registry().Areas() {
+		if a.Code == dispatchtest.Community || a.Parent == dispatchtest.Community {
+			a = proto.CloneOf(a)
+			a.ValidTo = turn
+			if a.Code == dispatchtest.Community {
+				a.Successors = []string{recoded}
+			}
+		}
+		p.Areas = append(p.Areas, a)
+	}
+	p.Areas = append(p.Areas, &pb.Area{Code: recoded, Name: "门楼社区居委会", Level: "community", Parent: otherStreet, ValidFrom: turn})
+	gone := map[string]bool{dispatchtest.Community: true}
+	for i, u := range p.Units {
+		if gone[u.Parent] || gone[u.Code] {
+			gone[u.Code] = true
+			p.Units[i] = proto.CloneOf(u)
+			p.Units[i].ValidTo = turn
+		}
+	}
+	faults, _, err := c.LoadRegistry(t.Context(), dispatchtest.System, "redrawn", time.Time{}, []*pb.RegistryPiece{p}, false)
+	if err != nil || len(faults) > 0 {
+		t.Fatal(faults, err)
+	}
+	for _, path := range [][]*pb.AreaNode{before, c.path(t, recoded)} {
+		if got := c.ask(t, Matter{Path: path, Category: "0302"}).Leads[0]; got.BasisRule != byPrecedent || got.Lead != dispatchtest.DistrictUrban {
+			t.Errorf("in the recoded community: got %v", got)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/event"
@@ -65,7 +66,9 @@ func applyPrecedent(tx *viewdb.Tx, d *event.Decoded) error {
 type PrecedentQuery struct {
 	Category string // empty: any
 	// Areas are those of which a precedent's must be one; none: any.
-	Areas     []string
+	Areas []string
+	// Former are those that others of them stand for now. They may be more from one page to the next.
+	Former    []string
 	PageSize  int32
 	PageToken string
 }
@@ -86,7 +89,7 @@ func (r *Reader) Precedents(ctx context.Context, q PrecedentQuery) (rows []*pb.P
 		c.and("category = " + c.arg(q.Category))
 	}
 	if len(q.Areas) > 0 {
-		c.and("area IN (" + names(&c, q.Areas) + ")")
+		c.and("area IN (" + names(&c, slices.Concat(q.Areas, q.Former)) + ")")
 	}
 	if paged {
 		var ruled, ruling int64
@@ -119,4 +122,18 @@ func (r *Reader) Precedents(ctx context.Context, q PrecedentQuery) (rows []*pb.P
 		return nil
 	})
 	return rows, next, at, err
+}
+
+// PrecedentAreas gives the code of every area that a ruling which may be followed was made for.
+func (r *Reader) PrecedentAreas(ctx context.Context) (areas []string, err error) {
+	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
+		for row, err := range tx.Query("SELECT DISTINCT area FROM precedents_1 ORDER BY area") {
+			if err != nil {
+				return err
+			}
+			areas = append(areas, row.Text(0))
+		}
+		return nil
+	})
+	return areas, err
 }

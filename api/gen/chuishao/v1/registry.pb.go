@@ -539,8 +539,11 @@ type GetAreaHistoryRequest struct {
 	Code  string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
 	MinConsistencyToken string `protobuf:"bytes,2,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// 0: 100. At most 1,000.
+	PageSize      int32  `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetAreaHistoryRequest) Reset() {
@@ -587,6 +590,20 @@ func (x *GetAreaHistoryRequest) GetMinConsistencyToken() string {
 	return ""
 }
 
+func (x *GetAreaHistoryRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *GetAreaHistoryRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 type GetAreaHistoryResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// By valid_from.
@@ -594,6 +611,7 @@ type GetAreaHistoryResponse struct {
 	// The path, root first, of the area that stands for the code now: itself, its successor, or of what was divided the nearest
 	// area that all parts lie in. Empty if there is none yet.
 	Present       []*AreaNode `protobuf:"bytes,2,rep,name=present,proto3" json:"present,omitempty"`
+	NextPageToken string      `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -640,6 +658,13 @@ func (x *GetAreaHistoryResponse) GetPresent() []*AreaNode {
 		return x.Present
 	}
 	return nil
+}
+
+func (x *GetAreaHistoryResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // AreaStep is an entry of an area; its successors stand in it.
@@ -1507,13 +1532,17 @@ const file_chuishao_v1_registry_proto_rawDesc = "" +
 	"\x15min_consistency_token\x18\x05 \x01(\tR\x13minConsistencyToken\"d\n" +
 	"\x11ListAreasResponse\x12'\n" +
 	"\x05areas\x18\x01 \x03(\v2\x11.chuishao.v1.AreaR\x05areas\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"_\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9b\x01\n" +
 	"\x15GetAreaHistoryRequest\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x122\n" +
-	"\x15min_consistency_token\x18\x02 \x01(\tR\x13minConsistencyToken\"v\n" +
+	"\x15min_consistency_token\x18\x02 \x01(\tR\x13minConsistencyToken\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"\x9e\x01\n" +
 	"\x16GetAreaHistoryResponse\x12+\n" +
 	"\x05steps\x18\x01 \x03(\v2\x15.chuishao.v1.AreaStepR\x05steps\x12/\n" +
-	"\apresent\x18\x02 \x03(\v2\x15.chuishao.v1.AreaNodeR\apresent\"U\n" +
+	"\apresent\x18\x02 \x03(\v2\x15.chuishao.v1.AreaNodeR\apresent\x12&\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"U\n" +
 	"\bAreaStep\x12%\n" +
 	"\x04area\x18\x01 \x01(\v2\x11.chuishao.v1.AreaR\x04area\x12\"\n" +
 	"\fpredecessors\x18\x02 \x03(\tR\fpredecessors\"\xb2\x01\n" +
