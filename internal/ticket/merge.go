@@ -66,7 +66,7 @@ func (s *State) mergeable() error {
 	if w := s.openWhistle(); w != "" {
 		return rule.No(rule.WhistleOpen, "whistle %s is open", w)
 	}
-	return nil
+	return s.unlisted()
 }
 
 // alone refuses a ticket that has duplicates: whatever ended it would end them unseen.
