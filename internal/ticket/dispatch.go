@@ -31,7 +31,7 @@ func dispatch(s State, a *rule.Asked, c *pb.DispatchTicketRequest) ([]proto.Mess
 		lead = s.ProposedLead
 	}
 	if len(co) == 0 {
-		co = s.ProposedCo
+		co = without(s.ProposedCo, lead) // who was to help may lead instead
 	}
 	if lead == "" {
 		return nil, rule.Bad("lead", rule.MissingField, "is required; triage proposed none")
