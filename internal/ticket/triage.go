@@ -162,6 +162,13 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 		if _, ok := a.Registry.Category(c.Category, a.At); !ok {
 			return nil, rule.Bad("category", rule.UnknownCategory, "no category %q is valid today", c.Category)
 		}
+		corrected := s
+		corrected.Category = c.Category
+		for _, unit := range append([]string{s.Lead}, s.Co...) { // who has it would be handed what the ban list keeps out
+			if err := corrected.toCommunity(a, "category", unit); err != nil {
+				return nil, err
+			}
+		}
 		e.Category = c.Category
 	}
 	if c.Area != "" {
