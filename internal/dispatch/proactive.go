@@ -9,17 +9,25 @@ import (
 )
 
 // carryOn reports the hazard that remains after a ticket was withdrawn as a ticket of its own, without the petitioner. It is reported
-// once, however often this is called.
+// once, however often this is called. Of a confidential ticket it does not tell the number, by which the petitioner could be found; and
+// who was complained of does not get it.
 func (d *Dispatcher) carryOn(ctx context.Context, stream string, s *ticket.State, causedBy string) error {
 	ref := "withdrawn/" + ID(stream)
 	if f, _, err := d.tickets.load(ctx, d.store, sourceStream(proactive, ref)); err != nil || f.version > 0 {
 		return err
 	}
 	now, registry := d.Now(), d.Registry()
+	title := "工单 " + s.No + " 撤诉后仍存隐患"
+	if s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL {
+		title = "撤诉后仍存隐患"
+	}
 	report := &pb.ReportTicketRequest{
 		RequestId: ref, Source: proactive, SourceRef: ref, Channel: pb.Channel_CHANNEL_PROACTIVE, Kind: pb.MatterKind_MATTER_KIND_OTHER,
 		Position: s.Position, Confidentiality: s.Confidentiality,
-		Particulars: &pb.Particulars{Title: "工单 " + s.No + " 撤诉后仍存隐患", Petitioner: &pb.Petitioner{Anonymous: true}},
+		Particulars: &pb.Particulars{Title: title, Petitioner: &pb.Petitioner{Anonymous: true}},
+	}
+	if _, ok := registry.Unit(s.ComplainedOf, now); ok {
+		report.ComplainedOf = s.ComplainedOf
 	}
 	if _, ok := registry.Category(s.Category, now); ok {
 		report.Category = s.Category
@@ -38,5 +46,4 @@ func (d *Dispatcher) carryOn(ctx context.Context, stream string, s *ticket.State
 	return nil
 }
 
-// proactive is the source of what this system reports itself.
-const proactive = "proactive"
+const proactive = ticket.Proactive

@@ -240,6 +240,12 @@ func (s viewService) scope(ctx context.Context) view.Scope {
 	}
 	registry := s.dispatcher.Registry()
 	scope := view.Scope{Path: registry.UnitPath(actor.Unit), Units: []string{actor.Unit}}
+	_, own := registry.Level(actor.Unit)
+	for _, unit := range scope.Path {
+		if _, level := registry.Level(unit); level == own {
+			scope.Leads = append(scope.Leads, unit)
+		}
+	}
 	unit, ok := registry.Unit(actor.Unit, s.dispatcher.Now())
 	if ok && unit.Area != "" && slices.Contains(actor.Roles, pb.Role_ROLE_ASSESSMENT) {
 		scope.Assesses = []string{unit.Area}

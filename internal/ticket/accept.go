@@ -51,6 +51,7 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 	} else {
 		e.Path, e.Holder = s.placeNow(a)
 	}
+	e.Holder = above(a.Registry, e.Holder, s.ComplainedOf)
 	e.HolderPath = a.Registry.UnitPath(e.Holder)
 	d := s.toDispatch(a)
 	e.DispatchBy = d.by(calendar.Dispatch, a.OccurredAt)

@@ -42,6 +42,9 @@ func answerDirectly(s State, a *rule.Asked, c *pb.AnswerTicketDirectlyRequest) (
 	if err := rule.Word("knowledge_ref", c.KnowledgeRef, rule.Printable); err != nil {
 		return nil, err
 	}
+	if err := s.unlisted(); err != nil {
+		return nil, err
+	}
 	return rule.One(&pb.TicketAnsweredDirectly{KnowledgeRef: c.KnowledgeRef, Sealed: a.Sealed})
 }
 

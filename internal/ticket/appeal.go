@@ -69,6 +69,7 @@ func overturnDecline(s State, a *rule.Asked, c *pb.OverturnDeclineRequest) ([]pr
 	}
 	e := &pb.DeclineOverturned{Sealed: a.Sealed}
 	e.Path, e.Holder = s.placeNow(a)
+	e.Holder = above(a.Registry, e.Holder, s.ComplainedOf)
 	e.HolderPath = a.Registry.UnitPath(e.Holder)
 	d := s.toDispatch(a)
 	e.DispatchBy = d.by(calendar.Dispatch, a.OccurredAt)

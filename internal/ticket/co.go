@@ -35,6 +35,9 @@ func requestCo(s State, a *rule.Asked, c *pb.RequestCoHandlerRequest) ([]proto.M
 	if s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL && rule.Within(a.Registry, c.Unit, s.ComplainedOf) {
 		return nil, rule.Bad("unit", rule.LeadComplainedOf, "unit %q, or one above it, is complained of and would see a confidential matter", c.Unit)
 	}
+	if err := s.toCommunity(a, "unit", c.Unit); err != nil {
+		return nil, err
+	}
 	if t, ok := s.task(c.Unit); ok && !t.settled() {
 		return nil, rule.Bad("unit", rule.TasksOpen, "unit %q has a task that is open", c.Unit)
 	}

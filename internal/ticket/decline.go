@@ -37,6 +37,9 @@ func decline(s State, a *rule.Asked, c *pb.DeclineTicketRequest) ([]proto.Messag
 		if err := said("reply", c.GetParticulars().GetReply()); err != nil {
 			return nil, err
 		}
+		if err := s.unlisted(); err != nil {
+			return nil, err
+		}
 		return rule.One(&pb.DeclineProposed{Reason: c.Reason, Sealed: a.Sealed})
 	}
 	if err := confirm(a, s.DeclineProposal); err != nil {
@@ -44,6 +47,9 @@ func decline(s State, a *rule.Asked, c *pb.DeclineTicketRequest) ([]proto.Messag
 	}
 	if c.Confirmation == pb.Confirmation_CONFIRMATION_DROP {
 		return rule.One(&pb.DeclineDropped{Sealed: a.Sealed})
+	}
+	if err := s.unlisted(); err != nil {
+		return nil, err
 	}
 	d := s.due(a)
 	e := &pb.TicketDeclined{

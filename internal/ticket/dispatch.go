@@ -31,7 +31,7 @@ func dispatch(s State, a *rule.Asked, c *pb.DispatchTicketRequest) ([]proto.Mess
 		lead = s.ProposedLead
 	}
 	if len(co) == 0 {
-		co = s.ProposedCo
+		co = without(s.ProposedCo, lead) // who was to help may lead instead
 	}
 	if lead == "" {
 		return nil, rule.Bad("lead", rule.MissingField, "is required; triage proposed none")
@@ -67,7 +67,15 @@ func (s *State) mayLead(a *rule.Asked, lead string, co []string) error {
 	if !rule.Within(a.Registry, lead, a.Actor.Unit) {
 		return rule.Bad("lead", rule.OutOfScope, "unit %q is not below yours; blow a whistle for it", lead)
 	}
-	return s.toCommunity(a, "lead", lead)
+	if err := s.toCommunity(a, "lead", lead); err != nil {
+		return err
+	}
+	for i, unit := range co {
+		if err := s.toCommunity(a, rule.Index("co", i), unit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sent is the dispatch to a lead, now.

@@ -15,6 +15,9 @@ func importRecord(s State, a *rule.Asked, c *pb.ImportRecordRequest) ([]proto.Me
 	if err := a.Require(pb.Role_ROLE_CONNECTED_SYSTEM, pb.Role_ROLE_SYSTEM); err != nil {
 		return nil, err
 	}
+	if err := reserved(a, c.Source); err != nil {
+		return nil, err
+	}
 	if c.OccurredAt == nil {
 		return nil, rule.Bad("occurred_at", rule.MissingField, "is required: when the record says that the matter was reported")
 	}

@@ -71,6 +71,12 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 		return wrong("led from round %d to %d", before.Round, after.Round)
 	}
 
+	switch event.(type) {
+	case *pb.TicketAnsweredDirectly, *pb.TicketDeclined, *pb.TicketVoided, *pb.TicketMerged, *pb.TicketWithdrawn:
+		if before.Listed {
+			return wrong("the problem is listed and not cleared")
+		}
+	}
 	switch e := event.(type) {
 	case *pb.TicketDispatched:
 		if e.Round != max(before.Round, 1) || e.Hop != before.Hop+1 {

@@ -47,6 +47,9 @@ func merge(s State, a *rule.Asked, c *pb.MergeTicketRequest) ([]proto.Message, e
 		if s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL && primary.Confidentiality != s.Confidentiality {
 			return nil, rule.Bad("into", rule.ConfidentialIntoOpen, "a confidential ticket is not merged into one that is not")
 		}
+		if rule.Within(a.Registry, primary.Lead, s.ComplainedOf) {
+			return nil, rule.Bad("into", rule.LeadComplainedOf, "unit %q, which leads that ticket, or one above it, is complained of", primary.Lead)
+		}
 		return rule.One(&pb.TicketMerged{Into: id})
 	}
 	return nil, rule.Bad("into", rule.NotFound, "no such ticket")
@@ -66,7 +69,7 @@ func (s *State) mergeable() error {
 	if w := s.openWhistle(); w != "" {
 		return rule.No(rule.WhistleOpen, "whistle %s is open", w)
 	}
-	return nil
+	return s.unlisted()
 }
 
 // alone refuses a ticket that has duplicates: whatever ended it would end them unseen.

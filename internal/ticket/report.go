@@ -22,6 +22,14 @@ func report(s State, a *rule.Asked, c *pb.ReportTicketRequest) ([]proto.Message,
 	if err := a.CheckTime(time.Time{}); err != nil {
 		return nil, err
 	}
+	if err := reserved(a, c.Source); err != nil {
+		return nil, err
+	}
+	if c.ComplainedOf != "" {
+		if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
+			return nil, rule.Bad("complained_of", rule.RoleNotAllowed, "whom a matter complains of is said at triage")
+		}
+	}
 	if c.Channel == pb.Channel_CHANNEL_UNSPECIFIED {
 		return nil, rule.Bad("channel", rule.MissingField, "is required")
 	}
@@ -39,6 +47,7 @@ func report(s State, a *rule.Asked, c *pb.ReportTicketRequest) ([]proto.Message,
 	if err != nil {
 		return nil, err
 	}
+	holder = above(a.Registry, holder, c.ComplainedOf)
 	grade := pb.Grade_GRADE_UNSPECIFIED
 	if c.Category != "" {
 		category, ok := a.Registry.Category(c.Category, a.At)
@@ -60,6 +69,7 @@ func report(s State, a *rule.Asked, c *pb.ReportTicketRequest) ([]proto.Message,
 		Elements: elements(p, !a.OccurredAt.IsZero()), Confidentiality: c.Confidentiality,
 		// The clock of admission starts when we learn of the matter: it cannot be admitted before.
 		AcceptBy: d.by(calendar.Accept, a.At), Sealed: a.Sealed, Attachments: c.Attachments, AlsoAffects: c.AlsoAffects,
+		ComplainedOf: c.ComplainedOf,
 	}
 	if p.GetPetitioner().GetConfidential() { // whatever the channel says
 		e.Confidentiality = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
@@ -75,7 +85,19 @@ func (s *State) reported(at time.Time, e *pb.TicketReported) {
 	s.No, s.Source, s.SourceRef, s.Channel, s.Kind, s.Category = e.No, e.Source, e.SourceRef, e.Channel, e.Kind, e.Category
 	s.Path, s.Holder, s.Position, s.AlsoAffects = e.Path, e.Holder, e.Position, e.AlsoAffects
 	s.Anonymous, s.CallbackWanted, s.Elements, s.Confidentiality = e.Anonymous, e.CallbackWanted, e.Elements, e.Confidentiality
+	s.ComplainedOf = e.ComplainedOf
 	s.ReportedAt, s.Limits.AcceptBy, s.Reported = at, rule.Instant(e.AcceptBy), e.Sealed
+}
+
+// Proactive is the source of what this system reports itself.
+const Proactive = "proactive"
+
+// reserved refuses a source that only this system reports from.
+func reserved(a *rule.Asked, source string) error {
+	if source == Proactive && a.Acting != pb.Role_ROLE_SYSTEM {
+		return rule.Bad("source", rule.BadField, "%q is what this system reports itself", Proactive)
+	}
+	return nil
 }
 
 // anonymous says whether nobody can be called back: the petitioner wished so, or there is none, as with a patrol's find.

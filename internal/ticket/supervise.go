@@ -309,6 +309,14 @@ func (s *State) listingCleared(meta *pb.EventMeta, _ *pb.ListingCleared) {
 	s.Limits.PlanBy, s.Limits.ClearBy = time.Time{}, time.Time{}
 }
 
+// unlisted refuses to end a ticket beside a listing: it would leave the ledger without having been cleared.
+func (s *State) unlisted() error {
+	if s.Listed {
+		return rule.No(rule.ListingOpen, "the problem is listed and not cleared")
+	}
+	return nil
+}
+
 // liftSupervision: it ends, with a reason (解除督办). What is listed must be cleared first.
 func liftSupervision(s State, a *rule.Asked, c *pb.LiftSupervisionRequest) ([]proto.Message, error) {
 	if err := s.supervises(a); err != nil {

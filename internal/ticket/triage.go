@@ -41,9 +41,10 @@ func triage(s State, a *rule.Asked, c *pb.TriageTicketRequest) ([]proto.Message,
 	if grade == pb.Grade_GRADE_UNSPECIFIED {
 		return nil, rule.Bad("grade", rule.MissingField, "is required; the category brings none")
 	}
+	against := cmp.Or(c.ComplainedOf, s.ComplainedOf)
 	e := &pb.TicketTriaged{
 		Category: c.Category, Grade: grade, Path: s.Path, Holder: s.Holder, Lead: c.Lead, Co: c.Co, Fallback: c.Fallback,
-		Confidentiality: c.Confidentiality, ComplainedOf: c.ComplainedOf, Sealed: a.Sealed,
+		Confidentiality: c.Confidentiality, ComplainedOf: against, Sealed: a.Sealed,
 	}
 	if e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED {
 		e.Confidentiality = s.Confidentiality
@@ -66,19 +67,19 @@ func triage(s State, a *rule.Asked, c *pb.TriageTicketRequest) ([]proto.Message,
 			return nil, err
 		}
 	}
-	if c.ComplainedOf != "" && e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED && s.Kind == pb.MatterKind_MATTER_KIND_TIP_OFF {
+	if against != "" && e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED && s.Kind == pb.MatterKind_MATTER_KIND_TIP_OFF {
 		e.Confidentiality = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
 	}
 	if s.opens(e.Confidentiality) {
 		return nil, rule.Bad("confidentiality", rule.RoleNotAllowed, "triage does not open what is confidential; a supervisor above the lead may, after it")
 	}
-	if err := complainedOf(a, c.ComplainedOf, e.Confidentiality, c.Lead, c.Co); err != nil {
+	if err := complainedOf(a, against, e.Confidentiality, c.Lead, c.Co); err != nil {
 		return nil, err
 	}
-	if rule.Within(a.Registry, c.Fallback, c.ComplainedOf) {
+	if rule.Within(a.Registry, c.Fallback, against) {
 		return nil, rule.Bad("fallback", rule.LeadComplainedOf, "unit %q, or one above it, is complained of", c.Fallback)
 	}
-	e.Holder = above(a.Registry, e.Holder, c.ComplainedOf)
+	e.Holder = above(a.Registry, e.Holder, against)
 	e.HolderPath = a.Registry.UnitPath(e.Holder)
 	d := due{asked: a, grade: Column(grade)}
 	e.DispatchBy = d.by(calendar.Dispatch, s.dispatchFrom())
@@ -160,6 +161,13 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 	if c.Category != "" && c.Category != s.Category {
 		if _, ok := a.Registry.Category(c.Category, a.At); !ok {
 			return nil, rule.Bad("category", rule.UnknownCategory, "no category %q is valid today", c.Category)
+		}
+		corrected := s
+		corrected.Category = c.Category
+		for _, unit := range append([]string{s.Lead}, s.Co...) { // who has it would be handed what the ban list keeps out
+			if err := corrected.toCommunity(a, "category", unit); err != nil {
+				return nil, err
+			}
 		}
 		e.Category = c.Category
 	}

@@ -39,6 +39,9 @@ func void(s State, a *rule.Asked, c *pb.VoidTicketRequest) ([]proto.Message, err
 		if err := said("note", c.GetParticulars().GetNote()); err != nil {
 			return nil, err
 		}
+		if err := s.unlisted(); err != nil {
+			return nil, err
+		}
 		return rule.One(&pb.VoidProposed{Sealed: a.Sealed})
 	}
 	if err := confirm(a, s.VoidProposal); err != nil {
@@ -46,6 +49,9 @@ func void(s State, a *rule.Asked, c *pb.VoidTicketRequest) ([]proto.Message, err
 	}
 	if c.Confirmation == pb.Confirmation_CONFIRMATION_DROP {
 		return rule.One(&pb.VoidDropped{Sealed: a.Sealed})
+	}
+	if err := s.unlisted(); err != nil {
+		return nil, err
 	}
 	return rule.One(&pb.TicketVoided{ProposedBy: s.VoidProposal, Sealed: a.Sealed})
 }

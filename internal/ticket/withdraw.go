@@ -34,6 +34,9 @@ func withdraw(s State, a *rule.Asked, c *pb.WithdrawTicketRequest) ([]proto.Mess
 	if w := s.openWhistle(); w != "" {
 		return nil, rule.No(rule.WhistleOpen, "whistle %s is open", w)
 	}
+	if err := s.unlisted(); err != nil {
+		return nil, err
+	}
 	return rule.One(&pb.TicketWithdrawn{Hazard: c.Hazard, Sealed: a.Sealed})
 }
 

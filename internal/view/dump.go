@@ -15,10 +15,10 @@ import (
 // dumps are the queries that give all rows of a view in an order of their own.
 var dumps = map[string][]string{
 	TicketsView: {
-		"SELECT 'path', id, kind, path FROM tickets_path_2 ORDER BY id",
-		"SELECT 'step', kind, code, path FROM tickets_step_2 ORDER BY kind, code, path",
-		"SELECT 'ticket', " + ticketColumns + ", closed FROM tickets_2 ORDER BY ticket",
-		"SELECT 'task', ticket, task, unit, units, path, confidential, due, warn, grey FROM tickets_task_2 ORDER BY ticket, task, unit",
+		"SELECT 'path', id, kind, path FROM tickets_path_3 ORDER BY id",
+		"SELECT 'step', kind, code, path FROM tickets_step_3 ORDER BY kind, code, path",
+		"SELECT 'ticket', " + ticketColumns + ", closed FROM tickets_3 ORDER BY ticket",
+		"SELECT 'task', ticket, task, unit, units, path, confidential, due, warn, grey FROM tickets_task_3 ORDER BY ticket, task, unit",
 	},
 	ClosureView: {
 		"SELECT 'zone', zone FROM closure_zone_2",

@@ -21,7 +21,7 @@ import (
 )
 
 // TicketsView is the name of the view of tickets.
-const TicketsView = "tickets_2"
+const TicketsView = "tickets_3"
 
 // Tickets is the view of tickets: a row each, for lists and inboxes.
 func Tickets() projector.View {
@@ -31,13 +31,13 @@ func Tickets() projector.View {
 			// Paths through the area tree (kind 0: level, code and name of each step) and through the unit tree (kind 1: down to the
 			// holder, with '' where it is not known or nobody holds the ticket), co-handlers (kind 2) and units that
 			// whistles summon (kind 3), each once.
-			`CREATE TABLE tickets_path_2 (
+			`CREATE TABLE tickets_path_3 (
 	id   BIGINT PRIMARY KEY,
 	kind BIGINT NOT NULL,
 	path TEXT NOT NULL,
 	UNIQUE (kind, path)
 )`,
-			`CREATE TABLE tickets_step_2 (
+			`CREATE TABLE tickets_step_3 (
 	kind BIGINT NOT NULL,
 	code TEXT NOT NULL,
 	path BIGINT NOT NULL,
@@ -45,7 +45,7 @@ func Tickets() projector.View {
 ) WITHOUT ROWID`,
 			// ticket is the position of the first event; units the path of the holder; co and summoned 0 where nobody helps
 			// or is summoned; whistles the open ones with whom each summons; kept what limits follow from. A limit that does not run is 9223372036854775807, so that it comes last.
-			`CREATE TABLE tickets_2 (
+			`CREATE TABLE tickets_3 (
 	ticket       INTEGER PRIMARY KEY,
 	id           TEXT NOT NULL UNIQUE,
 	no           TEXT NOT NULL,
@@ -76,12 +76,13 @@ func Tickets() projector.View {
 	supervision  BIGINT NOT NULL,
 	next_from    BIGINT NOT NULL,
 	waits        BLOB NOT NULL,
-	kept         BLOB NOT NULL
+	kept         BLOB NOT NULL,
+	against      TEXT NOT NULL
 )`,
 			// What tickets wait for. unit is whose clerks it waits for, or who handles what others verify or ask about; '' where it waits for an
 			// office. units and path are the holder's and the place's. warn is from when on at most a quarter of the time is left; grey: the
 			// clock stands.
-			`CREATE TABLE tickets_task_2 (
+			`CREATE TABLE tickets_task_3 (
 	ticket       BIGINT NOT NULL,
 	task         BIGINT NOT NULL,
 	unit         TEXT NOT NULL,
@@ -95,22 +96,22 @@ func Tickets() projector.View {
 ) WITHOUT ROWID`,
 		},
 		Indexes: []string{
-			`CREATE INDEX tickets_2_next ON tickets_2 (closed, next_by, ticket)`,
-			`CREATE INDEX tickets_2_reported ON tickets_2 (closed, reported_at, ticket)`,
-			`CREATE INDEX tickets_2_handle ON tickets_2 (closed, handle_by, ticket)`,
-			`CREATE INDEX tickets_2_close ON tickets_2 (closed, close_by, ticket)`,
-			`CREATE INDEX tickets_2_holder ON tickets_2 (holder, closed, next_by, ticket)`,
-			`CREATE INDEX tickets_2_lead ON tickets_2 (lead, closed, next_by, ticket)`,
-			`CREATE INDEX tickets_2_path ON tickets_2 (path, closed)`,
-			`CREATE INDEX tickets_2_units ON tickets_2 (units, closed)`,
-			`CREATE INDEX tickets_2_co ON tickets_2 (co, closed) WHERE co > 0`,
-			`CREATE INDEX tickets_2_summoned ON tickets_2 (summoned, closed) WHERE summoned > 0`,
-			`CREATE INDEX tickets_2_no ON tickets_2 (no)`,
-			`CREATE INDEX tickets_2_source ON tickets_2 (source_ref)`,
-			`CREATE INDEX tickets_2_supervision ON tickets_2 (supervision, closed, next_by, ticket) WHERE supervision > 0`,
-			`CREATE INDEX tickets_task_2_office ON tickets_task_2 (task, units, due, warn, grey, ticket, unit)`,
-			`CREATE INDEX tickets_task_2_desk ON tickets_task_2 (unit, task, confidential, due, warn, grey, ticket) WHERE unit <> ''`,
-			`CREATE INDEX tickets_task_2_place ON tickets_task_2 (task, path, confidential, due, warn, grey, ticket, unit)`,
+			`CREATE INDEX tickets_3_next ON tickets_3 (closed, next_by, ticket)`,
+			`CREATE INDEX tickets_3_reported ON tickets_3 (closed, reported_at, ticket)`,
+			`CREATE INDEX tickets_3_handle ON tickets_3 (closed, handle_by, ticket)`,
+			`CREATE INDEX tickets_3_close ON tickets_3 (closed, close_by, ticket)`,
+			`CREATE INDEX tickets_3_holder ON tickets_3 (holder, closed, next_by, ticket)`,
+			`CREATE INDEX tickets_3_lead ON tickets_3 (lead, closed, next_by, ticket)`,
+			`CREATE INDEX tickets_3_path ON tickets_3 (path, closed)`,
+			`CREATE INDEX tickets_3_units ON tickets_3 (units, closed)`,
+			`CREATE INDEX tickets_3_co ON tickets_3 (co, closed) WHERE co > 0`,
+			`CREATE INDEX tickets_3_summoned ON tickets_3 (summoned, closed) WHERE summoned > 0`,
+			`CREATE INDEX tickets_3_no ON tickets_3 (no)`,
+			`CREATE INDEX tickets_3_source ON tickets_3 (source_ref)`,
+			`CREATE INDEX tickets_3_supervision ON tickets_3 (supervision, closed, next_by, ticket) WHERE supervision > 0`,
+			`CREATE INDEX tickets_task_3_office ON tickets_task_3 (task, units, due, warn, grey, ticket, unit)`,
+			`CREATE INDEX tickets_task_3_desk ON tickets_task_3 (unit, task, confidential, due, warn, grey, ticket) WHERE unit <> ''`,
+			`CREATE INDEX tickets_task_3_place ON tickets_task_3 (task, path, confidential, due, warn, grey, ticket, unit)`,
 		},
 		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
 			return applyAll(newTicketFolding(), tx, batch)
@@ -119,7 +120,7 @@ func Tickets() projector.View {
 	}
 }
 
-// ticketRow is a row of tickets_2.
+// ticketRow is a row of tickets_3.
 type ticketRow struct {
 	ticket                   int64
 	id, no                   string
@@ -145,9 +146,10 @@ type ticketRow struct {
 	nextFrom                 int64 // where next runs from
 	waits                    waits
 	rules                    ticket.State // as it is kept: the limits follow from it
+	against                  string // the unit complained of
 
 	isNew bool
-	was   tasksOf // its rows of tickets_task_2 as they stand
+	was   tasksOf // its rows of tickets_task_3 as they stand
 }
 
 func (r *ticketRow) closed() bool { return !isOpen(r.state) }
@@ -161,7 +163,7 @@ func isOpen(s pb.TicketState) bool {
 	return true
 }
 
-// ticketFolding folds events into rows of tickets_2.
+// ticketFolding folds events into rows of tickets_3.
 type ticketFolding struct {
 	rows  hot[*ticketRow]
 	paths paths
@@ -212,7 +214,7 @@ func (f *ticketFolding) Write(tx *viewdb.Tx, keep int) error {
 
 const ticketColumns = "ticket, id, no, state, channel, kind, category, grade, confidential, area, path, holder, units, lead, co, round, " +
 	"next_by, handle_by, close_by, reported_at, accepted_at, closed_at, source, source_ref, summoned, whistles, " +
-	"supervision, next_from, waits, kept"
+	"supervision, next_from, waits, kept, against"
 
 func readTicket(row viewdb.Row) (r *ticketRow, err error) {
 	r = &ticketRow{
@@ -221,7 +223,7 @@ func readTicket(row viewdb.Row) (r *ticketRow, err error) {
 		area: row.Text(9), path: row.Int64(10), holder: row.Text(11), units: row.Int64(12), lead: row.Text(13), co: row.Int64(14),
 		round: uint32(row.Int64(15)), next: row.Int64(16), handleBy: row.Int64(17), closeBy: row.Int64(18), reported: row.Int64(19),
 		accepted: never, done: never, source: row.Text(22), sourceRef: row.Text(23), summoned: row.Int64(24), whistles: row.Text(25),
-		supervision: uint32(row.Int64(26)), nextFrom: row.Int64(27),
+		supervision: uint32(row.Int64(26)), nextFrom: row.Int64(27), against: row.Text(30),
 	}
 	if !row.Null(20) {
 		r.accepted = row.Int64(20)
@@ -240,7 +242,7 @@ func loadTicket(tx *viewdb.Tx, id string, d *event.Decoded) (*ticketRow, error) 
 			next: ever, handleBy: ever, closeBy: ever, nextFrom: never, waits: newWaits(),
 		}, nil
 	}
-	for row, err := range tx.Query("SELECT "+ticketColumns+" FROM tickets_2 WHERE id = $1", id) {
+	for row, err := range tx.Query("SELECT "+ticketColumns+" FROM tickets_3 WHERE id = $1", id) {
 		if err != nil {
 			return nil, err
 		}
@@ -267,6 +269,7 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 	case *pb.TicketReported:
 		r.no, r.source, r.sourceRef, r.channel, r.kind, r.category = e.No, e.Source, e.SourceRef, e.Channel, e.Kind, e.Category
 		r.confidential = e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+		r.against = e.ComplainedOf
 		return r.held(e.Path, e.Holder, e.HolderPath, paths)
 	case *pb.RecordImported:
 		r.no, r.source, r.sourceRef, r.channel, r.category = e.No, e.Source, e.SourceRef, e.Channel, e.Category
@@ -279,10 +282,13 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		}
 		return r.held(e.Path, e.Holder, e.HolderPath, paths)
 	case *pb.TicketTriaged:
-		r.category, r.grade = e.Category, e.Grade
+		r.category, r.grade, r.against = e.Category, e.Grade, e.ComplainedOf
 		r.confidential = e.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
 		return r.held(e.Path, e.Holder, e.HolderPath, paths)
 	case *pb.TriageCorrected:
+		if e.ComplainedOf != "" {
+			r.against = e.ComplainedOf
+		}
 		if e.Category != "" {
 			r.category = e.Category
 		}
@@ -533,22 +539,22 @@ func (r *ticketRow) save(tx *viewdb.Tx, kept []byte) error {
 	}
 	waits := r.waits.bytes(nil)
 	if r.isNew {
-		_, err := tx.Exec(`INSERT INTO tickets_2 (`+ticketColumns+`, closed)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)`,
+		_, err := tx.Exec(`INSERT INTO tickets_3 (`+ticketColumns+`, closed)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`,
 			r.ticket, r.id, r.no, int64(r.state), int64(r.channel), int64(r.kind), r.category, int64(r.grade), r.confidential, r.area, r.path,
 			r.holder, r.units, r.lead, r.co, int64(r.round), r.next, r.handleBy, r.closeBy, r.reported, at(r.accepted), at(r.done), r.source, r.sourceRef,
-			r.summoned, r.whistles, int64(r.supervision), r.nextFrom, waits, kept, r.closed())
+			r.summoned, r.whistles, int64(r.supervision), r.nextFrom, waits, kept, r.against, r.closed())
 		if err != nil {
 			return err
 		}
 		return r.saveTasks(tx)
 	}
 	// The rest never changes after the first event.
-	_, err := tx.Exec(`UPDATE tickets_2 SET state = $1, closed = $2, category = $3, grade = $4, confidential = $5, area = $6, path = $7, holder = $8,
+	_, err := tx.Exec(`UPDATE tickets_3 SET state = $1, closed = $2, category = $3, grade = $4, confidential = $5, area = $6, path = $7, holder = $8,
 		units = $9, lead = $10, co = $11, round = $12, next_by = $13, handle_by = $14, close_by = $15, accepted_at = $16, closed_at = $17,
-		summoned = $18, whistles = $19, supervision = $20, next_from = $21, waits = $22, kept = $23 WHERE ticket = $24`,
+		summoned = $18, whistles = $19, supervision = $20, next_from = $21, waits = $22, kept = $23, against = $24 WHERE ticket = $25`,
 		int64(r.state), r.closed(), r.category, int64(r.grade), r.confidential, r.area, r.path, r.holder, r.units, r.lead, r.co, int64(r.round),
-		r.next, r.handleBy, r.closeBy, at(r.accepted), at(r.done), r.summoned, r.whistles, int64(r.supervision), r.nextFrom, waits, kept, r.ticket)
+		r.next, r.handleBy, r.closeBy, at(r.accepted), at(r.done), r.summoned, r.whistles, int64(r.supervision), r.nextFrom, waits, kept, r.against, r.ticket)
 	if err != nil {
 		return err
 	}
@@ -583,7 +589,7 @@ func (p *paths) id(kind int64, parts func() (words, codes []string)) (int64, err
 	}
 	words, codes := parts()
 	text := quoteAll(words)
-	for row, err := range p.tx.Query("SELECT id FROM tickets_path_2 WHERE kind = $1 AND path = $2", kind, text) {
+	for row, err := range p.tx.Query("SELECT id FROM tickets_path_3 WHERE kind = $1 AND path = $2", kind, text) {
 		if err != nil {
 			return 0, err
 		}
@@ -591,7 +597,7 @@ func (p *paths) id(kind int64, parts func() (words, codes []string)) (int64, err
 		return row.Int64(0), nil
 	}
 	if p.last == 0 {
-		for row, err := range p.tx.Query("SELECT MAX(id) FROM tickets_path_2") {
+		for row, err := range p.tx.Query("SELECT MAX(id) FROM tickets_path_3") {
 			if err != nil {
 				return 0, err
 			}
@@ -600,11 +606,11 @@ func (p *paths) id(kind int64, parts func() (words, codes []string)) (int64, err
 	}
 	p.last++
 	p.ids[string(p.key)] = p.last
-	if _, err := p.tx.Exec("INSERT INTO tickets_path_2 (id, kind, path) VALUES ($1, $2, $3)", p.last, kind, text); err != nil {
+	if _, err := p.tx.Exec("INSERT INTO tickets_path_3 (id, kind, path) VALUES ($1, $2, $3)", p.last, kind, text); err != nil {
 		return 0, err
 	}
 	for _, code := range codes {
-		if _, err := p.tx.Exec("INSERT INTO tickets_step_2 (kind, code, path) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, p.last); err != nil {
+		if _, err := p.tx.Exec("INSERT INTO tickets_step_3 (kind, code, path) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, p.last); err != nil {
 			return 0, err
 		}
 	}
@@ -640,10 +646,12 @@ func unquote(text string) []string {
 type Scope struct {
 	All bool
 	// Path is a unit's path through the unit tree, root first, itself included. The unit sees tickets that it or a unit below it
-	// holds; those that a unit on the path leads; and those that one helps with or is summoned to by an open whistle, if they are not
+	// holds; those that a unit on the path leads, of the confidential only if it is one of Leads; and those that one helps with or is summoned to by an open whistle, if they are not
 	// confidential. A root sees those
 	// that nobody holds. With Assesses it is the rule of ticket.State.MaySee, with the holder's path as it was when the holder got the ticket.
 	Path []string
+	// Leads are the units on the path that are of the unit's own level: with these it leads.
+	Leads []string
 	// Units see whistles that they or units below them have part in.
 	Units []string
 	// Areas see whistles that lie in them.
@@ -653,7 +661,7 @@ type Scope struct {
 }
 
 func (s *Scope) text() string {
-	return fmt.Sprintf("%t %q %q %q %q", s.All, s.Path, s.Units, s.Areas, s.Assesses)
+	return fmt.Sprintf("%t %q %q %q %q %q", s.All, s.Path, s.Leads, s.Units, s.Areas, s.Assesses)
 }
 
 // TicketQuery asks for a page of tickets.
@@ -669,7 +677,7 @@ type TicketQuery struct {
 
 var ticketPages = pages{50, 1_000}
 
-const inPaths = "path IN (SELECT path FROM tickets_step_2 WHERE kind = 0 AND code = %s)"
+const inPaths = "path IN (SELECT path FROM tickets_step_3 WHERE kind = 0 AND code = %s)"
 
 var ticketFields = declare(map[string]field{
 	"no":          {kind: textField, column: "no"},
@@ -803,8 +811,11 @@ func (s *Scope) restrict(c *condition) {
 		if len(s.Assesses) > 0 {
 			assessed = " OR +path IN (" + steps(c, areaPath, s.Assesses) + ")"
 		}
-		c.and(fmt.Sprintf("(+units IN (%s) OR +holder <> '' AND (+lead IN (%s) OR +confidential = 0 AND +co IN (%s)) OR +confidential = 0 AND +summoned IN (%s)%s)",
-			steps(c, unitPath, s.holders()), names(c, s.Path), steps(c, coUnits, s.Path), steps(c, calledUnits, s.Path), assessed))
+		c.and(fmt.Sprintf("(+units IN (%s) OR +holder <> '' AND (+lead IN (%s) AND (+confidential = 0 OR +lead IN (%s)) OR +confidential = 0 AND +co IN (%s)) OR +confidential = 0 AND +summoned IN (%s)%s)",
+			steps(c, unitPath, s.holders()), names(c, s.Path), names(c, append([]string{s.unit()}, s.Leads...)), steps(c, coUnits, s.Path), steps(c, calledUnits, s.Path), assessed))
+		if len(s.Path) > 1 { // a complaint of the root is against nobody
+			c.and("(+confidential = 0 OR +against NOT IN (" + names(c, s.Path[1:]) + "))")
+		}
 	}
 }
 
@@ -814,14 +825,14 @@ func (s *Scope) sets(c *condition) []string {
 		return nil
 	}
 	sets := []string{
-		"SELECT ticket FROM tickets_2 WHERE units IN (" + steps(c, unitPath, s.holders()) + ")",
+		"SELECT ticket FROM tickets_3 WHERE units IN (" + steps(c, unitPath, s.holders()) + ")",
 		// What the unit itself holds is among the first.
-		"SELECT ticket FROM tickets_2 WHERE lead IN (" + names(c, s.Path) + ") AND +holder NOT IN ('', " + c.arg(s.unit()) + ")",
-		"SELECT ticket FROM tickets_2 WHERE co > 0 AND co IN (" + steps(c, coUnits, s.Path) + ") AND +confidential = 0",
-		"SELECT ticket FROM tickets_2 WHERE summoned > 0 AND summoned IN (" + steps(c, calledUnits, s.Path) + ") AND +confidential = 0",
+		"SELECT ticket FROM tickets_3 WHERE lead IN (" + names(c, s.Path) + ") AND +holder NOT IN ('', " + c.arg(s.unit()) + ")",
+		"SELECT ticket FROM tickets_3 WHERE co > 0 AND co IN (" + steps(c, coUnits, s.Path) + ") AND +confidential = 0",
+		"SELECT ticket FROM tickets_3 WHERE summoned > 0 AND summoned IN (" + steps(c, calledUnits, s.Path) + ") AND +confidential = 0",
 	}
 	if len(s.Assesses) > 0 {
-		sets = append(sets, "SELECT ticket FROM tickets_2 WHERE path IN ("+steps(c, areaPath, s.Assesses)+")")
+		sets = append(sets, "SELECT ticket FROM tickets_3 WHERE path IN ("+steps(c, areaPath, s.Assesses)+")")
 	}
 	return sets
 }
@@ -838,7 +849,7 @@ func (s *Scope) holders() []string {
 
 // steps finds the paths that have one of the codes on them.
 func steps(c *condition, kind int64, codes []string) string {
-	return fmt.Sprintf("SELECT path FROM tickets_step_2 WHERE kind = %d AND code IN (%s)", kind, names(c, codes))
+	return fmt.Sprintf("SELECT path FROM tickets_step_3 WHERE kind = %d AND code IN (%s)", kind, names(c, codes))
 }
 
 // names adds arguments and gives their names.
@@ -862,7 +873,7 @@ func ticketPlan(tx *viewdb.Tx, c *condition, scope Scope, area string, byArea bo
 	if where == "" {
 		where = "1 = 1"
 	}
-	all := "SELECT " + ticketColumns + " FROM tickets_2 WHERE " + where
+	all := "SELECT " + ticketColumns + " FROM tickets_3 WHERE " + where
 	for _, name := range []string{"no", "source_ref", "lead", "holder"} {
 		if _, ok := c.must[name]; ok {
 			return all + end, c.args, nil
@@ -877,7 +888,7 @@ func ticketPlan(tx *viewdb.Tx, c *condition, scope Scope, area string, byArea bo
 	var probe condition
 	switch {
 	case byArea:
-		sets = []string{"SELECT ticket FROM tickets_2 WHERE path IN (" + steps(&probe, areaPath, []string{area}) + ")"}
+		sets = []string{"SELECT ticket FROM tickets_3 WHERE path IN (" + steps(&probe, areaPath, []string{area}) + ")"}
 	case !scope.All:
 		sets = scope.sets(&probe)
 	}
@@ -894,7 +905,7 @@ func ticketPlan(tx *viewdb.Tx, c *condition, scope Scope, area string, byArea bo
 		}
 		if len(few) <= narrow {
 			shifted := shift(strings.Join(sets, " UNION "), len(c.args))
-			return "SELECT " + ticketColumns + " FROM tickets_2 WHERE ticket IN (" + shifted + ") AND " + where +
+			return "SELECT " + ticketColumns + " FROM tickets_3 WHERE ticket IN (" + shifted + ") AND " + where +
 				strings.Replace(end, "ORDER BY "+order, "ORDER BY +"+order, 1), append(c.args, probe.args...), nil
 		}
 	}
@@ -933,7 +944,7 @@ func ticketMessages(tx *viewdb.Tx, list []*ticketRow, now int64) ([]*pb.TicketRo
 	for i, r := range list {
 		path, ok := known[r.path]
 		if !ok {
-			for row, err := range tx.Query("SELECT path FROM tickets_path_2 WHERE id = $1", r.path) {
+			for row, err := range tx.Query("SELECT path FROM tickets_path_3 WHERE id = $1", r.path) {
 				if err != nil {
 					return nil, err
 				}
