@@ -13,6 +13,7 @@ import (
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/rule"
+	"github.com/chuishao/dispatch/internal/ticket"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
 
@@ -112,6 +113,7 @@ const (
 	isListed
 	planGiven
 	listingDone
+	callbackWaived
 )
 
 func (w *waits) is(flag uint64) bool { return w.flags&flag != 0 }
@@ -219,6 +221,16 @@ func readWaits(buf []byte) (waits, error) {
 // wait takes in an event after the row has: before and was are the limit and the state that the row had.
 func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 	at, w := micros(d.Meta.OccurredAt), &r.waits
+	switch after := ticket.StateAfter(d.Event); after {
+	case 0, pb.TicketState_TICKET_STATE_HANDLING:
+	default: // nobody can decide any more on time for a matter that is not in hand
+		w.extensionFrom = never
+		w.set(extensionAsked|secondExtension, false)
+		if after != pb.TicketState_TICKET_STATE_SUSPENDED {
+			w.suspensionFrom = never
+			w.set(suspensionAsked, false)
+		}
+	}
 	switch e := d.Event.(type) {
 	case *pb.TicketReported:
 		w.set(isAnonymous, e.Anonymous)
@@ -237,7 +249,7 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 		}
 	case *pb.DeclineProposed, *pb.VoidProposed:
 		w.set(isProposed, true)
-	case *pb.DeclineDropped, *pb.VoidDropped, *pb.TicketDeclined, *pb.TicketVoided:
+	case *pb.DeclineDropped, *pb.VoidDropped, *pb.TicketDeclined, *pb.TicketVoided, *pb.ImportedRecordClosed:
 		w.set(isProposed, false)
 	case *pb.TicketTriaged:
 		if was == pb.TicketState_TICKET_STATE_ACCEPTED {
@@ -255,7 +267,7 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 		}
 	case *pb.TicketReopened:
 		w.handleFrom, w.co = at, nil
-		w.set(callbackDone|extensionAsked|suspensionAsked, false)
+		w.set(callbackDone|callbackWaived|extensionAsked|suspensionAsked, false)
 	case *pb.TicketResumed:
 		w.handleFrom = at
 	case *pb.TicketMerged:
@@ -265,10 +277,11 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 			r.next, r.nextFrom = w.before, w.beforeFrom
 		}
 		w.before, w.beforeFrom = never, never
+		w.set(callbackDone, w.is(callbackWaived)) // what the petitioner said of the primary's result is not said of this ticket's own
 		return
 	case *pb.RequirementWaived:
 		if e.What == pb.Requirement_REQUIREMENT_CALLBACK {
-			w.set(callbackDone, true)
+			w.set(callbackDone|callbackWaived, true)
 		}
 	case *pb.CallbackRecorded, *pb.CallbackUnreachable:
 		w.set(callbackDone, true)
