@@ -100,4 +100,5 @@ func (s *State) recordImported(at time.Time, e *pb.RecordImported) {
 
 func (s *State) importedRecordClosed(at time.Time, e *pb.ImportedRecordClosed) {
 	s.ClosedAt, s.Limits = at, Limits{CloseBy: s.Limits.CloseBy}
+	s.DeclineProposal, s.ProposedReason, s.VoidProposal = nil, 0, nil // what is done needs neither
 }

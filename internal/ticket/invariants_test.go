@@ -42,7 +42,7 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 	}
 	escalatedTwice := func() State {
 		s := lived(pb.TicketState_TICKET_STATE_DISPATCHED)
-		s.Decided.Event, s.Moves = "TicketEscalated", []Move{{From: "b", To: "a", Refused: true}, {From: "b", To: "a"}}
+		s.Escalated, s.Moves = true, []Move{{From: "b", To: "a", Refused: true}, {From: "b", To: "a"}}
 		return s
 	}
 	escalatedOnce := func(change func(*State)) State {

@@ -129,7 +129,7 @@ func (s *State) sendsBack(a *rule.Asked, unit string) error {
 
 // justEscalated is the escalation that the ticket's lead has it from, while that is the last that led to its state.
 func (s *State) justEscalated() (Move, bool) {
-	if len(s.Moves) == 0 || s.Decided.Event != "TicketEscalated" {
+	if len(s.Moves) == 0 || !s.Escalated {
 		return Move{}, false
 	}
 	return s.Moves[len(s.Moves)-1], true

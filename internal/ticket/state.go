@@ -100,7 +100,9 @@ type State struct {
 
 	CoTasks []CoTask
 	Moves   []Move // between levels, in this round
-	Seen    bool   // the lead recorded progress since it got the ticket
+	// Escalated says that the last of these led to the state the ticket is in, but for a merge that was undone.
+	Escalated bool
+	Seen      bool // the lead recorded progress since it got the ticket
 
 	HandleLimit string                  // what the handle limit was computed with, as in a profile; empty if no event told
 	RoundLimit  string                  // what the round's handle limit was computed with before anything stopped its clock; empty if no event told
@@ -114,6 +116,7 @@ type State struct {
 
 	Supervision       uint32 // 0 to 4
 	SupervisionIssuer string // the unit; empty: this system
+	SupervisionLevel  string // the issuer's level when it ordered, by its name; empty if it had none
 	Listed            bool   // at level 3 and not cleared
 	ListingDone       bool   // the lead says that its plan was carried out
 	PlanGiven         bool

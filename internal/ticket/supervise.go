@@ -188,6 +188,7 @@ func (s *State) supervisionRaised(_ *pb.EventMeta, e *pb.SupervisionRaised) {
 		s.fire(pb.TicketTimer_TICKET_TIMER_CLEARING, s.Limits.ClearBy)
 	}
 	s.Supervision, s.SupervisionIssuer, s.Limits.ReplyBy = e.Level, e.Issuer, rule.Instant(e.ReplyBy)
+	s.SupervisionLevel = e.IssuerLevel
 	if Lists(e) {
 		s.Listed, s.PlanGiven, s.ListingDone = true, false, false
 		s.Limits.PlanBy, s.Limits.ClearBy = rule.Instant(e.PlanBy), rule.Instant(e.ClearBy)
@@ -290,6 +291,9 @@ func (s *State) supervises(a *rule.Asked) error {
 	}
 	if s.SupervisionIssuer != "" && !rule.Within(a.Registry, s.SupervisionIssuer, a.Actor.Unit) {
 		_, issuer := a.Registry.Level(s.SupervisionIssuer)
+		if len(a.Registry.UnitPath(s.SupervisionIssuer)) == 0 { // the map has it no more: those of the level it had, or else of the root
+			issuer = max(a.Registry.Rank(s.SupervisionLevel), 1)
+		}
 		if _, rank := a.Registry.Level(a.Actor.Unit); rank == 0 || rank > issuer {
 			return rule.No(rule.OutOfScope, "unit %q supervises; only its level or a higher one ends that", s.SupervisionIssuer)
 		}
@@ -336,7 +340,7 @@ func liftSupervision(s State, a *rule.Asked, c *pb.LiftSupervisionRequest) ([]pr
 
 // supervisionLifted: what would have raised it meanwhile, had it not been that high already, does so no more.
 func (s *State) supervisionLifted(meta *pb.EventMeta, _ *pb.SupervisionLifted) {
-	s.Supervision, s.SupervisionIssuer, s.Limits.ReplyBy = 0, "", time.Time{}
+	s.Supervision, s.SupervisionIssuer, s.SupervisionLevel, s.Limits.ReplyBy = 0, "", "", time.Time{}
 	at := meta.GetOccurredAt().AsTime()
 	for _, t := range [...]Timer{
 		{pb.TicketTimer_TICKET_TIMER_URGE, s.urgeAt()},

@@ -352,6 +352,13 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	if after := StateAfter(event); after != pb.TicketState_TICKET_STATE_UNSPECIFIED {
 		s.State = after
 		s.moot()
+		switch event.(type) {
+		case *pb.TicketMerged, *pb.TicketUnmerged: // it is again where it was
+		case *pb.TicketEscalated:
+			s.Escalated = true
+		default:
+			s.Escalated = false
+		}
 		s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
 	}
 	return s, nil

@@ -246,6 +246,8 @@ func (l *Limits) lasting(before *Limits, event proto.Message) {
 	case same && l.LongOverdueAt.IsZero() && !l.HandleBy.IsZero():
 		l.LongOverdueAt = before.LongOverdueAt
 	case !same && l.LongOverdueAt.Equal(before.LongOverdueAt):
-		l.LongOverdueAt = time.Time{}
+		if _, corrected := event.(*pb.TriageCorrected); !corrected { // it passed before the correction shortened it
+			l.LongOverdueAt = time.Time{}
+		}
 	}
 }

@@ -343,7 +343,11 @@ func (s *State) triageCorrected(e *pb.TriageCorrected) {
 		}
 	}
 	if e.HandleBy != nil {
+		was := s.Limits.HandleBy
 		s.Limits.HandleBy, s.Limits.CloseBy = rule.Instant(e.HandleBy), rule.Instant(e.CloseBy)
+		if s.fired[pb.TicketTimer_TICKET_TIMER_HANDLE] == was.UnixMicro() && !was.IsZero() { // it is noted of this round that there was no result in time
+			s.fire(pb.TicketTimer_TICKET_TIMER_HANDLE, s.Limits.HandleBy)
+		}
 		s.HandleLimit, s.RoundLimit = e.HandleLimit, e.HandleLimit
 		s.countAnew()
 		if s.Limits.SegmentBy.After(s.Limits.HandleBy) {

@@ -109,6 +109,7 @@ const (
 	isListed
 	planGiven
 	listingDone
+	callbackWaived
 )
 
 func (w *waits) is(flag uint64) bool { return w.flags&flag != 0 }
@@ -216,6 +217,16 @@ func readWaits(buf []byte) (waits, error) {
 // wait takes in an event after the row has: before and was are the limit and the state that the row had.
 func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 	at, w := micros(d.Meta.OccurredAt), &r.waits
+	switch after := ticket.StateAfter(d.Event); after {
+	case 0, pb.TicketState_TICKET_STATE_HANDLING:
+	default: // nobody can decide any more on time for a matter that is not in hand
+		w.extensionFrom = never
+		w.set(extensionAsked|secondExtension, false)
+		if after != pb.TicketState_TICKET_STATE_SUSPENDED {
+			w.suspensionFrom = never
+			w.set(suspensionAsked, false)
+		}
+	}
 	switch e := d.Event.(type) {
 	case *pb.TicketReported:
 		r.nextFrom = micros(d.Meta.RecordedAt) // the clock of admission starts when the matter is learnt of
@@ -226,7 +237,7 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 		w.set(isImported, false)
 	case *pb.DeclineProposed, *pb.VoidProposed:
 		w.set(isProposed, true)
-	case *pb.DeclineDropped, *pb.VoidDropped, *pb.TicketDeclined, *pb.TicketVoided:
+	case *pb.DeclineDropped, *pb.VoidDropped, *pb.TicketDeclined, *pb.TicketVoided, *pb.ImportedRecordClosed:
 		w.set(isProposed, false)
 	case *pb.TicketTriaged:
 		if was == pb.TicketState_TICKET_STATE_ACCEPTED {

@@ -146,7 +146,7 @@ type ticketRow struct {
 	nextFrom                 int64 // where next runs from
 	waits                    waits
 	rules                    ticket.State // as it is kept: the limits follow from it
-	against                  string // the unit complained of
+	against                  string       // the unit complained of
 
 	isNew bool
 	was   tasksOf // its rows of tickets_task_3 as they stand
