@@ -36,7 +36,7 @@ func TestAnInboxIsThatOfARoleOfTheCaller(t *testing.T) {
 		task        string
 		want        int
 	}{
-		{dispatchtest.CityCentre, "AUDITOR,CITIZEN,AGENT,SUPERVISOR", 0, "accept", 3},
+		{dispatchtest.CityCentre, "CITIZEN,AGENT,SUPERVISOR", 0, "accept", 3},
 		{dispatchtest.CityCentre, "AGENT,SUPERVISOR", pb.Role_ROLE_SUPERVISOR, "", 0},
 		{dispatchtest.Street, "DISPATCHER", 0, "accept", 3},
 		{dispatchtest.OtherStreet, "DISPATCHER", 0, "", 0},
@@ -83,8 +83,8 @@ func TestAnInboxIsThatOfARoleOfTheCaller(t *testing.T) {
 		role  pb.Role
 		code  codes.Code
 	}{
-		{"AUDITOR", 0, codes.PermissionDenied}, {"AGENT", pb.Role_ROLE_CALLER, codes.PermissionDenied},
-		{"AUDITOR", pb.Role_ROLE_AUDITOR, codes.InvalidArgument},
+		{"CITIZEN", 0, codes.PermissionDenied}, {"AGENT", pb.Role_ROLE_CALLER, codes.PermissionDenied},
+		{"CITIZEN", pb.Role_ROLE_CITIZEN, codes.InvalidArgument},
 	} {
 		_, err := views.ListInbox(acting(t.Context(), dispatchtest.CityCentre, c.roles), &pb.ListInboxRequest{Role: c.role})
 		details(t, err, c.code)

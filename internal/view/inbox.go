@@ -41,6 +41,9 @@ const (
 	taskReply
 	taskPlan
 	taskClear
+	taskRelease    // of a co-handler from its task
+	taskOverturn   // a decline that was appealed against
+	taskCorrection // of an archived ticket: another auditor confirms it
 )
 
 var taskNames = map[task]string{
@@ -48,17 +51,19 @@ var taskNames = map[task]string{
 	taskExtension: "decide_extension", taskSecondExtension: "decide_extension", taskSuspension: "decide_suspension", taskReturn: "decide_return",
 	taskRule: "rule", taskReview: "review_suspension", taskVerify: "verify", taskCallback: "callback", taskClose: "close",
 	taskExclusion: "decide_exclusion", taskReply: "reply", taskPlan: "plan", taskClear: "clear",
+	taskRelease: "decide_co_decline", taskOverturn: "overturn", taskCorrection: "confirm",
 }
 
 // offices are the tasks of roles that act for what is held in their unit or below it.
 var offices = map[pb.Role][]task{
 	pb.Role_ROLE_AGENT:       {taskAccept},
-	pb.Role_ROLE_DISPATCHER:  {taskAccept, taskDispatch, taskReturn, taskClose},
+	pb.Role_ROLE_DISPATCHER:  {taskAccept, taskDispatch, taskReturn, taskClose, taskRelease},
 	pb.Role_ROLE_DUTY_LEADER: {taskConfirm, taskExtension, taskReturn, taskRule},
-	pb.Role_ROLE_SUPERVISOR:  {taskSecondExtension, taskSuspension, taskReview, taskVerify, taskClear},
+	pb.Role_ROLE_SUPERVISOR:  {taskSecondExtension, taskSuspension, taskReview, taskVerify, taskClear, taskOverturn},
 	pb.Role_ROLE_GRID_WORKER: {taskVerify},
 	pb.Role_ROLE_CALLER:      {taskCallback},
 	pb.Role_ROLE_ASSESSMENT:  {taskExclusion},
+	pb.Role_ROLE_AUDITOR:     {taskCorrection},
 }
 
 // desks are the tasks of the clerks of the unit that has them to do, or of a unit below it.
@@ -97,6 +102,7 @@ type waits struct {
 type coWait struct {
 	unit     string
 	from, by int64
+	declines bool // and waits for a dispatcher's consent
 }
 
 const (
@@ -109,7 +115,7 @@ const (
 	isListed
 	planGiven
 	listingDone
-	callbackWaived
+	correctionAsked
 )
 
 func (w *waits) is(flag uint64) bool { return w.flags&flag != 0 }
@@ -163,6 +169,7 @@ func (w *waits) bytes(buf []byte) []byte {
 		buf = appendText(buf, c.unit)
 		step(c.from)
 		step(c.by)
+		buf = append(buf, byte(flag(c.declines)))
 	}
 	return buf
 }
@@ -206,7 +213,7 @@ func readWaits(buf []byte) (waits, error) {
 		w.helpers = append(w.helpers, text())
 	}
 	for len(buf) > 0 {
-		w.co = append(w.co, coWait{text(), step(), step()})
+		w.co = append(w.co, coWait{text(), step(), step(), next() == 1})
 	}
 	if !ok {
 		return w, errors.New("what a ticket waits for is cut short")
@@ -268,9 +275,17 @@ func (r *ticketRow) wait(d *event.Decoded, before int64, was pb.TicketState) {
 		if by == never {
 			by = ever
 		}
-		w.co = append(w.without(e.Unit), coWait{e.Unit, at, by})
+		w.co = append(w.without(e.Unit), coWait{unit: e.Unit, from: at, by: by})
+	case *pb.CoHandlerDeclineProposed:
+		w.decline(e.Unit, true)
+	case *pb.CoHandlerDeclineDropped:
+		w.decline(e.Unit, false)
 	case *pb.CoHandlerSubmitted:
 		w.co = w.without(e.Unit)
+	case *pb.ArchiveCorrectionProposed:
+		w.set(correctionAsked, true)
+	case *pb.ArchiveCorrectionDropped, *pb.ArchiveCorrected:
+		w.set(correctionAsked, false)
 	case *pb.ExtensionRequested:
 		w.extensionFrom = at
 		w.set(extensionAsked, true)
@@ -343,6 +358,16 @@ func (w *waits) without(unit string) []coWait {
 	return rest
 }
 
+// decline notes whether a co-handler asks to be released from its task.
+func (w *waits) decline(unit string, asked bool) {
+	w.co = slices.Clone(w.co)
+	for i := range w.co {
+		if w.co[i].unit == unit {
+			w.co[i].declines = asked
+		}
+	}
+}
+
 // tasks are what the ticket waits for.
 func (r *ticketRow) tasks() []waiting {
 	var list []waiting
@@ -369,7 +394,11 @@ func (r *ticketRow) tasks() []waiting {
 	case pb.TicketState_TICKET_STATE_HANDLING:
 		add(taskHandle, r.lead, w.handleFrom, r.handleBy)
 		for _, c := range w.co {
-			add(taskCo, c.unit, c.from, c.by)
+			if c.declines {
+				add(taskRelease, c.unit, c.from, c.by)
+			} else {
+				add(taskCo, c.unit, c.from, c.by)
+			}
 		}
 		if w.is(extensionAsked) {
 			decide := taskExtension
@@ -401,6 +430,14 @@ func (r *ticketRow) tasks() []waiting {
 	case pb.TicketState_TICKET_STATE_CLOSED:
 		if w.is(exclusionAsked) {
 			add(taskExclusion, "", w.exclusionFrom, never)
+		}
+	case pb.TicketState_TICKET_STATE_DECLINED:
+		if r.rules.DeclineAppealed {
+			add(taskOverturn, "", never, never)
+		}
+	case pb.TicketState_TICKET_STATE_ARCHIVED:
+		if w.is(correctionAsked) {
+			add(taskCorrection, "", never, never)
 		}
 	}
 	if !isOpen(r.state) {
@@ -582,6 +619,8 @@ func (q *InboxQuery) waiting(c *condition, now int64, red bool) string {
 		if len(q.Areas) > 0 {
 			parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND path IN ("+steps(c, areaPath, q.Areas)+")"+only)
 		}
+	case q.Role == pb.Role_ROLE_AUDITOR:
+		parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+")"+only) // of whatever unit
 	case len(tasks) > 0:
 		parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND units IN ("+steps(c, unitPath, scope.holders())+")"+only+q.outside(c, tasks))
 	}

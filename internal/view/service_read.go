@@ -460,13 +460,13 @@ func (r *Reader) ticketsServed(ctx context.Context, q BehindQuery, m *MetricQuer
 		if n == nil {
 			return rule.Bad("code", rule.NotFound, "no ticket was ever reported there")
 		}
-		all, err := serviceMetrics(b, []*node{n}, &selection{nodes: map[int64]*node{n.id: n}}, m, true)
+		s, err := servedSet(b, n, &q, period{from: from, to: to, at: t})
 		if err != nil {
 			return err
 		}
-		total = inSet(all[0], q.Set)
+		total = s.total
 		var last int64
-		return serviceBehind(b, n, &q, from, to, t, after, func(l *life, exclusion string) bool {
+		return s.behind(b, after, func(l *life, exclusion string) bool {
 			if len(tickets) == size {
 				next = token(bound, strconv.FormatInt(last, 10))
 				return false
@@ -645,55 +645,105 @@ func countAges(parts map[string]int64, ages []int64) {
 	}
 }
 
-// serviceBehind yields the tickets after one that are in a set of a metric's figure for a node, with the exclusion code.
-func serviceBehind(b logbook, n *node, q *BehindQuery, from, to, t, start int64, yield func(l *life, exclusion string) bool) error {
-	in := period{from: from, to: to, at: t}
-	if q.Metric == stockOfHolds {
-		if q.Set != pb.FigureSet_FIGURE_SET_NUMERATOR {
-			return nil
+// behindSet is a set of a metric's figure for a node.
+type behindSet struct {
+	n       *node
+	set     pb.FigureSet
+	in      period
+	holds   bool
+	number  byte
+	total   int64          // as often as tickets count in it
+	persons map[int64]bool // tickets of the same person again, which count besides their posts
+}
+
+// servedSet counts a set, once.
+func servedSet(b logbook, n *node, q *BehindQuery, in period) (*behindSet, error) {
+	s := &behindSet{n: n, set: q.Set, in: in, holds: q.Metric == stockOfHolds}
+	of := &selection{nodes: map[int64]*node{n.id: n}}
+	if s.number, _ = serviceFigure(q.Metric); s.holds {
+		s.number = figHolds
+		if s.in.from, s.in.to = never, after(in.at); s.set != pb.FigureSet_FIGURE_SET_NUMERATOR {
+			return s, nil
 		}
-		in.from, in.to = never, after(t)
 	}
-	number, _ := serviceFigure(q.Metric)
-	figure := &serviceFigures[number]
-	persons := map[int64]bool{}
-	if number == figRepeats && q.Set == pb.FigureSet_FIGURE_SET_NUMERATOR {
-		of := &selection{nodes: map[int64]*node{n.id: n}}
-		if err := repeated(b, in, func(l *life, c *course) {
-			of.counted(l, c.lead, func(int64) { persons[l.ticket] = true })
-		}); err != nil {
-			return err
+	sums, err := b.sum(s.number, s.in, of)
+	if err != nil {
+		return nil, err
+	}
+	c := orNone(sums[n.id])
+	switch {
+	case s.holds:
+		for i := range holdReasons {
+			s.total += c[i] - c[holdReasons+i]
+		}
+	case s.set == pb.FigureSet_FIGURE_SET_NUMERATOR:
+		s.total = c[cellNum]
+	case s.set == pb.FigureSet_FIGURE_SET_DENOMINATOR:
+		s.total = c[cellDen]
+	default:
+		for i := range serviceFigures[s.number].excluded {
+			s.total += c[serviceFigures[s.number].exclusion(i)]
 		}
 	}
-	return b.between(start, in.from, in.to, func(l *life) (bool, error) {
-		code, is := "", persons[l.ticket]
-		if q.Metric == stockOfHolds {
-			for _, h := range l.walk(t).holds {
-				is = is || h.to == never && (slices.Contains(l.places(), n.id) || slices.Contains(h.unit, n.id))
-			}
-		} else {
-			posts, places := l.postsOf(number, t), l.places()
-			for i := range posts {
-				p := &posts[i]
-				if p.at < in.from || p.at >= in.to {
-					continue
-				}
-				excluded := int(p.cell) - cellMore
-				p.eachNode(places, func(id int64) {
-					if id != n.id {
-						return
-					}
-					switch {
-					case p.cell == cellNum:
-						is = is || q.Set == pb.FigureSet_FIGURE_SET_NUMERATOR
-					case p.cell == cellDen:
-						is = is || q.Set == pb.FigureSet_FIGURE_SET_DENOMINATOR
-					case excluded < len(figure.excluded) && q.Set == pb.FigureSet_FIGURE_SET_EXCLUDED:
-						is, code = true, fmt.Sprintf("X%d", figure.excluded[excluded])
-					}
-				})
-			}
+	if s.number == figRepeats && s.set == pb.FigureSet_FIGURE_SET_NUMERATOR {
+		s.persons = map[int64]bool{}
+		err = repeated(b, s.in, func(l *life, c *course) {
+			of.counted(l, c.lead, func(int64) {
+				s.persons[l.ticket] = true
+				s.total++
+			})
+		})
+	}
+	return s, err
+}
+
+// behind yields the tickets after one that are in the set, with the exclusion code. From the beginning it looks no further than to the
+// last of them.
+func (s *behindSet) behind(b logbook, start int64, yield func(l *life, exclusion string) bool) error {
+	if s.total == 0 {
+		return nil
+	}
+	var seen int64
+	return b.between(start, s.in.from, s.in.to, func(l *life) (bool, error) {
+		code, times := s.counts(l)
+		if times == 0 {
+			return true, nil
 		}
-		return !is || yield(l, code), nil
+		seen += times
+		return yield(l, code) && (start > 0 || seen < s.total), nil
 	})
+}
+
+// counts is how often a ticket is in the set.
+func (s *behindSet) counts(l *life) (exclusion string, times int64) {
+	places := l.places()
+	if s.holds {
+		for _, h := range l.walk(s.in.at).holds {
+			if h.to == never && (slices.Contains(places, s.n.id) || slices.Contains(h.unit, s.n.id)) {
+				times++
+			}
+		}
+		return "", times
+	}
+	times = flag(s.persons[l.ticket])
+	figure := &serviceFigures[s.number]
+	posts := l.postsOf(s.number, s.in.at)
+	for i := range posts {
+		p := &posts[i]
+		if p.at < s.in.from || p.at >= s.in.to {
+			continue
+		}
+		excluded := int(p.cell) - cellMore
+		p.eachNode(places, func(id int64) {
+			switch {
+			case id != s.n.id:
+			case p.cell == cellNum && s.set == pb.FigureSet_FIGURE_SET_NUMERATOR, p.cell == cellDen && s.set == pb.FigureSet_FIGURE_SET_DENOMINATOR:
+				times++
+			case excluded >= 0 && excluded < len(figure.excluded) && s.set == pb.FigureSet_FIGURE_SET_EXCLUDED:
+				exclusion = fmt.Sprintf("X%d", figure.excluded[excluded])
+				times++
+			}
+		})
+	}
+	return exclusion, times
 }

@@ -795,7 +795,8 @@ type MetricFigure struct {
 	// Tickets left out, by exclusion code.
 	Excluded map[string]int64 `protobuf:"bytes,9,rep,name=excluded,proto3" json:"excluded,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// M16's ledger: opening, accepted, closed, x1, merged, reopened, closing. Of other metrics what they are made up of, named in
-	// small letters: M09 rejected, M28 own, M30 the reasons and ages.
+	// small letters: M09 rejected; M28 own, and by level such as "street" how many landed there, "street_escalated" and "street_own";
+	// M30 the reasons and ages.
 	Parts map[string]int64 `protobuf:"bytes,10,rep,name=parts,proto3" json:"parts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// M21: hours from dispatch to result, less what was suspended; unset where there is none.
 	MeanHours     *float64 `protobuf:"fixed64,11,opt,name=mean_hours,json=meanHours,proto3,oneof" json:"mean_hours,omitempty"`
@@ -1732,7 +1733,7 @@ type InboxRow struct {
 	Ticket *TicketRow             `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
 	// What is to be done: "accept", "dispatch", "sign", "handle", "decide_return", "rule", "decide_extension",
 	// "decide_suspension", "review_suspension", "verify", "callback", "close", "decide_exclusion", "reply", "plan", "clear",
-	// "co_task", "confirm".
+	// "co_task", "confirm" (a decline or voiding proposed, or a correction of the archive), "decide_co_decline", "overturn".
 	Task string `protobuf:"bytes,2,opt,name=task,proto3" json:"task,omitempty"`
 	// By when.
 	DueAt         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=due_at,json=dueAt,proto3" json:"due_at,omitempty"`
