@@ -18,6 +18,7 @@ import (
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/policy"
+	"github.com/chuishao/dispatch/internal/view"
 )
 
 // follower is a process that runs the policy, with views and a memory of its own.
@@ -208,6 +209,16 @@ func TestOpenTicketsAreFoundPageByPage(t *testing.T) {
 		}
 	}
 	r := replica(t, c)
+	if err := r.Projector.WaitFor(t.Context(), head(t, c), view.TimersView); err != nil {
+		t.Fatal(err)
+	}
+	if names, _, err := r.Views.OpenTickets(t.Context(), 0, 10); err != nil || len(names) != 7 {
+		t.Errorf("got %v, %v, want those too that may be appealed still", names, err)
+	}
+	c.Clock.Add(60 * 24 * time.Hour)
+	if _, err := r.FireDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	var all []string
 	for name, err := range (policy.Open{Store: c.Store, Views: r.Views, Projector: r.Projector}).Tickets(t.Context(), 0) {
 		if err != nil {

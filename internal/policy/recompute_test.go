@@ -157,7 +157,7 @@ func TestACorrectedYearMovesTheLimitsOfOpenTicketsByEventAndNoOthers(t *testing.
 			t.Fatal(err)
 		}
 		if r.Type == "LimitsRecomputed" {
-			if moved++; moved == 3 {
+			if moved++; moved == 4 {
 				break
 			}
 		}
@@ -180,8 +180,10 @@ func TestACorrectedYearMovesTheLimitsOfOpenTicketsByEventAndNoOthers(t *testing.
 	is(t, "the extended handling", handle, "2025-02-11 23:59:59")
 	handle, _ = state(b)
 	is(t, "B's handling", handle, "2025-01-31 23:59:59")
-	if got := history(t, c, closed); len(got) != n {
-		t.Errorf("what is closed got the event %s", got[len(got)-1].Type)
+	// Of what is closed only the right to ask for exclusion ran in working days.
+	ended := history(t, c, closed)
+	if e, ok := ended[len(ended)-1].Event.(*pb.LimitsRecomputed); !ok || len(ended) != n+1 || e.ExclusionBy == nil || e.HandleBy != nil || e.CloseBy != nil || e.AppealBy != nil {
+		t.Errorf("what is closed got %d events, the last %v", len(ended)-n, ended[len(ended)-1].Event)
 	}
 	// Of B only what is counted in working days moved, with the profile that it was set under.
 	of := history(t, c, b)

@@ -102,7 +102,8 @@ func days(times []time.Time, zone *time.Location) int {
 	return len(seen)
 }
 
-func (s *State) callbackRecorded(e *pb.CallbackRecorded) {
+func (s *State) callbackRecorded(at time.Time, e *pb.CallbackRecorded) {
+	s.SettledAt = at
 	s.CallbackSettled, s.Solved, s.Satisfaction = true, e.Solved, e.Satisfaction
 	s.Limits.CallbackBy, s.Limits.ExclusionBy = time.Time{}, rule.Instant(e.ExclusionBy)
 }
@@ -111,7 +112,8 @@ func (s *State) callbackAttemptFailed(at time.Time) {
 	s.FailedCallbacks = append(slices.Clip(s.FailedCallbacks), at)
 }
 
-func (s *State) callbackUnreachable(e *pb.CallbackUnreachable) {
+func (s *State) callbackUnreachable(at time.Time, e *pb.CallbackUnreachable) {
+	s.SettledAt = at
 	s.CallbackSettled, s.Unreachable = true, true
 	s.Limits.CallbackBy, s.Limits.ExclusionBy = time.Time{}, rule.Instant(e.ExclusionBy)
 }

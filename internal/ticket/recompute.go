@@ -11,13 +11,16 @@ import (
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
-// recompute: the calendar was corrected, or knows another year, and the limits of an open ticket are counted again from where each began. Only
+// recompute: the calendar was corrected, or knows another year, and the limits of an open ticket, and the rights that run once it has ended, are counted again from where each began. Only
 // those change whose instant comes out otherwise and lies ahead, before or after. A limit that was set for a grade the ticket no
 // longer has, or under a profile before the last that set one, is left, since what it was counted with is not known here; the handle limit says itself
 // what it is.
 func recompute(s State, a *rule.Asked, _ *pb.RecomputeLimitsRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
 		return nil, err
+	}
+	if s.State == pb.TicketState_TICKET_STATE_CLOSED || s.State == pb.TicketState_TICKET_STATE_DECLINED {
+		return recomputeRights(s, a)
 	}
 	if !s.Open() {
 		// Nor are the limits of a merged ticket counted again, that are laid by: it waits for its primary, and runs by what they were if it is
@@ -56,13 +59,44 @@ func recompute(s State, a *rule.Asked, _ *pb.RecomputeLimitsRequest) ([]proto.Me
 		}
 		r.set(9, segment, r.provisional, &e.SegmentBy)
 	}
-	for _, place := range []int{12, 15, 16, 17, 18, 19} {
+	r.timer(exclusionPlace, calendar.ExclusionRequest, s.SettledAt, &e.ExclusionBy)
+	for _, place := range []int{12, 15, 17, 18, 19} {
 		r.keep(place)
 	}
 	if r.err != nil {
 		return nil, r.err
 	}
 	if e.Provisional = r.provisional; r.changed == 0 && e.Provisional == l.Provisional {
+		return nil, nil
+	}
+	return rule.One(e)
+}
+
+// The places in Limits.all of what runs when a ticket has ended.
+const (
+	appealPlace    = 15
+	exclusionPlace = 16
+)
+
+// recomputeRights counts again until when it may be appealed that a ticket was closed or declined, and until when the lead may ask for exclusion.
+func recomputeRights(s State, a *rule.Asked) ([]proto.Message, error) {
+	r := recount{asked: a, state: &s}
+	e := new(pb.LimitsRecomputed)
+	appeal := calendar.Appeal
+	if s.State == pb.TicketState_TICKET_STATE_DECLINED {
+		appeal = calendar.DeclineAppeal
+	}
+	r.timer(appealPlace, appeal, s.Decided.At, &e.AppealBy)
+	r.timer(exclusionPlace, calendar.ExclusionRequest, s.SettledAt, &e.ExclusionBy)
+	for place := range s.Limits.all() {
+		if place != appealPlace && place != exclusionPlace {
+			r.keep(place)
+		}
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	if e.Provisional = r.provisional; r.changed == 0 && e.Provisional == s.Limits.Provisional {
 		return nil, nil
 	}
 	return rule.One(e)

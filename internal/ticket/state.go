@@ -70,6 +70,7 @@ type State struct {
 	Result          pb.ResultCode
 	Verified        bool
 	CallbackSettled bool
+	SettledAt       time.Time // when it last was
 	Unreachable     bool
 	FailedCallbacks []time.Time
 	Solved          pb.Solved

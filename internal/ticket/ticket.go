@@ -192,11 +192,11 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.VerificationFailed:
 		s.verificationFailed(e)
 	case *pb.CallbackRecorded:
-		s.callbackRecorded(e)
+		s.callbackRecorded(at, e)
 	case *pb.CallbackAttemptFailed:
 		s.callbackAttemptFailed(at)
 	case *pb.CallbackUnreachable:
-		s.callbackUnreachable(e)
+		s.callbackUnreachable(at, e)
 	case *pb.TicketClosed:
 		s.closed(at, e)
 	case *pb.TicketReopened:

@@ -193,7 +193,7 @@ func (r *Reader) NextDue(ctx context.Context, now time.Time) (next time.Time, er
 	return next, err
 }
 
-// OpenTickets gives the names of tickets that are open, in the order in which they were reported, from after the place that the page before
+// OpenTickets gives the names of tickets that are open, or have ended and a limit runs still, in the order in which they were reported, from after the place that the page before
 // ended at; 0 begins. It looks at that many tickets at most, so that a page may be empty; next is where the page after begins, 0 after
 // the last.
 func (r *Reader) OpenTickets(ctx context.Context, after int64, tickets int) (names []string, next int64, err error) {
@@ -207,7 +207,7 @@ func (r *Reader) OpenTickets(ctx context.Context, after int64, tickets int) (nam
 			if err != nil {
 				return fmt.Errorf("timers of ticket %s: %w", row.Text(1), err)
 			}
-			if isOpen(s.State) {
+			if isOpen(s.State) || len(s.Timers()) > 0 {
 				names = append(names, "tickets/"+row.Text(1))
 			}
 			looked, next = looked+1, row.Int64(0)
