@@ -141,7 +141,7 @@ func TestADeadlineIsExplainedWithEveryDayThatWasCounted(t *testing.T) {
 		}
 	}
 
-	closing := &pb.ExplainDeadlineRequest{Name: name, Timer: pb.TicketTimer_TICKET_TIMER_CONTACT}
+	closing := &pb.ExplainDeadlineRequest{Name: name, Timer: pb.TicketTimer_TICKET_TIMER_VERIFY}
 	if met, err := client.ExplainDeadline(acting(t.Context(), dispatchtest.CityCentre, "AUDITOR"), closing); err != nil || met.DueAt != nil || len(met.Parts) != 0 {
 		t.Errorf("a limit that no longer runs: got %v, %v", met, err)
 	}
