@@ -407,6 +407,7 @@ func (s *story) complained(c *city) {
 // tippedOff: the petitioner must not be known to the unit, and who is shown the identity is noted.
 func (s *story) tippedOff(c *city) {
 	s.tells(about("0701"), c)
+	s.secret = true
 	s.daily(9, 20)
 	r := s.byPhone()
 	r.Kind, r.Confidentiality, r.Particulars.Petitioner.Confidential = pb.MatterKind_MATTER_KIND_TIP_OFF, pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL, true

@@ -22,6 +22,7 @@ type story struct {
 	about  *matter
 	lead   string // a word of about's leads
 	urgent bool   // it does not wait for office hours
+	secret bool   // nobody who just patrols there may know
 	pace   float64
 	begin  time.Time
 	steps  []step
@@ -297,7 +298,7 @@ func (s *story) handled() {
 // verify: somebody outside the lead looks. Within a street all grid workers belong to it, so that a supervisor looks there.
 func (s *story) verify(passed bool) {
 	by, note := s.gridWorker(), ""
-	if s.lead == "street" || s.lead == "community" {
+	if s.lead == "street" || s.lead == "community" || s.secret {
 		by = s.supervisor()
 	}
 	if !passed {
