@@ -134,6 +134,6 @@ func TestATicketIsSeenAsItWasAndAsItWasKnown(t *testing.T) {
 	if got := must(t, projector, "replay", "--data", data, "--area", otherStreet, "--format", "json"); got != "" {
 		t.Errorf("another street's history is\n%s", got)
 	}
-	refused(t, []string{"NotFound"}, projector, "replay", "--data", data, "--ticket", "00000000-0000-4000-8000-000000000000")
+	refused(t, []string{"NOT_FOUND"}, projector, "replay", "--data", data, "--ticket", "00000000-0000-4000-8000-000000000000")
 	verified(t, data)
 }

@@ -255,9 +255,9 @@ func TestBeyondThisMachineOnlyWithPrincipalsAndTLS(t *testing.T) {
 	}
 	backup := filepath.Join(dir, "backup.tar")
 	must(t, dispatcher, "backup", "--addr", addr, "--token-file", token, "--tls-ca", caFile, "--to", backup)
-	refused(t, []string{"Unauthenticated"}, projector, "verify", "--addr", addr, "--token-file", file("wang", []byte("token-of-wang")), "--tls-ca", caFile)
+	refused(t, []string{"CREDENTIALS_UNKNOWN"}, projector, "verify", "--addr", addr, "--token-file", file("wang", []byte("token-of-wang")), "--tls-ca", caFile)
 	refused(t, []string{"--token-file", "one token"}, projector, "verify", "--addr", addr, "--token-file", keyFile, "--tls-ca", caFile)
-	refused(t, []string{"PermissionDenied"}, projector, "verify", "--addr", addr, "--token-file", file("li", []byte("token-of-li")), "--tls-ca", caFile)
+	refused(t, []string{"ROLE_NOT_ALLOWED"}, projector, "verify", "--addr", addr, "--token-file", file("li", []byte("token-of-li")), "--tls-ca", caFile)
 
 	for _, secret := range []string{"token-of-", "no-such-token", hash("token-of-li")} {
 		if strings.Contains(s.stderr.String(), secret) {
