@@ -630,17 +630,7 @@ func (f *facts) bytes(buf []byte) []byte {
 	}
 	buf = binary.AppendUvarint(buf, flags)
 	buf = binary.AppendVarint(buf, f.reported)
-	// Other instants lie near the report: as a distance they are short. 0 is never.
-	off := func(t int64) {
-		switch {
-		case t == never:
-			buf = append(buf, 0)
-		case t >= f.reported:
-			buf = binary.AppendVarint(buf, t-f.reported+1)
-		default:
-			buf = binary.AppendVarint(buf, t-f.reported)
-		}
-	}
+	off := func(t int64) { buf = appendInstant(buf, f.reported, t) }
 	off(f.accepted)
 	off(f.dispatched)
 	for _, marks := range [][]mark{f.ends, f.out} {
@@ -668,73 +658,38 @@ func (f *facts) bytes(buf []byte) []byte {
 	}
 	buf = binary.AppendUvarint(buf, uint64(f.category))
 	for _, ids := range [][]int64{f.fixed, f.area, f.unit} {
-		buf = appendKeys(binary.AppendUvarint(buf, uint64(len(ids))), ids)
+		buf = appendIDs(buf, ids)
 	}
 	return buf
 }
 
 // read fills in what bytes wrote.
 func (f *facts) read(buf []byte) error {
-	ok := true
-	next := func() uint64 {
-		v, n := binary.Uvarint(buf)
-		if n <= 0 {
-			ok, buf = false, nil
-			return 0
-		}
-		buf = buf[n:]
-		return v
-	}
-	signed := func() int64 {
-		v := next()
-		return int64(v>>1) ^ -int64(v&1)
-	}
-	flags := next()
+	u := unpacker{buf: buf}
+	flags := u.next()
 	f.imported, f.direct = flags&1 != 0, flags&2 != 0
-	f.reported = signed()
-	off := func() int64 {
-		switch v := signed(); {
-		case v == 0:
-			return never
-		case v > 0:
-			return f.reported + v - 1
-		default:
-			return f.reported + v
-		}
-	}
-	count := func() int {
-		n := next()
-		if n > uint64(len(buf)) {
-			ok = false
-			return 0
-		}
-		return int(n)
-	}
-	f.accepted, f.dispatched = off(), off()
+	f.reported = u.signed()
+	u.base = f.reported
+	f.accepted, f.dispatched = u.instant(), u.instant()
 	for _, marks := range []*[]mark{&f.ends, &f.out} {
 		*marks = (*marks)[:0]
-		for range count() {
-			*marks = append(*marks, mark{off(), byte(next())})
+		for range u.count() {
+			*marks = append(*marks, mark{u.instant(), byte(u.next())})
 		}
 	}
 	for _, limits := range []*[]limit{&f.limits, &f.dues} {
 		*limits = (*limits)[:0]
-		for range count() {
-			*limits = append(*limits, limit{off(), off()})
+		for range u.count() {
+			*limits = append(*limits, limit{u.instant(), u.instant()})
 		}
 	}
 	f.rounds = f.rounds[:0]
-	for range count() {
-		f.rounds = append(f.rounds, round{off(), off(), off(), off(), off()})
+	for range u.count() {
+		f.rounds = append(f.rounds, round{u.instant(), u.instant(), u.instant(), u.instant(), u.instant()})
 	}
-	f.category = int64(next())
-	for _, ids := range []*[]int64{&f.fixed, &f.area, &f.unit} {
-		*ids = (*ids)[:0]
-		for range count() {
-			*ids = append(*ids, int64(next()))
-		}
-	}
-	if !ok || len(buf) != 0 {
+	f.category = int64(u.next())
+	f.fixed, f.area, f.unit = u.ids(f.fixed), u.ids(f.area), u.ids(f.unit)
+	if !u.whole() {
 		return fmt.Errorf("facts of ticket %d are cut short", f.ticket)
 	}
 	return nil

@@ -177,45 +177,25 @@ func (w *waits) bytes(buf []byte) []byte {
 // readWaits reads what bytes wrote.
 func readWaits(buf []byte) (waits, error) {
 	w := newWaits()
-	ok, last := true, int64(0)
-	next := func() uint64 {
-		v, n := binary.Uvarint(buf)
-		if n <= 0 {
-			ok, buf = false, nil
-			return 0
-		}
-		buf = buf[n:]
-		return v
-	}
+	u, last := unpacker{buf: buf}, int64(0)
 	step := func() int64 {
-		v := next()
-		last += int64(v>>1) ^ -int64(v&1)
+		last += u.signed()
 		return last
 	}
-	text := func() string {
-		n := next()
-		if n > uint64(len(buf)) {
-			ok, buf = false, nil
-			return ""
-		}
-		s := string(buf[:n])
-		buf = buf[n:]
-		return s
-	}
-	w.flags = next()
-	set := next()
+	w.flags = u.next()
+	set := u.next()
 	for i, t := range w.instants() {
 		if set&(1<<i) != 0 {
 			*t = step()
 		}
 	}
-	for range min(next(), uint64(len(buf))) {
-		w.helpers = append(w.helpers, text())
+	for range min(u.next(), uint64(len(u.buf))) {
+		w.helpers = append(w.helpers, u.text())
 	}
-	for len(buf) > 0 {
-		w.co = append(w.co, coWait{text(), step(), step(), next() == 1})
+	for len(u.buf) > 0 {
+		w.co = append(w.co, coWait{u.text(), step(), step(), u.next() == 1})
 	}
-	if !ok {
+	if u.cut {
 		return w, errors.New("what a ticket waits for is cut short")
 	}
 	return w, nil

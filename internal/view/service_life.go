@@ -465,18 +465,8 @@ func (l *life) bytes(buf []byte) []byte {
 		base = l.steps[0].at
 	}
 	buf = binary.AppendVarint(buf, base)
-	// Instants lie near the first: as a distance they are short. 0 is never.
-	off := func(t int64) {
-		switch {
-		case t == never:
-			buf = append(buf, 0)
-		case t >= base:
-			buf = binary.AppendVarint(buf, t-base+1)
-		default:
-			buf = binary.AppendVarint(buf, t-base)
-		}
-	}
-	ids := func(ids []int64) { buf = appendKeys(binary.AppendUvarint(buf, uint64(len(ids))), ids) }
+	off := func(t int64) { buf = appendInstant(buf, base, t) }
+	ids := func(ids []int64) { buf = appendIDs(buf, ids) }
 	buf = binary.AppendUvarint(buf, uint64(l.category))
 	ids(l.fixed)
 	ids(l.area)
@@ -502,64 +492,26 @@ func (l *life) bytes(buf []byte) []byte {
 
 // read fills in what bytes wrote.
 func (l *life) read(buf []byte) error {
-	ok := true
-	next := func() uint64 {
-		v, n := binary.Uvarint(buf)
-		if n <= 0 {
-			ok, buf = false, nil
-			return 0
-		}
-		buf = buf[n:]
-		return v
-	}
-	signed := func() int64 {
-		v := next()
-		return int64(v>>1) ^ -int64(v&1)
-	}
-	count := func() int {
-		n := next()
-		if n > uint64(len(buf)) {
-			ok = false
-			return 0
-		}
-		return int(n)
-	}
-	base := signed()
-	off := func() int64 {
-		switch v := signed(); {
-		case v == 0:
-			return never
-		case v > 0:
-			return base + v - 1
-		default:
-			return base + v
-		}
-	}
-	ids := func(ids []int64) []int64 {
-		ids = ids[:0]
-		for range count() {
-			ids = append(ids, int64(next()))
-		}
-		return ids
-	}
-	l.category = int64(next())
-	l.fixed, l.area = ids(l.fixed), ids(l.area)
-	steps := count()
+	u := unpacker{buf: buf}
+	u.base = u.signed()
+	l.category = int64(u.next())
+	l.fixed, l.area = u.ids(l.fixed), u.ids(l.area)
+	steps := u.count()
 	l.steps = slices.Grow(l.steps[:0], steps)[:steps]
 	for i := range l.steps {
 		s := &l.steps[i]
-		s.what, s.state = what(next()), pb.TicketState(next())
-		s.at = off()
+		s.what, s.state = what(u.next()), pb.TicketState(u.next())
+		s.at = u.instant()
 		s.by = s.by[:0]
-		for range count() {
-			s.by = append(s.by, due{which(next()), off()})
+		for range u.count() {
+			s.by = append(s.by, due{which(u.next()), u.instant()})
 		}
-		s.unit, s.other, s.n = ids(s.unit), ids(s.other), s.n[:0]
-		for range count() {
-			s.n = append(s.n, signed())
+		s.unit, s.other, s.n = u.ids(s.unit), u.ids(s.other), s.n[:0]
+		for range u.count() {
+			s.n = append(s.n, u.signed())
 		}
 	}
-	if !ok || len(buf) != 0 {
+	if !u.whole() {
 		return fmt.Errorf("life of ticket %d is cut short", l.ticket)
 	}
 	return nil
