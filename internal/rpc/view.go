@@ -285,7 +285,7 @@ func (s viewService) ListInbox(ctx context.Context, q *pb.ListInboxRequest) (*pb
 		return nil, err
 	}
 	query := view.InboxQuery{
-		Path: s.dispatcher.Registry().UnitPath(actor.Unit), Role: role, Now: at, PageSize: q.PageSize, PageToken: inner,
+		Path: s.dispatcher.Registry().UnitPath(actor.Unit), Role: role, Scope: s.scope(ctx), Now: at, PageSize: q.PageSize, PageToken: inner,
 	}
 	if unit, ok := s.dispatcher.Registry().Unit(actor.Unit, s.dispatcher.Now()); ok && unit.Area != "" {
 		query.Areas = []string{unit.Area}

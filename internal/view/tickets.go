@@ -109,7 +109,7 @@ func Tickets() projector.View {
 			`CREATE INDEX tickets_3_no ON tickets_3 (no)`,
 			`CREATE INDEX tickets_3_source ON tickets_3 (source_ref)`,
 			`CREATE INDEX tickets_3_supervision ON tickets_3 (supervision, closed, next_by, ticket) WHERE supervision > 0`,
-			`CREATE INDEX tickets_task_3_office ON tickets_task_3 (task, units, due, warn, grey, ticket, unit)`,
+			`CREATE INDEX tickets_task_3_office ON tickets_task_3 (task, units, due, warn, grey, ticket, unit, confidential)`,
 			`CREATE INDEX tickets_task_3_desk ON tickets_task_3 (unit, task, confidential, due, warn, grey, ticket) WHERE unit <> ''`,
 			`CREATE INDEX tickets_task_3_place ON tickets_task_3 (task, path, confidential, due, warn, grey, ticket, unit)`,
 		},
