@@ -259,6 +259,21 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			{"M24", "unit", "a", "2/4 X5=2 X7=1"}, {"M24", "all", "", "2/4 X5=2 X7=1 children=1 children_satisfied=1"},
 			{"M26", "unit", "u1", "7/9"},
 		}},
+		{"an exclusion holds for the round that it was granted in", [][]happened{
+			worked(callback(24, false, no, 1), closedAt(25), in(30, &pb.ExclusionGranted{Code: pb.ExclusionCode_EXCLUSION_CODE_X11, Metrics: []string{"M11", "M13", "M22", "M23", "M24"}}),
+				reopened(31), in(32, &pb.TicketSigned{}), in(90, &pb.ResultSubmitted{}), in(91, &pb.VerificationPassed{}), callback(92, true, yes, 5), closedAt(93)),
+			worked(callback(24, false, no, 1), closedAt(25), reopened(31), in(32, &pb.TicketSigned{}), in(40, &pb.ResultSubmitted{}), in(41, &pb.VerificationPassed{}),
+				callback(42, true, no, 5), closedAt(43), in(50, &pb.ExclusionGranted{Code: pb.ExclusionCode_EXCLUSION_CODE_X11, Metrics: []string{"M11", "M13", "M22", "M23", "M24"}})),
+		}, []told{
+			{"M11", "unit", "a", "1/1 X11=1"}, {"M13", "unit", "a", "1/1 X11=1"}, {"M22", "unit", "a", "1/1 X11=1"}, {"M23", "unit", "a", "1/1 X11=1"},
+			{"M24", "unit", "a", "1/1 X11=1"},
+		}},
+		{"an exclusion holds for what was signed in its round", [][]happened{
+			worked(callback(24, false, no, 1), closedAt(25), in(30, &pb.ExclusionGranted{Code: pb.ExclusionCode_EXCLUSION_CODE_X10, Metrics: []string{"M08"}}),
+				reopened(31), sent(32, "a", 100, 100)),
+			worked(callback(24, false, no, 1), closedAt(25), reopened(31), sent(32, "a", 100, 100), in(33, &pb.TicketSigned{}), closedAt(40),
+				in(50, &pb.ExclusionGranted{Code: pb.ExclusionCode_EXCLUSION_CODE_X10, Metrics: []string{"M08"}})),
+		}, []told{{"M08", "unit", "a", "1/2 X10=2"}}},
 		{"petitioners of what has left are asked for nothing", [][]happened{
 			worked(callback(24, true, yes, 5), closedAt(25)),
 			worked(callback(24, true, yes, 5), in(25, &pb.TicketWithdrawn{})),
