@@ -225,7 +225,7 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 		*pb.VerifyOverdue, *pb.CallbackOverdue, *pb.RightLapsed:
 		// No figure changes.
 	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.TicketSigned, *pb.PetitionerContacted, *pb.ContactFailed,
-		*pb.ProgressRecorded, *pb.RequirementWaived, *pb.VerificationPassed, *pb.VerificationFailed, *pb.CallbackRecorded,
+		*pb.ProgressRecorded, *pb.RequirementWaived, *pb.LateFactsAdmitted, *pb.VerificationPassed, *pb.VerificationFailed, *pb.CallbackRecorded,
 		*pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.VoidProposed, *pb.VoidDropped, *pb.WhistleLinked, *pb.WhistleSettled:
 		// No figure changes.
 	default:
