@@ -8002,9 +8002,14 @@ type Unit struct {
 	// The unit above; empty for the root.
 	Parent string `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
 	// The area it is anchored at. Its level is the unit's level.
-	Area          string                 `protobuf:"bytes,5,opt,name=area,proto3" json:"area,omitempty"`
-	ValidFrom     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
-	ValidTo       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	Area      string                 `protobuf:"bytes,5,opt,name=area,proto3" json:"area,omitempty"`
+	ValidFrom *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
+	ValidTo   *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	// Connected systems whose reports of matters below the unit are accepted without anybody's word, by the names that their
+	// credentials give them. Only of a command centre.
+	TrustedSystems []string `protobuf:"bytes,8,rep,name=trusted_systems,json=trustedSystems,proto3" json:"trusted_systems,omitempty"`
+	// What is settled below the unit is closed without anybody's word. Only of a command centre.
+	ClosesSettled bool `protobuf:"varint,9,opt,name=closes_settled,json=closesSettled,proto3" json:"closes_settled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -8086,6 +8091,20 @@ func (x *Unit) GetValidTo() *timestamppb.Timestamp {
 		return x.ValidTo
 	}
 	return nil
+}
+
+func (x *Unit) GetTrustedSystems() []string {
+	if x != nil {
+		return x.TrustedSystems
+	}
+	return nil
+}
+
+func (x *Unit) GetClosesSettled() bool {
+	if x != nil {
+		return x.ClosesSettled
+	}
+	return false
 }
 
 // Category is an entry of the catalogue of matters.
@@ -9356,7 +9375,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\bvalid_to\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\x12\x1e\n" +
 	"\n" +
 	"successors\x18\a \x03(\tR\n" +
-	"successors\"\xf7\x01\n" +
+	"successors\"\xc7\x02\n" +
 	"\x04Unit\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
@@ -9365,7 +9384,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x04area\x18\x05 \x01(\tR\x04area\x129\n" +
 	"\n" +
 	"valid_from\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
-	"\bvalid_to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\"\x99\x02\n" +
+	"\bvalid_to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\x12'\n" +
+	"\x0ftrusted_systems\x18\b \x03(\tR\x0etrustedSystems\x12%\n" +
+	"\x0ecloses_settled\x18\t \x01(\bR\rclosesSettled\"\x99\x02\n" +
 	"\bCategory\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +

@@ -105,7 +105,8 @@ type TicketServiceClient interface {
 	ReportTicket(ctx context.Context, in *ReportTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Reports many matters, one answer a message, in the order of the messages. The server reads no faster than it records.
 	IntakeTickets(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[IntakeTicketsRequest, IntakeTicketsResponse], error)
-	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER.
+	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER; SYSTEM where a connected
+	// system reported a located matter that the holder, or a command centre above it, trusts. This system then does so by itself.
 	AcceptTicket(ctx context.Context, in *AcceptTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Proposes not to admit, or, by a second person, confirms it: REPORTED to DECLINED. Who: AGENT proposes,
 	// DUTY_LEADER confirms or drops.
@@ -139,7 +140,8 @@ type TicketServiceClient interface {
 	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead; CITIZEN, which vouches for the
 	// petitioner and is not asked for its unit.
 	RecordCallback(ctx context.Context, in *RecordCallbackRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
-	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM.
+	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM. Where a command centre above the lead wants that, this system
+	// closes by itself what is verified and settled, and nobody called unsolved.
 	CloseTicket(ctx context.Context, in *CloseTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Opens a new round (重办): CALLBACK or CLOSED to DISPATCHED. Who: SUPERVISOR, DISPATCHER; CITIZEN, which vouches for the
 	// petitioner, within the appeal limit.
@@ -851,7 +853,8 @@ type TicketServiceServer interface {
 	ReportTicket(context.Context, *ReportTicketRequest) (*TicketAnswer, error)
 	// Reports many matters, one answer a message, in the order of the messages. The server reads no faster than it records.
 	IntakeTickets(grpc.BidiStreamingServer[IntakeTicketsRequest, IntakeTicketsResponse]) error
-	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER.
+	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER; SYSTEM where a connected
+	// system reported a located matter that the holder, or a command centre above it, trusts. This system then does so by itself.
 	AcceptTicket(context.Context, *AcceptTicketRequest) (*TicketAnswer, error)
 	// Proposes not to admit, or, by a second person, confirms it: REPORTED to DECLINED. Who: AGENT proposes,
 	// DUTY_LEADER confirms or drops.
@@ -885,7 +888,8 @@ type TicketServiceServer interface {
 	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead; CITIZEN, which vouches for the
 	// petitioner and is not asked for its unit.
 	RecordCallback(context.Context, *RecordCallbackRequest) (*TicketAnswer, error)
-	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM.
+	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM. Where a command centre above the lead wants that, this system
+	// closes by itself what is verified and settled, and nobody called unsolved.
 	CloseTicket(context.Context, *CloseTicketRequest) (*TicketAnswer, error)
 	// Opens a new round (重办): CALLBACK or CLOSED to DISPATCHED. Who: SUPERVISOR, DISPATCHER; CITIZEN, which vouches for the
 	// petitioner, within the appeal limit.
