@@ -54,6 +54,7 @@ type State struct {
 	LimitsProfile string
 
 	ReportedAt   time.Time
+	Reporter     *pb.Actor // who reported it; nil of an imported record
 	LearntAt     time.Time // when the report was recorded: its acceptance is due from then
 	AcceptedAt   time.Time // T0
 	ReturnedAt   time.Time // the last approved return, from which the next dispatch is counted

@@ -157,7 +157,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	switch e := event.(type) {
 	case *pb.TicketReported:
 		s.reported(at, e)
-		s.LearntAt = meta.GetRecordedAt().AsTime()
+		s.LearntAt, s.Reporter = meta.GetRecordedAt().AsTime(), meta.GetActor()
 	case *pb.RecordImported:
 		s.recordImported(at, e)
 	case *pb.ImportedRecordClosed:
