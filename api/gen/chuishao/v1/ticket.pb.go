@@ -5819,8 +5819,11 @@ type SuggestTriageResponse struct {
 	Leads            []*SuggestedLead `protobuf:"bytes,2,rep,name=leads,proto3" json:"leads,omitempty"`
 	Duplicates       []*Duplicate     `protobuf:"bytes,3,rep,name=duplicates,proto3" json:"duplicates,omitempty"`
 	CatalogueVersion string           `protobuf:"bytes,4,opt,name=catalogue_version,json=catalogueVersion,proto3" json:"catalogue_version,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What may have come back: closed matters of the same category in the same lowest area, the latest first. Whoever finds that one has may
+	// reopen it with REOPEN_REASON_RECURRED.
+	Recurrences   []*Recurrence `protobuf:"bytes,5,rep,name=recurrences,proto3" json:"recurrences,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SuggestTriageResponse) Reset() {
@@ -5881,6 +5884,92 @@ func (x *SuggestTriageResponse) GetCatalogueVersion() string {
 	return ""
 }
 
+func (x *SuggestTriageResponse) GetRecurrences() []*Recurrence {
+	if x != nil {
+		return x.Recurrences
+	}
+	return nil
+}
+
+// Recurrence is a matter that was closed at most 15 days before one of the same category in the same lowest area was reported.
+type Recurrence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tickets/{ticket}".
+	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	No       string                 `protobuf:"bytes,2,opt,name=no,proto3" json:"no,omitempty"`
+	ClosedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
+	// Who led it, and would have it again.
+	Lead          string `protobuf:"bytes,4,opt,name=lead,proto3" json:"lead,omitempty"`
+	Round         uint32 `protobuf:"varint,5,opt,name=round,proto3" json:"round,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recurrence) Reset() {
+	*x = Recurrence{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recurrence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recurrence) ProtoMessage() {}
+
+func (x *Recurrence) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recurrence.ProtoReflect.Descriptor instead.
+func (*Recurrence) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *Recurrence) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Recurrence) GetNo() string {
+	if x != nil {
+		return x.No
+	}
+	return ""
+}
+
+func (x *Recurrence) GetClosedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClosedAt
+	}
+	return nil
+}
+
+func (x *Recurrence) GetLead() string {
+	if x != nil {
+		return x.Lead
+	}
+	return ""
+}
+
+func (x *Recurrence) GetRound() uint32 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
 type SuggestedCategory struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Category string                 `protobuf:"bytes,1,opt,name=category,proto3" json:"category,omitempty"`
@@ -5895,7 +5984,7 @@ type SuggestedCategory struct {
 
 func (x *SuggestedCategory) Reset() {
 	*x = SuggestedCategory{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[64]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5907,7 +5996,7 @@ func (x *SuggestedCategory) String() string {
 func (*SuggestedCategory) ProtoMessage() {}
 
 func (x *SuggestedCategory) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[64]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5920,7 +6009,7 @@ func (x *SuggestedCategory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuggestedCategory.ProtoReflect.Descriptor instead.
 func (*SuggestedCategory) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{64}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *SuggestedCategory) GetCategory() string {
@@ -5967,7 +6056,7 @@ type SuggestedLead struct {
 
 func (x *SuggestedLead) Reset() {
 	*x = SuggestedLead{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[65]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5979,7 +6068,7 @@ func (x *SuggestedLead) String() string {
 func (*SuggestedLead) ProtoMessage() {}
 
 func (x *SuggestedLead) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[65]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5992,7 +6081,7 @@ func (x *SuggestedLead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuggestedLead.ProtoReflect.Descriptor instead.
 func (*SuggestedLead) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{65}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *SuggestedLead) GetLead() string {
@@ -6056,7 +6145,7 @@ type Duplicate struct {
 
 func (x *Duplicate) Reset() {
 	*x = Duplicate{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[66]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6068,7 +6157,7 @@ func (x *Duplicate) String() string {
 func (*Duplicate) ProtoMessage() {}
 
 func (x *Duplicate) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[66]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6081,7 +6170,7 @@ func (x *Duplicate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Duplicate.ProtoReflect.Descriptor instead.
 func (*Duplicate) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{66}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Duplicate) GetName() string {
@@ -6145,7 +6234,7 @@ type GetTicketRequest struct {
 
 func (x *GetTicketRequest) Reset() {
 	*x = GetTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[67]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6157,7 +6246,7 @@ func (x *GetTicketRequest) String() string {
 func (*GetTicketRequest) ProtoMessage() {}
 
 func (x *GetTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[67]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6170,7 +6259,7 @@ func (x *GetTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTicketRequest.ProtoReflect.Descriptor instead.
 func (*GetTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{67}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *GetTicketRequest) GetName() string {
@@ -6202,7 +6291,7 @@ type RevealIdentityRequest struct {
 
 func (x *RevealIdentityRequest) Reset() {
 	*x = RevealIdentityRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6214,7 +6303,7 @@ func (x *RevealIdentityRequest) String() string {
 func (*RevealIdentityRequest) ProtoMessage() {}
 
 func (x *RevealIdentityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6227,7 +6316,7 @@ func (x *RevealIdentityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevealIdentityRequest.ProtoReflect.Descriptor instead.
 func (*RevealIdentityRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{68}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *RevealIdentityRequest) GetName() string {
@@ -6283,7 +6372,7 @@ type RevealIdentityResponse struct {
 
 func (x *RevealIdentityResponse) Reset() {
 	*x = RevealIdentityResponse{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6295,7 +6384,7 @@ func (x *RevealIdentityResponse) String() string {
 func (*RevealIdentityResponse) ProtoMessage() {}
 
 func (x *RevealIdentityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6308,7 +6397,7 @@ func (x *RevealIdentityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevealIdentityResponse.ProtoReflect.Descriptor instead.
 func (*RevealIdentityResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{69}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *RevealIdentityResponse) GetPetitioner() *Petitioner {
@@ -6411,7 +6500,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6423,7 +6512,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6436,7 +6525,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{70}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Ticket) GetName() string {
@@ -6830,7 +6919,7 @@ type CoTask struct {
 
 func (x *CoTask) Reset() {
 	*x = CoTask{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6842,7 +6931,7 @@ func (x *CoTask) String() string {
 func (*CoTask) ProtoMessage() {}
 
 func (x *CoTask) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6855,7 +6944,7 @@ func (x *CoTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoTask.ProtoReflect.Descriptor instead.
 func (*CoTask) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{71}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *CoTask) GetUnit() string {
@@ -6898,7 +6987,7 @@ type LinkedWhistle struct {
 
 func (x *LinkedWhistle) Reset() {
 	*x = LinkedWhistle{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[72]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6910,7 +6999,7 @@ func (x *LinkedWhistle) String() string {
 func (*LinkedWhistle) ProtoMessage() {}
 
 func (x *LinkedWhistle) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[72]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6923,7 +7012,7 @@ func (x *LinkedWhistle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkedWhistle.ProtoReflect.Descriptor instead.
 func (*LinkedWhistle) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{72}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *LinkedWhistle) GetName() string {
@@ -7577,7 +7666,7 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\bposition\x18\x03 \x01(\v2\x13.chuishao.v1.LonLatR\bposition\x12\x1a\n" +
 	"\bcategory\x18\x04 \x01(\tR\bcategory\x12:\n" +
 	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x122\n" +
-	"\x15min_consistency_token\x18\x06 \x01(\tR\x13minConsistencyToken\"\xee\x01\n" +
+	"\x15min_consistency_token\x18\x06 \x01(\tR\x13minConsistencyToken\"\xa9\x02\n" +
 	"\x15SuggestTriageResponse\x12>\n" +
 	"\n" +
 	"categories\x18\x01 \x03(\v2\x1e.chuishao.v1.SuggestedCategoryR\n" +
@@ -7586,7 +7675,15 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\n" +
 	"duplicates\x18\x03 \x03(\v2\x16.chuishao.v1.DuplicateR\n" +
 	"duplicates\x12+\n" +
-	"\x11catalogue_version\x18\x04 \x01(\tR\x10catalogueVersion\"q\n" +
+	"\x11catalogue_version\x18\x04 \x01(\tR\x10catalogueVersion\x129\n" +
+	"\vrecurrences\x18\x05 \x03(\v2\x17.chuishao.v1.RecurrenceR\vrecurrences\"\x93\x01\n" +
+	"\n" +
+	"Recurrence\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02no\x18\x02 \x01(\tR\x02no\x127\n" +
+	"\tclosed_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12\x12\n" +
+	"\x04lead\x18\x04 \x01(\tR\x04lead\x12\x14\n" +
+	"\x05round\x18\x05 \x01(\rR\x05round\"q\n" +
 	"\x11SuggestedCategory\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -7784,7 +7881,7 @@ func file_chuishao_v1_ticket_proto_rawDescGZIP() []byte {
 }
 
 var file_chuishao_v1_ticket_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_chuishao_v1_ticket_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
+var file_chuishao_v1_ticket_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
 var file_chuishao_v1_ticket_proto_goTypes = []any{
 	(Confirmation)(0),                   // 0: chuishao.v1.Confirmation
 	(*TicketAnswer)(nil),                // 1: chuishao.v1.TicketAnswer
@@ -7851,379 +7948,382 @@ var file_chuishao_v1_ticket_proto_goTypes = []any{
 	(*DeadlineStep)(nil),                // 62: chuishao.v1.DeadlineStep
 	(*SuggestTriageRequest)(nil),        // 63: chuishao.v1.SuggestTriageRequest
 	(*SuggestTriageResponse)(nil),       // 64: chuishao.v1.SuggestTriageResponse
-	(*SuggestedCategory)(nil),           // 65: chuishao.v1.SuggestedCategory
-	(*SuggestedLead)(nil),               // 66: chuishao.v1.SuggestedLead
-	(*Duplicate)(nil),                   // 67: chuishao.v1.Duplicate
-	(*GetTicketRequest)(nil),            // 68: chuishao.v1.GetTicketRequest
-	(*RevealIdentityRequest)(nil),       // 69: chuishao.v1.RevealIdentityRequest
-	(*RevealIdentityResponse)(nil),      // 70: chuishao.v1.RevealIdentityResponse
-	(*Ticket)(nil),                      // 71: chuishao.v1.Ticket
-	(*CoTask)(nil),                      // 72: chuishao.v1.CoTask
-	(*LinkedWhistle)(nil),               // 73: chuishao.v1.LinkedWhistle
-	(TicketState)(0),                    // 74: chuishao.v1.TicketState
-	(*timestamppb.Timestamp)(nil),       // 75: google.protobuf.Timestamp
-	(*Particulars)(nil),                 // 76: chuishao.v1.Particulars
-	(Channel)(0),                        // 77: chuishao.v1.Channel
-	(MatterKind)(0),                     // 78: chuishao.v1.MatterKind
-	(*LonLat)(nil),                      // 79: chuishao.v1.LonLat
-	(Confidentiality)(0),                // 80: chuishao.v1.Confidentiality
-	(*Attachment)(nil),                  // 81: chuishao.v1.Attachment
-	(DeclineReason)(0),                  // 82: chuishao.v1.DeclineReason
-	(Grade)(0),                          // 83: chuishao.v1.Grade
-	(Requirement)(0),                    // 84: chuishao.v1.Requirement
-	(ResultCode)(0),                     // 85: chuishao.v1.ResultCode
-	(Solved)(0),                         // 86: chuishao.v1.Solved
-	(ReopenReason)(0),                   // 87: chuishao.v1.ReopenReason
-	(EmergencyLine)(0),                  // 88: chuishao.v1.EmergencyLine
-	(ReturnReason)(0),                   // 89: chuishao.v1.ReturnReason
-	(ReturnFault)(0),                    // 90: chuishao.v1.ReturnFault
-	(EscalationReason)(0),               // 91: chuishao.v1.EscalationReason
-	(ExtensionKind)(0),                  // 92: chuishao.v1.ExtensionKind
-	(SuspensionReason)(0),               // 93: chuishao.v1.SuspensionReason
-	(ResultRejection)(0),                // 94: chuishao.v1.ResultRejection
-	(ExclusionCode)(0),                  // 95: chuishao.v1.ExclusionCode
-	(SupervisionReplyKind)(0),           // 96: chuishao.v1.SupervisionReplyKind
-	(TicketTimer)(0),                    // 97: chuishao.v1.TicketTimer
-	(RevealPurpose)(0),                  // 98: chuishao.v1.RevealPurpose
-	(*Petitioner)(nil),                  // 99: chuishao.v1.Petitioner
-	(Stage)(0),                          // 100: chuishao.v1.Stage
-	(*AreaNode)(nil),                    // 101: chuishao.v1.AreaNode
-	(*Dimension)(nil),                   // 102: chuishao.v1.Dimension
-	(CloseKind)(0),                      // 103: chuishao.v1.CloseKind
-	(CoTaskState)(0),                    // 104: chuishao.v1.CoTaskState
-	(WhistleState)(0),                   // 105: chuishao.v1.WhistleState
+	(*Recurrence)(nil),                  // 65: chuishao.v1.Recurrence
+	(*SuggestedCategory)(nil),           // 66: chuishao.v1.SuggestedCategory
+	(*SuggestedLead)(nil),               // 67: chuishao.v1.SuggestedLead
+	(*Duplicate)(nil),                   // 68: chuishao.v1.Duplicate
+	(*GetTicketRequest)(nil),            // 69: chuishao.v1.GetTicketRequest
+	(*RevealIdentityRequest)(nil),       // 70: chuishao.v1.RevealIdentityRequest
+	(*RevealIdentityResponse)(nil),      // 71: chuishao.v1.RevealIdentityResponse
+	(*Ticket)(nil),                      // 72: chuishao.v1.Ticket
+	(*CoTask)(nil),                      // 73: chuishao.v1.CoTask
+	(*LinkedWhistle)(nil),               // 74: chuishao.v1.LinkedWhistle
+	(TicketState)(0),                    // 75: chuishao.v1.TicketState
+	(*timestamppb.Timestamp)(nil),       // 76: google.protobuf.Timestamp
+	(*Particulars)(nil),                 // 77: chuishao.v1.Particulars
+	(Channel)(0),                        // 78: chuishao.v1.Channel
+	(MatterKind)(0),                     // 79: chuishao.v1.MatterKind
+	(*LonLat)(nil),                      // 80: chuishao.v1.LonLat
+	(Confidentiality)(0),                // 81: chuishao.v1.Confidentiality
+	(*Attachment)(nil),                  // 82: chuishao.v1.Attachment
+	(DeclineReason)(0),                  // 83: chuishao.v1.DeclineReason
+	(Grade)(0),                          // 84: chuishao.v1.Grade
+	(Requirement)(0),                    // 85: chuishao.v1.Requirement
+	(ResultCode)(0),                     // 86: chuishao.v1.ResultCode
+	(Solved)(0),                         // 87: chuishao.v1.Solved
+	(ReopenReason)(0),                   // 88: chuishao.v1.ReopenReason
+	(EmergencyLine)(0),                  // 89: chuishao.v1.EmergencyLine
+	(ReturnReason)(0),                   // 90: chuishao.v1.ReturnReason
+	(ReturnFault)(0),                    // 91: chuishao.v1.ReturnFault
+	(EscalationReason)(0),               // 92: chuishao.v1.EscalationReason
+	(ExtensionKind)(0),                  // 93: chuishao.v1.ExtensionKind
+	(SuspensionReason)(0),               // 94: chuishao.v1.SuspensionReason
+	(ResultRejection)(0),                // 95: chuishao.v1.ResultRejection
+	(ExclusionCode)(0),                  // 96: chuishao.v1.ExclusionCode
+	(SupervisionReplyKind)(0),           // 97: chuishao.v1.SupervisionReplyKind
+	(TicketTimer)(0),                    // 98: chuishao.v1.TicketTimer
+	(RevealPurpose)(0),                  // 99: chuishao.v1.RevealPurpose
+	(*Petitioner)(nil),                  // 100: chuishao.v1.Petitioner
+	(Stage)(0),                          // 101: chuishao.v1.Stage
+	(*AreaNode)(nil),                    // 102: chuishao.v1.AreaNode
+	(*Dimension)(nil),                   // 103: chuishao.v1.Dimension
+	(CloseKind)(0),                      // 104: chuishao.v1.CloseKind
+	(CoTaskState)(0),                    // 105: chuishao.v1.CoTaskState
+	(WhistleState)(0),                   // 106: chuishao.v1.WhistleState
 }
 var file_chuishao_v1_ticket_proto_depIdxs = []int32{
-	74,  // 0: chuishao.v1.TicketAnswer.state:type_name -> chuishao.v1.TicketState
+	75,  // 0: chuishao.v1.TicketAnswer.state:type_name -> chuishao.v1.TicketState
 	2,   // 1: chuishao.v1.TicketAnswer.limits:type_name -> chuishao.v1.Limits
-	75,  // 2: chuishao.v1.Limits.accept_by:type_name -> google.protobuf.Timestamp
-	75,  // 3: chuishao.v1.Limits.dispatch_by:type_name -> google.protobuf.Timestamp
-	75,  // 4: chuishao.v1.Limits.sign_by:type_name -> google.protobuf.Timestamp
-	75,  // 5: chuishao.v1.Limits.contact_by:type_name -> google.protobuf.Timestamp
-	75,  // 6: chuishao.v1.Limits.return_by:type_name -> google.protobuf.Timestamp
-	75,  // 7: chuishao.v1.Limits.handle_by:type_name -> google.protobuf.Timestamp
-	75,  // 8: chuishao.v1.Limits.verify_by:type_name -> google.protobuf.Timestamp
-	75,  // 9: chuishao.v1.Limits.callback_by:type_name -> google.protobuf.Timestamp
-	75,  // 10: chuishao.v1.Limits.close_by:type_name -> google.protobuf.Timestamp
-	75,  // 11: chuishao.v1.Limits.segment_by:type_name -> google.protobuf.Timestamp
-	75,  // 12: chuishao.v1.Limits.decide_return_by:type_name -> google.protobuf.Timestamp
-	75,  // 13: chuishao.v1.Limits.ruling_by:type_name -> google.protobuf.Timestamp
-	75,  // 14: chuishao.v1.Limits.review_at:type_name -> google.protobuf.Timestamp
-	75,  // 15: chuishao.v1.Limits.appeal_by:type_name -> google.protobuf.Timestamp
-	75,  // 16: chuishao.v1.Limits.exclusion_by:type_name -> google.protobuf.Timestamp
-	75,  // 17: chuishao.v1.Limits.reply_by:type_name -> google.protobuf.Timestamp
-	75,  // 18: chuishao.v1.Limits.plan_by:type_name -> google.protobuf.Timestamp
-	75,  // 19: chuishao.v1.Limits.clear_by:type_name -> google.protobuf.Timestamp
-	75,  // 20: chuishao.v1.ReportTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 21: chuishao.v1.ReportTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	77,  // 22: chuishao.v1.ReportTicketRequest.channel:type_name -> chuishao.v1.Channel
-	78,  // 23: chuishao.v1.ReportTicketRequest.kind:type_name -> chuishao.v1.MatterKind
-	79,  // 24: chuishao.v1.ReportTicketRequest.position:type_name -> chuishao.v1.LonLat
-	80,  // 25: chuishao.v1.ReportTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
-	81,  // 26: chuishao.v1.ReportTicketRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 2: chuishao.v1.Limits.accept_by:type_name -> google.protobuf.Timestamp
+	76,  // 3: chuishao.v1.Limits.dispatch_by:type_name -> google.protobuf.Timestamp
+	76,  // 4: chuishao.v1.Limits.sign_by:type_name -> google.protobuf.Timestamp
+	76,  // 5: chuishao.v1.Limits.contact_by:type_name -> google.protobuf.Timestamp
+	76,  // 6: chuishao.v1.Limits.return_by:type_name -> google.protobuf.Timestamp
+	76,  // 7: chuishao.v1.Limits.handle_by:type_name -> google.protobuf.Timestamp
+	76,  // 8: chuishao.v1.Limits.verify_by:type_name -> google.protobuf.Timestamp
+	76,  // 9: chuishao.v1.Limits.callback_by:type_name -> google.protobuf.Timestamp
+	76,  // 10: chuishao.v1.Limits.close_by:type_name -> google.protobuf.Timestamp
+	76,  // 11: chuishao.v1.Limits.segment_by:type_name -> google.protobuf.Timestamp
+	76,  // 12: chuishao.v1.Limits.decide_return_by:type_name -> google.protobuf.Timestamp
+	76,  // 13: chuishao.v1.Limits.ruling_by:type_name -> google.protobuf.Timestamp
+	76,  // 14: chuishao.v1.Limits.review_at:type_name -> google.protobuf.Timestamp
+	76,  // 15: chuishao.v1.Limits.appeal_by:type_name -> google.protobuf.Timestamp
+	76,  // 16: chuishao.v1.Limits.exclusion_by:type_name -> google.protobuf.Timestamp
+	76,  // 17: chuishao.v1.Limits.reply_by:type_name -> google.protobuf.Timestamp
+	76,  // 18: chuishao.v1.Limits.plan_by:type_name -> google.protobuf.Timestamp
+	76,  // 19: chuishao.v1.Limits.clear_by:type_name -> google.protobuf.Timestamp
+	76,  // 20: chuishao.v1.ReportTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 21: chuishao.v1.ReportTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	78,  // 22: chuishao.v1.ReportTicketRequest.channel:type_name -> chuishao.v1.Channel
+	79,  // 23: chuishao.v1.ReportTicketRequest.kind:type_name -> chuishao.v1.MatterKind
+	80,  // 24: chuishao.v1.ReportTicketRequest.position:type_name -> chuishao.v1.LonLat
+	81,  // 25: chuishao.v1.ReportTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
+	82,  // 26: chuishao.v1.ReportTicketRequest.attachments:type_name -> chuishao.v1.Attachment
 	3,   // 27: chuishao.v1.IntakeTicketsRequest.report:type_name -> chuishao.v1.ReportTicketRequest
 	1,   // 28: chuishao.v1.IntakeTicketsResponse.answer:type_name -> chuishao.v1.TicketAnswer
 	6,   // 29: chuishao.v1.IntakeTicketsResponse.failure:type_name -> chuishao.v1.Failure
-	75,  // 30: chuishao.v1.AcceptTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 31: chuishao.v1.AcceptTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 32: chuishao.v1.DeclineTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 33: chuishao.v1.DeclineTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	82,  // 34: chuishao.v1.DeclineTicketRequest.reason:type_name -> chuishao.v1.DeclineReason
+	76,  // 30: chuishao.v1.AcceptTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 31: chuishao.v1.AcceptTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 32: chuishao.v1.DeclineTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 33: chuishao.v1.DeclineTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 34: chuishao.v1.DeclineTicketRequest.reason:type_name -> chuishao.v1.DeclineReason
 	0,   // 35: chuishao.v1.DeclineTicketRequest.confirmation:type_name -> chuishao.v1.Confirmation
-	75,  // 36: chuishao.v1.AnswerTicketDirectlyRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 37: chuishao.v1.AnswerTicketDirectlyRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 38: chuishao.v1.TriageTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 39: chuishao.v1.TriageTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	83,  // 40: chuishao.v1.TriageTicketRequest.grade:type_name -> chuishao.v1.Grade
-	80,  // 41: chuishao.v1.TriageTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
-	75,  // 42: chuishao.v1.CorrectTriageRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 43: chuishao.v1.CorrectTriageRequest.particulars:type_name -> chuishao.v1.Particulars
-	83,  // 44: chuishao.v1.CorrectTriageRequest.grade:type_name -> chuishao.v1.Grade
-	80,  // 45: chuishao.v1.CorrectTriageRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
-	75,  // 46: chuishao.v1.DispatchTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 47: chuishao.v1.DispatchTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 48: chuishao.v1.SignTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 49: chuishao.v1.SignTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 50: chuishao.v1.RecordContactRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 51: chuishao.v1.RecordContactRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 52: chuishao.v1.RecordProgressRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 53: chuishao.v1.RecordProgressRequest.particulars:type_name -> chuishao.v1.Particulars
-	81,  // 54: chuishao.v1.RecordProgressRequest.attachments:type_name -> chuishao.v1.Attachment
-	75,  // 55: chuishao.v1.WaiveRequirementRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 56: chuishao.v1.WaiveRequirementRequest.particulars:type_name -> chuishao.v1.Particulars
-	84,  // 57: chuishao.v1.WaiveRequirementRequest.what:type_name -> chuishao.v1.Requirement
-	75,  // 58: chuishao.v1.AdmitLateFactsRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 59: chuishao.v1.AdmitLateFactsRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 60: chuishao.v1.AdmitLateFactsRequest.not_before:type_name -> google.protobuf.Timestamp
-	75,  // 61: chuishao.v1.SubmitResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 62: chuishao.v1.SubmitResultRequest.particulars:type_name -> chuishao.v1.Particulars
-	85,  // 63: chuishao.v1.SubmitResultRequest.result:type_name -> chuishao.v1.ResultCode
-	81,  // 64: chuishao.v1.SubmitResultRequest.attachments:type_name -> chuishao.v1.Attachment
-	75,  // 65: chuishao.v1.VerifyResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 66: chuishao.v1.VerifyResultRequest.particulars:type_name -> chuishao.v1.Particulars
-	81,  // 67: chuishao.v1.VerifyResultRequest.attachments:type_name -> chuishao.v1.Attachment
-	75,  // 68: chuishao.v1.RecordCallbackRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 69: chuishao.v1.RecordCallbackRequest.particulars:type_name -> chuishao.v1.Particulars
-	86,  // 70: chuishao.v1.RecordCallbackRequest.solved:type_name -> chuishao.v1.Solved
-	75,  // 71: chuishao.v1.CloseTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 72: chuishao.v1.CloseTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 73: chuishao.v1.ReopenTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 74: chuishao.v1.ReopenTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	87,  // 75: chuishao.v1.ReopenTicketRequest.reason:type_name -> chuishao.v1.ReopenReason
-	75,  // 76: chuishao.v1.VoidTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 77: chuishao.v1.VoidTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 36: chuishao.v1.AnswerTicketDirectlyRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 37: chuishao.v1.AnswerTicketDirectlyRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 38: chuishao.v1.TriageTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 39: chuishao.v1.TriageTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	84,  // 40: chuishao.v1.TriageTicketRequest.grade:type_name -> chuishao.v1.Grade
+	81,  // 41: chuishao.v1.TriageTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
+	76,  // 42: chuishao.v1.CorrectTriageRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 43: chuishao.v1.CorrectTriageRequest.particulars:type_name -> chuishao.v1.Particulars
+	84,  // 44: chuishao.v1.CorrectTriageRequest.grade:type_name -> chuishao.v1.Grade
+	81,  // 45: chuishao.v1.CorrectTriageRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
+	76,  // 46: chuishao.v1.DispatchTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 47: chuishao.v1.DispatchTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 48: chuishao.v1.SignTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 49: chuishao.v1.SignTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 50: chuishao.v1.RecordContactRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 51: chuishao.v1.RecordContactRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 52: chuishao.v1.RecordProgressRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 53: chuishao.v1.RecordProgressRequest.particulars:type_name -> chuishao.v1.Particulars
+	82,  // 54: chuishao.v1.RecordProgressRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 55: chuishao.v1.WaiveRequirementRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 56: chuishao.v1.WaiveRequirementRequest.particulars:type_name -> chuishao.v1.Particulars
+	85,  // 57: chuishao.v1.WaiveRequirementRequest.what:type_name -> chuishao.v1.Requirement
+	76,  // 58: chuishao.v1.AdmitLateFactsRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 59: chuishao.v1.AdmitLateFactsRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 60: chuishao.v1.AdmitLateFactsRequest.not_before:type_name -> google.protobuf.Timestamp
+	76,  // 61: chuishao.v1.SubmitResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 62: chuishao.v1.SubmitResultRequest.particulars:type_name -> chuishao.v1.Particulars
+	86,  // 63: chuishao.v1.SubmitResultRequest.result:type_name -> chuishao.v1.ResultCode
+	82,  // 64: chuishao.v1.SubmitResultRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 65: chuishao.v1.VerifyResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 66: chuishao.v1.VerifyResultRequest.particulars:type_name -> chuishao.v1.Particulars
+	82,  // 67: chuishao.v1.VerifyResultRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 68: chuishao.v1.RecordCallbackRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 69: chuishao.v1.RecordCallbackRequest.particulars:type_name -> chuishao.v1.Particulars
+	87,  // 70: chuishao.v1.RecordCallbackRequest.solved:type_name -> chuishao.v1.Solved
+	76,  // 71: chuishao.v1.CloseTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 72: chuishao.v1.CloseTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 73: chuishao.v1.ReopenTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 74: chuishao.v1.ReopenTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	88,  // 75: chuishao.v1.ReopenTicketRequest.reason:type_name -> chuishao.v1.ReopenReason
+	76,  // 76: chuishao.v1.VoidTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 77: chuishao.v1.VoidTicketRequest.particulars:type_name -> chuishao.v1.Particulars
 	0,   // 78: chuishao.v1.VoidTicketRequest.confirmation:type_name -> chuishao.v1.Confirmation
-	75,  // 79: chuishao.v1.AppealDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 80: chuishao.v1.AppealDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 81: chuishao.v1.OverturnDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 82: chuishao.v1.OverturnDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 83: chuishao.v1.HandOverEmergencyRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 84: chuishao.v1.HandOverEmergencyRequest.particulars:type_name -> chuishao.v1.Particulars
-	88,  // 85: chuishao.v1.HandOverEmergencyRequest.line:type_name -> chuishao.v1.EmergencyLine
-	75,  // 86: chuishao.v1.MergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 87: chuishao.v1.MergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 88: chuishao.v1.UnmergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 89: chuishao.v1.UnmergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 90: chuishao.v1.RequestReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 91: chuishao.v1.RequestReturnRequest.particulars:type_name -> chuishao.v1.Particulars
-	89,  // 92: chuishao.v1.RequestReturnRequest.reason:type_name -> chuishao.v1.ReturnReason
-	75,  // 93: chuishao.v1.DecideReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 94: chuishao.v1.DecideReturnRequest.particulars:type_name -> chuishao.v1.Particulars
-	90,  // 95: chuishao.v1.DecideReturnRequest.fault:type_name -> chuishao.v1.ReturnFault
-	75,  // 96: chuishao.v1.OpenAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 97: chuishao.v1.OpenAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 98: chuishao.v1.RuleAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 99: chuishao.v1.RuleAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
-	90,  // 100: chuishao.v1.RuleAdjudicationRequest.fault:type_name -> chuishao.v1.ReturnFault
-	75,  // 101: chuishao.v1.RequestCoHandlerRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 102: chuishao.v1.RequestCoHandlerRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 103: chuishao.v1.RequestCoHandlerRequest.submit_by:type_name -> google.protobuf.Timestamp
-	75,  // 104: chuishao.v1.AnswerCoHandlingRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 105: chuishao.v1.AnswerCoHandlingRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 106: chuishao.v1.DecideCoDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 107: chuishao.v1.DecideCoDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 108: chuishao.v1.SubmitCoTaskRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 109: chuishao.v1.SubmitCoTaskRequest.particulars:type_name -> chuishao.v1.Particulars
-	81,  // 110: chuishao.v1.SubmitCoTaskRequest.attachments:type_name -> chuishao.v1.Attachment
-	75,  // 111: chuishao.v1.EscalateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 112: chuishao.v1.EscalateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	91,  // 113: chuishao.v1.EscalateTicketRequest.reason:type_name -> chuishao.v1.EscalationReason
-	75,  // 114: chuishao.v1.RefuseEscalationRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 115: chuishao.v1.RefuseEscalationRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 116: chuishao.v1.DelegateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 117: chuishao.v1.DelegateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 118: chuishao.v1.RequestExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 119: chuishao.v1.RequestExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
-	92,  // 120: chuishao.v1.RequestExtensionRequest.kind:type_name -> chuishao.v1.ExtensionKind
-	75,  // 121: chuishao.v1.DecideExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 122: chuishao.v1.DecideExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 123: chuishao.v1.RequestSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 124: chuishao.v1.RequestSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
-	93,  // 125: chuishao.v1.RequestSuspensionRequest.reason:type_name -> chuishao.v1.SuspensionReason
-	75,  // 126: chuishao.v1.RequestSuspensionRequest.review_at:type_name -> google.protobuf.Timestamp
-	75,  // 127: chuishao.v1.DecideSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 128: chuishao.v1.DecideSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 129: chuishao.v1.ResumeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 130: chuishao.v1.ResumeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 131: chuishao.v1.RejectResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 132: chuishao.v1.RejectResultRequest.particulars:type_name -> chuishao.v1.Particulars
-	94,  // 133: chuishao.v1.RejectResultRequest.reason:type_name -> chuishao.v1.ResultRejection
-	75,  // 134: chuishao.v1.RequestExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 135: chuishao.v1.RequestExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
-	95,  // 136: chuishao.v1.RequestExclusionRequest.code:type_name -> chuishao.v1.ExclusionCode
-	75,  // 137: chuishao.v1.DecideExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 138: chuishao.v1.DecideExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 139: chuishao.v1.UrgeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 140: chuishao.v1.UrgeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 141: chuishao.v1.RaiseSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 142: chuishao.v1.RaiseSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 143: chuishao.v1.RaiseSupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
-	75,  // 144: chuishao.v1.ReplySupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 145: chuishao.v1.ReplySupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
-	96,  // 146: chuishao.v1.ReplySupervisionRequest.kind:type_name -> chuishao.v1.SupervisionReplyKind
-	75,  // 147: chuishao.v1.ReplySupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
-	81,  // 148: chuishao.v1.ReplySupervisionRequest.attachments:type_name -> chuishao.v1.Attachment
-	75,  // 149: chuishao.v1.ClearListingRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 150: chuishao.v1.ClearListingRequest.particulars:type_name -> chuishao.v1.Particulars
-	81,  // 151: chuishao.v1.ClearListingRequest.attachments:type_name -> chuishao.v1.Attachment
-	75,  // 152: chuishao.v1.LiftSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 153: chuishao.v1.LiftSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 154: chuishao.v1.WithdrawTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 155: chuishao.v1.WithdrawTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 156: chuishao.v1.ArchiveTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 157: chuishao.v1.ArchiveTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	75,  // 158: chuishao.v1.CorrectArchiveRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 159: chuishao.v1.CorrectArchiveRequest.particulars:type_name -> chuishao.v1.Particulars
-	85,  // 160: chuishao.v1.CorrectArchiveRequest.result:type_name -> chuishao.v1.ResultCode
+	76,  // 79: chuishao.v1.AppealDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 80: chuishao.v1.AppealDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 81: chuishao.v1.OverturnDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 82: chuishao.v1.OverturnDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 83: chuishao.v1.HandOverEmergencyRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 84: chuishao.v1.HandOverEmergencyRequest.particulars:type_name -> chuishao.v1.Particulars
+	89,  // 85: chuishao.v1.HandOverEmergencyRequest.line:type_name -> chuishao.v1.EmergencyLine
+	76,  // 86: chuishao.v1.MergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 87: chuishao.v1.MergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 88: chuishao.v1.UnmergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 89: chuishao.v1.UnmergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 90: chuishao.v1.RequestReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 91: chuishao.v1.RequestReturnRequest.particulars:type_name -> chuishao.v1.Particulars
+	90,  // 92: chuishao.v1.RequestReturnRequest.reason:type_name -> chuishao.v1.ReturnReason
+	76,  // 93: chuishao.v1.DecideReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 94: chuishao.v1.DecideReturnRequest.particulars:type_name -> chuishao.v1.Particulars
+	91,  // 95: chuishao.v1.DecideReturnRequest.fault:type_name -> chuishao.v1.ReturnFault
+	76,  // 96: chuishao.v1.OpenAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 97: chuishao.v1.OpenAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 98: chuishao.v1.RuleAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 99: chuishao.v1.RuleAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
+	91,  // 100: chuishao.v1.RuleAdjudicationRequest.fault:type_name -> chuishao.v1.ReturnFault
+	76,  // 101: chuishao.v1.RequestCoHandlerRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 102: chuishao.v1.RequestCoHandlerRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 103: chuishao.v1.RequestCoHandlerRequest.submit_by:type_name -> google.protobuf.Timestamp
+	76,  // 104: chuishao.v1.AnswerCoHandlingRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 105: chuishao.v1.AnswerCoHandlingRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 106: chuishao.v1.DecideCoDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 107: chuishao.v1.DecideCoDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 108: chuishao.v1.SubmitCoTaskRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 109: chuishao.v1.SubmitCoTaskRequest.particulars:type_name -> chuishao.v1.Particulars
+	82,  // 110: chuishao.v1.SubmitCoTaskRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 111: chuishao.v1.EscalateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 112: chuishao.v1.EscalateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	92,  // 113: chuishao.v1.EscalateTicketRequest.reason:type_name -> chuishao.v1.EscalationReason
+	76,  // 114: chuishao.v1.RefuseEscalationRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 115: chuishao.v1.RefuseEscalationRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 116: chuishao.v1.DelegateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 117: chuishao.v1.DelegateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 118: chuishao.v1.RequestExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 119: chuishao.v1.RequestExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	93,  // 120: chuishao.v1.RequestExtensionRequest.kind:type_name -> chuishao.v1.ExtensionKind
+	76,  // 121: chuishao.v1.DecideExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 122: chuishao.v1.DecideExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 123: chuishao.v1.RequestSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 124: chuishao.v1.RequestSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	94,  // 125: chuishao.v1.RequestSuspensionRequest.reason:type_name -> chuishao.v1.SuspensionReason
+	76,  // 126: chuishao.v1.RequestSuspensionRequest.review_at:type_name -> google.protobuf.Timestamp
+	76,  // 127: chuishao.v1.DecideSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 128: chuishao.v1.DecideSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 129: chuishao.v1.ResumeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 130: chuishao.v1.ResumeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 131: chuishao.v1.RejectResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 132: chuishao.v1.RejectResultRequest.particulars:type_name -> chuishao.v1.Particulars
+	95,  // 133: chuishao.v1.RejectResultRequest.reason:type_name -> chuishao.v1.ResultRejection
+	76,  // 134: chuishao.v1.RequestExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 135: chuishao.v1.RequestExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
+	96,  // 136: chuishao.v1.RequestExclusionRequest.code:type_name -> chuishao.v1.ExclusionCode
+	76,  // 137: chuishao.v1.DecideExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 138: chuishao.v1.DecideExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 139: chuishao.v1.UrgeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 140: chuishao.v1.UrgeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 141: chuishao.v1.RaiseSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 142: chuishao.v1.RaiseSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 143: chuishao.v1.RaiseSupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
+	76,  // 144: chuishao.v1.ReplySupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 145: chuishao.v1.ReplySupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
+	97,  // 146: chuishao.v1.ReplySupervisionRequest.kind:type_name -> chuishao.v1.SupervisionReplyKind
+	76,  // 147: chuishao.v1.ReplySupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
+	82,  // 148: chuishao.v1.ReplySupervisionRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 149: chuishao.v1.ClearListingRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 150: chuishao.v1.ClearListingRequest.particulars:type_name -> chuishao.v1.Particulars
+	82,  // 151: chuishao.v1.ClearListingRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 152: chuishao.v1.LiftSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 153: chuishao.v1.LiftSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 154: chuishao.v1.WithdrawTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 155: chuishao.v1.WithdrawTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 156: chuishao.v1.ArchiveTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 157: chuishao.v1.ArchiveTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 158: chuishao.v1.CorrectArchiveRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 159: chuishao.v1.CorrectArchiveRequest.particulars:type_name -> chuishao.v1.Particulars
+	86,  // 160: chuishao.v1.CorrectArchiveRequest.result:type_name -> chuishao.v1.ResultCode
 	0,   // 161: chuishao.v1.CorrectArchiveRequest.confirmation:type_name -> chuishao.v1.Confirmation
-	97,  // 162: chuishao.v1.PassTimerRequest.timer:type_name -> chuishao.v1.TicketTimer
-	75,  // 163: chuishao.v1.PassTimerRequest.by:type_name -> google.protobuf.Timestamp
-	97,  // 164: chuishao.v1.ExplainDeadlineRequest.timer:type_name -> chuishao.v1.TicketTimer
-	75,  // 165: chuishao.v1.ExplainDeadlineResponse.due_at:type_name -> google.protobuf.Timestamp
+	98,  // 162: chuishao.v1.PassTimerRequest.timer:type_name -> chuishao.v1.TicketTimer
+	76,  // 163: chuishao.v1.PassTimerRequest.by:type_name -> google.protobuf.Timestamp
+	98,  // 164: chuishao.v1.ExplainDeadlineRequest.timer:type_name -> chuishao.v1.TicketTimer
+	76,  // 165: chuishao.v1.ExplainDeadlineResponse.due_at:type_name -> google.protobuf.Timestamp
 	61,  // 166: chuishao.v1.ExplainDeadlineResponse.parts:type_name -> chuishao.v1.DeadlinePart
-	75,  // 167: chuishao.v1.DeadlinePart.start_at:type_name -> google.protobuf.Timestamp
-	75,  // 168: chuishao.v1.DeadlinePart.due_at:type_name -> google.protobuf.Timestamp
+	76,  // 167: chuishao.v1.DeadlinePart.start_at:type_name -> google.protobuf.Timestamp
+	76,  // 168: chuishao.v1.DeadlinePart.due_at:type_name -> google.protobuf.Timestamp
 	62,  // 169: chuishao.v1.DeadlinePart.steps:type_name -> chuishao.v1.DeadlineStep
-	75,  // 170: chuishao.v1.DeadlineStep.from:type_name -> google.protobuf.Timestamp
-	75,  // 171: chuishao.v1.DeadlineStep.to:type_name -> google.protobuf.Timestamp
-	79,  // 172: chuishao.v1.SuggestTriageRequest.position:type_name -> chuishao.v1.LonLat
-	76,  // 173: chuishao.v1.SuggestTriageRequest.particulars:type_name -> chuishao.v1.Particulars
-	65,  // 174: chuishao.v1.SuggestTriageResponse.categories:type_name -> chuishao.v1.SuggestedCategory
-	66,  // 175: chuishao.v1.SuggestTriageResponse.leads:type_name -> chuishao.v1.SuggestedLead
-	67,  // 176: chuishao.v1.SuggestTriageResponse.duplicates:type_name -> chuishao.v1.Duplicate
-	74,  // 177: chuishao.v1.Duplicate.state:type_name -> chuishao.v1.TicketState
-	75,  // 178: chuishao.v1.Duplicate.reported_at:type_name -> google.protobuf.Timestamp
-	75,  // 179: chuishao.v1.RevealIdentityRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	76,  // 180: chuishao.v1.RevealIdentityRequest.particulars:type_name -> chuishao.v1.Particulars
-	98,  // 181: chuishao.v1.RevealIdentityRequest.purpose:type_name -> chuishao.v1.RevealPurpose
-	99,  // 182: chuishao.v1.RevealIdentityResponse.petitioner:type_name -> chuishao.v1.Petitioner
-	74,  // 183: chuishao.v1.Ticket.state:type_name -> chuishao.v1.TicketState
-	100, // 184: chuishao.v1.Ticket.stage:type_name -> chuishao.v1.Stage
-	77,  // 185: chuishao.v1.Ticket.channel:type_name -> chuishao.v1.Channel
-	78,  // 186: chuishao.v1.Ticket.kind:type_name -> chuishao.v1.MatterKind
-	83,  // 187: chuishao.v1.Ticket.grade:type_name -> chuishao.v1.Grade
-	80,  // 188: chuishao.v1.Ticket.confidentiality:type_name -> chuishao.v1.Confidentiality
-	101, // 189: chuishao.v1.Ticket.path:type_name -> chuishao.v1.AreaNode
-	102, // 190: chuishao.v1.Ticket.dimensions:type_name -> chuishao.v1.Dimension
-	79,  // 191: chuishao.v1.Ticket.position:type_name -> chuishao.v1.LonLat
-	2,   // 192: chuishao.v1.Ticket.limits:type_name -> chuishao.v1.Limits
-	75,  // 193: chuishao.v1.Ticket.reported_at:type_name -> google.protobuf.Timestamp
-	75,  // 194: chuishao.v1.Ticket.accepted_at:type_name -> google.protobuf.Timestamp
-	75,  // 195: chuishao.v1.Ticket.dispatched_at:type_name -> google.protobuf.Timestamp
-	75,  // 196: chuishao.v1.Ticket.closed_at:type_name -> google.protobuf.Timestamp
-	85,  // 197: chuishao.v1.Ticket.result:type_name -> chuishao.v1.ResultCode
-	103, // 198: chuishao.v1.Ticket.close_kind:type_name -> chuishao.v1.CloseKind
-	86,  // 199: chuishao.v1.Ticket.solved:type_name -> chuishao.v1.Solved
-	73,  // 200: chuishao.v1.Ticket.whistles:type_name -> chuishao.v1.LinkedWhistle
-	76,  // 201: chuishao.v1.Ticket.particulars:type_name -> chuishao.v1.Particulars
-	82,  // 202: chuishao.v1.Ticket.decline_reason:type_name -> chuishao.v1.DeclineReason
-	93,  // 203: chuishao.v1.Ticket.suspension_reason:type_name -> chuishao.v1.SuspensionReason
-	95,  // 204: chuishao.v1.Ticket.excluded:type_name -> chuishao.v1.ExclusionCode
-	72,  // 205: chuishao.v1.Ticket.co_tasks:type_name -> chuishao.v1.CoTask
-	104, // 206: chuishao.v1.CoTask.state:type_name -> chuishao.v1.CoTaskState
-	75,  // 207: chuishao.v1.CoTask.submit_by:type_name -> google.protobuf.Timestamp
-	105, // 208: chuishao.v1.LinkedWhistle.outcome:type_name -> chuishao.v1.WhistleState
-	3,   // 209: chuishao.v1.TicketService.ReportTicket:input_type -> chuishao.v1.ReportTicketRequest
-	4,   // 210: chuishao.v1.TicketService.IntakeTickets:input_type -> chuishao.v1.IntakeTicketsRequest
-	7,   // 211: chuishao.v1.TicketService.AcceptTicket:input_type -> chuishao.v1.AcceptTicketRequest
-	8,   // 212: chuishao.v1.TicketService.DeclineTicket:input_type -> chuishao.v1.DeclineTicketRequest
-	9,   // 213: chuishao.v1.TicketService.AnswerTicketDirectly:input_type -> chuishao.v1.AnswerTicketDirectlyRequest
-	10,  // 214: chuishao.v1.TicketService.TriageTicket:input_type -> chuishao.v1.TriageTicketRequest
-	11,  // 215: chuishao.v1.TicketService.CorrectTriage:input_type -> chuishao.v1.CorrectTriageRequest
-	12,  // 216: chuishao.v1.TicketService.DispatchTicket:input_type -> chuishao.v1.DispatchTicketRequest
-	13,  // 217: chuishao.v1.TicketService.SignTicket:input_type -> chuishao.v1.SignTicketRequest
-	14,  // 218: chuishao.v1.TicketService.RecordContact:input_type -> chuishao.v1.RecordContactRequest
-	15,  // 219: chuishao.v1.TicketService.RecordProgress:input_type -> chuishao.v1.RecordProgressRequest
-	16,  // 220: chuishao.v1.TicketService.WaiveRequirement:input_type -> chuishao.v1.WaiveRequirementRequest
-	17,  // 221: chuishao.v1.TicketService.AdmitLateFacts:input_type -> chuishao.v1.AdmitLateFactsRequest
-	18,  // 222: chuishao.v1.TicketService.SubmitResult:input_type -> chuishao.v1.SubmitResultRequest
-	19,  // 223: chuishao.v1.TicketService.VerifyResult:input_type -> chuishao.v1.VerifyResultRequest
-	20,  // 224: chuishao.v1.TicketService.RecordCallback:input_type -> chuishao.v1.RecordCallbackRequest
-	21,  // 225: chuishao.v1.TicketService.CloseTicket:input_type -> chuishao.v1.CloseTicketRequest
-	22,  // 226: chuishao.v1.TicketService.ReopenTicket:input_type -> chuishao.v1.ReopenTicketRequest
-	23,  // 227: chuishao.v1.TicketService.VoidTicket:input_type -> chuishao.v1.VoidTicketRequest
-	24,  // 228: chuishao.v1.TicketService.AppealDecline:input_type -> chuishao.v1.AppealDeclineRequest
-	25,  // 229: chuishao.v1.TicketService.OverturnDecline:input_type -> chuishao.v1.OverturnDeclineRequest
-	26,  // 230: chuishao.v1.TicketService.HandOverEmergency:input_type -> chuishao.v1.HandOverEmergencyRequest
-	27,  // 231: chuishao.v1.TicketService.MergeTicket:input_type -> chuishao.v1.MergeTicketRequest
-	28,  // 232: chuishao.v1.TicketService.UnmergeTicket:input_type -> chuishao.v1.UnmergeTicketRequest
-	29,  // 233: chuishao.v1.TicketService.RequestReturn:input_type -> chuishao.v1.RequestReturnRequest
-	30,  // 234: chuishao.v1.TicketService.DecideReturn:input_type -> chuishao.v1.DecideReturnRequest
-	31,  // 235: chuishao.v1.TicketService.OpenAdjudication:input_type -> chuishao.v1.OpenAdjudicationRequest
-	32,  // 236: chuishao.v1.TicketService.RuleAdjudication:input_type -> chuishao.v1.RuleAdjudicationRequest
-	33,  // 237: chuishao.v1.TicketService.RequestCoHandler:input_type -> chuishao.v1.RequestCoHandlerRequest
-	34,  // 238: chuishao.v1.TicketService.AnswerCoHandling:input_type -> chuishao.v1.AnswerCoHandlingRequest
-	35,  // 239: chuishao.v1.TicketService.DecideCoDecline:input_type -> chuishao.v1.DecideCoDeclineRequest
-	36,  // 240: chuishao.v1.TicketService.SubmitCoTask:input_type -> chuishao.v1.SubmitCoTaskRequest
-	37,  // 241: chuishao.v1.TicketService.EscalateTicket:input_type -> chuishao.v1.EscalateTicketRequest
-	38,  // 242: chuishao.v1.TicketService.RefuseEscalation:input_type -> chuishao.v1.RefuseEscalationRequest
-	39,  // 243: chuishao.v1.TicketService.DelegateTicket:input_type -> chuishao.v1.DelegateTicketRequest
-	40,  // 244: chuishao.v1.TicketService.RequestExtension:input_type -> chuishao.v1.RequestExtensionRequest
-	41,  // 245: chuishao.v1.TicketService.DecideExtension:input_type -> chuishao.v1.DecideExtensionRequest
-	42,  // 246: chuishao.v1.TicketService.RequestSuspension:input_type -> chuishao.v1.RequestSuspensionRequest
-	43,  // 247: chuishao.v1.TicketService.DecideSuspension:input_type -> chuishao.v1.DecideSuspensionRequest
-	44,  // 248: chuishao.v1.TicketService.ResumeTicket:input_type -> chuishao.v1.ResumeTicketRequest
-	45,  // 249: chuishao.v1.TicketService.RejectResult:input_type -> chuishao.v1.RejectResultRequest
-	46,  // 250: chuishao.v1.TicketService.RequestExclusion:input_type -> chuishao.v1.RequestExclusionRequest
-	47,  // 251: chuishao.v1.TicketService.DecideExclusion:input_type -> chuishao.v1.DecideExclusionRequest
-	48,  // 252: chuishao.v1.TicketService.UrgeTicket:input_type -> chuishao.v1.UrgeTicketRequest
-	49,  // 253: chuishao.v1.TicketService.RaiseSupervision:input_type -> chuishao.v1.RaiseSupervisionRequest
-	50,  // 254: chuishao.v1.TicketService.ReplySupervision:input_type -> chuishao.v1.ReplySupervisionRequest
-	51,  // 255: chuishao.v1.TicketService.ClearListing:input_type -> chuishao.v1.ClearListingRequest
-	52,  // 256: chuishao.v1.TicketService.LiftSupervision:input_type -> chuishao.v1.LiftSupervisionRequest
-	53,  // 257: chuishao.v1.TicketService.WithdrawTicket:input_type -> chuishao.v1.WithdrawTicketRequest
-	54,  // 258: chuishao.v1.TicketService.ArchiveTicket:input_type -> chuishao.v1.ArchiveTicketRequest
-	55,  // 259: chuishao.v1.TicketService.CorrectArchive:input_type -> chuishao.v1.CorrectArchiveRequest
-	56,  // 260: chuishao.v1.TicketService.PassTimer:input_type -> chuishao.v1.PassTimerRequest
-	57,  // 261: chuishao.v1.TicketService.RecomputeLimits:input_type -> chuishao.v1.RecomputeLimitsRequest
-	58,  // 262: chuishao.v1.TicketService.MoveHolder:input_type -> chuishao.v1.MoveHolderRequest
-	59,  // 263: chuishao.v1.TicketService.ExplainDeadline:input_type -> chuishao.v1.ExplainDeadlineRequest
-	63,  // 264: chuishao.v1.TicketService.SuggestTriage:input_type -> chuishao.v1.SuggestTriageRequest
-	68,  // 265: chuishao.v1.TicketService.GetTicket:input_type -> chuishao.v1.GetTicketRequest
-	69,  // 266: chuishao.v1.TicketService.RevealIdentity:input_type -> chuishao.v1.RevealIdentityRequest
-	1,   // 267: chuishao.v1.TicketService.ReportTicket:output_type -> chuishao.v1.TicketAnswer
-	5,   // 268: chuishao.v1.TicketService.IntakeTickets:output_type -> chuishao.v1.IntakeTicketsResponse
-	1,   // 269: chuishao.v1.TicketService.AcceptTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 270: chuishao.v1.TicketService.DeclineTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 271: chuishao.v1.TicketService.AnswerTicketDirectly:output_type -> chuishao.v1.TicketAnswer
-	1,   // 272: chuishao.v1.TicketService.TriageTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 273: chuishao.v1.TicketService.CorrectTriage:output_type -> chuishao.v1.TicketAnswer
-	1,   // 274: chuishao.v1.TicketService.DispatchTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 275: chuishao.v1.TicketService.SignTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 276: chuishao.v1.TicketService.RecordContact:output_type -> chuishao.v1.TicketAnswer
-	1,   // 277: chuishao.v1.TicketService.RecordProgress:output_type -> chuishao.v1.TicketAnswer
-	1,   // 278: chuishao.v1.TicketService.WaiveRequirement:output_type -> chuishao.v1.TicketAnswer
-	1,   // 279: chuishao.v1.TicketService.AdmitLateFacts:output_type -> chuishao.v1.TicketAnswer
-	1,   // 280: chuishao.v1.TicketService.SubmitResult:output_type -> chuishao.v1.TicketAnswer
-	1,   // 281: chuishao.v1.TicketService.VerifyResult:output_type -> chuishao.v1.TicketAnswer
-	1,   // 282: chuishao.v1.TicketService.RecordCallback:output_type -> chuishao.v1.TicketAnswer
-	1,   // 283: chuishao.v1.TicketService.CloseTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 284: chuishao.v1.TicketService.ReopenTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 285: chuishao.v1.TicketService.VoidTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 286: chuishao.v1.TicketService.AppealDecline:output_type -> chuishao.v1.TicketAnswer
-	1,   // 287: chuishao.v1.TicketService.OverturnDecline:output_type -> chuishao.v1.TicketAnswer
-	1,   // 288: chuishao.v1.TicketService.HandOverEmergency:output_type -> chuishao.v1.TicketAnswer
-	1,   // 289: chuishao.v1.TicketService.MergeTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 290: chuishao.v1.TicketService.UnmergeTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 291: chuishao.v1.TicketService.RequestReturn:output_type -> chuishao.v1.TicketAnswer
-	1,   // 292: chuishao.v1.TicketService.DecideReturn:output_type -> chuishao.v1.TicketAnswer
-	1,   // 293: chuishao.v1.TicketService.OpenAdjudication:output_type -> chuishao.v1.TicketAnswer
-	1,   // 294: chuishao.v1.TicketService.RuleAdjudication:output_type -> chuishao.v1.TicketAnswer
-	1,   // 295: chuishao.v1.TicketService.RequestCoHandler:output_type -> chuishao.v1.TicketAnswer
-	1,   // 296: chuishao.v1.TicketService.AnswerCoHandling:output_type -> chuishao.v1.TicketAnswer
-	1,   // 297: chuishao.v1.TicketService.DecideCoDecline:output_type -> chuishao.v1.TicketAnswer
-	1,   // 298: chuishao.v1.TicketService.SubmitCoTask:output_type -> chuishao.v1.TicketAnswer
-	1,   // 299: chuishao.v1.TicketService.EscalateTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 300: chuishao.v1.TicketService.RefuseEscalation:output_type -> chuishao.v1.TicketAnswer
-	1,   // 301: chuishao.v1.TicketService.DelegateTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 302: chuishao.v1.TicketService.RequestExtension:output_type -> chuishao.v1.TicketAnswer
-	1,   // 303: chuishao.v1.TicketService.DecideExtension:output_type -> chuishao.v1.TicketAnswer
-	1,   // 304: chuishao.v1.TicketService.RequestSuspension:output_type -> chuishao.v1.TicketAnswer
-	1,   // 305: chuishao.v1.TicketService.DecideSuspension:output_type -> chuishao.v1.TicketAnswer
-	1,   // 306: chuishao.v1.TicketService.ResumeTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 307: chuishao.v1.TicketService.RejectResult:output_type -> chuishao.v1.TicketAnswer
-	1,   // 308: chuishao.v1.TicketService.RequestExclusion:output_type -> chuishao.v1.TicketAnswer
-	1,   // 309: chuishao.v1.TicketService.DecideExclusion:output_type -> chuishao.v1.TicketAnswer
-	1,   // 310: chuishao.v1.TicketService.UrgeTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 311: chuishao.v1.TicketService.RaiseSupervision:output_type -> chuishao.v1.TicketAnswer
-	1,   // 312: chuishao.v1.TicketService.ReplySupervision:output_type -> chuishao.v1.TicketAnswer
-	1,   // 313: chuishao.v1.TicketService.ClearListing:output_type -> chuishao.v1.TicketAnswer
-	1,   // 314: chuishao.v1.TicketService.LiftSupervision:output_type -> chuishao.v1.TicketAnswer
-	1,   // 315: chuishao.v1.TicketService.WithdrawTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 316: chuishao.v1.TicketService.ArchiveTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 317: chuishao.v1.TicketService.CorrectArchive:output_type -> chuishao.v1.TicketAnswer
-	1,   // 318: chuishao.v1.TicketService.PassTimer:output_type -> chuishao.v1.TicketAnswer
-	1,   // 319: chuishao.v1.TicketService.RecomputeLimits:output_type -> chuishao.v1.TicketAnswer
-	1,   // 320: chuishao.v1.TicketService.MoveHolder:output_type -> chuishao.v1.TicketAnswer
-	60,  // 321: chuishao.v1.TicketService.ExplainDeadline:output_type -> chuishao.v1.ExplainDeadlineResponse
-	64,  // 322: chuishao.v1.TicketService.SuggestTriage:output_type -> chuishao.v1.SuggestTriageResponse
-	71,  // 323: chuishao.v1.TicketService.GetTicket:output_type -> chuishao.v1.Ticket
-	70,  // 324: chuishao.v1.TicketService.RevealIdentity:output_type -> chuishao.v1.RevealIdentityResponse
-	267, // [267:325] is the sub-list for method output_type
-	209, // [209:267] is the sub-list for method input_type
-	209, // [209:209] is the sub-list for extension type_name
-	209, // [209:209] is the sub-list for extension extendee
-	0,   // [0:209] is the sub-list for field type_name
+	76,  // 170: chuishao.v1.DeadlineStep.from:type_name -> google.protobuf.Timestamp
+	76,  // 171: chuishao.v1.DeadlineStep.to:type_name -> google.protobuf.Timestamp
+	80,  // 172: chuishao.v1.SuggestTriageRequest.position:type_name -> chuishao.v1.LonLat
+	77,  // 173: chuishao.v1.SuggestTriageRequest.particulars:type_name -> chuishao.v1.Particulars
+	66,  // 174: chuishao.v1.SuggestTriageResponse.categories:type_name -> chuishao.v1.SuggestedCategory
+	67,  // 175: chuishao.v1.SuggestTriageResponse.leads:type_name -> chuishao.v1.SuggestedLead
+	68,  // 176: chuishao.v1.SuggestTriageResponse.duplicates:type_name -> chuishao.v1.Duplicate
+	65,  // 177: chuishao.v1.SuggestTriageResponse.recurrences:type_name -> chuishao.v1.Recurrence
+	76,  // 178: chuishao.v1.Recurrence.closed_at:type_name -> google.protobuf.Timestamp
+	75,  // 179: chuishao.v1.Duplicate.state:type_name -> chuishao.v1.TicketState
+	76,  // 180: chuishao.v1.Duplicate.reported_at:type_name -> google.protobuf.Timestamp
+	76,  // 181: chuishao.v1.RevealIdentityRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 182: chuishao.v1.RevealIdentityRequest.particulars:type_name -> chuishao.v1.Particulars
+	99,  // 183: chuishao.v1.RevealIdentityRequest.purpose:type_name -> chuishao.v1.RevealPurpose
+	100, // 184: chuishao.v1.RevealIdentityResponse.petitioner:type_name -> chuishao.v1.Petitioner
+	75,  // 185: chuishao.v1.Ticket.state:type_name -> chuishao.v1.TicketState
+	101, // 186: chuishao.v1.Ticket.stage:type_name -> chuishao.v1.Stage
+	78,  // 187: chuishao.v1.Ticket.channel:type_name -> chuishao.v1.Channel
+	79,  // 188: chuishao.v1.Ticket.kind:type_name -> chuishao.v1.MatterKind
+	84,  // 189: chuishao.v1.Ticket.grade:type_name -> chuishao.v1.Grade
+	81,  // 190: chuishao.v1.Ticket.confidentiality:type_name -> chuishao.v1.Confidentiality
+	102, // 191: chuishao.v1.Ticket.path:type_name -> chuishao.v1.AreaNode
+	103, // 192: chuishao.v1.Ticket.dimensions:type_name -> chuishao.v1.Dimension
+	80,  // 193: chuishao.v1.Ticket.position:type_name -> chuishao.v1.LonLat
+	2,   // 194: chuishao.v1.Ticket.limits:type_name -> chuishao.v1.Limits
+	76,  // 195: chuishao.v1.Ticket.reported_at:type_name -> google.protobuf.Timestamp
+	76,  // 196: chuishao.v1.Ticket.accepted_at:type_name -> google.protobuf.Timestamp
+	76,  // 197: chuishao.v1.Ticket.dispatched_at:type_name -> google.protobuf.Timestamp
+	76,  // 198: chuishao.v1.Ticket.closed_at:type_name -> google.protobuf.Timestamp
+	86,  // 199: chuishao.v1.Ticket.result:type_name -> chuishao.v1.ResultCode
+	104, // 200: chuishao.v1.Ticket.close_kind:type_name -> chuishao.v1.CloseKind
+	87,  // 201: chuishao.v1.Ticket.solved:type_name -> chuishao.v1.Solved
+	74,  // 202: chuishao.v1.Ticket.whistles:type_name -> chuishao.v1.LinkedWhistle
+	77,  // 203: chuishao.v1.Ticket.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 204: chuishao.v1.Ticket.decline_reason:type_name -> chuishao.v1.DeclineReason
+	94,  // 205: chuishao.v1.Ticket.suspension_reason:type_name -> chuishao.v1.SuspensionReason
+	96,  // 206: chuishao.v1.Ticket.excluded:type_name -> chuishao.v1.ExclusionCode
+	73,  // 207: chuishao.v1.Ticket.co_tasks:type_name -> chuishao.v1.CoTask
+	105, // 208: chuishao.v1.CoTask.state:type_name -> chuishao.v1.CoTaskState
+	76,  // 209: chuishao.v1.CoTask.submit_by:type_name -> google.protobuf.Timestamp
+	106, // 210: chuishao.v1.LinkedWhistle.outcome:type_name -> chuishao.v1.WhistleState
+	3,   // 211: chuishao.v1.TicketService.ReportTicket:input_type -> chuishao.v1.ReportTicketRequest
+	4,   // 212: chuishao.v1.TicketService.IntakeTickets:input_type -> chuishao.v1.IntakeTicketsRequest
+	7,   // 213: chuishao.v1.TicketService.AcceptTicket:input_type -> chuishao.v1.AcceptTicketRequest
+	8,   // 214: chuishao.v1.TicketService.DeclineTicket:input_type -> chuishao.v1.DeclineTicketRequest
+	9,   // 215: chuishao.v1.TicketService.AnswerTicketDirectly:input_type -> chuishao.v1.AnswerTicketDirectlyRequest
+	10,  // 216: chuishao.v1.TicketService.TriageTicket:input_type -> chuishao.v1.TriageTicketRequest
+	11,  // 217: chuishao.v1.TicketService.CorrectTriage:input_type -> chuishao.v1.CorrectTriageRequest
+	12,  // 218: chuishao.v1.TicketService.DispatchTicket:input_type -> chuishao.v1.DispatchTicketRequest
+	13,  // 219: chuishao.v1.TicketService.SignTicket:input_type -> chuishao.v1.SignTicketRequest
+	14,  // 220: chuishao.v1.TicketService.RecordContact:input_type -> chuishao.v1.RecordContactRequest
+	15,  // 221: chuishao.v1.TicketService.RecordProgress:input_type -> chuishao.v1.RecordProgressRequest
+	16,  // 222: chuishao.v1.TicketService.WaiveRequirement:input_type -> chuishao.v1.WaiveRequirementRequest
+	17,  // 223: chuishao.v1.TicketService.AdmitLateFacts:input_type -> chuishao.v1.AdmitLateFactsRequest
+	18,  // 224: chuishao.v1.TicketService.SubmitResult:input_type -> chuishao.v1.SubmitResultRequest
+	19,  // 225: chuishao.v1.TicketService.VerifyResult:input_type -> chuishao.v1.VerifyResultRequest
+	20,  // 226: chuishao.v1.TicketService.RecordCallback:input_type -> chuishao.v1.RecordCallbackRequest
+	21,  // 227: chuishao.v1.TicketService.CloseTicket:input_type -> chuishao.v1.CloseTicketRequest
+	22,  // 228: chuishao.v1.TicketService.ReopenTicket:input_type -> chuishao.v1.ReopenTicketRequest
+	23,  // 229: chuishao.v1.TicketService.VoidTicket:input_type -> chuishao.v1.VoidTicketRequest
+	24,  // 230: chuishao.v1.TicketService.AppealDecline:input_type -> chuishao.v1.AppealDeclineRequest
+	25,  // 231: chuishao.v1.TicketService.OverturnDecline:input_type -> chuishao.v1.OverturnDeclineRequest
+	26,  // 232: chuishao.v1.TicketService.HandOverEmergency:input_type -> chuishao.v1.HandOverEmergencyRequest
+	27,  // 233: chuishao.v1.TicketService.MergeTicket:input_type -> chuishao.v1.MergeTicketRequest
+	28,  // 234: chuishao.v1.TicketService.UnmergeTicket:input_type -> chuishao.v1.UnmergeTicketRequest
+	29,  // 235: chuishao.v1.TicketService.RequestReturn:input_type -> chuishao.v1.RequestReturnRequest
+	30,  // 236: chuishao.v1.TicketService.DecideReturn:input_type -> chuishao.v1.DecideReturnRequest
+	31,  // 237: chuishao.v1.TicketService.OpenAdjudication:input_type -> chuishao.v1.OpenAdjudicationRequest
+	32,  // 238: chuishao.v1.TicketService.RuleAdjudication:input_type -> chuishao.v1.RuleAdjudicationRequest
+	33,  // 239: chuishao.v1.TicketService.RequestCoHandler:input_type -> chuishao.v1.RequestCoHandlerRequest
+	34,  // 240: chuishao.v1.TicketService.AnswerCoHandling:input_type -> chuishao.v1.AnswerCoHandlingRequest
+	35,  // 241: chuishao.v1.TicketService.DecideCoDecline:input_type -> chuishao.v1.DecideCoDeclineRequest
+	36,  // 242: chuishao.v1.TicketService.SubmitCoTask:input_type -> chuishao.v1.SubmitCoTaskRequest
+	37,  // 243: chuishao.v1.TicketService.EscalateTicket:input_type -> chuishao.v1.EscalateTicketRequest
+	38,  // 244: chuishao.v1.TicketService.RefuseEscalation:input_type -> chuishao.v1.RefuseEscalationRequest
+	39,  // 245: chuishao.v1.TicketService.DelegateTicket:input_type -> chuishao.v1.DelegateTicketRequest
+	40,  // 246: chuishao.v1.TicketService.RequestExtension:input_type -> chuishao.v1.RequestExtensionRequest
+	41,  // 247: chuishao.v1.TicketService.DecideExtension:input_type -> chuishao.v1.DecideExtensionRequest
+	42,  // 248: chuishao.v1.TicketService.RequestSuspension:input_type -> chuishao.v1.RequestSuspensionRequest
+	43,  // 249: chuishao.v1.TicketService.DecideSuspension:input_type -> chuishao.v1.DecideSuspensionRequest
+	44,  // 250: chuishao.v1.TicketService.ResumeTicket:input_type -> chuishao.v1.ResumeTicketRequest
+	45,  // 251: chuishao.v1.TicketService.RejectResult:input_type -> chuishao.v1.RejectResultRequest
+	46,  // 252: chuishao.v1.TicketService.RequestExclusion:input_type -> chuishao.v1.RequestExclusionRequest
+	47,  // 253: chuishao.v1.TicketService.DecideExclusion:input_type -> chuishao.v1.DecideExclusionRequest
+	48,  // 254: chuishao.v1.TicketService.UrgeTicket:input_type -> chuishao.v1.UrgeTicketRequest
+	49,  // 255: chuishao.v1.TicketService.RaiseSupervision:input_type -> chuishao.v1.RaiseSupervisionRequest
+	50,  // 256: chuishao.v1.TicketService.ReplySupervision:input_type -> chuishao.v1.ReplySupervisionRequest
+	51,  // 257: chuishao.v1.TicketService.ClearListing:input_type -> chuishao.v1.ClearListingRequest
+	52,  // 258: chuishao.v1.TicketService.LiftSupervision:input_type -> chuishao.v1.LiftSupervisionRequest
+	53,  // 259: chuishao.v1.TicketService.WithdrawTicket:input_type -> chuishao.v1.WithdrawTicketRequest
+	54,  // 260: chuishao.v1.TicketService.ArchiveTicket:input_type -> chuishao.v1.ArchiveTicketRequest
+	55,  // 261: chuishao.v1.TicketService.CorrectArchive:input_type -> chuishao.v1.CorrectArchiveRequest
+	56,  // 262: chuishao.v1.TicketService.PassTimer:input_type -> chuishao.v1.PassTimerRequest
+	57,  // 263: chuishao.v1.TicketService.RecomputeLimits:input_type -> chuishao.v1.RecomputeLimitsRequest
+	58,  // 264: chuishao.v1.TicketService.MoveHolder:input_type -> chuishao.v1.MoveHolderRequest
+	59,  // 265: chuishao.v1.TicketService.ExplainDeadline:input_type -> chuishao.v1.ExplainDeadlineRequest
+	63,  // 266: chuishao.v1.TicketService.SuggestTriage:input_type -> chuishao.v1.SuggestTriageRequest
+	69,  // 267: chuishao.v1.TicketService.GetTicket:input_type -> chuishao.v1.GetTicketRequest
+	70,  // 268: chuishao.v1.TicketService.RevealIdentity:input_type -> chuishao.v1.RevealIdentityRequest
+	1,   // 269: chuishao.v1.TicketService.ReportTicket:output_type -> chuishao.v1.TicketAnswer
+	5,   // 270: chuishao.v1.TicketService.IntakeTickets:output_type -> chuishao.v1.IntakeTicketsResponse
+	1,   // 271: chuishao.v1.TicketService.AcceptTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 272: chuishao.v1.TicketService.DeclineTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 273: chuishao.v1.TicketService.AnswerTicketDirectly:output_type -> chuishao.v1.TicketAnswer
+	1,   // 274: chuishao.v1.TicketService.TriageTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 275: chuishao.v1.TicketService.CorrectTriage:output_type -> chuishao.v1.TicketAnswer
+	1,   // 276: chuishao.v1.TicketService.DispatchTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 277: chuishao.v1.TicketService.SignTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 278: chuishao.v1.TicketService.RecordContact:output_type -> chuishao.v1.TicketAnswer
+	1,   // 279: chuishao.v1.TicketService.RecordProgress:output_type -> chuishao.v1.TicketAnswer
+	1,   // 280: chuishao.v1.TicketService.WaiveRequirement:output_type -> chuishao.v1.TicketAnswer
+	1,   // 281: chuishao.v1.TicketService.AdmitLateFacts:output_type -> chuishao.v1.TicketAnswer
+	1,   // 282: chuishao.v1.TicketService.SubmitResult:output_type -> chuishao.v1.TicketAnswer
+	1,   // 283: chuishao.v1.TicketService.VerifyResult:output_type -> chuishao.v1.TicketAnswer
+	1,   // 284: chuishao.v1.TicketService.RecordCallback:output_type -> chuishao.v1.TicketAnswer
+	1,   // 285: chuishao.v1.TicketService.CloseTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 286: chuishao.v1.TicketService.ReopenTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 287: chuishao.v1.TicketService.VoidTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 288: chuishao.v1.TicketService.AppealDecline:output_type -> chuishao.v1.TicketAnswer
+	1,   // 289: chuishao.v1.TicketService.OverturnDecline:output_type -> chuishao.v1.TicketAnswer
+	1,   // 290: chuishao.v1.TicketService.HandOverEmergency:output_type -> chuishao.v1.TicketAnswer
+	1,   // 291: chuishao.v1.TicketService.MergeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 292: chuishao.v1.TicketService.UnmergeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 293: chuishao.v1.TicketService.RequestReturn:output_type -> chuishao.v1.TicketAnswer
+	1,   // 294: chuishao.v1.TicketService.DecideReturn:output_type -> chuishao.v1.TicketAnswer
+	1,   // 295: chuishao.v1.TicketService.OpenAdjudication:output_type -> chuishao.v1.TicketAnswer
+	1,   // 296: chuishao.v1.TicketService.RuleAdjudication:output_type -> chuishao.v1.TicketAnswer
+	1,   // 297: chuishao.v1.TicketService.RequestCoHandler:output_type -> chuishao.v1.TicketAnswer
+	1,   // 298: chuishao.v1.TicketService.AnswerCoHandling:output_type -> chuishao.v1.TicketAnswer
+	1,   // 299: chuishao.v1.TicketService.DecideCoDecline:output_type -> chuishao.v1.TicketAnswer
+	1,   // 300: chuishao.v1.TicketService.SubmitCoTask:output_type -> chuishao.v1.TicketAnswer
+	1,   // 301: chuishao.v1.TicketService.EscalateTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 302: chuishao.v1.TicketService.RefuseEscalation:output_type -> chuishao.v1.TicketAnswer
+	1,   // 303: chuishao.v1.TicketService.DelegateTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 304: chuishao.v1.TicketService.RequestExtension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 305: chuishao.v1.TicketService.DecideExtension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 306: chuishao.v1.TicketService.RequestSuspension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 307: chuishao.v1.TicketService.DecideSuspension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 308: chuishao.v1.TicketService.ResumeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 309: chuishao.v1.TicketService.RejectResult:output_type -> chuishao.v1.TicketAnswer
+	1,   // 310: chuishao.v1.TicketService.RequestExclusion:output_type -> chuishao.v1.TicketAnswer
+	1,   // 311: chuishao.v1.TicketService.DecideExclusion:output_type -> chuishao.v1.TicketAnswer
+	1,   // 312: chuishao.v1.TicketService.UrgeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 313: chuishao.v1.TicketService.RaiseSupervision:output_type -> chuishao.v1.TicketAnswer
+	1,   // 314: chuishao.v1.TicketService.ReplySupervision:output_type -> chuishao.v1.TicketAnswer
+	1,   // 315: chuishao.v1.TicketService.ClearListing:output_type -> chuishao.v1.TicketAnswer
+	1,   // 316: chuishao.v1.TicketService.LiftSupervision:output_type -> chuishao.v1.TicketAnswer
+	1,   // 317: chuishao.v1.TicketService.WithdrawTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 318: chuishao.v1.TicketService.ArchiveTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 319: chuishao.v1.TicketService.CorrectArchive:output_type -> chuishao.v1.TicketAnswer
+	1,   // 320: chuishao.v1.TicketService.PassTimer:output_type -> chuishao.v1.TicketAnswer
+	1,   // 321: chuishao.v1.TicketService.RecomputeLimits:output_type -> chuishao.v1.TicketAnswer
+	1,   // 322: chuishao.v1.TicketService.MoveHolder:output_type -> chuishao.v1.TicketAnswer
+	60,  // 323: chuishao.v1.TicketService.ExplainDeadline:output_type -> chuishao.v1.ExplainDeadlineResponse
+	64,  // 324: chuishao.v1.TicketService.SuggestTriage:output_type -> chuishao.v1.SuggestTriageResponse
+	72,  // 325: chuishao.v1.TicketService.GetTicket:output_type -> chuishao.v1.Ticket
+	71,  // 326: chuishao.v1.TicketService.RevealIdentity:output_type -> chuishao.v1.RevealIdentityResponse
+	269, // [269:327] is the sub-list for method output_type
+	211, // [211:269] is the sub-list for method input_type
+	211, // [211:211] is the sub-list for extension type_name
+	211, // [211:211] is the sub-list for extension extendee
+	0,   // [0:211] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_ticket_proto_init() }
@@ -8236,14 +8336,14 @@ func file_chuishao_v1_ticket_proto_init() {
 		(*IntakeTicketsResponse_Answer)(nil),
 		(*IntakeTicketsResponse_Failure)(nil),
 	}
-	file_chuishao_v1_ticket_proto_msgTypes[66].OneofWrappers = []any{}
+	file_chuishao_v1_ticket_proto_msgTypes[67].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_ticket_proto_rawDesc), len(file_chuishao_v1_ticket_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   73,
+			NumMessages:   74,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
