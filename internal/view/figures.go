@@ -631,7 +631,7 @@ type ClosureQuery struct {
 	WithMedian bool
 	// WithDirect adds the direct row of each parent of the nodes listed.
 	WithDirect bool
-	// Map restates ListClosure on a map; nil: areas as at acceptance.
+	// Map restates figures on a map; nil: areas as at acceptance.
 	Map       Map
 	PageSize  int32
 	PageToken string
@@ -672,6 +672,10 @@ func (r *Reader) open(ctx context.Context, known *eventstore.Position, do func(b
 // ClosureAt gives the closure figures of a node. A node without a ticket at that instant is a refusal with NOT_FOUND.
 func (r *Reader) ClosureAt(ctx context.Context, q ClosureQuery) (row *pb.ClosureRow, at eventstore.Position, err error) {
 	at, err = r.open(ctx, q.KnownAt, func(b book) error {
+		b, err := onMap(b, q.Map)
+		if err != nil {
+			return err
+		}
 		n, err := b.node(q.Level, q.Code)
 		if err != nil {
 			return err

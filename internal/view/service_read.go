@@ -452,7 +452,11 @@ func (r *Reader) ticketsServed(ctx context.Context, q BehindQuery, m *MetricQuer
 	if err != nil {
 		return nil, "", 0, 0, err
 	}
-	at, err = r.openService(ctx, nil, func(b logbook) error {
+	at, err = r.openService(ctx, q.KnownAt, func(b logbook) error {
+		b, err := logOnMap(b, q.Map)
+		if err != nil {
+			return err
+		}
 		n, err := b.node(q.Level, q.Code)
 		if err != nil {
 			return err

@@ -426,6 +426,10 @@ func TestASuspendedTicketIsDueNoMoreUntilItIsResumed(t *testing.T) {
 			t.Errorf("%s in [%v, %v) at %v: got %s, want %s", c.metric, c.from, c.to, c.at, show(got), c.want)
 		}
 	}
+	if rows, _, _, err := r.ListLedger(t.Context(), pb.LedgerKind_LEDGER_KIND_SUSPENSION, view.PeriodQuery{Level: "all", From: day0, To: second, At: hour(8*24 + 0.5)}); err != nil ||
+		len(rows) != 1 || statement(rows[0]) != "0 + 1 - 0 = 1 map[ENGINEERING:1]" {
+		t.Errorf("as of the eighth day: got %v, %v", rows, err)
+	}
 	for _, c := range []struct {
 		from, to time.Time
 		want     string
@@ -578,9 +582,30 @@ func TestStaysAreToldWhereTheyEnded(t *testing.T) {
 		closedAt(60), // ten hours after the callback was due
 		in(90, &pb.TicketArchived{}),
 	)...)
+	one := h.last
 	// Still with the centre.
 	h.record("ticket-2", begun()...)
 	r := h.reader()
+	// As of an instant, only what had happened by then, and at a position only what was recorded.
+	for _, c := range []struct {
+		q    view.PeriodQuery
+		want string
+	}{
+		{view.PeriodQuery{At: hour(20)}, " RECEIVE 2 2 0,  ANALYSE 2 7 1,  ROUTE 2 12 0"},
+		{view.PeriodQuery{At: hour(20), To: hour(100)}, " RECEIVE 2 2 0,  ANALYSE 2 7 1,  ROUTE 2 12 0"},
+		{view.PeriodQuery{At: hour(19.99)}, " RECEIVE 2 2 0,  ANALYSE 2 7 1,  ROUTE 1 2 0"},
+		{view.PeriodQuery{At: hour(20), KnownAt: &one}, " RECEIVE 1 1 0,  ANALYSE 2 7 1,  ROUTE 2 12 0"},
+		{view.PeriodQuery{To: hour(2), KnownAt: &one}, " RECEIVE 1 1 0"},
+	} {
+		c.q.Level = "all"
+		rows, _, _, err := r.ListStages(t.Context(), c.q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := stays(rows); got != c.want {
+			t.Errorf("as of %v, known at %v: got %s, want %s", c.q.At, c.q.KnownAt, got, c.want)
+		}
+	}
 	for _, c := range []struct {
 		level    string
 		from, to float64
