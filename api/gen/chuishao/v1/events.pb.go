@@ -4964,7 +4964,7 @@ func (x *ExclusionRequested) GetSealed() *Sealed {
 	return nil
 }
 
-// ExclusionGranted: the ticket counts no more in these rates.
+// ExclusionGranted: the round that was closed counts no more in these rates. A later round does.
 type ExclusionGranted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          ExclusionCode          `protobuf:"varint,1,opt,name=code,proto3,enum=chuishao.v1.ExclusionCode" json:"code,omitempty"`
