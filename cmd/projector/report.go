@@ -7,29 +7,36 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/app"
+	"github.com/chuishao/dispatch/internal/registry"
+	"github.com/chuishao/dispatch/internal/view"
 )
 
 func report(ctx context.Context, args []string, std app.IO) (err error) {
 	f := app.NewFlags("projector report", `
 projector report closure --data DIR | --addr HOST:PORT  --level LEVEL [--area CODE] [--area-mode MODE] [--as-of RFC3339] [--format table|csv|json]
-projector report stages  --data DIR | --addr HOST:PORT  --level LEVEL [--area CODE] [--from RFC3339] [--to RFC3339] [--format table|csv|json]
-projector report ledger  --data DIR | --addr HOST:PORT  --level LEVEL --kind suspension|listing [--area CODE] [--from RFC3339] [--to RFC3339]
+projector report stages  --data DIR | --addr HOST:PORT  --level LEVEL [--area CODE] [--area-mode MODE] [--from RFC3339] [--to RFC3339] [--as-of RFC3339]
                          [--format table|csv|json]
+projector report ledger  --data DIR | --addr HOST:PORT  --level LEVEL --kind suspension|listing [--area CODE] [--area-mode MODE] [--from RFC3339]
+                         [--to RFC3339] [--as-of RFC3339] [--format table|csv|json]
 
 closure prints, for every node of a level, how many matters were reported by then, how many of them are closed, and the rates. LEVEL is a level of the area tree
-(city, district, street, community, grid), a dimension that imported records brought, or one of all, unit, category, channel.
+(city, district, street, community, grid), a dimension that imported records brought, or one of all, unit, category, channel. A LEVEL or CODE that nothing
+is known by is an error; what is known and came to nothing is an empty report.
 
 With --metric it prints that metric instead, in the period from --from up to and without --to: M01 intake, M02 acceptance, M04 dispatched, M05 repeated,
 M06 dispatched rightly, M07 dispatched in time, M08 signed in time, M09 returned, M10 handled, M11 handled in time, M12 closure of what was due, M13 in time,
@@ -62,8 +69,8 @@ prints the statement of a period, of suspensions or of listings: opening, added,
 		return app.Usage("--format %q: want table, csv or json", *format)
 	case areaModes[*areaMode] == pb.AreaMode_AREA_MODE_UNSPECIFIED:
 		return app.Usage("--area-mode %q: want path_at_acceptance or restated", *areaMode)
-	case f.Arg(0) != "closure" && (*metric != "" || *asOf != ""):
-		return app.Usage("--metric and --as-of go with closure")
+	case f.Arg(0) != "closure" && *metric != "":
+		return app.Usage("--metric goes with closure")
 	case (f.Arg(0) == "ledger") != (*kind != ""):
 		return app.Usage("--kind goes with ledger, and is required there")
 	case *kind != "" && ledgers[*kind] == 0:
@@ -87,35 +94,85 @@ prints the statement of a period, of suspensions or of listings: opening, added,
 	}
 	out := printer{w: std.Out, format: *format}
 	return withViews(ctx, &place, std, func(conn *grpc.ClientConn) error {
-		views := remote{pb.NewViewServiceClient(conn)}
+		views, mode := remote{pb.NewViewServiceClient(conn)}, areaModes[*areaMode]
+		// What has no row at all may be asked for by a name that nothing has.
+		known := func(rows int, err error) error {
+			if err != nil || rows > 0 {
+				return err
+			}
+			return views.known(ctx, pb.NewRegistryServiceClient(conn), *level, *area)
+		}
 		switch f.Arg(0) {
 		case "stages":
-			rows, err := views.stages(ctx, &pb.ListStagesRequest{Level: *level, Area: *area, From: times["from"], To: times["to"]})
-			if err != nil {
+			rows, err := views.stages(ctx, &pb.ListStagesRequest{Level: *level, Area: *area, From: times["from"], To: times["to"], AsOf: times["as-of"], AreaMode: mode})
+			if err := known(len(rows), err); err != nil {
 				return err
 			}
 			return out.stages(rows)
 		case "ledger":
-			rows, err := views.ledger(ctx, &pb.ListLedgerRequest{Kind: ledgers[*kind], Level: *level, Area: *area, From: times["from"], To: times["to"]})
-			if err != nil {
+			rows, err := views.ledger(ctx, &pb.ListLedgerRequest{
+				Kind: ledgers[*kind], Level: *level, Area: *area, From: times["from"], To: times["to"], AsOf: times["as-of"], AreaMode: mode,
+			})
+			if err := known(len(rows), err); err != nil {
 				return err
 			}
 			return out.ledger(rows)
 		}
 		if *metric == "" {
-			rows, err := views.closure(ctx, &pb.ListClosureRequest{Level: *level, Area: *area, AsOf: times["as-of"], WithMedian: true, AreaMode: areaModes[*areaMode]})
-			if err != nil {
+			rows, err := views.closure(ctx, &pb.ListClosureRequest{Level: *level, Area: *area, AsOf: times["as-of"], WithMedian: true, AreaMode: mode})
+			if err := known(len(rows), err); err != nil {
 				return err
 			}
 			return out.closure(rows)
 		}
-		q := &pb.ListMetricsRequest{Metric: *metric, Level: *level, Area: *area, From: times["from"], To: times["to"], AsOf: times["as-of"], AreaMode: areaModes[*areaMode]}
+		q := &pb.ListMetricsRequest{Metric: *metric, Level: *level, Area: *area, From: times["from"], To: times["to"], AsOf: times["as-of"], AreaMode: mode}
 		figures, err := views.metrics(ctx, q)
-		if err != nil {
+		if err := known(len(figures), err); err != nil {
 			return err
 		}
 		return out.metrics(figures)
 	})
+}
+
+// known refuses a level or an area that neither the registry nor any ticket has. An empty area is none.
+func (r remote) known(ctx context.Context, maps pb.RegistryServiceClient, level, area string) error {
+	if known, err := r.knownLevel(ctx, maps, level); err != nil {
+		return err
+	} else if !known {
+		return app.Usage("--level %q: there is no such level, dimension or grouping", level)
+	}
+	if area == "" || area == registry.UnlocatedCode {
+		return nil
+	}
+	_, err := maps.GetAreaHistory(ctx, &pb.GetAreaHistoryRequest{Code: area, PageSize: 1})
+	switch code := status.Code(err); {
+	case err == nil:
+		return nil
+	case code != codes.NotFound && code != codes.FailedPrecondition: // without a registry, only records may have named it
+		return err
+	}
+	// What lies in an area counts in all.
+	page, err := r.c.ListClosure(ctx, &pb.ListClosureRequest{Level: "all", Area: area, PageSize: 1})
+	if err == nil && len(page.Rows) == 0 {
+		err = app.Usage("--area %q: there is no such area", area)
+	}
+	return err
+}
+
+func (r remote) knownLevel(ctx context.Context, maps pb.RegistryServiceClient, level string) (bool, error) {
+	switch level {
+	case "all", "unit", "category", "channel", view.DirectLevel, registry.UnlocatedLevel:
+		return true, nil
+	}
+	version, err := maps.GetRegistry(ctx, &pb.GetRegistryRequest{})
+	if err != nil && status.Code(err) != codes.FailedPrecondition {
+		return false, err
+	}
+	if slices.ContainsFunc(version.GetLevels(), func(l *pb.Level) bool { return l.Name == level }) {
+		return true, nil
+	}
+	page, err := r.c.ListClosure(ctx, &pb.ListClosureRequest{Level: level, PageSize: 1})
+	return len(page.GetRows()) > 0, err
 }
 
 var areaModes = map[string]pb.AreaMode{

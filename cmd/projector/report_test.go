@@ -1,10 +1,19 @@
 package main
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/app"
+	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 func TestAReportOfViewsThatCannotBeBroughtUpToDateIsNoReport(t *testing.T) {
@@ -35,19 +44,58 @@ func TestAReportSaysOnWhichMapItIs(t *testing.T) {
 	}
 }
 
+func TestAReportOfWhatNothingIsKnownByIsAnError(t *testing.T) {
+	t.Parallel()
+	dir, _ := city(t)
+	node, err := app.Open(t.Context(), dir, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = node.Dispatcher.Ticket(t.Context(), dispatch.Request{
+		Actor: rule.Actor{Person: "import", Roles: []pb.Role{pb.Role_ROLE_SYSTEM}},
+		Command: &pb.ImportRecordRequest{
+			RequestId: "1", Source: "elsewhere", SourceRef: "1", OccurredAt: timestamppb.New(time.Date(2025, 3, 5, 9, 0, 0, 0, time.UTC)),
+			Dimensions: []*pb.Dimension{{Level: "precinct", Value: "7"}},
+		},
+	})
+	if err := errors.Join(err, node.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"closure"}, {"closure", "--metric", "M12"}, {"closure", "--metric", "M31"}, {"stages"}, {"ledger", "--kind", "listing"}} {
+		for flags, want := range map[string]string{
+			"--level street":                       "",
+			"--level grid --area 320205001001":     "",
+			"--level direct --area UNLOCATED":      "",
+			"--level precinct":                     "",
+			"--level precinct --area 320205001001": "",
+			"--level precint":                      "--level",
+			"--level Street":                       "--level",
+			"--level street --area 320299":         "--area",
+			"--level all --area nowhere":           "--area",
+			"--level nothing --area nowhere":       "--level",
+		} {
+			call := slices.Concat([]string{"report", args[0], "--data", dir}, args[1:], strings.Fields(flags))
+			code, out, errs := run(t, call...)
+			if want == "" && (code != 0 || errs != "" || !strings.Contains(out, "level")) || want != "" && (code != 2 || out != "" || !strings.Contains(errs, want+" ")) {
+				t.Errorf("%v: exit code %d, want an error for %q\n%s%s", call, code, want, out, errs)
+			}
+		}
+	}
+}
+
 func TestStagesAndLedgersArePrintedInEveryFormat(t *testing.T) {
 	t.Parallel()
 	dir, _ := city(t)
 	for _, args := range [][]string{{"stages"}, {"ledger", "--kind", "suspension"}, {"ledger", "--kind", "listing"}} {
 		for format, want := range map[string]string{"table": "level", "csv": "level,area_code,area_name,path,", "json": "[]"} {
-			call := append([]string{"report", args[0], "--data", dir, "--level", "city", "--format", format, "--from", "2026-01-01T00:00:00+08:00"}, args[1:]...)
+			call := append([]string{"report", args[0], "--data", dir, "--level", "city", "--format", format, "--from", "2026-01-01T00:00:00+08:00", "--as-of", "2026-02-01T00:00:00+08:00", "--area-mode", "restated"}, args[1:]...)
 			if code, out, errs := run(t, call...); code != 0 || errs != "" || !strings.HasPrefix(out, want) {
 				t.Errorf("%v: exit code %d\n%s%s", call, code, out, errs)
 			}
 		}
 	}
 	for _, args := range [][]string{
-		{"stages", "--kind", "listing"}, {"ledger"}, {"ledger", "--kind", "other"}, {"stages", "--metric", "M05"}, {"stages", "--as-of", "2026-01-01T00:00:00Z"}, {"others"},
+		{"stages", "--kind", "listing"}, {"ledger"}, {"ledger", "--kind", "other"}, {"stages", "--metric", "M05"}, {"stages", "--as-of", "yesterday"}, {"others"},
 	} {
 		call := append([]string{"report", args[0], "--data", dir, "--level", "city"}, args[1:]...)
 		if code, out, _ := run(t, call...); code != 2 || out != "" {

@@ -157,6 +157,23 @@ var waits = []func(*story, *city){
 		s.done()
 	},
 	announced,
+	func(s *story, c *city) { // what was done ten days ago is told today, once a leader lets it be told
+		s.tells(about("0903"), c)
+		s.lead = "JT"
+		s.ago(20, 9, 15)
+		s.underway()
+		told := timestamppb.New(s.today(10, 15, 0))
+		late := func() *step {
+			return s.ask(20*minute, s.clerk(), &pb.RecordProgressRequest{OccurredAt: told, Particulars: &pb.Particulars{Text: "已完成现场勘查，当时设备故障未能上传"}})
+		}
+		first := late()
+		first.notBefore, first.refused = s.today(20, 9, 45), "OCCURRED_TOO_LONG_AGO"
+		s.ask(15*minute, s.leader(1), &pb.AdmitLateFactsRequest{
+			Unit: s.at.unit(s.lead), NotBefore: timestamppb.New(s.today(10, 9, 0)), Particulars: note("经核实终端送修，准予补录"),
+		})
+		late()
+		s.done()
+	},
 }
 
 // announced: in the evening a day off is announced that nobody knew of, and the limits are told in a profile of another version. What is open is

@@ -24,6 +24,17 @@ var reactions = map[string]reaction{
 	"WhistleRefused": (*Dispatcher).reactToWhistle,
 	"WhistleClosed":  (*Dispatcher).reactToWhistle,
 
+	"TicketReported": (*Dispatcher).acceptTrusted,
+
+	"VerificationPassed":  (*Dispatcher).closeSettled,
+	"CallbackRecorded":    (*Dispatcher).closeSettled,
+	"CallbackUnreachable": (*Dispatcher).closeSettled,
+	"RequirementWaived":   (*Dispatcher).closeSettled,
+	"WhistleSettled":      (*Dispatcher).closeSettled,
+	"SupervisionReplied":  (*Dispatcher).closeSettled,
+	"SupervisionLifted":   (*Dispatcher).closeSettled,
+	"ListingCleared":      (*Dispatcher).closeSettled,
+
 	"DuplicateAttached": (*Dispatcher).reactToTicket,
 	"TicketUnmerged":    (*Dispatcher).reactToTicket,
 	"TicketWithdrawn":   (*Dispatcher).reactToTicket,
@@ -34,7 +45,8 @@ var reactions = map[string]reaction{
 }
 
 // React does what follows from a recorded event: the tickets of a whistle learn that it was blown or ended, a duplicate that it was
-// attached to its primary and a primary that it is none any more, which itself follows the calendar and the map again, a hazard goes on after its ticket was withdrawn, and a registry version,
+// attached to its primary and a primary that it is none any more, which itself follows the calendar and the map again, a hazard goes on after its ticket was withdrawn,
+// what a trusted system reported is accepted and, where that is wanted, what is settled closed, and a registry version,
 // a calendar or a profile that another process published is read. It may be called any number of times with the same event.
 func (d *Dispatcher) React(ctx context.Context, e *event.Decoded) error {
 	if follows := reactions[event.TypeOf(e.Event)]; follows != nil {

@@ -12,8 +12,9 @@ import (
 func TestWhatIsFollowedIsWhatSomethingFollowsFrom(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		"CalendarYearLoaded", "DuplicateAttached", "ProfilePublished", "RegistryVersionPublished", "TicketUnmerged", "TicketWithdrawn",
-		"WhistleBlown", "WhistleClosed", "WhistleIssued", "WhistleRefused",
+		"CalendarYearLoaded", "CallbackRecorded", "CallbackUnreachable", "DuplicateAttached", "ListingCleared", "ProfilePublished",
+		"RegistryVersionPublished", "RequirementWaived", "SupervisionLifted", "SupervisionReplied", "TicketReported", "TicketUnmerged",
+		"TicketWithdrawn", "VerificationPassed", "WhistleBlown", "WhistleClosed", "WhistleIssued", "WhistleRefused", "WhistleSettled",
 	}
 	var got []string
 	for _, typ := range event.Types() {

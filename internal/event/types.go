@@ -23,6 +23,7 @@ var types = map[string]func() proto.Message{
 	"ContactFailed":             func() proto.Message { return new(pb.ContactFailed) },
 	"ProgressRecorded":          func() proto.Message { return new(pb.ProgressRecorded) },
 	"RequirementWaived":         func() proto.Message { return new(pb.RequirementWaived) },
+	"LateFactsAdmitted":         func() proto.Message { return new(pb.LateFactsAdmitted) },
 	"ResultSubmitted":           func() proto.Message { return new(pb.ResultSubmitted) },
 	"VerificationPassed":        func() proto.Message { return new(pb.VerificationPassed) },
 	"VerificationFailed":        func() proto.Message { return new(pb.VerificationFailed) },

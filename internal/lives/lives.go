@@ -250,6 +250,10 @@ func (l *Life) aside(s *ticket.State, now time.Time) (Step, bool) {
 		}, after}, true
 	case 11:
 		return Step{l.centre(pb.Role_ROLE_SUPERVISOR), &pb.RevealIdentityRequest{Name: l.Name, RequestId: l.request(), Purpose: pb.RevealPurpose_REVEAL_PURPOSE_CALLBACK}, after}, true
+	case 12:
+		return Step{l.centre(pb.Role_ROLE_DUTY_LEADER), &pb.AdmitLateFactsRequest{
+			Name: l.Name, RequestId: l.request(), Unit: s.Lead, NotBefore: timestamppb.New(s.DispatchedAt.Add(time.Hour)), Particulars: note(),
+		}, after}, s.Lead != ""
 	}
 	return l.wrong(), true
 }
@@ -427,7 +431,11 @@ func (l *Life) handling(s *ticket.State, now time.Time) Step {
 	}
 	switch x := l.Float64(); {
 	case x < 0.12:
-		return Step{clerk, &pb.RecordProgressRequest{Name: l.Name, RequestId: id, Particulars: text()}, l.hours(10)}
+		c := &pb.RecordProgressRequest{Name: l.Name, RequestId: id, Particulars: text()}
+		if n := len(s.Late); n > 0 {
+			c.OccurredAt = timestamppb.New(s.Late[n-1].NotBefore)
+		}
+		return Step{clerk, c, l.hours(10)}
 	case x < 0.16:
 		return Step{clerk, &pb.RequestCoHandlerRequest{Name: l.Name, RequestId: id, Unit: l.lead(s), Mandatory: l.chance(0.5), Particulars: text()}, l.hours(4)}
 	case x < 0.20:

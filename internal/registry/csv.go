@@ -61,11 +61,12 @@ var tables = []table{{
 	},
 }, {
 	name: "units", section: ofUnits,
-	must: []string{"code", "name", "kind", "parent", "area"}, may: []string{"valid_from", "valid_to"},
+	must: []string{"code", "name", "kind", "parent", "area"}, may: []string{"valid_from", "valid_to", "trusted_systems", "closes_settled"},
 	read: func(p *pb.RegistryPiece, r *row) {
 		p.Units = append(p.Units, &pb.Unit{
 			Code: r.text("code"), Name: r.text("name"), Kind: oneOf(r, "kind", kinds), Parent: r.text("parent"), Area: r.text("area"),
 			ValidFrom: r.instant("valid_from"), ValidTo: r.instant("valid_to"),
+			TrustedSystems: strings.Fields(r.text("trusted_systems")), ClosesSettled: oneOf(r, "closes_settled", yes),
 		})
 	},
 }, {
@@ -99,6 +100,8 @@ var kinds = []word[pb.UnitKind]{
 	{"justice_office", pb.UnitKind_UNIT_KIND_JUSTICE_OFFICE},
 }
 
+var yes = []word[bool]{{"yes", true}}
+
 var grades = []word[pb.Grade]{
 	{"G0", pb.Grade_GRADE_G0},
 	{"G1", pb.Grade_GRADE_G1},
@@ -130,10 +133,10 @@ type Content struct {
 //
 // A file is UTF-8, maybe with a byte order mark, with lines that end in LF or CRLF. Its first line names the columns, in
 // any order: for levels name, rank and maybe display_name; for areas code, name, level, parent_code and maybe valid_from,
-// valid_to, successors; for units code, name, kind, parent, area and maybe valid_from, valid_to; for categories code,
-// name, parent, grade and maybe object, valid_from, valid_to; for the catalogue category, area, lead, co, fallback, duty and maybe
-// valid_from, valid_to; for bans code, name, categories and maybe valid_from, valid_to. Instants are in RFC 3339, successors
-// divided by ";", co-handlers and a ban's categories by spaces, kinds area, department, utility, command_centre, office,
+// valid_to, successors; for units code, name, kind, parent, area and maybe valid_from, valid_to, trusted_systems, closes_settled; for
+// categories code, name, parent, grade and maybe object, valid_from, valid_to; for the catalogue category, area, lead, co, fallback, duty
+// and maybe valid_from, valid_to; for bans code, name, categories and maybe valid_from, valid_to. Instants are in RFC 3339, successors
+// divided by ";", co-handlers, a ban's categories and trusted systems by spaces, what is so says yes and what is not nothing, kinds area, department, utility, command_centre, office,
 // staffing_office, justice_office, grades G0, G1, G2, G3, CONSULT or nothing, objects component, incident or nothing, and duties
 // territorial, functional, utility, enforcement.
 func ReadDir(dir fs.FS) (*Content, []*pb.RegistryFault) {

@@ -86,6 +86,26 @@ func TestValiditiesAndSuccessorsAreRead(t *testing.T) {
 	}
 }
 
+func TestWhatACentreLetsHappenIsRead(t *testing.T) {
+	t.Parallel()
+	c, faults := registry.ReadDir(files(map[string]string{
+		"units.csv": "code,name,kind,parent,area,trusted_systems,closes_settled\nu,中心,command_centre,,c,gateway-1 12345,yes\nv,城管局,department,u,d,,\n",
+	}))
+	if faults = append(faults, c.Validate(nil, now)...); len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	if u, v := c.Piece.Units[0], c.Piece.Units[1]; !slices.Equal(u.TrustedSystems, []string{"gateway-1", "12345"}) || !u.ClosesSettled || len(v.TrustedSystems) > 0 || v.ClosesSettled {
+		t.Errorf("got %v, %v", u, v)
+	}
+	if s := registry.NewSnapshot("v", day("2020-01-01"), c.Pieces(), nil); !s.ClosesSettled() {
+		t.Error("nobody wants anything closed")
+	}
+	_, faults = registry.ReadDir(files(map[string]string{"units.csv": "code,name,kind,parent,area,closes_settled\nu,中心,command_centre,,c,perhaps\n"}))
+	if got := listed(faults); !slices.Equal(got, []string{"BAD_FIELD units.csv:2:closes_settled"}) {
+		t.Errorf("got %v", got)
+	}
+}
+
 func TestEveryFaultOfAFileIsListedWithFileLineAndColumn(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -52,6 +52,7 @@ type Snapshot struct {
 	offices    map[office][]span[*pb.Unit]
 	ranks      map[string]uint32
 	unlocated  []*pb.AreaNode
+	closes     bool                  // a unit wants what is settled closed
 	tree       *tree                 // of the areas
 	gone       map[string][]home     // places of earlier versions that have ended, by code
 	former     map[string][]*pb.Area // entries of earlier versions whose codes the content does not tell of
@@ -99,6 +100,9 @@ func (s *Snapshot) Hash() []byte { return s.hash }
 
 // Levels are the version's levels as loaded, or the default ones.
 func (s *Snapshot) Levels() []*pb.Level { return s.content.levels }
+
+// ClosesSettled says whether any unit, valid or not, wants what is settled below it closed without anybody's word.
+func (s *Snapshot) ClosesSettled() bool { return s.closes }
 
 // Areas are all entries of areas, of any validity, in the order in which they were loaded.
 func (s *Snapshot) Areas() []*pb.Area { return s.content.areas }

@@ -38,6 +38,7 @@ const (
 	maxCode       = 64  // characters
 	maxName       = 200 // characters
 	maxSuccessors = 64
+	maxTrusted    = 64
 )
 
 // The parts of the content, in the order in which their faults are listed.
@@ -318,6 +319,30 @@ func (v *validator) reused(e int32, name string, ended int64) {
 		quotable(name), stamp(ended), reuseAfter)
 }
 
+// ownWill checks what a command centre lets this system do without anybody's word.
+func (v *validator) ownWill(i int, u *pb.Unit) {
+	centre := u.GetKind() == pb.UnitKind_UNIT_KIND_COMMAND_CENTRE
+	if u.GetClosesSettled() && !centre {
+		v.add(ofUnits, i, "closes_settled", BadField, u.GetCode(), "only a command centre closes what is settled")
+	}
+	switch n := len(u.GetTrustedSystems()); {
+	case n > 0 && !centre:
+		v.add(ofUnits, i, "trusted_systems", BadField, u.GetCode(), "only a command centre trusts systems")
+		return
+	case n > maxTrusted:
+		v.add(ofUnits, i, "trusted_systems", BadField, u.GetCode(), "a unit may trust %d systems, not %d", maxTrusted, n)
+		return
+	}
+	for j, system := range u.GetTrustedSystems() {
+		switch {
+		case system == "" || len(system) > maxCode || strings.ContainsFunc(system, func(c rune) bool { return c <= ' ' || c > '~' }):
+			v.add(ofUnits, i, "trusted_systems", BadField, u.GetCode(), "want names of 1 to %d printable ASCII characters without spaces, not %q", maxCode, quotable(system))
+		case slices.Contains(u.GetTrustedSystems()[:j], system):
+			v.add(ofUnits, i, "trusted_systems", DuplicateCode, u.GetCode(), "system %s stands before", quotable(system))
+		}
+	}
+}
+
 func (v *validator) units(areas *tree) {
 	units := v.content.units
 	for i, u := range units {
@@ -329,6 +354,7 @@ func (v *validator) units(areas *tree) {
 		} else if _, known := pb.UnitKind_name[int32(u.GetKind())]; !known {
 			v.add(ofUnits, i, "kind", BadField, u.GetCode(), "there is no kind of units %d", u.GetKind())
 		}
+		v.ownWill(i, u)
 	}
 	t := v.content.unitTree()
 	v.tree(ofUnits, t)

@@ -121,6 +121,11 @@ func TestEveryFaultIsListedWithItsEntryAndField(t *testing.T) {
 	categories := func(more ...*pb.Category) *pb.RegistryPiece {
 		return with(func(p *pb.RegistryPiece) { p.Categories = append(p.Categories, more...) })
 	}
+	centre := func(change func(*pb.Unit)) *pb.Unit {
+		u := unit("zh1", pb.UnitKind_UNIT_KIND_COMMAND_CENTRE, "uc", "d1")
+		change(u)
+		return u
+	}
 	levels := func(all ...*pb.Level) *pb.RegistryPiece {
 		return with(func(p *pb.RegistryPiece) { p.Levels = append(registry.DefaultLevels(), all...) })
 	}
@@ -131,6 +136,18 @@ func TestEveryFaultIsListedWithItsEntryAndField(t *testing.T) {
 		want     []string
 	}{
 		{"nothing", town(), nil, nil},
+		{"centres that decide for themselves", units(centre(func(u *pb.Unit) { u.TrustedSystems, u.ClosesSettled = []string{"gateway-1", "12345"}, true })), nil, nil},
+		{"a department that decides like a centre", with(func(p *pb.RegistryPiece) {
+			p.Units[len(p.Units)-1].Kind = department
+			p.Units[len(p.Units)-1].TrustedSystems, p.Units[len(p.Units)-1].ClosesSettled = []string{"gateway"}, true
+		}), nil, []string{"BAD_FIELD units[3].closes_settled", "BAD_FIELD units[3].trusted_systems"}},
+		{"systems that cannot be trusted", units(centre(func(u *pb.Unit) { u.TrustedSystems = []string{"gateway", "", "a b", "系统", "gateway"} })), nil,
+			[]string{"BAD_FIELD units[4].trusted_systems", "BAD_FIELD units[4].trusted_systems", "BAD_FIELD units[4].trusted_systems", "DUPLICATE_CODE units[4].trusted_systems"}},
+		{"too many systems", units(centre(func(u *pb.Unit) {
+			for i := range 65 {
+				u.TrustedSystems = append(u.TrustedSystems, fmt.Sprint(i))
+			}
+		})), nil, []string{"BAD_FIELD units[4].trusted_systems"}},
 		{"no content", nil, nil, []string{"MISSING_FIELD areas"}},
 
 		{"orphan", areas(area("x", "street", "nowhere")), nil, []string{"ORPHAN areas[7].parent"}},

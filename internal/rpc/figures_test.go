@@ -66,11 +66,45 @@ func TestStagesLedgersAndEveryMetricCanBeAskedFor(t *testing.T) {
 		t.Errorf("behind M05: %v, %v; want the ticket", behind, err)
 	}
 
+	// As of before the acceptance, and as known before it was recorded, there was none.
+	auditor, before := acting(t.Context(), dispatchtest.CityCentre, "AUDITOR"), timestamppb.New(city.Clock.Now().Add(-time.Minute))
+	for what, q := range map[string]*pb.ListStagesRequest{"as of": {Level: "all", AsOf: before}, "known at": {Level: "all", KnownAt: reported.ConsistencyToken}} {
+		if stages, err := views.ListStages(agent, q); err != nil || len(stages.Rows) != 0 {
+			t.Errorf("stages %s: got %v, %v; want none", what, stages, err)
+		}
+	}
+	for token, want := range map[string]int64{reported.ConsistencyToken: 0, accepted.ConsistencyToken: 1} {
+		behind, err := views.ListBehind(auditor, &pb.ListBehindRequest{Metric: "M05", Level: "all", Set: pb.FigureSet_FIGURE_SET_DENOMINATOR, KnownAt: token})
+		if err != nil || behind.TotalSize != want || len(behind.Tickets) != int(want) || behind.ConsistencyToken != token {
+			t.Errorf("behind M05 as known at %s: %v, %v; want %d", token, behind, err, want)
+		}
+	}
+	// On today's map all of it lies where the community is now.
+	city.Clock.Add(time.Hour)
+	published := Token(recode(t, city).Position)
+	for mode, want := range map[pb.AreaMode]int64{pb.AreaMode_AREA_MODE_UNSPECIFIED: 0, pb.AreaMode_AREA_MODE_AT_ACCEPTANCE: 0, pb.AreaMode_AREA_MODE_RESTATED: 1} {
+		closure, err := views.GetClosure(agent, &pb.GetClosureRequest{Level: "community", Code: recoded, AreaMode: mode, MinConsistencyToken: published})
+		if err != nil || closure.Row.Figures.Total != want {
+			t.Errorf("%v: got %v, %v; want %d", mode, closure, err, want)
+		}
+		stages, err := views.ListStages(agent, &pb.ListStagesRequest{Level: "community", Area: recoded, AreaMode: mode, MinConsistencyToken: published})
+		if err != nil || int64(len(stages.Rows)) != want {
+			t.Errorf("%v: got stages %v, %v; want %d", mode, stages, err, want)
+		}
+		behind, err := views.ListBehind(auditor, &pb.ListBehindRequest{
+			Metric: "closure", Level: "community", Code: recoded, Set: pb.FigureSet_FIGURE_SET_DENOMINATOR, AreaMode: mode, MinConsistencyToken: published,
+		})
+		if want == 1 && (err != nil || behind.TotalSize != 1 || len(behind.Tickets) != 1) || want == 0 && err == nil {
+			t.Errorf("%v: behind it got %v, %v; want %d", mode, behind, err, want)
+		}
+	}
+
 	late, early := timestamppb.New(city.Clock.Now()), timestamppb.New(city.Clock.Now().Add(-time.Hour))
 	for field, err := range map[string]error{
 		"kind":       refusalOf(views.ListLedger(agent, &pb.ListLedgerRequest{Level: "all"})),
 		"to":         refusalOf(views.ListStages(agent, &pb.ListStagesRequest{Level: "all", From: late, To: early})),
 		"page_token": refusalOf(views.ListStages(agent, &pb.ListStagesRequest{Level: "all", PageToken: "x"})),
+		"known_at":   refusalOf(views.ListLedger(agent, &pb.ListLedgerRequest{Level: "all", Kind: pb.LedgerKind_LEDGER_KIND_LISTING, KnownAt: "x"})),
 		"metric":     refusalOf(views.ListBehind(agent, &pb.ListBehindRequest{Metric: "M25", Level: "all", Set: pb.FigureSet_FIGURE_SET_NUMERATOR})),
 	} {
 		if info, _ := details(t, err, codes.InvalidArgument); info.Metadata["field"] != field {

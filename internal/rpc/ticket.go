@@ -80,6 +80,10 @@ func (s ticketService) WaiveRequirement(ctx context.Context, r *pb.WaiveRequirem
 	return s.carryOut(ctx, r)
 }
 
+func (s ticketService) AdmitLateFacts(ctx context.Context, r *pb.AdmitLateFactsRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
 func (s ticketService) SubmitResult(ctx context.Context, r *pb.SubmitResultRequest) (*pb.TicketAnswer, error) {
 	return s.carryOut(ctx, r)
 }

@@ -96,7 +96,7 @@ func (s viewService) GetClosure(ctx context.Context, q *pb.GetClosureRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	row, position, err := s.reader.ClosureAt(ctx, view.ClosureQuery{Level: q.Level, Code: q.Code, At: at, KnownAt: knownAt, WithMedian: q.WithMedian})
+	row, position, err := s.reader.ClosureAt(ctx, view.ClosureQuery{Level: q.Level, Code: q.Code, At: at, KnownAt: knownAt, WithMedian: q.WithMedian, Map: s.areas(q.AreaMode)})
 	if refusal, ok := errors.AsType[*rule.Refusal](err); ok && refusal.Reason == rule.NotFound {
 		// Nothing was ever reported there. Of an area of the registry that is an answer.
 		if row = s.nothingAt(q.Level, q.Code, at); row != nil {
@@ -178,6 +178,10 @@ func (s viewService) ListMetrics(ctx context.Context, q *pb.ListMetricsRequest) 
 
 // ListBehind gives the tickets behind a figure, as far as the caller may see them.
 func (s viewService) ListBehind(ctx context.Context, q *pb.ListBehindRequest) (*pb.ListBehindResponse, error) {
+	knownAt, err := known(q.KnownAt)
+	if err != nil {
+		return nil, err
+	}
 	at, inner, err := s.asOf(q.AsOf, q.PageToken)
 	if err != nil {
 		return nil, err
@@ -193,7 +197,7 @@ func (s viewService) ListBehind(ctx context.Context, q *pb.ListBehindRequest) (*
 	for range mostLooks {
 		rows, next, total, position, err := s.reader.ListBehind(ctx, view.BehindQuery{
 			Metric: q.Metric, Level: q.Level, Code: q.Code, Set: q.Set, From: instant(q.From), To: instant(q.To), At: at,
-			PageSize: ask, PageToken: inner,
+			KnownAt: knownAt, Map: s.areas(q.AreaMode), PageSize: ask, PageToken: inner,
 		})
 		if err != nil {
 			return nil, err
@@ -285,7 +289,7 @@ func (s viewService) ListInbox(ctx context.Context, q *pb.ListInboxRequest) (*pb
 		return nil, err
 	}
 	query := view.InboxQuery{
-		Path: s.dispatcher.Registry().UnitPath(actor.Unit), Role: role, Now: at, PageSize: q.PageSize, PageToken: inner,
+		Path: s.dispatcher.Registry().UnitPath(actor.Unit), Role: role, Scope: s.scope(ctx), Now: at, PageSize: q.PageSize, PageToken: inner,
 	}
 	if unit, ok := s.dispatcher.Registry().Unit(actor.Unit, s.dispatcher.Now()); ok && unit.Area != "" {
 		query.Areas = []string{unit.Area}
@@ -385,11 +389,16 @@ func (s viewService) ListWhistles(ctx context.Context, q *pb.ListWhistlesRequest
 
 // ListStages gives how long tickets dwelt in each stage.
 func (s viewService) ListStages(ctx context.Context, q *pb.ListStagesRequest) (*pb.ListStagesResponse, error) {
+	knownAt, err := known(q.KnownAt)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.wait(ctx, q.MinConsistencyToken, view.ServiceView); err != nil {
 		return nil, err
 	}
 	rows, next, position, err := s.reader.ListStages(ctx, view.PeriodQuery{
-		Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), PageSize: q.PageSize, PageToken: q.PageToken,
+		Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), At: instant(q.AsOf), KnownAt: knownAt,
+		Map: s.areas(q.AreaMode), PageSize: q.PageSize, PageToken: q.PageToken,
 	})
 	if err != nil {
 		return nil, err
@@ -399,11 +408,16 @@ func (s viewService) ListStages(ctx context.Context, q *pb.ListStagesRequest) (*
 
 // ListLedger gives the ledger of suspensions or listings.
 func (s viewService) ListLedger(ctx context.Context, q *pb.ListLedgerRequest) (*pb.ListLedgerResponse, error) {
+	knownAt, err := known(q.KnownAt)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.wait(ctx, q.MinConsistencyToken, view.ServiceView); err != nil {
 		return nil, err
 	}
 	rows, next, position, err := s.reader.ListLedger(ctx, q.Kind, view.PeriodQuery{
-		Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), PageSize: q.PageSize, PageToken: q.PageToken,
+		Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), At: instant(q.AsOf), KnownAt: knownAt,
+		Map: s.areas(q.AreaMode), PageSize: q.PageSize, PageToken: q.PageToken,
 	})
 	if err != nil {
 		return nil, err

@@ -28,6 +28,7 @@ type Asked struct {
 	At         time.Time // when the command is recorded; whole microseconds, UTC
 	OccurredAt time.Time // when it happened; At unless the caller said otherwise
 	Backdated  bool      // the caller gave OccurredAt
+	LateFrom   time.Time // facts of this instant or later were admitted, though they are older than MaxBackdate; zero: none were
 	Imported   bool      // another system's record: OccurredAt is the record's, however old
 
 	Registry Registry
@@ -122,14 +123,14 @@ func (a *Asked) Require(roles ...pb.Role) error {
 const MaxBackdate = 72 * time.Hour
 
 // CheckTime refuses an instant the command cannot have happened at: after it is recorded, before what it follows, or longer
-// ago than MaxBackdate.
+// ago than MaxBackdate, unless that was admitted.
 func (a *Asked) CheckTime(notBefore time.Time) error {
 	switch {
 	case a.Imported:
 		return nil
 	case a.OccurredAt.After(a.At):
 		return Bad("occurred_at", OccurredInFuture, "lies in the future")
-	case a.Backdated && a.At.Sub(a.OccurredAt) > MaxBackdate:
+	case a.Backdated && a.At.Sub(a.OccurredAt) > MaxBackdate && (a.LateFrom.IsZero() || a.OccurredAt.Before(a.LateFrom)):
 		return Bad("occurred_at", OccurredTooLongAgo, "lies more than 72 hours back")
 	case a.Backdated && a.OccurredAt.Before(notBefore):
 		return Bad("occurred_at", OccurredBeforeCause, "lies before what it follows, at %s", notBefore.UTC().Format(time.RFC3339))

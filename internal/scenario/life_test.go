@@ -342,6 +342,7 @@ func aside(name string) []step {
 		{"supervisor", &pb.WaiveRequirementRequest{Name: name, What: pb.Requirement_REQUIREMENT_WHISTLES_CLOSED, Particulars: p}},
 		{"supervisor", &pb.WaiveRequirementRequest{Name: name, What: pb.Requirement_REQUIREMENT_CONTACT, Particulars: p}},
 		{"urban clerk", &pb.RecordProgressRequest{Name: name, Particulars: p}},
+		{"duty", &pb.AdmitLateFactsRequest{Name: name, Unit: "320205000000-CG", NotBefore: timestamppb.New(scenario.Start.Add(60 * time.Hour)), Particulars: p}},
 		{"street clerk", &pb.RecordContactRequest{Name: name, Channel: "visit"}},
 		{"urban clerk", &pb.RequestReturnRequest{Name: name, Reason: 1, BasisRef: "L-1", Suggested: "320205001000", Particulars: p}},
 		{"street clerk", &pb.RequestReturnRequest{Name: name, Reason: 2, BasisRef: "L-2", Suggested: "320205000000-CG", Particulars: p}},

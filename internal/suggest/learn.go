@@ -238,6 +238,11 @@ func (x *Index) split(w *dispatch.Words) (text, place []string) {
 // moveTo says where a ticket lies; a path that says nothing changes nothing.
 func (x *Index) moveTo(known *entry, path []*pb.AreaNode) {
 	if len(path) > 0 {
+		x.leaveSpot(known)
+		known.spot = spot(path)
+		if x.tickets[known.id] == known {
+			x.takeSpot(known)
+		}
 		known.street = strings.Clone(street(x.dispatcher.Registry(), path))
 	}
 }
@@ -260,6 +265,7 @@ func (x *Index) add(known *entry, text, place []string) {
 		c := cellOf(*known.position)
 		x.cells[c] = append(x.cells[c], known)
 	}
+	x.takeSpot(known)
 	for len(x.tickets) > x.options.Most {
 		x.dropOldest()
 	}
@@ -278,6 +284,7 @@ func (x *Index) remove(known *entry) {
 	for _, s := range known.subjects {
 		without(x.people, s, known)
 	}
+	x.leaveSpot(known)
 	if known.position != nil {
 		without(x.cells, cellOf(*known.position), known)
 	}

@@ -1,5 +1,5 @@
 // Package suggest is what a dispatcher would look up before deciding: which category a matter has, who leads such matters by the
-// dispatch rules, and which tickets may be about the same. It suggests and never decides, and it records nothing.
+// dispatch rules, which tickets may be about the same, and which closed ones may have come back. It suggests and never decides, and it records nothing.
 //
 // What it knows of tickets it learns by following the history, and holds it in memory alone: words are unsealed, masked and kept as
 // terms of an index, for so long as their data subject's key is there. Confidential tickets, tip-offs and tickets of petitioners
@@ -43,6 +43,7 @@ type Index struct {
 	terms      *terms
 	people     map[string][]*entry // by data subject
 	cells      map[cell][]*entry
+	spots      map[string][]*entry // by the lowest area
 	precedents map[ruled]*pb.Precedent
 
 	position eventstore.Position
@@ -62,6 +63,7 @@ type entry struct {
 	category string
 	triaged  bool
 	street   string // the code of the street it lies in; empty if unknown
+	spot     string // the code of the lowest area it lies in; empty if it is known no better than the whole city
 	reported time.Time
 	ended    time.Time // zero while it is open
 	position *point
@@ -87,7 +89,7 @@ func New(d *dispatch.Dispatcher, o Options) (*Index, error) {
 	}
 	return &Index{
 		dispatcher: d, options: o, analyzer: a, begin: make(chan struct{}), tickets: map[string]*entry{}, terms: newTerms(),
-		people: map[string][]*entry{}, cells: map[cell][]*entry{}, precedents: map[ruled]*pb.Precedent{},
+		people: map[string][]*entry{}, cells: map[cell][]*entry{}, spots: map[string][]*entry{}, precedents: map[ruled]*pb.Precedent{},
 	}, nil
 }
 
@@ -214,6 +216,9 @@ func (x *Index) Suggest(ctx context.Context, r *registry.Snapshot, m Matter, may
 	}
 	if m.Category == "" && len(answer.Categories) > 0 {
 		m.Category = answer.Categories[0].Category
+	}
+	if answer.Recurrences, err = x.recurrences(ctx, &m, may); err != nil {
+		return nil, err
 	}
 	answer.Leads = Leads(r, &m, x.rulings(r, &m), x.dispatcher.Now())
 	for _, l := range answer.Leads {

@@ -12,19 +12,30 @@ import (
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
-// accept: the matter is within remit (受理). Its instant is T0, which never changes.
+// accept: the matter is within remit (受理). Its instant is T0, which never changes. This system accepts for whoever trusts the system that
+// reported the matter, if it is known where that lies.
 func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message, error) {
-	if err := a.Require(pb.Role_ROLE_AGENT, pb.Role_ROLE_DISPATCHER); err != nil {
+	if err := a.Require(pb.Role_ROLE_AGENT, pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_SYSTEM); err != nil {
 		return nil, err
 	}
-	if err := s.scope(a); err != nil {
-		return nil, err
+	if a.Acting != pb.Role_ROLE_SYSTEM {
+		if err := s.scope(a); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.in(pb.TicketState_TICKET_STATE_REPORTED); err != nil {
 		return nil, err
 	}
 	if err := a.CheckTime(s.ReportedAt); err != nil {
 		return nil, err
+	}
+	if a.Acting == pb.Role_ROLE_SYSTEM {
+		switch {
+		case !Trusted(a.Registry, s.Reporter, s.Holder, a.At):
+			return nil, rule.No(rule.RoleNotAllowed, "this system accepts only what a connected system reported that is trusted here")
+		case c.Area == "" && s.unlocated(a.Registry):
+			return nil, rule.Bad("area", rule.UnknownArea, "it is not known where the matter lies")
+		}
 	}
 	e := &pb.TicketAccepted{Path: s.Path, Holder: s.Holder, Sealed: a.Sealed}
 	unnamed := s.Anonymous
@@ -60,6 +71,21 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 		return nil, d.err
 	}
 	return rule.One(e)
+}
+
+// Trusted says whether what an actor reported is accepted without anybody's word at the instant: a connected system that the holder, or a
+// unit above it, trusts.
+func Trusted(r rule.Registry, reporter *pb.Actor, holder string, at time.Time) bool {
+	return reporter.GetRole() == pb.Role_ROLE_CONNECTED_SYSTEM && slices.ContainsFunc(r.UnitPath(holder), func(code string) bool {
+		unit, ok := r.Unit(code, at)
+		return ok && slices.Contains(unit.TrustedSystems, reporter.GetPerson())
+	})
+}
+
+// unlocated says whether it is not known where the matter lies.
+func (s *State) unlocated(r rule.Registry) bool {
+	n, at := len(s.Path), r.Unlocated()
+	return n == 0 || len(at) > 0 && s.Path[n-1].Code == at[len(at)-1].Code
 }
 
 // placeNow is the ticket's path and holder as it is accepted: the map may have changed since the report, and the path that counts is

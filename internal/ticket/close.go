@@ -1,6 +1,7 @@
 package ticket
 
 import (
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -43,6 +44,21 @@ func closeRound(s State, a *rule.Asked, _ *pb.CloseTicketRequest) ([]proto.Messa
 		return nil, d.err
 	}
 	return rule.One(e)
+}
+
+// Settled says whether nothing is left but to close the round: it is verified, the petitioner was asked or need not be and did not say that it
+// is unsolved, no whistle is open, and nothing is listed or to be answered under supervision.
+func (s *State) Settled() bool {
+	solved := s.Solved == pb.Solved_SOLVED_UNSPECIFIED || s.Solved == pb.Solved_SOLVED_YES
+	return s.State == pb.TicketState_TICKET_STATE_CALLBACK && s.asked() && solved && s.openWhistle() == "" && !s.Listed && s.Limits.ReplyBy.IsZero()
+}
+
+// ClosesSettled says whether the ticket's holder, or a unit above it, wants what is settled closed at the instant without anybody's word.
+func (s *State) ClosesSettled(r rule.Registry, at time.Time) bool {
+	return slices.ContainsFunc(r.UnitPath(s.Holder), func(code string) bool {
+		unit, ok := r.Unit(code, at)
+		return ok && unit.ClosesSettled
+	})
 }
 
 // asked says whether the petitioner was asked in this round, or need not be.

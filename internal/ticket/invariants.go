@@ -77,7 +77,17 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			return wrong("the problem is listed and not cleared")
 		}
 	}
+	switch event.(type) {
+	case *pb.TicketSigned, *pb.PetitionerContacted, *pb.ContactFailed, *pb.ProgressRecorded, *pb.CoHandlerSubmitted, *pb.ResultSubmitted:
+		if err := before.tooLate(meta); err != nil {
+			return wrong("%w", err)
+		}
+	}
 	switch e := event.(type) {
+	case *pb.LateFactsAdmitted:
+		if from := rule.Instant(e.NotBefore); e.Unit == "" || from.Before(before.DispatchedAt) || meta.GetRecordedAt().AsTime().Sub(from) <= rule.MaxBackdate {
+			return wrong("admits facts of unit %q since %s, of a ticket dispatched at %s", e.Unit, from, before.DispatchedAt)
+		}
 	case *pb.TicketDispatched:
 		if e.Round != max(before.Round, 1) || e.Hop != before.Hop+1 {
 			return wrong("is hop %d of round %d, after hop %d of round %d", e.Hop, e.Round, before.Hop, before.Round)
@@ -447,7 +457,7 @@ func legal(event proto.Message) (from []pb.TicketState, known bool) {
 		return in(triaged, ruling)
 	case *pb.TicketSigned:
 		return in(dispatched)
-	case *pb.PetitionerContacted, *pb.ContactFailed:
+	case *pb.PetitionerContacted, *pb.ContactFailed, *pb.LateFactsAdmitted:
 		return in(dispatched, handling)
 	case *pb.ProgressRecorded, *pb.ResultSubmitted:
 		return in(handling)

@@ -61,6 +61,14 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		return s
 	}
 	const suspended = pb.TicketState_TICKET_STATE_SUSPENDED
+	recorded := func(later time.Duration) func(*State, *pb.EventMeta) {
+		return func(_ *State, m *pb.EventMeta) { m.RecordedAt = after(later) }
+	}
+	late := func(from, until time.Time) State {
+		s := lived(handling)
+		s.Late = []LateFacts{{Unit: "a", NotBefore: from, Until: until, By: "leader"}}
+		return s
+	}
 	extension := &pb.ExtensionGranted{HandleBy: after(30 * time.Hour), CloseBy: after(50 * time.Hour), Number: 1, WorkingDays: 1}
 	suspension := &pb.SuspensionGranted{Remaining: "1 WD", ReviewAt: after(72 * time.Hour)}
 	wanted := func(s State) State {
@@ -137,6 +145,18 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		{name: "a round that progress began", before: lived(handling), event: &pb.ProgressRecorded{}, tamper: func(s *State, _ *pb.EventMeta) { s.Round++ }},
 		{name: "a correction that shortens", before: lived(handling), event: &pb.TriageCorrected{Grade: 1, HandleBy: after(time.Hour), CloseBy: after(2 * time.Hour)}, whole: true},
 		{name: "a correction that lengthens", before: lived(handling), event: &pb.TriageCorrected{Grade: 4, HandleBy: after(30 * time.Hour), CloseBy: after(48 * time.Hour)}},
+		{name: "late facts admitted", before: lived(handling), event: &pb.LateFactsAdmitted{Unit: "a", NotBefore: after(0)}, whole: true, tamper: recorded(73 * time.Hour)},
+		{name: "facts admitted that are not late", before: lived(handling), event: &pb.LateFactsAdmitted{Unit: "a", NotBefore: after(0)}, tamper: recorded(72 * time.Hour)},
+		{name: "late facts of nobody", before: lived(handling), event: &pb.LateFactsAdmitted{NotBefore: after(0)}, tamper: recorded(73 * time.Hour)},
+		{name: "facts admitted that lie before the dispatch", before: func() State { s := lived(handling); s.DispatchedAt = noon.Add(time.Hour); return s }(), event: &pb.LateFactsAdmitted{Unit: "a", NotBefore: after(0)}, tamper: recorded(80 * time.Hour)},
+		{name: "progress of three days ago", before: lived(handling), event: &pb.ProgressRecorded{}, whole: true, tamper: recorded(72 * time.Hour)},
+		{name: "progress of longer ago", before: lived(handling), event: &pb.ProgressRecorded{}, tamper: recorded(73 * time.Hour)},
+		{name: "progress of longer ago that was admitted", before: late(noon, noon.Add(73*time.Hour)), event: &pb.ProgressRecorded{}, whole: true, tamper: recorded(73 * time.Hour)},
+		{name: "progress of before what was admitted", before: late(noon.Add(time.Second), noon.Add(73*time.Hour)), event: &pb.ProgressRecorded{}, tamper: recorded(73 * time.Hour)},
+		{name: "progress told after it was admitted", before: late(noon, noon.Add(72*time.Hour)), event: &pb.ProgressRecorded{}, tamper: recorded(73 * time.Hour)},
+		{name: "progress told by who admitted it", before: late(noon, noon.Add(80*time.Hour)), event: &pb.ProgressRecorded{}, tamper: func(_ *State, m *pb.EventMeta) {
+			m.RecordedAt, m.Actor = after(73*time.Hour), &pb.Actor{Person: "leader"}
+		}},
 		{name: "a result without a contact", before: lived(handling), event: &pb.ResultSubmitted{}},
 		{name: "a result while a whistle is open", before: func() State {
 			s := lived(handling)

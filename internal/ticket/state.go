@@ -54,6 +54,7 @@ type State struct {
 	LimitsProfile string
 
 	ReportedAt   time.Time
+	Reporter     *pb.Actor // who reported it; nil of an imported record
 	LearntAt     time.Time // when the report was recorded: its acceptance is due from then
 	AcceptedAt   time.Time // T0
 	ReturnedAt   time.Time // the last approved return, from which the next dispatch is counted
@@ -103,7 +104,8 @@ type State struct {
 	Moves   []Move // between levels, in this round
 	// Escalated says that the last of these led to the state the ticket is in, but for a merge that was undone.
 	Escalated bool
-	Seen      bool // the lead recorded progress since it got the ticket
+	Seen      bool        // the lead recorded progress since it got the ticket
+	Late      []LateFacts // that were admitted in this round, one a unit
 
 	HandleLimit string                  // what the handle limit was computed with, as in a profile; empty if no event told
 	RoundLimit  string                  // what the round's handle limit was computed with before anything stopped its clock; empty if no event told
@@ -277,7 +279,7 @@ func (s *State) newRound(round uint32) {
 	s.HandleLimit, s.RoundLimit, s.ExtendedBy, s.Extension, s.Suspension = "", "", nil, nil, nil
 	s.Exclusion, s.Excluded, s.ExcludedMetrics, s.ExclusionDenied = nil, 0, nil, nil
 	s.NonReturnable, s.Returns, s.ReturnAsked, s.Led, s.RuledOut, s.Parties = false, 0, false, nil, nil, nil
-	s.CoTasks, s.Moves, s.Seen = nil, nil, false
+	s.CoTasks, s.Moves, s.Seen, s.Late = nil, nil, false, nil
 	s.Limits = Limits{}
 }
 

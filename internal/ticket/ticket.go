@@ -30,6 +30,7 @@ func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, err
 	if err := s.second(command); err != nil {
 		return nil, err
 	}
+	a.LateFrom = s.lateFrom(a, command)
 	switch c := command.(type) {
 	case *pb.AcceptTicketRequest:
 		return accept(s, a, c)
@@ -51,6 +52,8 @@ func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, err
 		return progress(s, a, c)
 	case *pb.WaiveRequirementRequest:
 		return waive(s, a, c)
+	case *pb.AdmitLateFactsRequest:
+		return admitLateFacts(s, a, c)
 	case *pb.SubmitResultRequest:
 		return submitResult(s, a, c)
 	case *pb.VerifyResultRequest:
@@ -154,7 +157,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	switch e := event.(type) {
 	case *pb.TicketReported:
 		s.reported(at, e)
-		s.LearntAt = meta.GetRecordedAt().AsTime()
+		s.LearntAt, s.Reporter = meta.GetRecordedAt().AsTime(), meta.GetActor()
 	case *pb.RecordImported:
 		s.recordImported(at, e)
 	case *pb.ImportedRecordClosed:
@@ -185,6 +188,8 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 		s.progressRecorded(meta)
 	case *pb.RequirementWaived:
 		s.requirementWaived(e)
+	case *pb.LateFactsAdmitted:
+		s.lateFactsAdmitted(meta, e)
 	case *pb.ResultSubmitted:
 		s.resultSubmitted(at, e)
 	case *pb.VerificationPassed:

@@ -179,7 +179,7 @@ func BenchmarkCity(b *testing.B) {
 		"inbox of the dispatchers":   {Path: []string{"3202"}, Role: pb.Role_ROLE_DISPATCHER},
 	} {
 		measure(what, 50, func() error {
-			q.Now = when()
+			q.Now, q.Scope = when(), view.Scope{Path: q.Path, Leads: q.Path}
 			_, _, _, _, err := r.Inbox(ctx, q)
 			return err
 		})

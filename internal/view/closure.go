@@ -16,9 +16,9 @@ import (
 )
 
 // ClosureView is the name of the view of figures.
-const ClosureView = "closure_2"
+const ClosureView = "closure_3"
 
-// columns are those of closure_day_2: first the stock, in the order of cReported…, then the rates, in that of rIntake….
+// columns are those of closure_day_3: first the stock, in the order of cReported…, then the rates, in that of rIntake….
 var columns = []string{
 	"reported", "total", "closed", "due", "within_due", "late", "overdue", "past_limit", "accepted", "closings", "withdrawn", "merged",
 	"reopened", "dispatched",
@@ -28,7 +28,7 @@ var columns = []string{
 
 const allColumns = int(stockColumns) + int(rateColumns)
 
-// counts are the columns of closure_day_2, or sums of them.
+// counts are the columns of closure_day_3, or sums of them.
 type counts [allColumns]int64
 
 func (c *counts) stock(delta *stock, sign int64) {
@@ -54,10 +54,10 @@ func Closure(zone *time.Location) projector.View {
 	return projector.View{
 		Name: ClosureView,
 		Schema: []string{
-			`CREATE TABLE closure_zone_2 (zone TEXT PRIMARY KEY)`,
-			fmt.Sprintf(`INSERT INTO closure_zone_2 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
+			`CREATE TABLE closure_zone_3 (zone TEXT PRIMARY KEY)`,
+			fmt.Sprintf(`INSERT INTO closure_zone_3 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
 			// A code at a level. tree: it lies in the area tree, with a name and a parent.
-			`CREATE TABLE closure_node_2 (
+			`CREATE TABLE closure_node_3 (
 	id     BIGINT PRIMARY KEY,
 	level  TEXT NOT NULL,
 	code   TEXT NOT NULL,
@@ -68,7 +68,7 @@ func Closure(zone *time.Location) projector.View {
 	UNIQUE (level, code)
 )`,
 			// What the figures of a ticket follow from. ticket is the position of its first event.
-			`CREATE TABLE closure_ticket_2 (
+			`CREATE TABLE closure_ticket_3 (
 	ticket      INTEGER PRIMARY KEY,
 	id          TEXT NOT NULL UNIQUE,
 	no          TEXT NOT NULL,
@@ -77,14 +77,14 @@ func Closure(zone *time.Location) projector.View {
 	facts       BLOB NOT NULL
 )`,
 			// Each close_by that a ticket ever had.
-			`CREATE TABLE closure_due_2 (
+			`CREATE TABLE closure_due_3 (
 	due    BIGINT NOT NULL,
 	ticket BIGINT NOT NULL,
 	PRIMARY KEY (due, ticket)
 ) WITHOUT ROWID`,
 			// From at on, the ticket adds one to the columns whose bits are set in delta, and takes one from those whose bits plus 16
 			// are. Bit 32: its rates change too. nodes are the ids it counts at, as varints.
-			`CREATE TABLE closure_change_2 (
+			`CREATE TABLE closure_change_3 (
 	at     BIGINT NOT NULL,
 	ticket BIGINT NOT NULL,
 	delta  BIGINT NOT NULL,
@@ -93,7 +93,7 @@ func Closure(zone *time.Location) projector.View {
 ) WITHOUT ROWID`,
 			// day counts from 1970-01-01 in the zone. The stock's columns are what the day adds, those of rates what is true now of the
 			// tickets that the day decides the period of.
-			`CREATE TABLE closure_day_2 (
+			`CREATE TABLE closure_day_3 (
 	node BIGINT NOT NULL,
 	day  BIGINT NOT NULL,
 	` + days + `,
@@ -101,8 +101,8 @@ func Closure(zone *time.Location) projector.View {
 ) WITHOUT ROWID`,
 		},
 		Indexes: []string{
-			`CREATE INDEX closure_ticket_2_reported ON closure_ticket_2 (reported_at)`,
-			`CREATE INDEX closure_ticket_2_accepted ON closure_ticket_2 (accepted_at)`,
+			`CREATE INDEX closure_ticket_3_reported ON closure_ticket_3 (reported_at)`,
+			`CREATE INDEX closure_ticket_3_accepted ON closure_ticket_3 (accepted_at)`,
 		},
 		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
 			return applyAll(newClosureFolding(zone), tx, batch)
@@ -192,7 +192,7 @@ func loadTouched(tx *viewdb.Tx, id string, d *event.Decoded) (*touched, error) {
 	if d.Version == 1 {
 		return t, nil
 	}
-	for row, err := range tx.Query("SELECT ticket, no, facts FROM closure_ticket_2 WHERE id = $1", id) {
+	for row, err := range tx.Query("SELECT ticket, no, facts FROM closure_ticket_3 WHERE id = $1", id) {
 		if err != nil {
 			return nil, err
 		}
@@ -333,7 +333,7 @@ func (f *closureFolding) saveRows(tx *viewdb.Tx) error {
 	}
 	slices.SortFunc(f.dues, func(a, b limit) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.by, b.by)) })
 	for _, d := range f.dues {
-		if _, err := tx.Exec("INSERT INTO closure_due_2 (due, ticket) VALUES ($1, $2) ON CONFLICT DO NOTHING", d.from, d.by); err != nil {
+		if _, err := tx.Exec("INSERT INTO closure_due_3 (due, ticket) VALUES ($1, $2) ON CONFLICT DO NOTHING", d.from, d.by); err != nil {
 			return err
 		}
 	}
@@ -358,22 +358,22 @@ func (t *touched) save(tx *viewdb.Tx, facts []byte) error {
 	var err error
 	switch {
 	case t.isNew:
-		_, err = tx.Exec("INSERT INTO closure_ticket_2 (ticket, id, no, reported_at, accepted_at, facts) VALUES ($1, $2, $3, $4, $5, $6)",
+		_, err = tx.Exec("INSERT INTO closure_ticket_3 (ticket, id, no, reported_at, accepted_at, facts) VALUES ($1, $2, $3, $4, $5, $6)",
 			t.ticket, t.id, t.no, t.reported, accepted, facts)
 	case t.accepted != t.wasTaken:
-		_, err = tx.Exec("UPDATE closure_ticket_2 SET accepted_at = $1, facts = $2 WHERE ticket = $3", accepted, facts, t.ticket)
+		_, err = tx.Exec("UPDATE closure_ticket_3 SET accepted_at = $1, facts = $2 WHERE ticket = $3", accepted, facts, t.ticket)
 	default:
-		_, err = tx.Exec("UPDATE closure_ticket_2 SET facts = $1 WHERE ticket = $2", facts, t.ticket)
+		_, err = tx.Exec("UPDATE closure_ticket_3 SET facts = $1 WHERE ticket = $2", facts, t.ticket)
 	}
 	return err
 }
 
 func (r *changeRow) save(tx *viewdb.Tx) error {
 	if r.nodes == nil {
-		_, err := tx.Exec("DELETE FROM closure_change_2 WHERE at = $1 AND ticket = $2", r.at, r.ticket)
+		_, err := tx.Exec("DELETE FROM closure_change_3 WHERE at = $1 AND ticket = $2", r.at, r.ticket)
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO closure_change_2 (at, ticket, delta, nodes) VALUES ($1, $2, $3, $4)
+	_, err := tx.Exec(`INSERT INTO closure_change_3 (at, ticket, delta, nodes) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (at, ticket) DO UPDATE SET delta = excluded.delta, nodes = excluded.nodes`, r.at, r.ticket, r.delta, r.nodes)
 	return err
 }
@@ -415,10 +415,10 @@ func addDay(mask uint32) string {
 		if mask&(1<<i) != 0 {
 			names = append(names, name)
 			values = append(values, fmt.Sprintf("$%d", len(values)+3))
-			sets = append(sets, name+" = closure_day_2."+name+" + excluded."+name)
+			sets = append(sets, name+" = closure_day_3."+name+" + excluded."+name)
 		}
 	}
-	sql := "INSERT INTO closure_day_2 (node, day, " + strings.Join(names, ", ") + ") VALUES ($1, $2, " + strings.Join(values, ", ") +
+	sql := "INSERT INTO closure_day_3 (node, day, " + strings.Join(names, ", ") + ") VALUES ($1, $2, " + strings.Join(values, ", ") +
 		") ON CONFLICT (node, day) DO UPDATE SET " + strings.Join(sets, ", ")
 	addDays.Store(mask, sql)
 	return sql

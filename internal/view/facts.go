@@ -39,7 +39,7 @@ type facts struct {
 	dues   []limit // close_by likewise
 	rounds []round
 	ends   []mark // why it left, or stays again, in the order of recording
-	out    []mark // exclusions from M13 that were granted: the number of the code
+	out    []mark // exclusions from M13 that were granted: the number of the code; 0: a later round counts again
 
 	// The nodes it counts at.
 	fixed, area, unit []int64
@@ -149,6 +149,9 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 		f.round() // the one that was closed is there, whatever is known of it
 		f.rounds = append(f.rounds, round{opened: at, closed: never, limit: never, redo: micros(e.RedoBy), result: never})
 		f.direct = false
+		if n := len(f.out); n > 0 && f.out[n-1].what != 0 {
+			f.out = append(slices.Clip(f.out), mark{at, 0}) // what was left out is the round that was closed
+		}
 		f.limits = within(f.limits, at, e.RedoBy)
 		f.dues = within(f.dues, at, e.CloseBy)
 	case *pb.TicketDeclined:
@@ -222,7 +225,7 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 		*pb.VerifyOverdue, *pb.CallbackOverdue, *pb.RightLapsed:
 		// No figure changes.
 	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.TicketSigned, *pb.PetitionerContacted, *pb.ContactFailed,
-		*pb.ProgressRecorded, *pb.RequirementWaived, *pb.VerificationPassed, *pb.VerificationFailed, *pb.CallbackRecorded,
+		*pb.ProgressRecorded, *pb.RequirementWaived, *pb.LateFactsAdmitted, *pb.VerificationPassed, *pb.VerificationFailed, *pb.CallbackRecorded,
 		*pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.VoidProposed, *pb.VoidDropped, *pb.WhistleLinked, *pb.WhistleSettled:
 		// No figure changes.
 	default:

@@ -258,7 +258,7 @@ type table struct {
 }
 
 func (r *Reader) table(tx *viewdb.Tx) (*table, error) {
-	for row, err := range tx.Query("SELECT zone FROM closure_zone_2") {
+	for row, err := range tx.Query("SELECT zone FROM closure_zone_3") {
 		if err != nil {
 			return nil, err
 		}
@@ -318,7 +318,7 @@ func (b *table) areas() ([]*node, error) {
 // fewNodes are asked one by one; more of a level are cheaper all at once.
 const fewNodes = 32
 
-// days adds up rows of closure_day_2 with a day from and before to.
+// days adds up rows of closure_day_3 with a day from and before to.
 func (b *table) sum(mask uint32, from, to int64, of *selection, into map[int64]*counts) error {
 	var list []int
 	sums := ""
@@ -339,7 +339,7 @@ func (b *table) sum(mask uint32, from, to int64, of *selection, into map[int64]*
 		}
 	}
 	if of.level == "" || len(of.nodes) <= fewNodes {
-		query := "SELECT d.node" + sums + " FROM closure_day_2 d WHERE d.node = $1 AND d.day >= $2 AND d.day < $3 GROUP BY d.node"
+		query := "SELECT d.node" + sums + " FROM closure_day_3 d WHERE d.node = $1 AND d.day >= $2 AND d.day < $3 GROUP BY d.node"
 		for id := range of.nodes {
 			for row, err := range b.tx.Query(query, id, from, to) {
 				if err != nil {
@@ -350,7 +350,7 @@ func (b *table) sum(mask uint32, from, to int64, of *selection, into map[int64]*
 		}
 		return nil
 	}
-	query := "SELECT d.node" + sums + ` FROM closure_node_2 n CROSS JOIN closure_day_2 d
+	query := "SELECT d.node" + sums + ` FROM closure_node_3 n CROSS JOIN closure_day_3 d
 		WHERE n.level = $1 AND d.node = n.id AND d.day >= $2 AND d.day < $3 GROUP BY d.node`
 	for row, err := range b.tx.Query(query, of.level, from, to) {
 		if err != nil {
@@ -405,7 +405,7 @@ func (b *table) part(from, to, sign int64, of *selection, sums map[int64]*counts
 		}
 	}
 	var buf []byte
-	for row, err := range b.tx.Query("SELECT delta, nodes FROM closure_change_2 WHERE at >= $1 AND at <= $2", from, to) {
+	for row, err := range b.tx.Query("SELECT delta, nodes FROM closure_change_3 WHERE at >= $1 AND at <= $2", from, to) {
 		if err != nil {
 			return err
 		}
@@ -533,7 +533,7 @@ func (b *table) changedSince(in period) ([]int64, error) {
 		holds += entry(sums, all.id).rate(i)
 	}
 	var list []int64
-	for row, err := range b.tx.Query("SELECT ticket, delta FROM closure_change_2 WHERE at > $1", in.at) {
+	for row, err := range b.tx.Query("SELECT ticket, delta FROM closure_change_3 WHERE at > $1", in.at) {
 		if err != nil {
 			return nil, err
 		}
@@ -561,11 +561,11 @@ func (b *table) edge(in period, of *selection, sums map[int64]*counts) error {
 	var query string
 	switch in.family {
 	case reportedIn:
-		query = "SELECT ticket, facts, reported_at FROM closure_ticket_2 WHERE reported_at >= $1 AND reported_at < $2"
+		query = "SELECT ticket, facts, reported_at FROM closure_ticket_3 WHERE reported_at >= $1 AND reported_at < $2"
 	case acceptedIn:
-		query = "SELECT ticket, facts, accepted_at FROM closure_ticket_2 WHERE accepted_at >= $1 AND accepted_at < $2"
+		query = "SELECT ticket, facts, accepted_at FROM closure_ticket_3 WHERE accepted_at >= $1 AND accepted_at < $2"
 	default:
-		query = "SELECT t.ticket, t.facts, d.due FROM closure_due_2 d JOIN closure_ticket_2 t ON t.ticket = d.ticket WHERE d.due >= $1 AND d.due < $2"
+		query = "SELECT t.ticket, t.facts, d.due FROM closure_due_3 d JOIN closure_ticket_3 t ON t.ticket = d.ticket WHERE d.due >= $1 AND d.due < $2"
 	}
 	var f facts
 	var buf []byte
@@ -587,7 +587,7 @@ func (b *table) edge(in period, of *selection, sums map[int64]*counts) error {
 }
 
 func (b *table) facts(ticket int64) (*facts, error) {
-	for row, err := range b.tx.Query("SELECT facts FROM closure_ticket_2 WHERE ticket = $1", ticket) {
+	for row, err := range b.tx.Query("SELECT facts FROM closure_ticket_3 WHERE ticket = $1", ticket) {
 		if err != nil {
 			return nil, err
 		}
@@ -600,7 +600,7 @@ func (b *table) facts(ticket int64) (*facts, error) {
 func (b *table) each(after int64, yield func(f *facts) (bool, error)) error {
 	var f facts
 	var buf []byte
-	for row, err := range b.tx.Query("SELECT ticket, id, no, facts FROM closure_ticket_2 WHERE ticket > $1 ORDER BY ticket", after) {
+	for row, err := range b.tx.Query("SELECT ticket, id, no, facts FROM closure_ticket_3 WHERE ticket > $1 ORDER BY ticket", after) {
 		if err != nil {
 			return err
 		}
@@ -631,7 +631,7 @@ type ClosureQuery struct {
 	WithMedian bool
 	// WithDirect adds the direct row of each parent of the nodes listed.
 	WithDirect bool
-	// Map restates ListClosure on a map; nil: areas as at acceptance.
+	// Map restates figures on a map; nil: areas as at acceptance.
 	Map       Map
 	PageSize  int32
 	PageToken string
@@ -672,6 +672,10 @@ func (r *Reader) open(ctx context.Context, known *eventstore.Position, do func(b
 // ClosureAt gives the closure figures of a node. A node without a ticket at that instant is a refusal with NOT_FOUND.
 func (r *Reader) ClosureAt(ctx context.Context, q ClosureQuery) (row *pb.ClosureRow, at eventstore.Position, err error) {
 	at, err = r.open(ctx, q.KnownAt, func(b book) error {
+		b, err := onMap(b, q.Map)
+		if err != nil {
+			return err
+		}
 		n, err := b.node(q.Level, q.Code)
 		if err != nil {
 			return err

@@ -506,6 +506,8 @@ type InboxQuery struct {
 	// office, for which what lies there waits alone.
 	Areas []string
 	Role  pb.Role
+	// Scope is whose tickets the caller may see: a confidential one waits for nobody else, not even by its number.
+	Scope Scope
 	// Now is the instant of the lights.
 	Now       time.Time
 	PageSize  int32
@@ -523,7 +525,7 @@ func (r *Reader) Inbox(ctx context.Context, q InboxQuery) (rows []*pb.InboxRow, 
 		return nil, nil, "", 0, err
 	}
 	now := q.Now.UnixMicro()
-	bound := bind("inbox", q.Role.String(), fmt.Sprint(now), fmt.Sprintf("%q %q", q.Path, q.Areas))
+	bound := bind("inbox", q.Role.String(), fmt.Sprint(now), fmt.Sprintf("%q %q", q.Path, q.Areas), q.Scope.text())
 	text, paged, err := cursor(bound, q.PageToken)
 	if err != nil {
 		return nil, nil, "", 0, err
@@ -597,24 +599,43 @@ func (q *InboxQuery) waiting(c *condition, now int64, red bool) string {
 	case q.Role == pb.Role_ROLE_ASSESSMENT:
 		// An assessment office stands beside the units that hold tickets: its are those whose matter lies in its area.
 		if len(q.Areas) > 0 {
-			parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND path IN ("+steps(c, areaPath, q.Areas)+")"+only)
+			parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND path IN ("+steps(c, areaPath, q.Areas)+")"+only+q.seen(c))
 		}
 	case q.Role == pb.Role_ROLE_AUDITOR:
-		parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+")"+only) // of whatever unit
+		parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+")"+only+q.seen(c)) // of whatever unit
 	case len(tasks) > 0:
-		parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND units IN ("+steps(c, unitPath, scope.holders())+")"+only+q.outside(c, tasks))
+		parts = append(parts, columns+" WHERE task IN ("+numbers(tasks)+") AND units IN ("+steps(c, unitPath, scope.holders())+")"+only+q.outside(c, tasks)+q.seen(c))
 	}
 	if slices.Contains(clerks, q.Role) {
-		parts = append(parts, fmt.Sprintf("%s WHERE unit IN (%s) AND unit <> '' AND task IN (%s) AND (task <> %d OR confidential = 0)", columns, names(c, q.Path), numbers(desks), taskCo)+only)
+		parts = append(parts, fmt.Sprintf("%s WHERE unit IN (%s) AND unit <> '' AND task IN (%s)", columns, names(c, q.Path), numbers(desks))+only+q.seen(c))
 	}
 	if q.Role == pb.Role_ROLE_GRID_WORKER && len(q.Areas) > 0 {
 		parts = append(parts, fmt.Sprintf("%s WHERE task = %d AND confidential = 0 AND path IN (%s)", columns, taskVerify, steps(c, areaPath, q.Areas))+
-			only+q.outside(c, []task{taskVerify}))
+			only+q.outside(c, []task{taskVerify})+q.unblamed(c))
 	}
 	if len(parts) == 0 {
 		return "SELECT 0 AS ticket, 0 AS task, '' AS unit, 0 AS due, 0 AS rank WHERE 1 = 0"
 	}
 	return strings.Join(parts, " UNION ")
+}
+
+// seen keeps out the confidential tickets that are not in scope, by the rule of lists. What is not confidential waits only for who may see it.
+func (q *InboxQuery) seen(c *condition) string {
+	if q.Scope.All {
+		return ""
+	}
+	of := condition{args: c.args}
+	q.Scope.restrict(&of)
+	c.args = of.args
+	return " AND (confidential = 0 OR EXISTS (SELECT 1 FROM tickets_3 WHERE tickets_3.ticket = tickets_task_3.ticket AND " + of.sql + "))"
+}
+
+// unblamed keeps out what the unit, or one above it, is complained of: it does not verify that, and does not learn of it by the place.
+func (q *InboxQuery) unblamed(c *condition) string {
+	if len(q.Path) < 2 {
+		return ""
+	}
+	return " AND NOT EXISTS (SELECT 1 FROM tickets_3 WHERE tickets_3.ticket = tickets_task_3.ticket AND against IN (" + names(c, q.Path[1:]) + "))"
 }
 
 // outside keeps out what a unit may not verify or ask about, since it or one above it handles the matter.

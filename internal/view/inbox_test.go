@@ -161,7 +161,7 @@ func TestAnInboxHoldsWhatWaitsForTheRoleInTheUnit(t *testing.T) {
 	r := h.reader()
 	var got []string
 	for _, ask := range asks {
-		rows, _ := inbox(t, r, view.InboxQuery{Path: ask.unit, Areas: areas[ask.unit[len(ask.unit)-1]], Role: ask.role, Now: day0})
+		rows, _ := inbox(t, r, view.InboxQuery{Path: ask.unit, Areas: areas[ask.unit[len(ask.unit)-1]], Role: ask.role, Scope: everyone, Now: day0})
 		for _, row := range rows {
 			left := "-"
 			if row.DueAt != nil {
@@ -292,7 +292,8 @@ func TestWhoHandlesAMatterDoesNotVerifyItAndAGridWorkerVerifiesNearby(t *testing
 		{pb.Role_ROLE_SUPERVISOR, []string{"root", "lead"}, []string{"m"}, nil},
 		{pb.Role_ROLE_SUPERVISOR, []string{"root"}, nil, []string{"plain verify 8h GREEN", "secret verify 8h GREEN"}},
 	} {
-		rows, _ := inbox(t, r, view.InboxQuery{Path: c.path, Areas: c.areas, Role: c.role, Now: day0})
+		scope := view.Scope{Path: c.path, Leads: c.path}
+		rows, _ := inbox(t, r, view.InboxQuery{Path: c.path, Areas: c.areas, Role: c.role, Scope: scope, Now: day0})
 		got := told(rows, day0)
 		slices.Sort(got)
 		if !slices.Equal(got, c.want) {

@@ -289,8 +289,11 @@ type BehindQuery struct {
 	Set         pb.FigureSet
 	From, To    time.Time
 	At          time.Time
-	PageSize    int32
-	PageToken   string
+	// KnownAt and Map are as in MetricQuery.
+	KnownAt   *eventstore.Position
+	Map       Map
+	PageSize  int32
+	PageToken string
 }
 
 // StockMetric is the name of the stock view among the metrics of ListBehind.
@@ -305,7 +308,7 @@ func (r *Reader) ListBehind(ctx context.Context, q BehindQuery) (tickets []*pb.B
 	if err != nil {
 		return nil, "", 0, 0, err
 	}
-	m := MetricQuery{Metric: q.Metric, Level: q.Level, Code: q.Code, From: q.From, To: q.To, At: q.At}
+	m := MetricQuery{Metric: q.Metric, Level: q.Level, Code: q.Code, From: q.From, To: q.To, At: q.At, KnownAt: q.KnownAt, Map: q.Map}
 	from, to, t, err := m.span()
 	if err != nil {
 		return nil, "", 0, 0, err
@@ -313,7 +316,7 @@ func (r *Reader) ListBehind(ctx context.Context, q BehindQuery) (tickets []*pb.B
 	if q.Set < pb.FigureSet_FIGURE_SET_NUMERATOR || q.Set > pb.FigureSet_FIGURE_SET_EXCLUDED {
 		return nil, "", 0, 0, rule.Bad("set", rule.UnknownValue, "want numerator, denominator or excluded")
 	}
-	bound := bind("behind", q.Metric, q.Level, q.Code, q.Set.String(), strconv.FormatInt(from, 10), strconv.FormatInt(to, 10), strconv.FormatInt(t, 10))
+	bound := bind("behind", q.Metric, q.Level, q.Code, q.Set.String(), strconv.FormatInt(from, 10), strconv.FormatInt(to, 10), strconv.FormatInt(t, 10), knownText(q.KnownAt), mapText(q.Map))
 	text, paged, err := cursor(bound, q.PageToken)
 	if err != nil {
 		return nil, "", 0, 0, err
@@ -334,7 +337,11 @@ func (r *Reader) ListBehind(ctx context.Context, q BehindQuery) (tickets []*pb.B
 	if !ok {
 		return nil, "", 0, 0, noMetric("closure, ")
 	}
-	at, err = r.open(ctx, nil, func(b book) error {
+	at, err = r.open(ctx, q.KnownAt, func(b book) error {
+		b, err := onMap(b, q.Map)
+		if err != nil {
+			return err
+		}
 		n, err := b.node(q.Level, q.Code)
 		if err != nil {
 			return err

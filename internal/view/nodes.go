@@ -48,7 +48,7 @@ type nodes struct {
 }
 
 func newNodes(tx *viewdb.Tx) *nodes {
-	return &nodes{tx: tx, table: "closure_node_2", byKey: map[[2]string]*node{}, byID: map[int64]*node{}, changed: map[int64]*node{}, paths: map[string][]int64{}}
+	return &nodes{tx: tx, table: "closure_node_3", byKey: map[[2]string]*node{}, byID: map[int64]*node{}, changed: map[int64]*node{}, paths: map[string][]int64{}}
 }
 
 const nodeColumns = "id, level, code, tree, name, path, parent"

@@ -459,6 +459,7 @@ func (l *life) at(t time.Time) naive {
 			if !e.at.After(t) {
 				rounds = append(rounds, past{n.closed, limit, redo, result})
 				n.closed, limit, redo, result = time.Time{}, time.Time{}, m.RedoBy.AsTime(), time.Time{}
+				n.out = 0
 			} else {
 				// Later rounds have not begun at T, unless they began before it.
 				return l.withoutRound(e, t)

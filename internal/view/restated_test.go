@@ -125,6 +125,42 @@ func TestRestatedFiguresAreThoseOfAHistoryThatAlwaysHadTodaysMap(t *testing.T) {
 							if rows += len(a); text(a) != text(b) {
 								t.Fatalf("%s in %q at %v, known %v: got %v, want %v", level, area, when, known, a, b)
 							}
+							if len(a) > 0 && area == "" {
+								one := view.ClosureQuery{Level: level, Code: a[0].Code, At: when, KnownAt: known, WithMedian: true, Map: m}
+								row, _, err := is.ClosureAt(t.Context(), one)
+								if err != nil || text([]*pb.ClosureRow{row}) != text(a[:1]) {
+									t.Fatalf("%s %s alone: got %v, %v, want %v", level, one.Code, row, err, a[0])
+								}
+								rows += behind(t, is, want, view.BehindQuery{Metric: view.StockMetric, Level: level, Code: a[0].Code, At: when, KnownAt: known}, m)
+							}
+							for _, of := range []func(r *view.Reader, q view.PeriodQuery) (string, int, error){
+								func(r *view.Reader, q view.PeriodQuery) (string, int, error) {
+									list, _, _, err := r.ListStages(t.Context(), q)
+									return text(list), len(list), err
+								},
+								func(r *view.Reader, q view.PeriodQuery) (string, int, error) {
+									list, _, _, err := r.ListLedger(t.Context(), pb.LedgerKind_LEDGER_KIND_SUSPENSION, q)
+									return text(list), len(list), err
+								},
+								func(r *view.Reader, q view.PeriodQuery) (string, int, error) {
+									list, _, _, err := r.ListLedger(t.Context(), pb.LedgerKind_LEDGER_KIND_LISTING, q)
+									return text(list), len(list), err
+								},
+							} {
+								q := view.PeriodQuery{Level: level, Area: area, From: from, To: from.Add(100 * time.Hour), At: when, KnownAt: known}
+								b, _, err := of(want, q)
+								if err != nil {
+									t.Fatal(err)
+								}
+								q.Map = m
+								a, n, err := of(is, q)
+								if err != nil {
+									t.Fatal(err)
+								}
+								if rows += n; a != b {
+									t.Fatalf("stages or a ledger of %s in %q at %v, known %v: got %s, want %s", level, area, when, known, a, b)
+								}
+							}
 							for _, metric := range view.MetricNames {
 								q := view.MetricQuery{Metric: metric, Level: level, Area: area, From: from, To: from.Add(100 * time.Hour), At: when, KnownAt: known}
 								b, _, _, err := want.ListMetrics(t.Context(), q)
@@ -139,6 +175,10 @@ func TestRestatedFiguresAreThoseOfAHistoryThatAlwaysHadTodaysMap(t *testing.T) {
 								if rows += len(a); text(a) != text(b) {
 									t.Fatalf("%s of %s in %q at %v, known %v: got %v, want %v", metric, level, area, when, known, a, b)
 								}
+								if len(a) > 0 && area == "" {
+									q := view.BehindQuery{Metric: metric, Level: level, Code: a[len(a)-1].Code, From: q.From, To: q.To, At: when, KnownAt: known}
+									rows += behind(t, is, want, q, m)
+								}
 							}
 						}
 					}
@@ -149,6 +189,34 @@ func TestRestatedFiguresAreThoseOfAHistoryThatAlwaysHadTodaysMap(t *testing.T) {
 			}
 		})
 	}
+}
+
+// behind compares what is behind a figure on a map, set by set and page by page, with a history that always had it.
+func behind(t *testing.T, is, want *view.Reader, q view.BehindQuery, m view.Map) (rows int) {
+	t.Helper()
+	for set := pb.FigureSet_FIGURE_SET_NUMERATOR; set <= pb.FigureSet_FIGURE_SET_EXCLUDED; set++ {
+		q.Set, q.Map, q.PageSize, q.PageToken = set, nil, 1000, ""
+		b, _, total, _, err := want.ListBehind(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Map, q.PageSize = m, 3
+		var a []*pb.BehindTicket
+		for {
+			page, next, n, _, err := is.ListBehind(t.Context(), q)
+			if err != nil || n != total {
+				t.Fatalf("%v: got %d, %v, want %d", q, n, err, total)
+			}
+			a = append(a, page...)
+			if q.PageToken = next; next == "" {
+				break
+			}
+		}
+		if rows += len(a); text(a) != text(b) {
+			t.Fatalf("behind %v: got %v, want %v", q, a, b)
+		}
+	}
+	return rows
 }
 
 func TestAChangeOfTheMapLeavesWhatTheCityCameTo(t *testing.T) {

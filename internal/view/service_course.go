@@ -35,8 +35,6 @@ type course struct {
 	closings []closing
 	co       []coTask
 	children []answer // of the petitioner of a merged ticket
-	out      [64]byte // by a metric's number: the code of the exclusion granted
-	outUnit  int64    // whose metrics the exclusion is about: the lead when it was granted
 
 	stays      []stay
 	stay       stay // the present one; stage UNSPECIFIED: none
@@ -66,7 +64,9 @@ type turn struct {
 	unit               []int64
 	stopped            int64 // microseconds of suspension before the result
 	failed             int
-	put                int64 // to callback
+	out                [64]byte // by a metric's number: the code of the exclusion granted, which holds for this round
+	outUnit            int64    // whose metrics the exclusion is about: the lead when it was granted
+	put                int64    // to callback
 	settled            int64
 	answer             *answer // nil: settled without one
 	closed             int64
@@ -271,11 +271,12 @@ func (c *course) step(s *step) {
 	case didReopen:
 		c.reopen(s)
 	case didExclude:
+		r := c.turn()
 		for _, metric := range s.n[1:] {
-			c.out[metric] = byte(s.n[0])
+			r.out[metric] = byte(s.n[0])
 		}
 		if n := len(c.lead); n > 0 {
-			c.outUnit = c.lead[n-1]
+			r.outUnit = c.lead[n-1]
 		}
 	case didSupervise:
 		c.supervise(s)
@@ -400,6 +401,14 @@ func (c *course) turn() *turn {
 		c.rounds = append(c.rounds, newTurn(never))
 	}
 	return &c.rounds[len(c.rounds)-1]
+}
+
+// out is the code of the exclusion that keeps the present round out of a metric; 0: none does.
+func (c *course) out(metric int64) byte {
+	if len(c.rounds) == 0 {
+		return 0
+	}
+	return c.turn().out[metric]
 }
 
 func newTurn(opened int64) turn {

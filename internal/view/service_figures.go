@@ -280,7 +280,7 @@ func signedInTime(c *course, p *poster) {
 		if !g.led() {
 			continue
 		}
-		if n := len(g.unit); n > 0 && g.unit[n-1] == c.outUnit && p.exclude(c.out[8], g.at, g.unit) {
+		if r := &c.rounds[g.round-1]; isOf(g.unit, r.outUnit) && p.exclude(r.out[8], g.at, g.unit) {
 			continue
 		}
 		p.rate(g.at, g.unit, g.signed != never && !passed(g.signBy, g.signed))
@@ -308,7 +308,7 @@ func (c *course) outOf(p *poster, which which) (by int64, out bool) {
 	case by == never, p.exclude(c.left(), by, c.lead), c.direct && p.exclude(x3, by, c.lead), stopped && p.exclude(x4, by, c.lead):
 		return by, true
 	}
-	return by, p.exclude(c.out[p.figure.metric], by, c.lead)
+	return by, p.exclude(c.out(p.figure.metric), by, c.lead)
 }
 
 // M10: a result that was not sent back.
@@ -406,7 +406,7 @@ func (c *course) effective(p *poster) (*turn, *answer) {
 	case r.answer == nil:
 		p.exclude(x5, r.settled, c.lead)
 		return nil, nil
-	case p.exclude(c.out[p.figure.metric], r.settled, c.lead):
+	case p.exclude(c.out(p.figure.metric), r.settled, c.lead):
 		return nil, nil
 	}
 	return r, r.answer

@@ -11,13 +11,16 @@ import (
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
-// PeriodQuery asks what a period [From, To) came to at the nodes of a level. A zero From is the beginning, a zero To the end of all
-// times.
+// PeriodQuery asks what a period [From, To) came to at the nodes of a level. A zero From is the beginning, a zero To just after At.
 type PeriodQuery struct {
 	Level string
 	// Area restricts as it does ListClosure.
-	Area      string
-	From, To  time.Time
+	Area     string
+	From, To time.Time
+	// At is the instant as of which it is told; the zero time is the end of all times. KnownAt and Map are as in MetricQuery.
+	At        time.Time
+	KnownAt   *eventstore.Position
+	Map       Map
 	PageSize  int32
 	PageToken string
 }
@@ -30,16 +33,20 @@ func pageOf[T any](ctx context.Context, r *Reader, what string, q PeriodQuery, k
 	if err != nil {
 		return nil, "", 0, err
 	}
-	from, to, t, err := (&MetricQuery{From: q.From, To: q.To}).span()
+	from, to, t, err := (&MetricQuery{From: q.From, To: q.To, At: q.At}).span()
 	if err != nil {
 		return nil, "", 0, err
 	}
-	bound := bind(what, q.Level, q.Area, strconv.FormatInt(from, 10), strconv.FormatInt(to, 10))
+	bound := bind(what, q.Level, q.Area, strconv.FormatInt(from, 10), strconv.FormatInt(to, 10), strconv.FormatInt(t, 10), knownText(q.KnownAt), mapText(q.Map))
 	after, paged, err := cursor(bound, q.PageToken)
 	if err != nil {
 		return nil, "", 0, err
 	}
-	at, err = r.openService(ctx, nil, func(b logbook) error {
+	at, err = r.openService(ctx, q.KnownAt, func(b logbook) error {
+		b, err := logOnMap(b, q.Map)
+		if err != nil {
+			return err
+		}
 		list, of, err := selectNodes(b, q.Level, q.Area, false)
 		if err != nil {
 			return err

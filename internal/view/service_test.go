@@ -259,6 +259,21 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			{"M24", "unit", "a", "2/4 X5=2 X7=1"}, {"M24", "all", "", "2/4 X5=2 X7=1 children=1 children_satisfied=1"},
 			{"M26", "unit", "u1", "7/9"},
 		}},
+		{"an exclusion holds for the round that it was granted in", [][]happened{
+			worked(callback(24, false, no, 1), closedAt(25), in(30, &pb.ExclusionGranted{Code: pb.ExclusionCode_EXCLUSION_CODE_X11, Metrics: []string{"M11", "M13", "M22", "M23", "M24"}}),
+				reopened(31), in(32, &pb.TicketSigned{}), in(90, &pb.ResultSubmitted{}), in(91, &pb.VerificationPassed{}), callback(92, true, yes, 5), closedAt(93)),
+			worked(callback(24, false, no, 1), closedAt(25), reopened(31), in(32, &pb.TicketSigned{}), in(40, &pb.ResultSubmitted{}), in(41, &pb.VerificationPassed{}),
+				callback(42, true, no, 5), closedAt(43), in(50, &pb.ExclusionGranted{Code: pb.ExclusionCode_EXCLUSION_CODE_X11, Metrics: []string{"M11", "M13", "M22", "M23", "M24"}})),
+		}, []told{
+			{"M11", "unit", "a", "1/1 X11=1"}, {"M13", "unit", "a", "1/1 X11=1"}, {"M22", "unit", "a", "1/1 X11=1"}, {"M23", "unit", "a", "1/1 X11=1"},
+			{"M24", "unit", "a", "1/1 X11=1"},
+		}},
+		{"an exclusion holds for what was signed in its round", [][]happened{
+			worked(callback(24, false, no, 1), closedAt(25), in(30, &pb.ExclusionGranted{Code: pb.ExclusionCode_EXCLUSION_CODE_X10, Metrics: []string{"M08"}}),
+				reopened(31), sent(32, "a", 100, 100)),
+			worked(callback(24, false, no, 1), closedAt(25), reopened(31), sent(32, "a", 100, 100), in(33, &pb.TicketSigned{}), closedAt(40),
+				in(50, &pb.ExclusionGranted{Code: pb.ExclusionCode_EXCLUSION_CODE_X10, Metrics: []string{"M08"}})),
+		}, []told{{"M08", "unit", "a", "1/2 X10=2"}}},
 		{"petitioners of what has left are asked for nothing", [][]happened{
 			worked(callback(24, true, yes, 5), closedAt(25)),
 			worked(callback(24, true, yes, 5), in(25, &pb.TicketWithdrawn{})),
@@ -410,6 +425,10 @@ func TestASuspendedTicketIsDueNoMoreUntilItIsResumed(t *testing.T) {
 		if show(got) != c.want {
 			t.Errorf("%s in [%v, %v) at %v: got %s, want %s", c.metric, c.from, c.to, c.at, show(got), c.want)
 		}
+	}
+	if rows, _, _, err := r.ListLedger(t.Context(), pb.LedgerKind_LEDGER_KIND_SUSPENSION, view.PeriodQuery{Level: "all", From: day0, To: second, At: hour(8*24 + 0.5)}); err != nil ||
+		len(rows) != 1 || statement(rows[0]) != "0 + 1 - 0 = 1 map[ENGINEERING:1]" {
+		t.Errorf("as of the eighth day: got %v, %v", rows, err)
 	}
 	for _, c := range []struct {
 		from, to time.Time
@@ -563,9 +582,30 @@ func TestStaysAreToldWhereTheyEnded(t *testing.T) {
 		closedAt(60), // ten hours after the callback was due
 		in(90, &pb.TicketArchived{}),
 	)...)
+	one := h.last
 	// Still with the centre.
 	h.record("ticket-2", begun()...)
 	r := h.reader()
+	// As of an instant, only what had happened by then, and at a position only what was recorded.
+	for _, c := range []struct {
+		q    view.PeriodQuery
+		want string
+	}{
+		{view.PeriodQuery{At: hour(20)}, " RECEIVE 2 2 0,  ANALYSE 2 7 1,  ROUTE 2 12 0"},
+		{view.PeriodQuery{At: hour(20), To: hour(100)}, " RECEIVE 2 2 0,  ANALYSE 2 7 1,  ROUTE 2 12 0"},
+		{view.PeriodQuery{At: hour(19.99)}, " RECEIVE 2 2 0,  ANALYSE 2 7 1,  ROUTE 1 2 0"},
+		{view.PeriodQuery{At: hour(20), KnownAt: &one}, " RECEIVE 1 1 0,  ANALYSE 2 7 1,  ROUTE 2 12 0"},
+		{view.PeriodQuery{To: hour(2), KnownAt: &one}, " RECEIVE 1 1 0"},
+	} {
+		c.q.Level = "all"
+		rows, _, _, err := r.ListStages(t.Context(), c.q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := stays(rows); got != c.want {
+			t.Errorf("as of %v, known at %v: got %s, want %s", c.q.At, c.q.KnownAt, got, c.want)
+		}
+	}
 	for _, c := range []struct {
 		level    string
 		from, to float64

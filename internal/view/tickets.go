@@ -109,7 +109,7 @@ func Tickets() projector.View {
 			`CREATE INDEX tickets_3_no ON tickets_3 (no)`,
 			`CREATE INDEX tickets_3_source ON tickets_3 (source_ref)`,
 			`CREATE INDEX tickets_3_supervision ON tickets_3 (supervision, closed, next_by, ticket) WHERE supervision > 0`,
-			`CREATE INDEX tickets_task_3_office ON tickets_task_3 (task, units, due, warn, grey, ticket, unit)`,
+			`CREATE INDEX tickets_task_3_office ON tickets_task_3 (task, units, due, warn, grey, ticket, unit, confidential)`,
 			`CREATE INDEX tickets_task_3_desk ON tickets_task_3 (unit, task, confidential, due, warn, grey, ticket) WHERE unit <> ''`,
 			`CREATE INDEX tickets_task_3_place ON tickets_task_3 (task, path, confidential, due, warn, grey, ticket, unit)`,
 		},
@@ -367,7 +367,7 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		*pb.SuspensionRefused, *pb.SuspensionReviewDue, *pb.ExclusionRequested, *pb.ExclusionGranted, *pb.ExclusionDenied, *pb.TicketUrged,
 		*pb.SupervisionRaised, *pb.SupervisionReplied, *pb.ListingCleared, *pb.SupervisionLifted, *pb.ArchiveCorrectionProposed,
 		*pb.ArchiveCorrectionDropped, *pb.AcceptOverdue, *pb.DispatchOverdue, *pb.ContactOverdue, *pb.HandleOverdue, *pb.VerifyOverdue,
-		*pb.CallbackOverdue, *pb.RightLapsed:
+		*pb.CallbackOverdue, *pb.RightLapsed, *pb.LateFactsAdmitted:
 		// Nothing that a list shows, but for what the rules say.
 	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.PetitionerContacted, *pb.ContactFailed, *pb.ProgressRecorded,
 		*pb.RequirementWaived, *pb.CallbackRecorded, *pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.VoidProposed,

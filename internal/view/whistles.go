@@ -595,45 +595,54 @@ func (r *Reader) whistleMetricOf(ctx context.Context, q MetricQuery) (*pb.Metric
 
 // whistlesBehind gives the whistles behind M31 and M33; one with several participants in the set stands once.
 func (r *Reader) whistlesBehind(ctx context.Context, q BehindQuery, from, to, t, after int64, size int, bound []byte) (page []*pb.BehindTicket, next string, total int64, at eventstore.Position, err error) {
-	at, err = r.openWhistles(ctx, func(tx *viewdb.Tx, b *table) error {
-		list, err := queryWhistles(tx, "ORDER BY whistle")
-		if err != nil {
+	var list []*whistleRow
+	if q.KnownAt != nil {
+		at, err = *q.KnownAt, r.rememberWhistles(ctx, *q.KnownAt, func(w *whistleRow) { list = append(list, w) })
+		slices.SortFunc(list, func(a, b *whistleRow) int { return cmp.Compare(a.whistle, b.whistle) })
+	} else {
+		at, err = r.openWhistles(ctx, func(tx *viewdb.Tx, _ *table) (err error) {
+			list, err = queryWhistles(tx, "ORDER BY whistle")
 			return err
+		})
+	}
+	if err != nil {
+		return nil, "", 0, 0, err
+	}
+	var last int64
+	for _, w := range list {
+		if q.Map != nil {
+			w.path = present(q.Map, w.path)
 		}
-		var last int64
-		for _, w := range list {
-			in, exclusion := false, ""
-			w.calls(q.Metric, from, to, t, func(c call) {
-				if c.level != q.Level || c.code != q.Code {
-					return
-				}
-				switch q.Set {
-				case pb.FigureSet_FIGURE_SET_NUMERATOR:
-					in = in || c.num > 0
-				case pb.FigureSet_FIGURE_SET_DENOMINATOR:
-					in = in || c.den > 0
-				case pb.FigureSet_FIGURE_SET_EXCLUDED:
-					if c.excused > 0 {
-						in, exclusion = true, "excused"
-					}
-				}
-			})
-			if !in {
-				continue
+		in, exclusion := false, ""
+		w.calls(q.Metric, from, to, t, func(c call) {
+			if c.level != q.Level || c.code != q.Code {
+				return
 			}
-			total++
-			switch {
-			case w.whistle <= after:
-			case len(page) == size:
-				if next == "" {
-					next = token(bound, strconv.FormatInt(last, 10))
+			switch q.Set {
+			case pb.FigureSet_FIGURE_SET_NUMERATOR:
+				in = in || c.num > 0
+			case pb.FigureSet_FIGURE_SET_DENOMINATOR:
+				in = in || c.den > 0
+			case pb.FigureSet_FIGURE_SET_EXCLUDED:
+				if c.excused > 0 {
+					in, exclusion = true, "excused"
 				}
-			default:
-				page = append(page, &pb.BehindTicket{Name: "whistles/" + w.id, No: w.no, Exclusion: exclusion})
-				last = w.whistle
 			}
+		})
+		if !in {
+			continue
 		}
-		return nil
-	})
-	return page, next, total, at, err
+		total++
+		switch {
+		case w.whistle <= after:
+		case len(page) == size:
+			if next == "" {
+				next = token(bound, strconv.FormatInt(last, 10))
+			}
+		default:
+			page = append(page, &pb.BehindTicket{Name: "whistles/" + w.id, No: w.no, Exclusion: exclusion})
+			last = w.whistle
+		}
+	}
+	return page, next, total, at, nil
 }

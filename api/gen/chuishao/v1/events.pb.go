@@ -1728,6 +1728,76 @@ func (x *RequirementWaived) GetSealed() *Sealed {
 	return nil
 }
 
+// LateFactsAdmitted: a duty leader let a unit, and those below it, tell what it did longer ago than 72 h (补录): signing, contacts,
+// progress, a co-handler's task and the result, of the instant not_before or later, as long as they are recorded up to valid_until.
+type LateFactsAdmitted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	NotBefore     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	ValidUntil    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=valid_until,json=validUntil,proto3" json:"valid_until,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LateFactsAdmitted) Reset() {
+	*x = LateFactsAdmitted{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LateFactsAdmitted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LateFactsAdmitted) ProtoMessage() {}
+
+func (x *LateFactsAdmitted) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LateFactsAdmitted.ProtoReflect.Descriptor instead.
+func (*LateFactsAdmitted) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *LateFactsAdmitted) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *LateFactsAdmitted) GetNotBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBefore
+	}
+	return nil
+}
+
+func (x *LateFactsAdmitted) GetValidUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ValidUntil
+	}
+	return nil
+}
+
+func (x *LateFactsAdmitted) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
 // ResultSubmitted: the lead says what it achieved (处置反馈).
 type ResultSubmitted struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -1745,7 +1815,7 @@ type ResultSubmitted struct {
 
 func (x *ResultSubmitted) Reset() {
 	*x = ResultSubmitted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[15]
+	mi := &file_chuishao_v1_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1827,7 @@ func (x *ResultSubmitted) String() string {
 func (*ResultSubmitted) ProtoMessage() {}
 
 func (x *ResultSubmitted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[15]
+	mi := &file_chuishao_v1_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1840,7 @@ func (x *ResultSubmitted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResultSubmitted.ProtoReflect.Descriptor instead.
 func (*ResultSubmitted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ResultSubmitted) GetResult() ResultCode {
@@ -1831,7 +1901,7 @@ type VerificationPassed struct {
 
 func (x *VerificationPassed) Reset() {
 	*x = VerificationPassed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[16]
+	mi := &file_chuishao_v1_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +1913,7 @@ func (x *VerificationPassed) String() string {
 func (*VerificationPassed) ProtoMessage() {}
 
 func (x *VerificationPassed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[16]
+	mi := &file_chuishao_v1_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +1926,7 @@ func (x *VerificationPassed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerificationPassed.ProtoReflect.Descriptor instead.
 func (*VerificationPassed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{16}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *VerificationPassed) GetOnSite() bool {
@@ -1908,7 +1978,7 @@ type VerificationFailed struct {
 
 func (x *VerificationFailed) Reset() {
 	*x = VerificationFailed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[17]
+	mi := &file_chuishao_v1_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1920,7 +1990,7 @@ func (x *VerificationFailed) String() string {
 func (*VerificationFailed) ProtoMessage() {}
 
 func (x *VerificationFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[17]
+	mi := &file_chuishao_v1_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1933,7 +2003,7 @@ func (x *VerificationFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerificationFailed.ProtoReflect.Descriptor instead.
 func (*VerificationFailed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{17}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *VerificationFailed) GetOnSite() bool {
@@ -1983,7 +2053,7 @@ type CallbackRecorded struct {
 
 func (x *CallbackRecorded) Reset() {
 	*x = CallbackRecorded{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[18]
+	mi := &file_chuishao_v1_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2065,7 @@ func (x *CallbackRecorded) String() string {
 func (*CallbackRecorded) ProtoMessage() {}
 
 func (x *CallbackRecorded) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[18]
+	mi := &file_chuishao_v1_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2078,7 @@ func (x *CallbackRecorded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallbackRecorded.ProtoReflect.Descriptor instead.
 func (*CallbackRecorded) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{18}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CallbackRecorded) GetContacted() bool {
@@ -2064,7 +2134,7 @@ type CallbackAttemptFailed struct {
 
 func (x *CallbackAttemptFailed) Reset() {
 	*x = CallbackAttemptFailed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[19]
+	mi := &file_chuishao_v1_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2076,7 +2146,7 @@ func (x *CallbackAttemptFailed) String() string {
 func (*CallbackAttemptFailed) ProtoMessage() {}
 
 func (x *CallbackAttemptFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[19]
+	mi := &file_chuishao_v1_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2089,7 +2159,7 @@ func (x *CallbackAttemptFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallbackAttemptFailed.ProtoReflect.Descriptor instead.
 func (*CallbackAttemptFailed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{19}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CallbackAttemptFailed) GetAttempt() uint32 {
@@ -2113,7 +2183,7 @@ type CallbackUnreachable struct {
 
 func (x *CallbackUnreachable) Reset() {
 	*x = CallbackUnreachable{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[20]
+	mi := &file_chuishao_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2125,7 +2195,7 @@ func (x *CallbackUnreachable) String() string {
 func (*CallbackUnreachable) ProtoMessage() {}
 
 func (x *CallbackUnreachable) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[20]
+	mi := &file_chuishao_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2138,7 +2208,7 @@ func (x *CallbackUnreachable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallbackUnreachable.ProtoReflect.Descriptor instead.
 func (*CallbackUnreachable) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{20}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CallbackUnreachable) GetAttempts() uint32 {
@@ -2176,7 +2246,7 @@ type TicketClosed struct {
 
 func (x *TicketClosed) Reset() {
 	*x = TicketClosed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[21]
+	mi := &file_chuishao_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2188,7 +2258,7 @@ func (x *TicketClosed) String() string {
 func (*TicketClosed) ProtoMessage() {}
 
 func (x *TicketClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[21]
+	mi := &file_chuishao_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2201,7 +2271,7 @@ func (x *TicketClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketClosed.ProtoReflect.Descriptor instead.
 func (*TicketClosed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{21}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TicketClosed) GetKind() CloseKind {
@@ -2247,7 +2317,7 @@ type TicketReopened struct {
 
 func (x *TicketReopened) Reset() {
 	*x = TicketReopened{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[22]
+	mi := &file_chuishao_v1_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2329,7 @@ func (x *TicketReopened) String() string {
 func (*TicketReopened) ProtoMessage() {}
 
 func (x *TicketReopened) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[22]
+	mi := &file_chuishao_v1_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2342,7 @@ func (x *TicketReopened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketReopened.ProtoReflect.Descriptor instead.
 func (*TicketReopened) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{22}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TicketReopened) GetReason() ReopenReason {
@@ -2355,7 +2425,7 @@ type VoidProposed struct {
 
 func (x *VoidProposed) Reset() {
 	*x = VoidProposed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[23]
+	mi := &file_chuishao_v1_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2437,7 @@ func (x *VoidProposed) String() string {
 func (*VoidProposed) ProtoMessage() {}
 
 func (x *VoidProposed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[23]
+	mi := &file_chuishao_v1_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2450,7 @@ func (x *VoidProposed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoidProposed.ProtoReflect.Descriptor instead.
 func (*VoidProposed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{23}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *VoidProposed) GetSealed() *Sealed {
@@ -2400,7 +2470,7 @@ type VoidDropped struct {
 
 func (x *VoidDropped) Reset() {
 	*x = VoidDropped{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[24]
+	mi := &file_chuishao_v1_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2412,7 +2482,7 @@ func (x *VoidDropped) String() string {
 func (*VoidDropped) ProtoMessage() {}
 
 func (x *VoidDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[24]
+	mi := &file_chuishao_v1_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2425,7 +2495,7 @@ func (x *VoidDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoidDropped.ProtoReflect.Descriptor instead.
 func (*VoidDropped) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{24}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *VoidDropped) GetSealed() *Sealed {
@@ -2446,7 +2516,7 @@ type TicketVoided struct {
 
 func (x *TicketVoided) Reset() {
 	*x = TicketVoided{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[25]
+	mi := &file_chuishao_v1_events_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2458,7 +2528,7 @@ func (x *TicketVoided) String() string {
 func (*TicketVoided) ProtoMessage() {}
 
 func (x *TicketVoided) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[25]
+	mi := &file_chuishao_v1_events_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2471,7 +2541,7 @@ func (x *TicketVoided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketVoided.ProtoReflect.Descriptor instead.
 func (*TicketVoided) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{25}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TicketVoided) GetProposedBy() *Actor {
@@ -2500,7 +2570,7 @@ type WhistleLinked struct {
 
 func (x *WhistleLinked) Reset() {
 	*x = WhistleLinked{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[26]
+	mi := &file_chuishao_v1_events_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2512,7 +2582,7 @@ func (x *WhistleLinked) String() string {
 func (*WhistleLinked) ProtoMessage() {}
 
 func (x *WhistleLinked) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[26]
+	mi := &file_chuishao_v1_events_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2525,7 +2595,7 @@ func (x *WhistleLinked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleLinked.ProtoReflect.Descriptor instead.
 func (*WhistleLinked) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{26}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WhistleLinked) GetWhistle() string {
@@ -2553,7 +2623,7 @@ type WhistleSettled struct {
 
 func (x *WhistleSettled) Reset() {
 	*x = WhistleSettled{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[27]
+	mi := &file_chuishao_v1_events_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2565,7 +2635,7 @@ func (x *WhistleSettled) String() string {
 func (*WhistleSettled) ProtoMessage() {}
 
 func (x *WhistleSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[27]
+	mi := &file_chuishao_v1_events_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2578,7 +2648,7 @@ func (x *WhistleSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleSettled.ProtoReflect.Descriptor instead.
 func (*WhistleSettled) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{27}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WhistleSettled) GetWhistle() string {
@@ -2605,7 +2675,7 @@ type DeclineAppealed struct {
 
 func (x *DeclineAppealed) Reset() {
 	*x = DeclineAppealed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[28]
+	mi := &file_chuishao_v1_events_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2617,7 +2687,7 @@ func (x *DeclineAppealed) String() string {
 func (*DeclineAppealed) ProtoMessage() {}
 
 func (x *DeclineAppealed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[28]
+	mi := &file_chuishao_v1_events_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2630,7 +2700,7 @@ func (x *DeclineAppealed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineAppealed.ProtoReflect.Descriptor instead.
 func (*DeclineAppealed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{28}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DeclineAppealed) GetSealed() *Sealed {
@@ -2658,7 +2728,7 @@ type DeclineOverturned struct {
 
 func (x *DeclineOverturned) Reset() {
 	*x = DeclineOverturned{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[29]
+	mi := &file_chuishao_v1_events_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2670,7 +2740,7 @@ func (x *DeclineOverturned) String() string {
 func (*DeclineOverturned) ProtoMessage() {}
 
 func (x *DeclineOverturned) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[29]
+	mi := &file_chuishao_v1_events_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2683,7 +2753,7 @@ func (x *DeclineOverturned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeclineOverturned.ProtoReflect.Descriptor instead.
 func (*DeclineOverturned) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{29}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeclineOverturned) GetPath() []*AreaNode {
@@ -2741,7 +2811,7 @@ type EmergencyHandedOver struct {
 
 func (x *EmergencyHandedOver) Reset() {
 	*x = EmergencyHandedOver{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[30]
+	mi := &file_chuishao_v1_events_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2753,7 +2823,7 @@ func (x *EmergencyHandedOver) String() string {
 func (*EmergencyHandedOver) ProtoMessage() {}
 
 func (x *EmergencyHandedOver) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[30]
+	mi := &file_chuishao_v1_events_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2766,7 +2836,7 @@ func (x *EmergencyHandedOver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmergencyHandedOver.ProtoReflect.Descriptor instead.
 func (*EmergencyHandedOver) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{30}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *EmergencyHandedOver) GetLine() EmergencyLine {
@@ -2804,7 +2874,7 @@ type DuplicateAttached struct {
 
 func (x *DuplicateAttached) Reset() {
 	*x = DuplicateAttached{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[31]
+	mi := &file_chuishao_v1_events_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2816,7 +2886,7 @@ func (x *DuplicateAttached) String() string {
 func (*DuplicateAttached) ProtoMessage() {}
 
 func (x *DuplicateAttached) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[31]
+	mi := &file_chuishao_v1_events_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2829,7 +2899,7 @@ func (x *DuplicateAttached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DuplicateAttached.ProtoReflect.Descriptor instead.
 func (*DuplicateAttached) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{31}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DuplicateAttached) GetTicket() string {
@@ -2863,7 +2933,7 @@ type DuplicateDetached struct {
 
 func (x *DuplicateDetached) Reset() {
 	*x = DuplicateDetached{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[32]
+	mi := &file_chuishao_v1_events_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2875,7 +2945,7 @@ func (x *DuplicateDetached) String() string {
 func (*DuplicateDetached) ProtoMessage() {}
 
 func (x *DuplicateDetached) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[32]
+	mi := &file_chuishao_v1_events_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2888,7 +2958,7 @@ func (x *DuplicateDetached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DuplicateDetached.ProtoReflect.Descriptor instead.
 func (*DuplicateDetached) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{32}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DuplicateDetached) GetTicket() string {
@@ -2909,7 +2979,7 @@ type TicketMerged struct {
 
 func (x *TicketMerged) Reset() {
 	*x = TicketMerged{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[33]
+	mi := &file_chuishao_v1_events_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2921,7 +2991,7 @@ func (x *TicketMerged) String() string {
 func (*TicketMerged) ProtoMessage() {}
 
 func (x *TicketMerged) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[33]
+	mi := &file_chuishao_v1_events_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2934,7 +3004,7 @@ func (x *TicketMerged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketMerged.ProtoReflect.Descriptor instead.
 func (*TicketMerged) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{33}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TicketMerged) GetInto() string {
@@ -2958,7 +3028,7 @@ type TicketUnmerged struct {
 
 func (x *TicketUnmerged) Reset() {
 	*x = TicketUnmerged{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[34]
+	mi := &file_chuishao_v1_events_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2970,7 +3040,7 @@ func (x *TicketUnmerged) String() string {
 func (*TicketUnmerged) ProtoMessage() {}
 
 func (x *TicketUnmerged) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[34]
+	mi := &file_chuishao_v1_events_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2983,7 +3053,7 @@ func (x *TicketUnmerged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketUnmerged.ProtoReflect.Descriptor instead.
 func (*TicketUnmerged) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{34}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *TicketUnmerged) GetFrom() string {
@@ -3029,7 +3099,7 @@ type ReturnRequested struct {
 
 func (x *ReturnRequested) Reset() {
 	*x = ReturnRequested{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[35]
+	mi := &file_chuishao_v1_events_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3041,7 +3111,7 @@ func (x *ReturnRequested) String() string {
 func (*ReturnRequested) ProtoMessage() {}
 
 func (x *ReturnRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[35]
+	mi := &file_chuishao_v1_events_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3054,7 +3124,7 @@ func (x *ReturnRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnRequested.ProtoReflect.Descriptor instead.
 func (*ReturnRequested) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{35}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReturnRequested) GetReason() ReturnReason {
@@ -3132,7 +3202,7 @@ type ReturnApproved struct {
 
 func (x *ReturnApproved) Reset() {
 	*x = ReturnApproved{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[36]
+	mi := &file_chuishao_v1_events_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3144,7 +3214,7 @@ func (x *ReturnApproved) String() string {
 func (*ReturnApproved) ProtoMessage() {}
 
 func (x *ReturnApproved) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[36]
+	mi := &file_chuishao_v1_events_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3157,7 +3227,7 @@ func (x *ReturnApproved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnApproved.ProtoReflect.Descriptor instead.
 func (*ReturnApproved) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{36}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReturnApproved) GetFault() ReturnFault {
@@ -3222,7 +3292,7 @@ type ReturnRejected struct {
 
 func (x *ReturnRejected) Reset() {
 	*x = ReturnRejected{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[37]
+	mi := &file_chuishao_v1_events_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3234,7 +3304,7 @@ func (x *ReturnRejected) String() string {
 func (*ReturnRejected) ProtoMessage() {}
 
 func (x *ReturnRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[37]
+	mi := &file_chuishao_v1_events_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3247,7 +3317,7 @@ func (x *ReturnRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReturnRejected.ProtoReflect.Descriptor instead.
 func (*ReturnRejected) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{37}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReturnRejected) GetSealed() *Sealed {
@@ -3294,7 +3364,7 @@ type AdjudicationOpened struct {
 
 func (x *AdjudicationOpened) Reset() {
 	*x = AdjudicationOpened{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[38]
+	mi := &file_chuishao_v1_events_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3306,7 +3376,7 @@ func (x *AdjudicationOpened) String() string {
 func (*AdjudicationOpened) ProtoMessage() {}
 
 func (x *AdjudicationOpened) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[38]
+	mi := &file_chuishao_v1_events_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3319,7 +3389,7 @@ func (x *AdjudicationOpened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjudicationOpened.ProtoReflect.Descriptor instead.
 func (*AdjudicationOpened) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{38}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AdjudicationOpened) GetParties() []string {
@@ -3399,7 +3469,7 @@ type AdjudicationRuled struct {
 
 func (x *AdjudicationRuled) Reset() {
 	*x = AdjudicationRuled{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[39]
+	mi := &file_chuishao_v1_events_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3411,7 +3481,7 @@ func (x *AdjudicationRuled) String() string {
 func (*AdjudicationRuled) ProtoMessage() {}
 
 func (x *AdjudicationRuled) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[39]
+	mi := &file_chuishao_v1_events_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3424,7 +3494,7 @@ func (x *AdjudicationRuled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjudicationRuled.ProtoReflect.Descriptor instead.
 func (*AdjudicationRuled) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{39}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *AdjudicationRuled) GetLead() string {
@@ -3494,7 +3564,7 @@ type FallbackAssigned struct {
 
 func (x *FallbackAssigned) Reset() {
 	*x = FallbackAssigned{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[40]
+	mi := &file_chuishao_v1_events_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3506,7 +3576,7 @@ func (x *FallbackAssigned) String() string {
 func (*FallbackAssigned) ProtoMessage() {}
 
 func (x *FallbackAssigned) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[40]
+	mi := &file_chuishao_v1_events_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3519,7 +3589,7 @@ func (x *FallbackAssigned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FallbackAssigned.ProtoReflect.Descriptor instead.
 func (*FallbackAssigned) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{40}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FallbackAssigned) GetUnit() string {
@@ -3551,7 +3621,7 @@ type CoHandlerRequested struct {
 
 func (x *CoHandlerRequested) Reset() {
 	*x = CoHandlerRequested{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[41]
+	mi := &file_chuishao_v1_events_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3563,7 +3633,7 @@ func (x *CoHandlerRequested) String() string {
 func (*CoHandlerRequested) ProtoMessage() {}
 
 func (x *CoHandlerRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[41]
+	mi := &file_chuishao_v1_events_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3576,7 +3646,7 @@ func (x *CoHandlerRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoHandlerRequested.ProtoReflect.Descriptor instead.
 func (*CoHandlerRequested) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{41}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CoHandlerRequested) GetUnit() string {
@@ -3624,7 +3694,7 @@ type CoHandlerAccepted struct {
 
 func (x *CoHandlerAccepted) Reset() {
 	*x = CoHandlerAccepted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[42]
+	mi := &file_chuishao_v1_events_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3636,7 +3706,7 @@ func (x *CoHandlerAccepted) String() string {
 func (*CoHandlerAccepted) ProtoMessage() {}
 
 func (x *CoHandlerAccepted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[42]
+	mi := &file_chuishao_v1_events_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3649,7 +3719,7 @@ func (x *CoHandlerAccepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoHandlerAccepted.ProtoReflect.Descriptor instead.
 func (*CoHandlerAccepted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{42}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CoHandlerAccepted) GetUnit() string {
@@ -3670,7 +3740,7 @@ type CoHandlerDeclineProposed struct {
 
 func (x *CoHandlerDeclineProposed) Reset() {
 	*x = CoHandlerDeclineProposed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[43]
+	mi := &file_chuishao_v1_events_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3682,7 +3752,7 @@ func (x *CoHandlerDeclineProposed) String() string {
 func (*CoHandlerDeclineProposed) ProtoMessage() {}
 
 func (x *CoHandlerDeclineProposed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[43]
+	mi := &file_chuishao_v1_events_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3695,7 +3765,7 @@ func (x *CoHandlerDeclineProposed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoHandlerDeclineProposed.ProtoReflect.Descriptor instead.
 func (*CoHandlerDeclineProposed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{43}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CoHandlerDeclineProposed) GetUnit() string {
@@ -3723,7 +3793,7 @@ type CoHandlerDeclineDropped struct {
 
 func (x *CoHandlerDeclineDropped) Reset() {
 	*x = CoHandlerDeclineDropped{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[44]
+	mi := &file_chuishao_v1_events_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3735,7 +3805,7 @@ func (x *CoHandlerDeclineDropped) String() string {
 func (*CoHandlerDeclineDropped) ProtoMessage() {}
 
 func (x *CoHandlerDeclineDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[44]
+	mi := &file_chuishao_v1_events_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3748,7 +3818,7 @@ func (x *CoHandlerDeclineDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoHandlerDeclineDropped.ProtoReflect.Descriptor instead.
 func (*CoHandlerDeclineDropped) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{44}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CoHandlerDeclineDropped) GetUnit() string {
@@ -3776,7 +3846,7 @@ type CoHandlerDeclined struct {
 
 func (x *CoHandlerDeclined) Reset() {
 	*x = CoHandlerDeclined{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[45]
+	mi := &file_chuishao_v1_events_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3788,7 +3858,7 @@ func (x *CoHandlerDeclined) String() string {
 func (*CoHandlerDeclined) ProtoMessage() {}
 
 func (x *CoHandlerDeclined) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[45]
+	mi := &file_chuishao_v1_events_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3801,7 +3871,7 @@ func (x *CoHandlerDeclined) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoHandlerDeclined.ProtoReflect.Descriptor instead.
 func (*CoHandlerDeclined) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{45}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *CoHandlerDeclined) GetUnit() string {
@@ -3830,7 +3900,7 @@ type CoHandlerSubmitted struct {
 
 func (x *CoHandlerSubmitted) Reset() {
 	*x = CoHandlerSubmitted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[46]
+	mi := &file_chuishao_v1_events_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3842,7 +3912,7 @@ func (x *CoHandlerSubmitted) String() string {
 func (*CoHandlerSubmitted) ProtoMessage() {}
 
 func (x *CoHandlerSubmitted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[46]
+	mi := &file_chuishao_v1_events_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3855,7 +3925,7 @@ func (x *CoHandlerSubmitted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoHandlerSubmitted.ProtoReflect.Descriptor instead.
 func (*CoHandlerSubmitted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{46}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *CoHandlerSubmitted) GetUnit() string {
@@ -3901,7 +3971,7 @@ type TicketEscalated struct {
 
 func (x *TicketEscalated) Reset() {
 	*x = TicketEscalated{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[47]
+	mi := &file_chuishao_v1_events_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3913,7 +3983,7 @@ func (x *TicketEscalated) String() string {
 func (*TicketEscalated) ProtoMessage() {}
 
 func (x *TicketEscalated) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[47]
+	mi := &file_chuishao_v1_events_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3926,7 +3996,7 @@ func (x *TicketEscalated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketEscalated.ProtoReflect.Descriptor instead.
 func (*TicketEscalated) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{47}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *TicketEscalated) GetFrom() string {
@@ -4016,7 +4086,7 @@ type EscalationRefused struct {
 
 func (x *EscalationRefused) Reset() {
 	*x = EscalationRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[48]
+	mi := &file_chuishao_v1_events_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4028,7 +4098,7 @@ func (x *EscalationRefused) String() string {
 func (*EscalationRefused) ProtoMessage() {}
 
 func (x *EscalationRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[48]
+	mi := &file_chuishao_v1_events_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4041,7 +4111,7 @@ func (x *EscalationRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EscalationRefused.ProtoReflect.Descriptor instead.
 func (*EscalationRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{48}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *EscalationRefused) GetFrom() string {
@@ -4112,7 +4182,7 @@ type TicketDelegated struct {
 
 func (x *TicketDelegated) Reset() {
 	*x = TicketDelegated{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[49]
+	mi := &file_chuishao_v1_events_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4124,7 +4194,7 @@ func (x *TicketDelegated) String() string {
 func (*TicketDelegated) ProtoMessage() {}
 
 func (x *TicketDelegated) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[49]
+	mi := &file_chuishao_v1_events_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4137,7 +4207,7 @@ func (x *TicketDelegated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketDelegated.ProtoReflect.Descriptor instead.
 func (*TicketDelegated) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{49}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *TicketDelegated) GetFrom() string {
@@ -4271,7 +4341,7 @@ type ExtensionRequested struct {
 
 func (x *ExtensionRequested) Reset() {
 	*x = ExtensionRequested{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[50]
+	mi := &file_chuishao_v1_events_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4283,7 +4353,7 @@ func (x *ExtensionRequested) String() string {
 func (*ExtensionRequested) ProtoMessage() {}
 
 func (x *ExtensionRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[50]
+	mi := &file_chuishao_v1_events_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4296,7 +4366,7 @@ func (x *ExtensionRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtensionRequested.ProtoReflect.Descriptor instead.
 func (*ExtensionRequested) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{50}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ExtensionRequested) GetKind() ExtensionKind {
@@ -4358,7 +4428,7 @@ type ExtensionGranted struct {
 
 func (x *ExtensionGranted) Reset() {
 	*x = ExtensionGranted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[51]
+	mi := &file_chuishao_v1_events_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4370,7 +4440,7 @@ func (x *ExtensionGranted) String() string {
 func (*ExtensionGranted) ProtoMessage() {}
 
 func (x *ExtensionGranted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[51]
+	mi := &file_chuishao_v1_events_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4383,7 +4453,7 @@ func (x *ExtensionGranted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtensionGranted.ProtoReflect.Descriptor instead.
 func (*ExtensionGranted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{51}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ExtensionGranted) GetHandleBy() *timestamppb.Timestamp {
@@ -4447,7 +4517,7 @@ type ExtensionRefused struct {
 
 func (x *ExtensionRefused) Reset() {
 	*x = ExtensionRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[52]
+	mi := &file_chuishao_v1_events_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4459,7 +4529,7 @@ func (x *ExtensionRefused) String() string {
 func (*ExtensionRefused) ProtoMessage() {}
 
 func (x *ExtensionRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[52]
+	mi := &file_chuishao_v1_events_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4472,7 +4542,7 @@ func (x *ExtensionRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtensionRefused.ProtoReflect.Descriptor instead.
 func (*ExtensionRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{52}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ExtensionRefused) GetSealed() *Sealed {
@@ -4501,7 +4571,7 @@ type SuspensionRequested struct {
 
 func (x *SuspensionRequested) Reset() {
 	*x = SuspensionRequested{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[53]
+	mi := &file_chuishao_v1_events_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4513,7 +4583,7 @@ func (x *SuspensionRequested) String() string {
 func (*SuspensionRequested) ProtoMessage() {}
 
 func (x *SuspensionRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[53]
+	mi := &file_chuishao_v1_events_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4526,7 +4596,7 @@ func (x *SuspensionRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspensionRequested.ProtoReflect.Descriptor instead.
 func (*SuspensionRequested) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{53}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SuspensionRequested) GetReason() SuspensionReason {
@@ -4570,7 +4640,7 @@ type SuspensionGranted struct {
 
 func (x *SuspensionGranted) Reset() {
 	*x = SuspensionGranted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[54]
+	mi := &file_chuishao_v1_events_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4582,7 +4652,7 @@ func (x *SuspensionGranted) String() string {
 func (*SuspensionGranted) ProtoMessage() {}
 
 func (x *SuspensionGranted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[54]
+	mi := &file_chuishao_v1_events_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4595,7 +4665,7 @@ func (x *SuspensionGranted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspensionGranted.ProtoReflect.Descriptor instead.
 func (*SuspensionGranted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{54}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SuspensionGranted) GetReason() SuspensionReason {
@@ -4659,7 +4729,7 @@ type SuspensionRefused struct {
 
 func (x *SuspensionRefused) Reset() {
 	*x = SuspensionRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[55]
+	mi := &file_chuishao_v1_events_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4671,7 +4741,7 @@ func (x *SuspensionRefused) String() string {
 func (*SuspensionRefused) ProtoMessage() {}
 
 func (x *SuspensionRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[55]
+	mi := &file_chuishao_v1_events_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4684,7 +4754,7 @@ func (x *SuspensionRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspensionRefused.ProtoReflect.Descriptor instead.
 func (*SuspensionRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{55}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SuspensionRefused) GetSealed() *Sealed {
@@ -4716,7 +4786,7 @@ type TicketResumed struct {
 
 func (x *TicketResumed) Reset() {
 	*x = TicketResumed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[56]
+	mi := &file_chuishao_v1_events_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4728,7 +4798,7 @@ func (x *TicketResumed) String() string {
 func (*TicketResumed) ProtoMessage() {}
 
 func (x *TicketResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[56]
+	mi := &file_chuishao_v1_events_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4741,7 +4811,7 @@ func (x *TicketResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketResumed.ProtoReflect.Descriptor instead.
 func (*TicketResumed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{56}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *TicketResumed) GetHandleBy() *timestamppb.Timestamp {
@@ -4790,7 +4860,7 @@ type ResultRejected struct {
 
 func (x *ResultRejected) Reset() {
 	*x = ResultRejected{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[57]
+	mi := &file_chuishao_v1_events_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4802,7 +4872,7 @@ func (x *ResultRejected) String() string {
 func (*ResultRejected) ProtoMessage() {}
 
 func (x *ResultRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[57]
+	mi := &file_chuishao_v1_events_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4815,7 +4885,7 @@ func (x *ResultRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResultRejected.ProtoReflect.Descriptor instead.
 func (*ResultRejected) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{57}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ResultRejected) GetReason() ResultRejection {
@@ -4845,7 +4915,7 @@ type ExclusionRequested struct {
 
 func (x *ExclusionRequested) Reset() {
 	*x = ExclusionRequested{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[58]
+	mi := &file_chuishao_v1_events_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4857,7 +4927,7 @@ func (x *ExclusionRequested) String() string {
 func (*ExclusionRequested) ProtoMessage() {}
 
 func (x *ExclusionRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[58]
+	mi := &file_chuishao_v1_events_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4870,7 +4940,7 @@ func (x *ExclusionRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExclusionRequested.ProtoReflect.Descriptor instead.
 func (*ExclusionRequested) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{58}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ExclusionRequested) GetCode() ExclusionCode {
@@ -4894,7 +4964,7 @@ func (x *ExclusionRequested) GetSealed() *Sealed {
 	return nil
 }
 
-// ExclusionGranted: the ticket counts no more in these rates.
+// ExclusionGranted: the round that was closed counts no more in these rates. A later round does.
 type ExclusionGranted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          ExclusionCode          `protobuf:"varint,1,opt,name=code,proto3,enum=chuishao.v1.ExclusionCode" json:"code,omitempty"`
@@ -4906,7 +4976,7 @@ type ExclusionGranted struct {
 
 func (x *ExclusionGranted) Reset() {
 	*x = ExclusionGranted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[59]
+	mi := &file_chuishao_v1_events_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4918,7 +4988,7 @@ func (x *ExclusionGranted) String() string {
 func (*ExclusionGranted) ProtoMessage() {}
 
 func (x *ExclusionGranted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[59]
+	mi := &file_chuishao_v1_events_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4931,7 +5001,7 @@ func (x *ExclusionGranted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExclusionGranted.ProtoReflect.Descriptor instead.
 func (*ExclusionGranted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{59}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ExclusionGranted) GetCode() ExclusionCode {
@@ -4966,7 +5036,7 @@ type ExclusionDenied struct {
 
 func (x *ExclusionDenied) Reset() {
 	*x = ExclusionDenied{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[60]
+	mi := &file_chuishao_v1_events_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4978,7 +5048,7 @@ func (x *ExclusionDenied) String() string {
 func (*ExclusionDenied) ProtoMessage() {}
 
 func (x *ExclusionDenied) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[60]
+	mi := &file_chuishao_v1_events_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4991,7 +5061,7 @@ func (x *ExclusionDenied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExclusionDenied.ProtoReflect.Descriptor instead.
 func (*ExclusionDenied) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{60}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ExclusionDenied) GetCode() ExclusionCode {
@@ -5020,7 +5090,7 @@ type TicketUrged struct {
 
 func (x *TicketUrged) Reset() {
 	*x = TicketUrged{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[61]
+	mi := &file_chuishao_v1_events_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5032,7 +5102,7 @@ func (x *TicketUrged) String() string {
 func (*TicketUrged) ProtoMessage() {}
 
 func (x *TicketUrged) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[61]
+	mi := &file_chuishao_v1_events_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5045,7 +5115,7 @@ func (x *TicketUrged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketUrged.ProtoReflect.Descriptor instead.
 func (*TicketUrged) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{61}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *TicketUrged) GetCount() uint32 {
@@ -5083,7 +5153,7 @@ type SupervisionRaised struct {
 
 func (x *SupervisionRaised) Reset() {
 	*x = SupervisionRaised{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[62]
+	mi := &file_chuishao_v1_events_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5095,7 +5165,7 @@ func (x *SupervisionRaised) String() string {
 func (*SupervisionRaised) ProtoMessage() {}
 
 func (x *SupervisionRaised) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[62]
+	mi := &file_chuishao_v1_events_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5108,7 +5178,7 @@ func (x *SupervisionRaised) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SupervisionRaised.ProtoReflect.Descriptor instead.
 func (*SupervisionRaised) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{62}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *SupervisionRaised) GetLevel() uint32 {
@@ -5190,7 +5260,7 @@ type SupervisionReplied struct {
 
 func (x *SupervisionReplied) Reset() {
 	*x = SupervisionReplied{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[63]
+	mi := &file_chuishao_v1_events_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5202,7 +5272,7 @@ func (x *SupervisionReplied) String() string {
 func (*SupervisionReplied) ProtoMessage() {}
 
 func (x *SupervisionReplied) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[63]
+	mi := &file_chuishao_v1_events_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5215,7 +5285,7 @@ func (x *SupervisionReplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SupervisionReplied.ProtoReflect.Descriptor instead.
 func (*SupervisionReplied) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{63}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *SupervisionReplied) GetLevel() uint32 {
@@ -5271,7 +5341,7 @@ type ListingCleared struct {
 
 func (x *ListingCleared) Reset() {
 	*x = ListingCleared{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[64]
+	mi := &file_chuishao_v1_events_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5283,7 +5353,7 @@ func (x *ListingCleared) String() string {
 func (*ListingCleared) ProtoMessage() {}
 
 func (x *ListingCleared) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[64]
+	mi := &file_chuishao_v1_events_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5296,7 +5366,7 @@ func (x *ListingCleared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListingCleared.ProtoReflect.Descriptor instead.
 func (*ListingCleared) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{64}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ListingCleared) GetAttachments() []*Attachment {
@@ -5325,7 +5395,7 @@ type SupervisionLifted struct {
 
 func (x *SupervisionLifted) Reset() {
 	*x = SupervisionLifted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[65]
+	mi := &file_chuishao_v1_events_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5337,7 +5407,7 @@ func (x *SupervisionLifted) String() string {
 func (*SupervisionLifted) ProtoMessage() {}
 
 func (x *SupervisionLifted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[65]
+	mi := &file_chuishao_v1_events_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5350,7 +5420,7 @@ func (x *SupervisionLifted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SupervisionLifted.ProtoReflect.Descriptor instead.
 func (*SupervisionLifted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{65}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *SupervisionLifted) GetLevel() uint32 {
@@ -5379,7 +5449,7 @@ type TicketWithdrawn struct {
 
 func (x *TicketWithdrawn) Reset() {
 	*x = TicketWithdrawn{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[66]
+	mi := &file_chuishao_v1_events_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5391,7 +5461,7 @@ func (x *TicketWithdrawn) String() string {
 func (*TicketWithdrawn) ProtoMessage() {}
 
 func (x *TicketWithdrawn) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[66]
+	mi := &file_chuishao_v1_events_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5404,7 +5474,7 @@ func (x *TicketWithdrawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketWithdrawn.ProtoReflect.Descriptor instead.
 func (*TicketWithdrawn) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{66}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *TicketWithdrawn) GetHazard() bool {
@@ -5430,7 +5500,7 @@ type TicketArchived struct {
 
 func (x *TicketArchived) Reset() {
 	*x = TicketArchived{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[67]
+	mi := &file_chuishao_v1_events_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5442,7 +5512,7 @@ func (x *TicketArchived) String() string {
 func (*TicketArchived) ProtoMessage() {}
 
 func (x *TicketArchived) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[67]
+	mi := &file_chuishao_v1_events_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5455,7 +5525,7 @@ func (x *TicketArchived) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TicketArchived.ProtoReflect.Descriptor instead.
 func (*TicketArchived) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{67}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{68}
 }
 
 // ArchiveCorrectionProposed: an auditor holds that an archived ticket is wrong in something; a second must confirm.
@@ -5471,7 +5541,7 @@ type ArchiveCorrectionProposed struct {
 
 func (x *ArchiveCorrectionProposed) Reset() {
 	*x = ArchiveCorrectionProposed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[68]
+	mi := &file_chuishao_v1_events_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5483,7 +5553,7 @@ func (x *ArchiveCorrectionProposed) String() string {
 func (*ArchiveCorrectionProposed) ProtoMessage() {}
 
 func (x *ArchiveCorrectionProposed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[68]
+	mi := &file_chuishao_v1_events_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5496,7 +5566,7 @@ func (x *ArchiveCorrectionProposed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveCorrectionProposed.ProtoReflect.Descriptor instead.
 func (*ArchiveCorrectionProposed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{68}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ArchiveCorrectionProposed) GetCategory() string {
@@ -5537,7 +5607,7 @@ type ArchiveCorrectionDropped struct {
 
 func (x *ArchiveCorrectionDropped) Reset() {
 	*x = ArchiveCorrectionDropped{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[69]
+	mi := &file_chuishao_v1_events_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5549,7 +5619,7 @@ func (x *ArchiveCorrectionDropped) String() string {
 func (*ArchiveCorrectionDropped) ProtoMessage() {}
 
 func (x *ArchiveCorrectionDropped) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[69]
+	mi := &file_chuishao_v1_events_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5562,7 +5632,7 @@ func (x *ArchiveCorrectionDropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveCorrectionDropped.ProtoReflect.Descriptor instead.
 func (*ArchiveCorrectionDropped) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{69}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ArchiveCorrectionDropped) GetSealed() *Sealed {
@@ -5586,7 +5656,7 @@ type ArchiveCorrected struct {
 
 func (x *ArchiveCorrected) Reset() {
 	*x = ArchiveCorrected{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[70]
+	mi := &file_chuishao_v1_events_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5598,7 +5668,7 @@ func (x *ArchiveCorrected) String() string {
 func (*ArchiveCorrected) ProtoMessage() {}
 
 func (x *ArchiveCorrected) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[70]
+	mi := &file_chuishao_v1_events_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5611,7 +5681,7 @@ func (x *ArchiveCorrected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveCorrected.ProtoReflect.Descriptor instead.
 func (*ArchiveCorrected) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{70}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ArchiveCorrected) GetCategory() string {
@@ -5659,7 +5729,7 @@ type AcceptOverdue struct {
 
 func (x *AcceptOverdue) Reset() {
 	*x = AcceptOverdue{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[71]
+	mi := &file_chuishao_v1_events_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5671,7 +5741,7 @@ func (x *AcceptOverdue) String() string {
 func (*AcceptOverdue) ProtoMessage() {}
 
 func (x *AcceptOverdue) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[71]
+	mi := &file_chuishao_v1_events_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5684,7 +5754,7 @@ func (x *AcceptOverdue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcceptOverdue.ProtoReflect.Descriptor instead.
 func (*AcceptOverdue) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{71}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *AcceptOverdue) GetBy() *timestamppb.Timestamp {
@@ -5704,7 +5774,7 @@ type DispatchOverdue struct {
 
 func (x *DispatchOverdue) Reset() {
 	*x = DispatchOverdue{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[72]
+	mi := &file_chuishao_v1_events_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5716,7 +5786,7 @@ func (x *DispatchOverdue) String() string {
 func (*DispatchOverdue) ProtoMessage() {}
 
 func (x *DispatchOverdue) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[72]
+	mi := &file_chuishao_v1_events_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5729,7 +5799,7 @@ func (x *DispatchOverdue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DispatchOverdue.ProtoReflect.Descriptor instead.
 func (*DispatchOverdue) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{72}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *DispatchOverdue) GetBy() *timestamppb.Timestamp {
@@ -5749,7 +5819,7 @@ type SignOverdue struct {
 
 func (x *SignOverdue) Reset() {
 	*x = SignOverdue{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[73]
+	mi := &file_chuishao_v1_events_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5761,7 +5831,7 @@ func (x *SignOverdue) String() string {
 func (*SignOverdue) ProtoMessage() {}
 
 func (x *SignOverdue) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[73]
+	mi := &file_chuishao_v1_events_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5774,7 +5844,7 @@ func (x *SignOverdue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignOverdue.ProtoReflect.Descriptor instead.
 func (*SignOverdue) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{73}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *SignOverdue) GetBy() *timestamppb.Timestamp {
@@ -5794,7 +5864,7 @@ type ContactOverdue struct {
 
 func (x *ContactOverdue) Reset() {
 	*x = ContactOverdue{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[74]
+	mi := &file_chuishao_v1_events_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5806,7 +5876,7 @@ func (x *ContactOverdue) String() string {
 func (*ContactOverdue) ProtoMessage() {}
 
 func (x *ContactOverdue) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[74]
+	mi := &file_chuishao_v1_events_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5819,7 +5889,7 @@ func (x *ContactOverdue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContactOverdue.ProtoReflect.Descriptor instead.
 func (*ContactOverdue) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{74}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ContactOverdue) GetBy() *timestamppb.Timestamp {
@@ -5843,7 +5913,7 @@ type HandleOverdue struct {
 
 func (x *HandleOverdue) Reset() {
 	*x = HandleOverdue{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[75]
+	mi := &file_chuishao_v1_events_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5855,7 +5925,7 @@ func (x *HandleOverdue) String() string {
 func (*HandleOverdue) ProtoMessage() {}
 
 func (x *HandleOverdue) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[75]
+	mi := &file_chuishao_v1_events_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5868,7 +5938,7 @@ func (x *HandleOverdue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandleOverdue.ProtoReflect.Descriptor instead.
 func (*HandleOverdue) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{75}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *HandleOverdue) GetBy() *timestamppb.Timestamp {
@@ -5902,7 +5972,7 @@ type VerifyOverdue struct {
 
 func (x *VerifyOverdue) Reset() {
 	*x = VerifyOverdue{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[76]
+	mi := &file_chuishao_v1_events_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5914,7 +5984,7 @@ func (x *VerifyOverdue) String() string {
 func (*VerifyOverdue) ProtoMessage() {}
 
 func (x *VerifyOverdue) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[76]
+	mi := &file_chuishao_v1_events_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5927,7 +5997,7 @@ func (x *VerifyOverdue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyOverdue.ProtoReflect.Descriptor instead.
 func (*VerifyOverdue) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{76}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *VerifyOverdue) GetBy() *timestamppb.Timestamp {
@@ -5947,7 +6017,7 @@ type CallbackOverdue struct {
 
 func (x *CallbackOverdue) Reset() {
 	*x = CallbackOverdue{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[77]
+	mi := &file_chuishao_v1_events_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5959,7 +6029,7 @@ func (x *CallbackOverdue) String() string {
 func (*CallbackOverdue) ProtoMessage() {}
 
 func (x *CallbackOverdue) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[77]
+	mi := &file_chuishao_v1_events_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5972,7 +6042,7 @@ func (x *CallbackOverdue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallbackOverdue.ProtoReflect.Descriptor instead.
 func (*CallbackOverdue) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{77}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *CallbackOverdue) GetBy() *timestamppb.Timestamp {
@@ -5992,7 +6062,7 @@ type SuspensionReviewDue struct {
 
 func (x *SuspensionReviewDue) Reset() {
 	*x = SuspensionReviewDue{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[78]
+	mi := &file_chuishao_v1_events_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6004,7 +6074,7 @@ func (x *SuspensionReviewDue) String() string {
 func (*SuspensionReviewDue) ProtoMessage() {}
 
 func (x *SuspensionReviewDue) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[78]
+	mi := &file_chuishao_v1_events_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6017,7 +6087,7 @@ func (x *SuspensionReviewDue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspensionReviewDue.ProtoReflect.Descriptor instead.
 func (*SuspensionReviewDue) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{78}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *SuspensionReviewDue) GetBy() *timestamppb.Timestamp {
@@ -6038,7 +6108,7 @@ type RightLapsed struct {
 
 func (x *RightLapsed) Reset() {
 	*x = RightLapsed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[79]
+	mi := &file_chuishao_v1_events_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6050,7 +6120,7 @@ func (x *RightLapsed) String() string {
 func (*RightLapsed) ProtoMessage() {}
 
 func (x *RightLapsed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[79]
+	mi := &file_chuishao_v1_events_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6063,7 +6133,7 @@ func (x *RightLapsed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RightLapsed.ProtoReflect.Descriptor instead.
 func (*RightLapsed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{79}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *RightLapsed) GetRight() TicketTimer {
@@ -6107,7 +6177,7 @@ type LimitsRecomputed struct {
 
 func (x *LimitsRecomputed) Reset() {
 	*x = LimitsRecomputed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[80]
+	mi := &file_chuishao_v1_events_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6119,7 +6189,7 @@ func (x *LimitsRecomputed) String() string {
 func (*LimitsRecomputed) ProtoMessage() {}
 
 func (x *LimitsRecomputed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[80]
+	mi := &file_chuishao_v1_events_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6132,7 +6202,7 @@ func (x *LimitsRecomputed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitsRecomputed.ProtoReflect.Descriptor instead.
 func (*LimitsRecomputed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{80}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *LimitsRecomputed) GetAcceptBy() *timestamppb.Timestamp {
@@ -6267,7 +6337,7 @@ type HolderMoved struct {
 
 func (x *HolderMoved) Reset() {
 	*x = HolderMoved{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[81]
+	mi := &file_chuishao_v1_events_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6279,7 +6349,7 @@ func (x *HolderMoved) String() string {
 func (*HolderMoved) ProtoMessage() {}
 
 func (x *HolderMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[81]
+	mi := &file_chuishao_v1_events_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6292,7 +6362,7 @@ func (x *HolderMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HolderMoved.ProtoReflect.Descriptor instead.
 func (*HolderMoved) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{81}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *HolderMoved) GetFrom() string {
@@ -6342,7 +6412,7 @@ type RecordImported struct {
 
 func (x *RecordImported) Reset() {
 	*x = RecordImported{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[82]
+	mi := &file_chuishao_v1_events_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6354,7 +6424,7 @@ func (x *RecordImported) String() string {
 func (*RecordImported) ProtoMessage() {}
 
 func (x *RecordImported) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[82]
+	mi := &file_chuishao_v1_events_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6367,7 +6437,7 @@ func (x *RecordImported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordImported.ProtoReflect.Descriptor instead.
 func (*RecordImported) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{82}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *RecordImported) GetNo() string {
@@ -6479,7 +6549,7 @@ type ImportedRecordClosed struct {
 
 func (x *ImportedRecordClosed) Reset() {
 	*x = ImportedRecordClosed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[83]
+	mi := &file_chuishao_v1_events_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6491,7 +6561,7 @@ func (x *ImportedRecordClosed) String() string {
 func (*ImportedRecordClosed) ProtoMessage() {}
 
 func (x *ImportedRecordClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[83]
+	mi := &file_chuishao_v1_events_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6504,7 +6574,7 @@ func (x *ImportedRecordClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportedRecordClosed.ProtoReflect.Descriptor instead.
 func (*ImportedRecordClosed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{83}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ImportedRecordClosed) GetSealed() *Sealed {
@@ -6530,7 +6600,7 @@ type Participant struct {
 
 func (x *Participant) Reset() {
 	*x = Participant{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[84]
+	mi := &file_chuishao_v1_events_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6542,7 +6612,7 @@ func (x *Participant) String() string {
 func (*Participant) ProtoMessage() {}
 
 func (x *Participant) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[84]
+	mi := &file_chuishao_v1_events_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6555,7 +6625,7 @@ func (x *Participant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Participant.ProtoReflect.Descriptor instead.
 func (*Participant) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{84}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Participant) GetUnit() string {
@@ -6621,7 +6691,7 @@ type WhistleDrafted struct {
 
 func (x *WhistleDrafted) Reset() {
 	*x = WhistleDrafted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[85]
+	mi := &file_chuishao_v1_events_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6633,7 +6703,7 @@ func (x *WhistleDrafted) String() string {
 func (*WhistleDrafted) ProtoMessage() {}
 
 func (x *WhistleDrafted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[85]
+	mi := &file_chuishao_v1_events_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6646,7 +6716,7 @@ func (x *WhistleDrafted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleDrafted.ProtoReflect.Descriptor instead.
 func (*WhistleDrafted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{85}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *WhistleDrafted) GetNo() string {
@@ -6750,7 +6820,7 @@ type WhistleBlown struct {
 
 func (x *WhistleBlown) Reset() {
 	*x = WhistleBlown{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[86]
+	mi := &file_chuishao_v1_events_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6762,7 +6832,7 @@ func (x *WhistleBlown) String() string {
 func (*WhistleBlown) ProtoMessage() {}
 
 func (x *WhistleBlown) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[86]
+	mi := &file_chuishao_v1_events_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6775,7 +6845,7 @@ func (x *WhistleBlown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleBlown.ProtoReflect.Descriptor instead.
 func (*WhistleBlown) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{86}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *WhistleBlown) GetNo() string {
@@ -6877,7 +6947,7 @@ type WhistleIssued struct {
 
 func (x *WhistleIssued) Reset() {
 	*x = WhistleIssued{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[87]
+	mi := &file_chuishao_v1_events_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6889,7 +6959,7 @@ func (x *WhistleIssued) String() string {
 func (*WhistleIssued) ProtoMessage() {}
 
 func (x *WhistleIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[87]
+	mi := &file_chuishao_v1_events_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6902,7 +6972,7 @@ func (x *WhistleIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleIssued.ProtoReflect.Descriptor instead.
 func (*WhistleIssued) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{87}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *WhistleIssued) GetParticipants() []*Participant {
@@ -6947,7 +7017,7 @@ type WhistleReviewed struct {
 
 func (x *WhistleReviewed) Reset() {
 	*x = WhistleReviewed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[88]
+	mi := &file_chuishao_v1_events_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6959,7 +7029,7 @@ func (x *WhistleReviewed) String() string {
 func (*WhistleReviewed) ProtoMessage() {}
 
 func (x *WhistleReviewed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[88]
+	mi := &file_chuishao_v1_events_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6972,7 +7042,7 @@ func (x *WhistleReviewed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleReviewed.ProtoReflect.Descriptor instead.
 func (*WhistleReviewed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{88}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *WhistleReviewed) GetJustified() bool {
@@ -7008,7 +7078,7 @@ type WhistleRefused struct {
 
 func (x *WhistleRefused) Reset() {
 	*x = WhistleRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[89]
+	mi := &file_chuishao_v1_events_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7020,7 +7090,7 @@ func (x *WhistleRefused) String() string {
 func (*WhistleRefused) ProtoMessage() {}
 
 func (x *WhistleRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[89]
+	mi := &file_chuishao_v1_events_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7033,7 +7103,7 @@ func (x *WhistleRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleRefused.ProtoReflect.Descriptor instead.
 func (*WhistleRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{89}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *WhistleRefused) GetReason() string {
@@ -7059,7 +7129,7 @@ type WhistleSigned struct {
 
 func (x *WhistleSigned) Reset() {
 	*x = WhistleSigned{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[90]
+	mi := &file_chuishao_v1_events_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7071,7 +7141,7 @@ func (x *WhistleSigned) String() string {
 func (*WhistleSigned) ProtoMessage() {}
 
 func (x *WhistleSigned) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[90]
+	mi := &file_chuishao_v1_events_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7084,7 +7154,7 @@ func (x *WhistleSigned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleSigned.ProtoReflect.Descriptor instead.
 func (*WhistleSigned) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{90}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *WhistleSigned) GetUnit() string {
@@ -7104,7 +7174,7 @@ type WhistleContacted struct {
 
 func (x *WhistleContacted) Reset() {
 	*x = WhistleContacted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[91]
+	mi := &file_chuishao_v1_events_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7116,7 +7186,7 @@ func (x *WhistleContacted) String() string {
 func (*WhistleContacted) ProtoMessage() {}
 
 func (x *WhistleContacted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[91]
+	mi := &file_chuishao_v1_events_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7129,7 +7199,7 @@ func (x *WhistleContacted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleContacted.ProtoReflect.Descriptor instead.
 func (*WhistleContacted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{91}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *WhistleContacted) GetUnit() string {
@@ -7165,7 +7235,7 @@ type ReportedIn struct {
 
 func (x *ReportedIn) Reset() {
 	*x = ReportedIn{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[92]
+	mi := &file_chuishao_v1_events_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7177,7 +7247,7 @@ func (x *ReportedIn) String() string {
 func (*ReportedIn) ProtoMessage() {}
 
 func (x *ReportedIn) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[92]
+	mi := &file_chuishao_v1_events_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7190,7 +7260,7 @@ func (x *ReportedIn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportedIn.ProtoReflect.Descriptor instead.
 func (*ReportedIn) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{92}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *ReportedIn) GetUnit() string {
@@ -7254,7 +7324,7 @@ type TaskDone struct {
 
 func (x *TaskDone) Reset() {
 	*x = TaskDone{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[93]
+	mi := &file_chuishao_v1_events_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7266,7 +7336,7 @@ func (x *TaskDone) String() string {
 func (*TaskDone) ProtoMessage() {}
 
 func (x *TaskDone) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[93]
+	mi := &file_chuishao_v1_events_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7279,7 +7349,7 @@ func (x *TaskDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDone.ProtoReflect.Descriptor instead.
 func (*TaskDone) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{93}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *TaskDone) GetUnit() string {
@@ -7313,7 +7383,7 @@ type Released struct {
 
 func (x *Released) Reset() {
 	*x = Released{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[94]
+	mi := &file_chuishao_v1_events_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7325,7 +7395,7 @@ func (x *Released) String() string {
 func (*Released) ProtoMessage() {}
 
 func (x *Released) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[94]
+	mi := &file_chuishao_v1_events_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7338,7 +7408,7 @@ func (x *Released) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Released.ProtoReflect.Descriptor instead.
 func (*Released) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{94}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *Released) GetUnit() string {
@@ -7359,7 +7429,7 @@ type WhistleConfirmed struct {
 
 func (x *WhistleConfirmed) Reset() {
 	*x = WhistleConfirmed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[95]
+	mi := &file_chuishao_v1_events_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7371,7 +7441,7 @@ func (x *WhistleConfirmed) String() string {
 func (*WhistleConfirmed) ProtoMessage() {}
 
 func (x *WhistleConfirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[95]
+	mi := &file_chuishao_v1_events_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7384,7 +7454,7 @@ func (x *WhistleConfirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleConfirmed.ProtoReflect.Descriptor instead.
 func (*WhistleConfirmed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{95}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *WhistleConfirmed) GetResolved() bool {
@@ -7417,7 +7487,7 @@ type UnitRated struct {
 
 func (x *UnitRated) Reset() {
 	*x = UnitRated{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[96]
+	mi := &file_chuishao_v1_events_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7429,7 +7499,7 @@ func (x *UnitRated) String() string {
 func (*UnitRated) ProtoMessage() {}
 
 func (x *UnitRated) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[96]
+	mi := &file_chuishao_v1_events_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7442,7 +7512,7 @@ func (x *UnitRated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnitRated.ProtoReflect.Descriptor instead.
 func (*UnitRated) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{96}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *UnitRated) GetUnit() string {
@@ -7496,7 +7566,7 @@ type WhistleClosed struct {
 
 func (x *WhistleClosed) Reset() {
 	*x = WhistleClosed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[97]
+	mi := &file_chuishao_v1_events_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7508,7 +7578,7 @@ func (x *WhistleClosed) String() string {
 func (*WhistleClosed) ProtoMessage() {}
 
 func (x *WhistleClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[97]
+	mi := &file_chuishao_v1_events_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7521,7 +7591,7 @@ func (x *WhistleClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleClosed.ProtoReflect.Descriptor instead.
 func (*WhistleClosed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{97}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{98}
 }
 
 // RegistryStaged: a piece of a registry version. It takes effect only with RegistryVersionPublished.
@@ -7537,7 +7607,7 @@ type RegistryStaged struct {
 
 func (x *RegistryStaged) Reset() {
 	*x = RegistryStaged{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[98]
+	mi := &file_chuishao_v1_events_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7549,7 +7619,7 @@ func (x *RegistryStaged) String() string {
 func (*RegistryStaged) ProtoMessage() {}
 
 func (x *RegistryStaged) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[98]
+	mi := &file_chuishao_v1_events_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7562,7 +7632,7 @@ func (x *RegistryStaged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryStaged.ProtoReflect.Descriptor instead.
 func (*RegistryStaged) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{98}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *RegistryStaged) GetVersion() string {
@@ -7603,7 +7673,7 @@ type RegistryVersionPublished struct {
 
 func (x *RegistryVersionPublished) Reset() {
 	*x = RegistryVersionPublished{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[99]
+	mi := &file_chuishao_v1_events_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7615,7 +7685,7 @@ func (x *RegistryVersionPublished) String() string {
 func (*RegistryVersionPublished) ProtoMessage() {}
 
 func (x *RegistryVersionPublished) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[99]
+	mi := &file_chuishao_v1_events_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7628,7 +7698,7 @@ func (x *RegistryVersionPublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryVersionPublished.ProtoReflect.Descriptor instead.
 func (*RegistryVersionPublished) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{99}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *RegistryVersionPublished) GetVersion() string {
@@ -7695,7 +7765,7 @@ type RegistryPiece struct {
 
 func (x *RegistryPiece) Reset() {
 	*x = RegistryPiece{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[100]
+	mi := &file_chuishao_v1_events_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7707,7 +7777,7 @@ func (x *RegistryPiece) String() string {
 func (*RegistryPiece) ProtoMessage() {}
 
 func (x *RegistryPiece) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[100]
+	mi := &file_chuishao_v1_events_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7720,7 +7790,7 @@ func (x *RegistryPiece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryPiece.ProtoReflect.Descriptor instead.
 func (*RegistryPiece) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{100}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *RegistryPiece) GetLevels() []*Level {
@@ -7779,7 +7849,7 @@ type Level struct {
 
 func (x *Level) Reset() {
 	*x = Level{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[101]
+	mi := &file_chuishao_v1_events_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7791,7 +7861,7 @@ func (x *Level) String() string {
 func (*Level) ProtoMessage() {}
 
 func (x *Level) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[101]
+	mi := &file_chuishao_v1_events_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7804,7 +7874,7 @@ func (x *Level) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Level.ProtoReflect.Descriptor instead.
 func (*Level) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{101}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *Level) GetName() string {
@@ -7846,7 +7916,7 @@ type Area struct {
 
 func (x *Area) Reset() {
 	*x = Area{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[102]
+	mi := &file_chuishao_v1_events_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7858,7 +7928,7 @@ func (x *Area) String() string {
 func (*Area) ProtoMessage() {}
 
 func (x *Area) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[102]
+	mi := &file_chuishao_v1_events_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7871,7 +7941,7 @@ func (x *Area) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Area.ProtoReflect.Descriptor instead.
 func (*Area) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{102}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *Area) GetCode() string {
@@ -7932,16 +8002,21 @@ type Unit struct {
 	// The unit above; empty for the root.
 	Parent string `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
 	// The area it is anchored at. Its level is the unit's level.
-	Area          string                 `protobuf:"bytes,5,opt,name=area,proto3" json:"area,omitempty"`
-	ValidFrom     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
-	ValidTo       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	Area      string                 `protobuf:"bytes,5,opt,name=area,proto3" json:"area,omitempty"`
+	ValidFrom *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
+	ValidTo   *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	// Connected systems whose reports of matters below the unit are accepted without anybody's word, by the names that their
+	// credentials give them. Only of a command centre.
+	TrustedSystems []string `protobuf:"bytes,8,rep,name=trusted_systems,json=trustedSystems,proto3" json:"trusted_systems,omitempty"`
+	// What is settled below the unit is closed without anybody's word. Only of a command centre.
+	ClosesSettled bool `protobuf:"varint,9,opt,name=closes_settled,json=closesSettled,proto3" json:"closes_settled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Unit) Reset() {
 	*x = Unit{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[103]
+	mi := &file_chuishao_v1_events_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7953,7 +8028,7 @@ func (x *Unit) String() string {
 func (*Unit) ProtoMessage() {}
 
 func (x *Unit) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[103]
+	mi := &file_chuishao_v1_events_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7966,7 +8041,7 @@ func (x *Unit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unit.ProtoReflect.Descriptor instead.
 func (*Unit) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{103}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Unit) GetCode() string {
@@ -8018,6 +8093,20 @@ func (x *Unit) GetValidTo() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Unit) GetTrustedSystems() []string {
+	if x != nil {
+		return x.TrustedSystems
+	}
+	return nil
+}
+
+func (x *Unit) GetClosesSettled() bool {
+	if x != nil {
+		return x.ClosesSettled
+	}
+	return false
+}
+
 // Category is an entry of the catalogue of matters.
 type Category struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -8035,7 +8124,7 @@ type Category struct {
 
 func (x *Category) Reset() {
 	*x = Category{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[104]
+	mi := &file_chuishao_v1_events_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8047,7 +8136,7 @@ func (x *Category) String() string {
 func (*Category) ProtoMessage() {}
 
 func (x *Category) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[104]
+	mi := &file_chuishao_v1_events_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8060,7 +8149,7 @@ func (x *Category) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Category.ProtoReflect.Descriptor instead.
 func (*Category) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{104}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *Category) GetCode() string {
@@ -8131,7 +8220,7 @@ type CatalogueEntry struct {
 
 func (x *CatalogueEntry) Reset() {
 	*x = CatalogueEntry{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[105]
+	mi := &file_chuishao_v1_events_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8143,7 +8232,7 @@ func (x *CatalogueEntry) String() string {
 func (*CatalogueEntry) ProtoMessage() {}
 
 func (x *CatalogueEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[105]
+	mi := &file_chuishao_v1_events_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8156,7 +8245,7 @@ func (x *CatalogueEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueEntry.ProtoReflect.Descriptor instead.
 func (*CatalogueEntry) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{105}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *CatalogueEntry) GetCategory() string {
@@ -8230,7 +8319,7 @@ type BanItem struct {
 
 func (x *BanItem) Reset() {
 	*x = BanItem{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[106]
+	mi := &file_chuishao_v1_events_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8242,7 +8331,7 @@ func (x *BanItem) String() string {
 func (*BanItem) ProtoMessage() {}
 
 func (x *BanItem) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[106]
+	mi := &file_chuishao_v1_events_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8255,7 +8344,7 @@ func (x *BanItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanItem.ProtoReflect.Descriptor instead.
 func (*BanItem) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{106}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *BanItem) GetCode() string {
@@ -8309,7 +8398,7 @@ type CalendarYearLoaded struct {
 
 func (x *CalendarYearLoaded) Reset() {
 	*x = CalendarYearLoaded{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[107]
+	mi := &file_chuishao_v1_events_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8321,7 +8410,7 @@ func (x *CalendarYearLoaded) String() string {
 func (*CalendarYearLoaded) ProtoMessage() {}
 
 func (x *CalendarYearLoaded) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[107]
+	mi := &file_chuishao_v1_events_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8334,7 +8423,7 @@ func (x *CalendarYearLoaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CalendarYearLoaded.ProtoReflect.Descriptor instead.
 func (*CalendarYearLoaded) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{107}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *CalendarYearLoaded) GetVersion() string {
@@ -8378,7 +8467,7 @@ type ProfilePublished struct {
 
 func (x *ProfilePublished) Reset() {
 	*x = ProfilePublished{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[108]
+	mi := &file_chuishao_v1_events_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8390,7 +8479,7 @@ func (x *ProfilePublished) String() string {
 func (*ProfilePublished) ProtoMessage() {}
 
 func (x *ProfilePublished) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[108]
+	mi := &file_chuishao_v1_events_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8403,7 +8492,7 @@ func (x *ProfilePublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfilePublished.ProtoReflect.Descriptor instead.
 func (*ProfilePublished) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{108}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *ProfilePublished) GetName() string {
@@ -8444,7 +8533,7 @@ type CommandRefused struct {
 
 func (x *CommandRefused) Reset() {
 	*x = CommandRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[109]
+	mi := &file_chuishao_v1_events_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8456,7 +8545,7 @@ func (x *CommandRefused) String() string {
 func (*CommandRefused) ProtoMessage() {}
 
 func (x *CommandRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[109]
+	mi := &file_chuishao_v1_events_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8469,7 +8558,7 @@ func (x *CommandRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRefused.ProtoReflect.Descriptor instead.
 func (*CommandRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{109}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *CommandRefused) GetStream() string {
@@ -8526,7 +8615,7 @@ type IdentityRevealed struct {
 
 func (x *IdentityRevealed) Reset() {
 	*x = IdentityRevealed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[110]
+	mi := &file_chuishao_v1_events_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8538,7 +8627,7 @@ func (x *IdentityRevealed) String() string {
 func (*IdentityRevealed) ProtoMessage() {}
 
 func (x *IdentityRevealed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[110]
+	mi := &file_chuishao_v1_events_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8551,7 +8640,7 @@ func (x *IdentityRevealed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityRevealed.ProtoReflect.Descriptor instead.
 func (*IdentityRevealed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{110}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *IdentityRevealed) GetStream() string {
@@ -8587,7 +8676,7 @@ type SubjectErased struct {
 
 func (x *SubjectErased) Reset() {
 	*x = SubjectErased{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[111]
+	mi := &file_chuishao_v1_events_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8599,7 +8688,7 @@ func (x *SubjectErased) String() string {
 func (*SubjectErased) ProtoMessage() {}
 
 func (x *SubjectErased) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[111]
+	mi := &file_chuishao_v1_events_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8612,7 +8701,7 @@ func (x *SubjectErased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectErased.ProtoReflect.Descriptor instead.
 func (*SubjectErased) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{111}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *SubjectErased) GetSubject() string {
@@ -8788,7 +8877,14 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"n\n" +
 	"\x11RequirementWaived\x12,\n" +
 	"\x04what\x18\x01 \x01(\x0e2\x18.chuishao.v1.RequirementR\x04what\x12+\n" +
-	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x9d\x02\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xcc\x01\n" +
+	"\x11LateFactsAdmitted\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x129\n" +
+	"\n" +
+	"not_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x12;\n" +
+	"\vvalid_until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"validUntil\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x9d\x02\n" +
 	"\x0fResultSubmitted\x12/\n" +
 	"\x06result\x18\x01 \x01(\x0e2\x17.chuishao.v1.ResultCodeR\x06result\x129\n" +
 	"\vattachments\x18\x02 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x127\n" +
@@ -9279,7 +9375,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\bvalid_to\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\x12\x1e\n" +
 	"\n" +
 	"successors\x18\a \x03(\tR\n" +
-	"successors\"\xf7\x01\n" +
+	"successors\"\xc7\x02\n" +
 	"\x04Unit\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
@@ -9288,7 +9384,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x04area\x18\x05 \x01(\tR\x04area\x129\n" +
 	"\n" +
 	"valid_from\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
-	"\bvalid_to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\"\x99\x02\n" +
+	"\bvalid_to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\x12'\n" +
+	"\x0ftrusted_systems\x18\b \x03(\tR\x0etrustedSystems\x12%\n" +
+	"\x0ecloses_settled\x18\t \x01(\bR\rclosesSettled\"\x99\x02\n" +
 	"\bCategory\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -9374,7 +9472,7 @@ func file_chuishao_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_chuishao_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_chuishao_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 112)
+var file_chuishao_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 113)
 var file_chuishao_v1_events_proto_goTypes = []any{
 	(UnitKind)(0),                     // 0: chuishao.v1.UnitKind
 	(MatterObject)(0),                 // 1: chuishao.v1.MatterObject
@@ -9394,401 +9492,405 @@ var file_chuishao_v1_events_proto_goTypes = []any{
 	(*ContactFailed)(nil),             // 15: chuishao.v1.ContactFailed
 	(*ProgressRecorded)(nil),          // 16: chuishao.v1.ProgressRecorded
 	(*RequirementWaived)(nil),         // 17: chuishao.v1.RequirementWaived
-	(*ResultSubmitted)(nil),           // 18: chuishao.v1.ResultSubmitted
-	(*VerificationPassed)(nil),        // 19: chuishao.v1.VerificationPassed
-	(*VerificationFailed)(nil),        // 20: chuishao.v1.VerificationFailed
-	(*CallbackRecorded)(nil),          // 21: chuishao.v1.CallbackRecorded
-	(*CallbackAttemptFailed)(nil),     // 22: chuishao.v1.CallbackAttemptFailed
-	(*CallbackUnreachable)(nil),       // 23: chuishao.v1.CallbackUnreachable
-	(*TicketClosed)(nil),              // 24: chuishao.v1.TicketClosed
-	(*TicketReopened)(nil),            // 25: chuishao.v1.TicketReopened
-	(*VoidProposed)(nil),              // 26: chuishao.v1.VoidProposed
-	(*VoidDropped)(nil),               // 27: chuishao.v1.VoidDropped
-	(*TicketVoided)(nil),              // 28: chuishao.v1.TicketVoided
-	(*WhistleLinked)(nil),             // 29: chuishao.v1.WhistleLinked
-	(*WhistleSettled)(nil),            // 30: chuishao.v1.WhistleSettled
-	(*DeclineAppealed)(nil),           // 31: chuishao.v1.DeclineAppealed
-	(*DeclineOverturned)(nil),         // 32: chuishao.v1.DeclineOverturned
-	(*EmergencyHandedOver)(nil),       // 33: chuishao.v1.EmergencyHandedOver
-	(*DuplicateAttached)(nil),         // 34: chuishao.v1.DuplicateAttached
-	(*DuplicateDetached)(nil),         // 35: chuishao.v1.DuplicateDetached
-	(*TicketMerged)(nil),              // 36: chuishao.v1.TicketMerged
-	(*TicketUnmerged)(nil),            // 37: chuishao.v1.TicketUnmerged
-	(*ReturnRequested)(nil),           // 38: chuishao.v1.ReturnRequested
-	(*ReturnApproved)(nil),            // 39: chuishao.v1.ReturnApproved
-	(*ReturnRejected)(nil),            // 40: chuishao.v1.ReturnRejected
-	(*AdjudicationOpened)(nil),        // 41: chuishao.v1.AdjudicationOpened
-	(*AdjudicationRuled)(nil),         // 42: chuishao.v1.AdjudicationRuled
-	(*FallbackAssigned)(nil),          // 43: chuishao.v1.FallbackAssigned
-	(*CoHandlerRequested)(nil),        // 44: chuishao.v1.CoHandlerRequested
-	(*CoHandlerAccepted)(nil),         // 45: chuishao.v1.CoHandlerAccepted
-	(*CoHandlerDeclineProposed)(nil),  // 46: chuishao.v1.CoHandlerDeclineProposed
-	(*CoHandlerDeclineDropped)(nil),   // 47: chuishao.v1.CoHandlerDeclineDropped
-	(*CoHandlerDeclined)(nil),         // 48: chuishao.v1.CoHandlerDeclined
-	(*CoHandlerSubmitted)(nil),        // 49: chuishao.v1.CoHandlerSubmitted
-	(*TicketEscalated)(nil),           // 50: chuishao.v1.TicketEscalated
-	(*EscalationRefused)(nil),         // 51: chuishao.v1.EscalationRefused
-	(*TicketDelegated)(nil),           // 52: chuishao.v1.TicketDelegated
-	(*ExtensionRequested)(nil),        // 53: chuishao.v1.ExtensionRequested
-	(*ExtensionGranted)(nil),          // 54: chuishao.v1.ExtensionGranted
-	(*ExtensionRefused)(nil),          // 55: chuishao.v1.ExtensionRefused
-	(*SuspensionRequested)(nil),       // 56: chuishao.v1.SuspensionRequested
-	(*SuspensionGranted)(nil),         // 57: chuishao.v1.SuspensionGranted
-	(*SuspensionRefused)(nil),         // 58: chuishao.v1.SuspensionRefused
-	(*TicketResumed)(nil),             // 59: chuishao.v1.TicketResumed
-	(*ResultRejected)(nil),            // 60: chuishao.v1.ResultRejected
-	(*ExclusionRequested)(nil),        // 61: chuishao.v1.ExclusionRequested
-	(*ExclusionGranted)(nil),          // 62: chuishao.v1.ExclusionGranted
-	(*ExclusionDenied)(nil),           // 63: chuishao.v1.ExclusionDenied
-	(*TicketUrged)(nil),               // 64: chuishao.v1.TicketUrged
-	(*SupervisionRaised)(nil),         // 65: chuishao.v1.SupervisionRaised
-	(*SupervisionReplied)(nil),        // 66: chuishao.v1.SupervisionReplied
-	(*ListingCleared)(nil),            // 67: chuishao.v1.ListingCleared
-	(*SupervisionLifted)(nil),         // 68: chuishao.v1.SupervisionLifted
-	(*TicketWithdrawn)(nil),           // 69: chuishao.v1.TicketWithdrawn
-	(*TicketArchived)(nil),            // 70: chuishao.v1.TicketArchived
-	(*ArchiveCorrectionProposed)(nil), // 71: chuishao.v1.ArchiveCorrectionProposed
-	(*ArchiveCorrectionDropped)(nil),  // 72: chuishao.v1.ArchiveCorrectionDropped
-	(*ArchiveCorrected)(nil),          // 73: chuishao.v1.ArchiveCorrected
-	(*AcceptOverdue)(nil),             // 74: chuishao.v1.AcceptOverdue
-	(*DispatchOverdue)(nil),           // 75: chuishao.v1.DispatchOverdue
-	(*SignOverdue)(nil),               // 76: chuishao.v1.SignOverdue
-	(*ContactOverdue)(nil),            // 77: chuishao.v1.ContactOverdue
-	(*HandleOverdue)(nil),             // 78: chuishao.v1.HandleOverdue
-	(*VerifyOverdue)(nil),             // 79: chuishao.v1.VerifyOverdue
-	(*CallbackOverdue)(nil),           // 80: chuishao.v1.CallbackOverdue
-	(*SuspensionReviewDue)(nil),       // 81: chuishao.v1.SuspensionReviewDue
-	(*RightLapsed)(nil),               // 82: chuishao.v1.RightLapsed
-	(*LimitsRecomputed)(nil),          // 83: chuishao.v1.LimitsRecomputed
-	(*HolderMoved)(nil),               // 84: chuishao.v1.HolderMoved
-	(*RecordImported)(nil),            // 85: chuishao.v1.RecordImported
-	(*ImportedRecordClosed)(nil),      // 86: chuishao.v1.ImportedRecordClosed
-	(*Participant)(nil),               // 87: chuishao.v1.Participant
-	(*WhistleDrafted)(nil),            // 88: chuishao.v1.WhistleDrafted
-	(*WhistleBlown)(nil),              // 89: chuishao.v1.WhistleBlown
-	(*WhistleIssued)(nil),             // 90: chuishao.v1.WhistleIssued
-	(*WhistleReviewed)(nil),           // 91: chuishao.v1.WhistleReviewed
-	(*WhistleRefused)(nil),            // 92: chuishao.v1.WhistleRefused
-	(*WhistleSigned)(nil),             // 93: chuishao.v1.WhistleSigned
-	(*WhistleContacted)(nil),          // 94: chuishao.v1.WhistleContacted
-	(*ReportedIn)(nil),                // 95: chuishao.v1.ReportedIn
-	(*TaskDone)(nil),                  // 96: chuishao.v1.TaskDone
-	(*Released)(nil),                  // 97: chuishao.v1.Released
-	(*WhistleConfirmed)(nil),          // 98: chuishao.v1.WhistleConfirmed
-	(*UnitRated)(nil),                 // 99: chuishao.v1.UnitRated
-	(*WhistleClosed)(nil),             // 100: chuishao.v1.WhistleClosed
-	(*RegistryStaged)(nil),            // 101: chuishao.v1.RegistryStaged
-	(*RegistryVersionPublished)(nil),  // 102: chuishao.v1.RegistryVersionPublished
-	(*RegistryPiece)(nil),             // 103: chuishao.v1.RegistryPiece
-	(*Level)(nil),                     // 104: chuishao.v1.Level
-	(*Area)(nil),                      // 105: chuishao.v1.Area
-	(*Unit)(nil),                      // 106: chuishao.v1.Unit
-	(*Category)(nil),                  // 107: chuishao.v1.Category
-	(*CatalogueEntry)(nil),            // 108: chuishao.v1.CatalogueEntry
-	(*BanItem)(nil),                   // 109: chuishao.v1.BanItem
-	(*CalendarYearLoaded)(nil),        // 110: chuishao.v1.CalendarYearLoaded
-	(*ProfilePublished)(nil),          // 111: chuishao.v1.ProfilePublished
-	(*CommandRefused)(nil),            // 112: chuishao.v1.CommandRefused
-	(*IdentityRevealed)(nil),          // 113: chuishao.v1.IdentityRevealed
-	(*SubjectErased)(nil),             // 114: chuishao.v1.SubjectErased
-	(*timestamppb.Timestamp)(nil),     // 115: google.protobuf.Timestamp
-	(*Actor)(nil),                     // 116: chuishao.v1.Actor
-	(Channel)(0),                      // 117: chuishao.v1.Channel
-	(MatterKind)(0),                   // 118: chuishao.v1.MatterKind
-	(*AreaNode)(nil),                  // 119: chuishao.v1.AreaNode
-	(*LonLat)(nil),                    // 120: chuishao.v1.LonLat
-	(Element)(0),                      // 121: chuishao.v1.Element
-	(Confidentiality)(0),              // 122: chuishao.v1.Confidentiality
-	(*Sealed)(nil),                    // 123: chuishao.v1.Sealed
-	(*Attachment)(nil),                // 124: chuishao.v1.Attachment
-	(DeclineReason)(0),                // 125: chuishao.v1.DeclineReason
-	(Grade)(0),                        // 126: chuishao.v1.Grade
-	(Requirement)(0),                  // 127: chuishao.v1.Requirement
-	(ResultCode)(0),                   // 128: chuishao.v1.ResultCode
-	(Solved)(0),                       // 129: chuishao.v1.Solved
-	(CloseKind)(0),                    // 130: chuishao.v1.CloseKind
-	(ReopenReason)(0),                 // 131: chuishao.v1.ReopenReason
-	(WhistleState)(0),                 // 132: chuishao.v1.WhistleState
-	(EmergencyLine)(0),                // 133: chuishao.v1.EmergencyLine
-	(TicketState)(0),                  // 134: chuishao.v1.TicketState
-	(ReturnReason)(0),                 // 135: chuishao.v1.ReturnReason
-	(ReturnFault)(0),                  // 136: chuishao.v1.ReturnFault
-	(EscalationReason)(0),             // 137: chuishao.v1.EscalationReason
-	(ExtensionKind)(0),                // 138: chuishao.v1.ExtensionKind
-	(SuspensionReason)(0),             // 139: chuishao.v1.SuspensionReason
-	(ResultRejection)(0),              // 140: chuishao.v1.ResultRejection
-	(ExclusionCode)(0),                // 141: chuishao.v1.ExclusionCode
-	(SupervisionTrigger)(0),           // 142: chuishao.v1.SupervisionTrigger
-	(SupervisionReplyKind)(0),         // 143: chuishao.v1.SupervisionReplyKind
-	(TicketTimer)(0),                  // 144: chuishao.v1.TicketTimer
-	(*Dimension)(nil),                 // 145: chuishao.v1.Dimension
-	(WhistleKind)(0),                  // 146: chuishao.v1.WhistleKind
-	(RevealPurpose)(0),                // 147: chuishao.v1.RevealPurpose
+	(*LateFactsAdmitted)(nil),         // 18: chuishao.v1.LateFactsAdmitted
+	(*ResultSubmitted)(nil),           // 19: chuishao.v1.ResultSubmitted
+	(*VerificationPassed)(nil),        // 20: chuishao.v1.VerificationPassed
+	(*VerificationFailed)(nil),        // 21: chuishao.v1.VerificationFailed
+	(*CallbackRecorded)(nil),          // 22: chuishao.v1.CallbackRecorded
+	(*CallbackAttemptFailed)(nil),     // 23: chuishao.v1.CallbackAttemptFailed
+	(*CallbackUnreachable)(nil),       // 24: chuishao.v1.CallbackUnreachable
+	(*TicketClosed)(nil),              // 25: chuishao.v1.TicketClosed
+	(*TicketReopened)(nil),            // 26: chuishao.v1.TicketReopened
+	(*VoidProposed)(nil),              // 27: chuishao.v1.VoidProposed
+	(*VoidDropped)(nil),               // 28: chuishao.v1.VoidDropped
+	(*TicketVoided)(nil),              // 29: chuishao.v1.TicketVoided
+	(*WhistleLinked)(nil),             // 30: chuishao.v1.WhistleLinked
+	(*WhistleSettled)(nil),            // 31: chuishao.v1.WhistleSettled
+	(*DeclineAppealed)(nil),           // 32: chuishao.v1.DeclineAppealed
+	(*DeclineOverturned)(nil),         // 33: chuishao.v1.DeclineOverturned
+	(*EmergencyHandedOver)(nil),       // 34: chuishao.v1.EmergencyHandedOver
+	(*DuplicateAttached)(nil),         // 35: chuishao.v1.DuplicateAttached
+	(*DuplicateDetached)(nil),         // 36: chuishao.v1.DuplicateDetached
+	(*TicketMerged)(nil),              // 37: chuishao.v1.TicketMerged
+	(*TicketUnmerged)(nil),            // 38: chuishao.v1.TicketUnmerged
+	(*ReturnRequested)(nil),           // 39: chuishao.v1.ReturnRequested
+	(*ReturnApproved)(nil),            // 40: chuishao.v1.ReturnApproved
+	(*ReturnRejected)(nil),            // 41: chuishao.v1.ReturnRejected
+	(*AdjudicationOpened)(nil),        // 42: chuishao.v1.AdjudicationOpened
+	(*AdjudicationRuled)(nil),         // 43: chuishao.v1.AdjudicationRuled
+	(*FallbackAssigned)(nil),          // 44: chuishao.v1.FallbackAssigned
+	(*CoHandlerRequested)(nil),        // 45: chuishao.v1.CoHandlerRequested
+	(*CoHandlerAccepted)(nil),         // 46: chuishao.v1.CoHandlerAccepted
+	(*CoHandlerDeclineProposed)(nil),  // 47: chuishao.v1.CoHandlerDeclineProposed
+	(*CoHandlerDeclineDropped)(nil),   // 48: chuishao.v1.CoHandlerDeclineDropped
+	(*CoHandlerDeclined)(nil),         // 49: chuishao.v1.CoHandlerDeclined
+	(*CoHandlerSubmitted)(nil),        // 50: chuishao.v1.CoHandlerSubmitted
+	(*TicketEscalated)(nil),           // 51: chuishao.v1.TicketEscalated
+	(*EscalationRefused)(nil),         // 52: chuishao.v1.EscalationRefused
+	(*TicketDelegated)(nil),           // 53: chuishao.v1.TicketDelegated
+	(*ExtensionRequested)(nil),        // 54: chuishao.v1.ExtensionRequested
+	(*ExtensionGranted)(nil),          // 55: chuishao.v1.ExtensionGranted
+	(*ExtensionRefused)(nil),          // 56: chuishao.v1.ExtensionRefused
+	(*SuspensionRequested)(nil),       // 57: chuishao.v1.SuspensionRequested
+	(*SuspensionGranted)(nil),         // 58: chuishao.v1.SuspensionGranted
+	(*SuspensionRefused)(nil),         // 59: chuishao.v1.SuspensionRefused
+	(*TicketResumed)(nil),             // 60: chuishao.v1.TicketResumed
+	(*ResultRejected)(nil),            // 61: chuishao.v1.ResultRejected
+	(*ExclusionRequested)(nil),        // 62: chuishao.v1.ExclusionRequested
+	(*ExclusionGranted)(nil),          // 63: chuishao.v1.ExclusionGranted
+	(*ExclusionDenied)(nil),           // 64: chuishao.v1.ExclusionDenied
+	(*TicketUrged)(nil),               // 65: chuishao.v1.TicketUrged
+	(*SupervisionRaised)(nil),         // 66: chuishao.v1.SupervisionRaised
+	(*SupervisionReplied)(nil),        // 67: chuishao.v1.SupervisionReplied
+	(*ListingCleared)(nil),            // 68: chuishao.v1.ListingCleared
+	(*SupervisionLifted)(nil),         // 69: chuishao.v1.SupervisionLifted
+	(*TicketWithdrawn)(nil),           // 70: chuishao.v1.TicketWithdrawn
+	(*TicketArchived)(nil),            // 71: chuishao.v1.TicketArchived
+	(*ArchiveCorrectionProposed)(nil), // 72: chuishao.v1.ArchiveCorrectionProposed
+	(*ArchiveCorrectionDropped)(nil),  // 73: chuishao.v1.ArchiveCorrectionDropped
+	(*ArchiveCorrected)(nil),          // 74: chuishao.v1.ArchiveCorrected
+	(*AcceptOverdue)(nil),             // 75: chuishao.v1.AcceptOverdue
+	(*DispatchOverdue)(nil),           // 76: chuishao.v1.DispatchOverdue
+	(*SignOverdue)(nil),               // 77: chuishao.v1.SignOverdue
+	(*ContactOverdue)(nil),            // 78: chuishao.v1.ContactOverdue
+	(*HandleOverdue)(nil),             // 79: chuishao.v1.HandleOverdue
+	(*VerifyOverdue)(nil),             // 80: chuishao.v1.VerifyOverdue
+	(*CallbackOverdue)(nil),           // 81: chuishao.v1.CallbackOverdue
+	(*SuspensionReviewDue)(nil),       // 82: chuishao.v1.SuspensionReviewDue
+	(*RightLapsed)(nil),               // 83: chuishao.v1.RightLapsed
+	(*LimitsRecomputed)(nil),          // 84: chuishao.v1.LimitsRecomputed
+	(*HolderMoved)(nil),               // 85: chuishao.v1.HolderMoved
+	(*RecordImported)(nil),            // 86: chuishao.v1.RecordImported
+	(*ImportedRecordClosed)(nil),      // 87: chuishao.v1.ImportedRecordClosed
+	(*Participant)(nil),               // 88: chuishao.v1.Participant
+	(*WhistleDrafted)(nil),            // 89: chuishao.v1.WhistleDrafted
+	(*WhistleBlown)(nil),              // 90: chuishao.v1.WhistleBlown
+	(*WhistleIssued)(nil),             // 91: chuishao.v1.WhistleIssued
+	(*WhistleReviewed)(nil),           // 92: chuishao.v1.WhistleReviewed
+	(*WhistleRefused)(nil),            // 93: chuishao.v1.WhistleRefused
+	(*WhistleSigned)(nil),             // 94: chuishao.v1.WhistleSigned
+	(*WhistleContacted)(nil),          // 95: chuishao.v1.WhistleContacted
+	(*ReportedIn)(nil),                // 96: chuishao.v1.ReportedIn
+	(*TaskDone)(nil),                  // 97: chuishao.v1.TaskDone
+	(*Released)(nil),                  // 98: chuishao.v1.Released
+	(*WhistleConfirmed)(nil),          // 99: chuishao.v1.WhistleConfirmed
+	(*UnitRated)(nil),                 // 100: chuishao.v1.UnitRated
+	(*WhistleClosed)(nil),             // 101: chuishao.v1.WhistleClosed
+	(*RegistryStaged)(nil),            // 102: chuishao.v1.RegistryStaged
+	(*RegistryVersionPublished)(nil),  // 103: chuishao.v1.RegistryVersionPublished
+	(*RegistryPiece)(nil),             // 104: chuishao.v1.RegistryPiece
+	(*Level)(nil),                     // 105: chuishao.v1.Level
+	(*Area)(nil),                      // 106: chuishao.v1.Area
+	(*Unit)(nil),                      // 107: chuishao.v1.Unit
+	(*Category)(nil),                  // 108: chuishao.v1.Category
+	(*CatalogueEntry)(nil),            // 109: chuishao.v1.CatalogueEntry
+	(*BanItem)(nil),                   // 110: chuishao.v1.BanItem
+	(*CalendarYearLoaded)(nil),        // 111: chuishao.v1.CalendarYearLoaded
+	(*ProfilePublished)(nil),          // 112: chuishao.v1.ProfilePublished
+	(*CommandRefused)(nil),            // 113: chuishao.v1.CommandRefused
+	(*IdentityRevealed)(nil),          // 114: chuishao.v1.IdentityRevealed
+	(*SubjectErased)(nil),             // 115: chuishao.v1.SubjectErased
+	(*timestamppb.Timestamp)(nil),     // 116: google.protobuf.Timestamp
+	(*Actor)(nil),                     // 117: chuishao.v1.Actor
+	(Channel)(0),                      // 118: chuishao.v1.Channel
+	(MatterKind)(0),                   // 119: chuishao.v1.MatterKind
+	(*AreaNode)(nil),                  // 120: chuishao.v1.AreaNode
+	(*LonLat)(nil),                    // 121: chuishao.v1.LonLat
+	(Element)(0),                      // 122: chuishao.v1.Element
+	(Confidentiality)(0),              // 123: chuishao.v1.Confidentiality
+	(*Sealed)(nil),                    // 124: chuishao.v1.Sealed
+	(*Attachment)(nil),                // 125: chuishao.v1.Attachment
+	(DeclineReason)(0),                // 126: chuishao.v1.DeclineReason
+	(Grade)(0),                        // 127: chuishao.v1.Grade
+	(Requirement)(0),                  // 128: chuishao.v1.Requirement
+	(ResultCode)(0),                   // 129: chuishao.v1.ResultCode
+	(Solved)(0),                       // 130: chuishao.v1.Solved
+	(CloseKind)(0),                    // 131: chuishao.v1.CloseKind
+	(ReopenReason)(0),                 // 132: chuishao.v1.ReopenReason
+	(WhistleState)(0),                 // 133: chuishao.v1.WhistleState
+	(EmergencyLine)(0),                // 134: chuishao.v1.EmergencyLine
+	(TicketState)(0),                  // 135: chuishao.v1.TicketState
+	(ReturnReason)(0),                 // 136: chuishao.v1.ReturnReason
+	(ReturnFault)(0),                  // 137: chuishao.v1.ReturnFault
+	(EscalationReason)(0),             // 138: chuishao.v1.EscalationReason
+	(ExtensionKind)(0),                // 139: chuishao.v1.ExtensionKind
+	(SuspensionReason)(0),             // 140: chuishao.v1.SuspensionReason
+	(ResultRejection)(0),              // 141: chuishao.v1.ResultRejection
+	(ExclusionCode)(0),                // 142: chuishao.v1.ExclusionCode
+	(SupervisionTrigger)(0),           // 143: chuishao.v1.SupervisionTrigger
+	(SupervisionReplyKind)(0),         // 144: chuishao.v1.SupervisionReplyKind
+	(TicketTimer)(0),                  // 145: chuishao.v1.TicketTimer
+	(*Dimension)(nil),                 // 146: chuishao.v1.Dimension
+	(WhistleKind)(0),                  // 147: chuishao.v1.WhistleKind
+	(RevealPurpose)(0),                // 148: chuishao.v1.RevealPurpose
 }
 var file_chuishao_v1_events_proto_depIdxs = []int32{
-	115, // 0: chuishao.v1.EventMeta.occurred_at:type_name -> google.protobuf.Timestamp
-	115, // 1: chuishao.v1.EventMeta.recorded_at:type_name -> google.protobuf.Timestamp
-	116, // 2: chuishao.v1.EventMeta.actor:type_name -> chuishao.v1.Actor
-	117, // 3: chuishao.v1.TicketReported.channel:type_name -> chuishao.v1.Channel
-	118, // 4: chuishao.v1.TicketReported.kind:type_name -> chuishao.v1.MatterKind
-	119, // 5: chuishao.v1.TicketReported.path:type_name -> chuishao.v1.AreaNode
-	120, // 6: chuishao.v1.TicketReported.position:type_name -> chuishao.v1.LonLat
-	121, // 7: chuishao.v1.TicketReported.elements:type_name -> chuishao.v1.Element
-	122, // 8: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
-	115, // 9: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
-	123, // 10: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
-	124, // 11: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
-	119, // 12: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
-	115, // 13: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
-	123, // 14: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
-	121, // 15: chuishao.v1.TicketAccepted.elements:type_name -> chuishao.v1.Element
-	122, // 16: chuishao.v1.TicketAccepted.confidentiality:type_name -> chuishao.v1.Confidentiality
-	125, // 17: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
-	123, // 18: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 19: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
-	125, // 20: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
-	116, // 21: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
-	123, // 22: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
-	115, // 23: chuishao.v1.TicketDeclined.appeal_by:type_name -> google.protobuf.Timestamp
-	123, // 24: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
-	126, // 25: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
-	119, // 26: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
-	122, // 27: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
-	115, // 28: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
-	123, // 29: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
-	126, // 30: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
-	119, // 31: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
-	122, // 32: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
-	115, // 33: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 34: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
-	123, // 35: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
-	115, // 36: chuishao.v1.TriageCorrected.dispatch_by:type_name -> google.protobuf.Timestamp
-	115, // 37: chuishao.v1.TriageCorrected.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 38: chuishao.v1.TriageCorrected.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 39: chuishao.v1.TriageCorrected.verify_by:type_name -> google.protobuf.Timestamp
-	115, // 40: chuishao.v1.TriageCorrected.callback_by:type_name -> google.protobuf.Timestamp
-	115, // 41: chuishao.v1.TriageCorrected.return_by:type_name -> google.protobuf.Timestamp
-	115, // 42: chuishao.v1.TriageCorrected.decide_return_by:type_name -> google.protobuf.Timestamp
-	115, // 43: chuishao.v1.TriageCorrected.ruling_by:type_name -> google.protobuf.Timestamp
-	115, // 44: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 45: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 46: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 47: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
-	115, // 48: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
-	115, // 49: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 50: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
-	123, // 51: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
-	123, // 52: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
-	124, // 53: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
-	123, // 54: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
-	127, // 55: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
-	123, // 56: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
-	128, // 57: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
-	124, // 58: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	115, // 59: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
-	123, // 60: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	124, // 61: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
-	115, // 62: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
-	123, // 63: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
-	124, // 64: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
-	123, // 65: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
-	129, // 66: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
-	123, // 67: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
-	115, // 68: chuishao.v1.CallbackRecorded.exclusion_by:type_name -> google.protobuf.Timestamp
-	115, // 69: chuishao.v1.CallbackUnreachable.exclusion_by:type_name -> google.protobuf.Timestamp
-	130, // 70: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
-	115, // 71: chuishao.v1.TicketClosed.appeal_by:type_name -> google.protobuf.Timestamp
-	131, // 72: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
-	115, // 73: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 74: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 75: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
-	115, // 76: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
-	123, // 77: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
-	123, // 78: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 79: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
-	116, // 80: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
-	123, // 81: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
-	132, // 82: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
-	123, // 83: chuishao.v1.DeclineAppealed.sealed:type_name -> chuishao.v1.Sealed
-	119, // 84: chuishao.v1.DeclineOverturned.path:type_name -> chuishao.v1.AreaNode
-	115, // 85: chuishao.v1.DeclineOverturned.dispatch_by:type_name -> google.protobuf.Timestamp
-	123, // 86: chuishao.v1.DeclineOverturned.sealed:type_name -> chuishao.v1.Sealed
-	133, // 87: chuishao.v1.EmergencyHandedOver.line:type_name -> chuishao.v1.EmergencyLine
-	123, // 88: chuishao.v1.EmergencyHandedOver.sealed:type_name -> chuishao.v1.Sealed
-	123, // 89: chuishao.v1.DuplicateAttached.sealed:type_name -> chuishao.v1.Sealed
-	134, // 90: chuishao.v1.TicketUnmerged.state:type_name -> chuishao.v1.TicketState
-	123, // 91: chuishao.v1.TicketUnmerged.sealed:type_name -> chuishao.v1.Sealed
-	135, // 92: chuishao.v1.ReturnRequested.reason:type_name -> chuishao.v1.ReturnReason
-	115, // 93: chuishao.v1.ReturnRequested.decide_by:type_name -> google.protobuf.Timestamp
-	123, // 94: chuishao.v1.ReturnRequested.sealed:type_name -> chuishao.v1.Sealed
-	136, // 95: chuishao.v1.ReturnApproved.fault:type_name -> chuishao.v1.ReturnFault
-	123, // 96: chuishao.v1.ReturnApproved.sealed:type_name -> chuishao.v1.Sealed
-	115, // 97: chuishao.v1.ReturnApproved.dispatch_by:type_name -> google.protobuf.Timestamp
-	123, // 98: chuishao.v1.ReturnRejected.sealed:type_name -> chuishao.v1.Sealed
-	115, // 99: chuishao.v1.AdjudicationOpened.ruling_by:type_name -> google.protobuf.Timestamp
-	123, // 100: chuishao.v1.AdjudicationOpened.sealed:type_name -> chuishao.v1.Sealed
-	136, // 101: chuishao.v1.AdjudicationRuled.fault:type_name -> chuishao.v1.ReturnFault
-	123, // 102: chuishao.v1.AdjudicationRuled.sealed:type_name -> chuishao.v1.Sealed
-	115, // 103: chuishao.v1.CoHandlerRequested.submit_by:type_name -> google.protobuf.Timestamp
-	123, // 104: chuishao.v1.CoHandlerRequested.sealed:type_name -> chuishao.v1.Sealed
-	123, // 105: chuishao.v1.CoHandlerDeclineProposed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 106: chuishao.v1.CoHandlerDeclineDropped.sealed:type_name -> chuishao.v1.Sealed
-	123, // 107: chuishao.v1.CoHandlerDeclined.sealed:type_name -> chuishao.v1.Sealed
-	124, // 108: chuishao.v1.CoHandlerSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	123, // 109: chuishao.v1.CoHandlerSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	137, // 110: chuishao.v1.TicketEscalated.reason:type_name -> chuishao.v1.EscalationReason
-	115, // 111: chuishao.v1.TicketEscalated.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 112: chuishao.v1.TicketEscalated.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 113: chuishao.v1.TicketEscalated.sealed:type_name -> chuishao.v1.Sealed
-	123, // 114: chuishao.v1.EscalationRefused.sealed:type_name -> chuishao.v1.Sealed
-	115, // 115: chuishao.v1.EscalationRefused.segment_by:type_name -> google.protobuf.Timestamp
-	115, // 116: chuishao.v1.TicketDelegated.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 117: chuishao.v1.TicketDelegated.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 118: chuishao.v1.TicketDelegated.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 119: chuishao.v1.TicketDelegated.close_by:type_name -> google.protobuf.Timestamp
-	115, // 120: chuishao.v1.TicketDelegated.return_by:type_name -> google.protobuf.Timestamp
-	115, // 121: chuishao.v1.TicketDelegated.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 122: chuishao.v1.TicketDelegated.sealed:type_name -> chuishao.v1.Sealed
-	138, // 123: chuishao.v1.ExtensionRequested.kind:type_name -> chuishao.v1.ExtensionKind
-	115, // 124: chuishao.v1.ExtensionRequested.handle_by:type_name -> google.protobuf.Timestamp
-	123, // 125: chuishao.v1.ExtensionRequested.sealed:type_name -> chuishao.v1.Sealed
-	115, // 126: chuishao.v1.ExtensionGranted.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 127: chuishao.v1.ExtensionGranted.close_by:type_name -> google.protobuf.Timestamp
-	115, // 128: chuishao.v1.ExtensionGranted.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 129: chuishao.v1.ExtensionGranted.sealed:type_name -> chuishao.v1.Sealed
-	123, // 130: chuishao.v1.ExtensionRefused.sealed:type_name -> chuishao.v1.Sealed
-	139, // 131: chuishao.v1.SuspensionRequested.reason:type_name -> chuishao.v1.SuspensionReason
-	115, // 132: chuishao.v1.SuspensionRequested.review_at:type_name -> google.protobuf.Timestamp
-	123, // 133: chuishao.v1.SuspensionRequested.sealed:type_name -> chuishao.v1.Sealed
-	139, // 134: chuishao.v1.SuspensionGranted.reason:type_name -> chuishao.v1.SuspensionReason
-	115, // 135: chuishao.v1.SuspensionGranted.review_at:type_name -> google.protobuf.Timestamp
-	115, // 136: chuishao.v1.SuspensionGranted.review_overdue_at:type_name -> google.protobuf.Timestamp
-	123, // 137: chuishao.v1.SuspensionGranted.sealed:type_name -> chuishao.v1.Sealed
-	123, // 138: chuishao.v1.SuspensionRefused.sealed:type_name -> chuishao.v1.Sealed
-	115, // 139: chuishao.v1.TicketResumed.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 140: chuishao.v1.TicketResumed.close_by:type_name -> google.protobuf.Timestamp
-	115, // 141: chuishao.v1.TicketResumed.segment_by:type_name -> google.protobuf.Timestamp
-	123, // 142: chuishao.v1.TicketResumed.sealed:type_name -> chuishao.v1.Sealed
-	140, // 143: chuishao.v1.ResultRejected.reason:type_name -> chuishao.v1.ResultRejection
-	123, // 144: chuishao.v1.ResultRejected.sealed:type_name -> chuishao.v1.Sealed
-	141, // 145: chuishao.v1.ExclusionRequested.code:type_name -> chuishao.v1.ExclusionCode
-	123, // 146: chuishao.v1.ExclusionRequested.sealed:type_name -> chuishao.v1.Sealed
-	141, // 147: chuishao.v1.ExclusionGranted.code:type_name -> chuishao.v1.ExclusionCode
-	123, // 148: chuishao.v1.ExclusionGranted.sealed:type_name -> chuishao.v1.Sealed
-	141, // 149: chuishao.v1.ExclusionDenied.code:type_name -> chuishao.v1.ExclusionCode
-	123, // 150: chuishao.v1.ExclusionDenied.sealed:type_name -> chuishao.v1.Sealed
-	123, // 151: chuishao.v1.TicketUrged.sealed:type_name -> chuishao.v1.Sealed
-	142, // 152: chuishao.v1.SupervisionRaised.trigger:type_name -> chuishao.v1.SupervisionTrigger
-	115, // 153: chuishao.v1.SupervisionRaised.reply_by:type_name -> google.protobuf.Timestamp
-	115, // 154: chuishao.v1.SupervisionRaised.plan_by:type_name -> google.protobuf.Timestamp
-	115, // 155: chuishao.v1.SupervisionRaised.clear_by:type_name -> google.protobuf.Timestamp
-	123, // 156: chuishao.v1.SupervisionRaised.sealed:type_name -> chuishao.v1.Sealed
-	143, // 157: chuishao.v1.SupervisionReplied.kind:type_name -> chuishao.v1.SupervisionReplyKind
-	115, // 158: chuishao.v1.SupervisionReplied.clear_by:type_name -> google.protobuf.Timestamp
-	124, // 159: chuishao.v1.SupervisionReplied.attachments:type_name -> chuishao.v1.Attachment
-	123, // 160: chuishao.v1.SupervisionReplied.sealed:type_name -> chuishao.v1.Sealed
-	124, // 161: chuishao.v1.ListingCleared.attachments:type_name -> chuishao.v1.Attachment
-	123, // 162: chuishao.v1.ListingCleared.sealed:type_name -> chuishao.v1.Sealed
-	123, // 163: chuishao.v1.SupervisionLifted.sealed:type_name -> chuishao.v1.Sealed
-	123, // 164: chuishao.v1.TicketWithdrawn.sealed:type_name -> chuishao.v1.Sealed
-	119, // 165: chuishao.v1.ArchiveCorrectionProposed.path:type_name -> chuishao.v1.AreaNode
-	128, // 166: chuishao.v1.ArchiveCorrectionProposed.result:type_name -> chuishao.v1.ResultCode
-	123, // 167: chuishao.v1.ArchiveCorrectionProposed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 168: chuishao.v1.ArchiveCorrectionDropped.sealed:type_name -> chuishao.v1.Sealed
-	119, // 169: chuishao.v1.ArchiveCorrected.path:type_name -> chuishao.v1.AreaNode
-	128, // 170: chuishao.v1.ArchiveCorrected.result:type_name -> chuishao.v1.ResultCode
-	116, // 171: chuishao.v1.ArchiveCorrected.proposed_by:type_name -> chuishao.v1.Actor
-	123, // 172: chuishao.v1.ArchiveCorrected.sealed:type_name -> chuishao.v1.Sealed
-	115, // 173: chuishao.v1.AcceptOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 174: chuishao.v1.DispatchOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 175: chuishao.v1.SignOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 176: chuishao.v1.ContactOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 177: chuishao.v1.HandleOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 178: chuishao.v1.HandleOverdue.long_overdue_at:type_name -> google.protobuf.Timestamp
-	115, // 179: chuishao.v1.VerifyOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 180: chuishao.v1.CallbackOverdue.by:type_name -> google.protobuf.Timestamp
-	115, // 181: chuishao.v1.SuspensionReviewDue.by:type_name -> google.protobuf.Timestamp
-	144, // 182: chuishao.v1.RightLapsed.right:type_name -> chuishao.v1.TicketTimer
-	115, // 183: chuishao.v1.RightLapsed.by:type_name -> google.protobuf.Timestamp
-	115, // 184: chuishao.v1.LimitsRecomputed.accept_by:type_name -> google.protobuf.Timestamp
-	115, // 185: chuishao.v1.LimitsRecomputed.dispatch_by:type_name -> google.protobuf.Timestamp
-	115, // 186: chuishao.v1.LimitsRecomputed.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 187: chuishao.v1.LimitsRecomputed.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 188: chuishao.v1.LimitsRecomputed.return_by:type_name -> google.protobuf.Timestamp
-	115, // 189: chuishao.v1.LimitsRecomputed.handle_by:type_name -> google.protobuf.Timestamp
-	115, // 190: chuishao.v1.LimitsRecomputed.verify_by:type_name -> google.protobuf.Timestamp
-	115, // 191: chuishao.v1.LimitsRecomputed.callback_by:type_name -> google.protobuf.Timestamp
-	115, // 192: chuishao.v1.LimitsRecomputed.close_by:type_name -> google.protobuf.Timestamp
-	115, // 193: chuishao.v1.LimitsRecomputed.segment_by:type_name -> google.protobuf.Timestamp
-	115, // 194: chuishao.v1.LimitsRecomputed.decide_return_by:type_name -> google.protobuf.Timestamp
-	115, // 195: chuishao.v1.LimitsRecomputed.ruling_by:type_name -> google.protobuf.Timestamp
-	115, // 196: chuishao.v1.LimitsRecomputed.appeal_by:type_name -> google.protobuf.Timestamp
-	115, // 197: chuishao.v1.LimitsRecomputed.exclusion_by:type_name -> google.protobuf.Timestamp
-	115, // 198: chuishao.v1.LimitsRecomputed.suspension_overdue_at:type_name -> google.protobuf.Timestamp
-	115, // 199: chuishao.v1.LimitsRecomputed.long_overdue_at:type_name -> google.protobuf.Timestamp
-	117, // 200: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
-	119, // 201: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
-	145, // 202: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
-	115, // 203: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
-	120, // 204: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
-	123, // 205: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
-	123, // 206: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
-	115, // 207: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
-	115, // 208: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
-	115, // 209: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
-	146, // 210: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
-	119, // 211: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
-	87,  // 212: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
-	115, // 213: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
-	120, // 214: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
-	123, // 215: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
-	146, // 216: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
-	119, // 217: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
-	87,  // 218: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
-	115, // 219: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
-	120, // 220: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
-	116, // 221: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
-	123, // 222: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
-	87,  // 223: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
-	115, // 224: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
-	123, // 225: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
-	123, // 226: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 227: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
-	123, // 228: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
-	120, // 229: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
-	123, // 230: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
-	124, // 231: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
-	123, // 232: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
-	123, // 233: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
-	123, // 234: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
-	103, // 235: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
-	115, // 236: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
-	104, // 237: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
-	105, // 238: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
-	106, // 239: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
-	107, // 240: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
-	108, // 241: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
-	109, // 242: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
-	115, // 243: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 244: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
-	0,   // 245: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
-	115, // 246: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 247: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
-	126, // 248: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
-	115, // 249: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 250: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
-	1,   // 251: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
-	2,   // 252: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
-	115, // 253: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 254: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
-	115, // 255: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
-	115, // 256: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
-	147, // 257: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
-	258, // [258:258] is the sub-list for method output_type
-	258, // [258:258] is the sub-list for method input_type
-	258, // [258:258] is the sub-list for extension type_name
-	258, // [258:258] is the sub-list for extension extendee
-	0,   // [0:258] is the sub-list for field type_name
+	116, // 0: chuishao.v1.EventMeta.occurred_at:type_name -> google.protobuf.Timestamp
+	116, // 1: chuishao.v1.EventMeta.recorded_at:type_name -> google.protobuf.Timestamp
+	117, // 2: chuishao.v1.EventMeta.actor:type_name -> chuishao.v1.Actor
+	118, // 3: chuishao.v1.TicketReported.channel:type_name -> chuishao.v1.Channel
+	119, // 4: chuishao.v1.TicketReported.kind:type_name -> chuishao.v1.MatterKind
+	120, // 5: chuishao.v1.TicketReported.path:type_name -> chuishao.v1.AreaNode
+	121, // 6: chuishao.v1.TicketReported.position:type_name -> chuishao.v1.LonLat
+	122, // 7: chuishao.v1.TicketReported.elements:type_name -> chuishao.v1.Element
+	123, // 8: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
+	116, // 9: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
+	124, // 10: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
+	125, // 11: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
+	120, // 12: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
+	116, // 13: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
+	124, // 14: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
+	122, // 15: chuishao.v1.TicketAccepted.elements:type_name -> chuishao.v1.Element
+	123, // 16: chuishao.v1.TicketAccepted.confidentiality:type_name -> chuishao.v1.Confidentiality
+	126, // 17: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
+	124, // 18: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	124, // 19: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	126, // 20: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
+	117, // 21: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
+	124, // 22: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
+	116, // 23: chuishao.v1.TicketDeclined.appeal_by:type_name -> google.protobuf.Timestamp
+	124, // 24: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
+	127, // 25: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
+	120, // 26: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
+	123, // 27: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
+	116, // 28: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
+	124, // 29: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
+	127, // 30: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
+	120, // 31: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
+	123, // 32: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
+	116, // 33: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
+	116, // 34: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
+	124, // 35: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
+	116, // 36: chuishao.v1.TriageCorrected.dispatch_by:type_name -> google.protobuf.Timestamp
+	116, // 37: chuishao.v1.TriageCorrected.sign_by:type_name -> google.protobuf.Timestamp
+	116, // 38: chuishao.v1.TriageCorrected.contact_by:type_name -> google.protobuf.Timestamp
+	116, // 39: chuishao.v1.TriageCorrected.verify_by:type_name -> google.protobuf.Timestamp
+	116, // 40: chuishao.v1.TriageCorrected.callback_by:type_name -> google.protobuf.Timestamp
+	116, // 41: chuishao.v1.TriageCorrected.return_by:type_name -> google.protobuf.Timestamp
+	116, // 42: chuishao.v1.TriageCorrected.decide_return_by:type_name -> google.protobuf.Timestamp
+	116, // 43: chuishao.v1.TriageCorrected.ruling_by:type_name -> google.protobuf.Timestamp
+	116, // 44: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
+	116, // 45: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
+	116, // 46: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
+	116, // 47: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
+	116, // 48: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
+	116, // 49: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
+	124, // 50: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
+	124, // 51: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
+	124, // 52: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
+	125, // 53: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
+	124, // 54: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
+	128, // 55: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
+	124, // 56: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
+	116, // 57: chuishao.v1.LateFactsAdmitted.not_before:type_name -> google.protobuf.Timestamp
+	116, // 58: chuishao.v1.LateFactsAdmitted.valid_until:type_name -> google.protobuf.Timestamp
+	124, // 59: chuishao.v1.LateFactsAdmitted.sealed:type_name -> chuishao.v1.Sealed
+	129, // 60: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
+	125, // 61: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	116, // 62: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
+	124, // 63: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	125, // 64: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
+	116, // 65: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
+	124, // 66: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
+	125, // 67: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
+	124, // 68: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
+	130, // 69: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
+	124, // 70: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
+	116, // 71: chuishao.v1.CallbackRecorded.exclusion_by:type_name -> google.protobuf.Timestamp
+	116, // 72: chuishao.v1.CallbackUnreachable.exclusion_by:type_name -> google.protobuf.Timestamp
+	131, // 73: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
+	116, // 74: chuishao.v1.TicketClosed.appeal_by:type_name -> google.protobuf.Timestamp
+	132, // 75: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
+	116, // 76: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
+	116, // 77: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
+	116, // 78: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
+	116, // 79: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
+	124, // 80: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
+	124, // 81: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
+	124, // 82: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
+	117, // 83: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
+	124, // 84: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
+	133, // 85: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
+	124, // 86: chuishao.v1.DeclineAppealed.sealed:type_name -> chuishao.v1.Sealed
+	120, // 87: chuishao.v1.DeclineOverturned.path:type_name -> chuishao.v1.AreaNode
+	116, // 88: chuishao.v1.DeclineOverturned.dispatch_by:type_name -> google.protobuf.Timestamp
+	124, // 89: chuishao.v1.DeclineOverturned.sealed:type_name -> chuishao.v1.Sealed
+	134, // 90: chuishao.v1.EmergencyHandedOver.line:type_name -> chuishao.v1.EmergencyLine
+	124, // 91: chuishao.v1.EmergencyHandedOver.sealed:type_name -> chuishao.v1.Sealed
+	124, // 92: chuishao.v1.DuplicateAttached.sealed:type_name -> chuishao.v1.Sealed
+	135, // 93: chuishao.v1.TicketUnmerged.state:type_name -> chuishao.v1.TicketState
+	124, // 94: chuishao.v1.TicketUnmerged.sealed:type_name -> chuishao.v1.Sealed
+	136, // 95: chuishao.v1.ReturnRequested.reason:type_name -> chuishao.v1.ReturnReason
+	116, // 96: chuishao.v1.ReturnRequested.decide_by:type_name -> google.protobuf.Timestamp
+	124, // 97: chuishao.v1.ReturnRequested.sealed:type_name -> chuishao.v1.Sealed
+	137, // 98: chuishao.v1.ReturnApproved.fault:type_name -> chuishao.v1.ReturnFault
+	124, // 99: chuishao.v1.ReturnApproved.sealed:type_name -> chuishao.v1.Sealed
+	116, // 100: chuishao.v1.ReturnApproved.dispatch_by:type_name -> google.protobuf.Timestamp
+	124, // 101: chuishao.v1.ReturnRejected.sealed:type_name -> chuishao.v1.Sealed
+	116, // 102: chuishao.v1.AdjudicationOpened.ruling_by:type_name -> google.protobuf.Timestamp
+	124, // 103: chuishao.v1.AdjudicationOpened.sealed:type_name -> chuishao.v1.Sealed
+	137, // 104: chuishao.v1.AdjudicationRuled.fault:type_name -> chuishao.v1.ReturnFault
+	124, // 105: chuishao.v1.AdjudicationRuled.sealed:type_name -> chuishao.v1.Sealed
+	116, // 106: chuishao.v1.CoHandlerRequested.submit_by:type_name -> google.protobuf.Timestamp
+	124, // 107: chuishao.v1.CoHandlerRequested.sealed:type_name -> chuishao.v1.Sealed
+	124, // 108: chuishao.v1.CoHandlerDeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	124, // 109: chuishao.v1.CoHandlerDeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	124, // 110: chuishao.v1.CoHandlerDeclined.sealed:type_name -> chuishao.v1.Sealed
+	125, // 111: chuishao.v1.CoHandlerSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	124, // 112: chuishao.v1.CoHandlerSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	138, // 113: chuishao.v1.TicketEscalated.reason:type_name -> chuishao.v1.EscalationReason
+	116, // 114: chuishao.v1.TicketEscalated.sign_by:type_name -> google.protobuf.Timestamp
+	116, // 115: chuishao.v1.TicketEscalated.segment_by:type_name -> google.protobuf.Timestamp
+	124, // 116: chuishao.v1.TicketEscalated.sealed:type_name -> chuishao.v1.Sealed
+	124, // 117: chuishao.v1.EscalationRefused.sealed:type_name -> chuishao.v1.Sealed
+	116, // 118: chuishao.v1.EscalationRefused.segment_by:type_name -> google.protobuf.Timestamp
+	116, // 119: chuishao.v1.TicketDelegated.sign_by:type_name -> google.protobuf.Timestamp
+	116, // 120: chuishao.v1.TicketDelegated.contact_by:type_name -> google.protobuf.Timestamp
+	116, // 121: chuishao.v1.TicketDelegated.handle_by:type_name -> google.protobuf.Timestamp
+	116, // 122: chuishao.v1.TicketDelegated.close_by:type_name -> google.protobuf.Timestamp
+	116, // 123: chuishao.v1.TicketDelegated.return_by:type_name -> google.protobuf.Timestamp
+	116, // 124: chuishao.v1.TicketDelegated.segment_by:type_name -> google.protobuf.Timestamp
+	124, // 125: chuishao.v1.TicketDelegated.sealed:type_name -> chuishao.v1.Sealed
+	139, // 126: chuishao.v1.ExtensionRequested.kind:type_name -> chuishao.v1.ExtensionKind
+	116, // 127: chuishao.v1.ExtensionRequested.handle_by:type_name -> google.protobuf.Timestamp
+	124, // 128: chuishao.v1.ExtensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	116, // 129: chuishao.v1.ExtensionGranted.handle_by:type_name -> google.protobuf.Timestamp
+	116, // 130: chuishao.v1.ExtensionGranted.close_by:type_name -> google.protobuf.Timestamp
+	116, // 131: chuishao.v1.ExtensionGranted.segment_by:type_name -> google.protobuf.Timestamp
+	124, // 132: chuishao.v1.ExtensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	124, // 133: chuishao.v1.ExtensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	140, // 134: chuishao.v1.SuspensionRequested.reason:type_name -> chuishao.v1.SuspensionReason
+	116, // 135: chuishao.v1.SuspensionRequested.review_at:type_name -> google.protobuf.Timestamp
+	124, // 136: chuishao.v1.SuspensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	140, // 137: chuishao.v1.SuspensionGranted.reason:type_name -> chuishao.v1.SuspensionReason
+	116, // 138: chuishao.v1.SuspensionGranted.review_at:type_name -> google.protobuf.Timestamp
+	116, // 139: chuishao.v1.SuspensionGranted.review_overdue_at:type_name -> google.protobuf.Timestamp
+	124, // 140: chuishao.v1.SuspensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	124, // 141: chuishao.v1.SuspensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	116, // 142: chuishao.v1.TicketResumed.handle_by:type_name -> google.protobuf.Timestamp
+	116, // 143: chuishao.v1.TicketResumed.close_by:type_name -> google.protobuf.Timestamp
+	116, // 144: chuishao.v1.TicketResumed.segment_by:type_name -> google.protobuf.Timestamp
+	124, // 145: chuishao.v1.TicketResumed.sealed:type_name -> chuishao.v1.Sealed
+	141, // 146: chuishao.v1.ResultRejected.reason:type_name -> chuishao.v1.ResultRejection
+	124, // 147: chuishao.v1.ResultRejected.sealed:type_name -> chuishao.v1.Sealed
+	142, // 148: chuishao.v1.ExclusionRequested.code:type_name -> chuishao.v1.ExclusionCode
+	124, // 149: chuishao.v1.ExclusionRequested.sealed:type_name -> chuishao.v1.Sealed
+	142, // 150: chuishao.v1.ExclusionGranted.code:type_name -> chuishao.v1.ExclusionCode
+	124, // 151: chuishao.v1.ExclusionGranted.sealed:type_name -> chuishao.v1.Sealed
+	142, // 152: chuishao.v1.ExclusionDenied.code:type_name -> chuishao.v1.ExclusionCode
+	124, // 153: chuishao.v1.ExclusionDenied.sealed:type_name -> chuishao.v1.Sealed
+	124, // 154: chuishao.v1.TicketUrged.sealed:type_name -> chuishao.v1.Sealed
+	143, // 155: chuishao.v1.SupervisionRaised.trigger:type_name -> chuishao.v1.SupervisionTrigger
+	116, // 156: chuishao.v1.SupervisionRaised.reply_by:type_name -> google.protobuf.Timestamp
+	116, // 157: chuishao.v1.SupervisionRaised.plan_by:type_name -> google.protobuf.Timestamp
+	116, // 158: chuishao.v1.SupervisionRaised.clear_by:type_name -> google.protobuf.Timestamp
+	124, // 159: chuishao.v1.SupervisionRaised.sealed:type_name -> chuishao.v1.Sealed
+	144, // 160: chuishao.v1.SupervisionReplied.kind:type_name -> chuishao.v1.SupervisionReplyKind
+	116, // 161: chuishao.v1.SupervisionReplied.clear_by:type_name -> google.protobuf.Timestamp
+	125, // 162: chuishao.v1.SupervisionReplied.attachments:type_name -> chuishao.v1.Attachment
+	124, // 163: chuishao.v1.SupervisionReplied.sealed:type_name -> chuishao.v1.Sealed
+	125, // 164: chuishao.v1.ListingCleared.attachments:type_name -> chuishao.v1.Attachment
+	124, // 165: chuishao.v1.ListingCleared.sealed:type_name -> chuishao.v1.Sealed
+	124, // 166: chuishao.v1.SupervisionLifted.sealed:type_name -> chuishao.v1.Sealed
+	124, // 167: chuishao.v1.TicketWithdrawn.sealed:type_name -> chuishao.v1.Sealed
+	120, // 168: chuishao.v1.ArchiveCorrectionProposed.path:type_name -> chuishao.v1.AreaNode
+	129, // 169: chuishao.v1.ArchiveCorrectionProposed.result:type_name -> chuishao.v1.ResultCode
+	124, // 170: chuishao.v1.ArchiveCorrectionProposed.sealed:type_name -> chuishao.v1.Sealed
+	124, // 171: chuishao.v1.ArchiveCorrectionDropped.sealed:type_name -> chuishao.v1.Sealed
+	120, // 172: chuishao.v1.ArchiveCorrected.path:type_name -> chuishao.v1.AreaNode
+	129, // 173: chuishao.v1.ArchiveCorrected.result:type_name -> chuishao.v1.ResultCode
+	117, // 174: chuishao.v1.ArchiveCorrected.proposed_by:type_name -> chuishao.v1.Actor
+	124, // 175: chuishao.v1.ArchiveCorrected.sealed:type_name -> chuishao.v1.Sealed
+	116, // 176: chuishao.v1.AcceptOverdue.by:type_name -> google.protobuf.Timestamp
+	116, // 177: chuishao.v1.DispatchOverdue.by:type_name -> google.protobuf.Timestamp
+	116, // 178: chuishao.v1.SignOverdue.by:type_name -> google.protobuf.Timestamp
+	116, // 179: chuishao.v1.ContactOverdue.by:type_name -> google.protobuf.Timestamp
+	116, // 180: chuishao.v1.HandleOverdue.by:type_name -> google.protobuf.Timestamp
+	116, // 181: chuishao.v1.HandleOverdue.long_overdue_at:type_name -> google.protobuf.Timestamp
+	116, // 182: chuishao.v1.VerifyOverdue.by:type_name -> google.protobuf.Timestamp
+	116, // 183: chuishao.v1.CallbackOverdue.by:type_name -> google.protobuf.Timestamp
+	116, // 184: chuishao.v1.SuspensionReviewDue.by:type_name -> google.protobuf.Timestamp
+	145, // 185: chuishao.v1.RightLapsed.right:type_name -> chuishao.v1.TicketTimer
+	116, // 186: chuishao.v1.RightLapsed.by:type_name -> google.protobuf.Timestamp
+	116, // 187: chuishao.v1.LimitsRecomputed.accept_by:type_name -> google.protobuf.Timestamp
+	116, // 188: chuishao.v1.LimitsRecomputed.dispatch_by:type_name -> google.protobuf.Timestamp
+	116, // 189: chuishao.v1.LimitsRecomputed.sign_by:type_name -> google.protobuf.Timestamp
+	116, // 190: chuishao.v1.LimitsRecomputed.contact_by:type_name -> google.protobuf.Timestamp
+	116, // 191: chuishao.v1.LimitsRecomputed.return_by:type_name -> google.protobuf.Timestamp
+	116, // 192: chuishao.v1.LimitsRecomputed.handle_by:type_name -> google.protobuf.Timestamp
+	116, // 193: chuishao.v1.LimitsRecomputed.verify_by:type_name -> google.protobuf.Timestamp
+	116, // 194: chuishao.v1.LimitsRecomputed.callback_by:type_name -> google.protobuf.Timestamp
+	116, // 195: chuishao.v1.LimitsRecomputed.close_by:type_name -> google.protobuf.Timestamp
+	116, // 196: chuishao.v1.LimitsRecomputed.segment_by:type_name -> google.protobuf.Timestamp
+	116, // 197: chuishao.v1.LimitsRecomputed.decide_return_by:type_name -> google.protobuf.Timestamp
+	116, // 198: chuishao.v1.LimitsRecomputed.ruling_by:type_name -> google.protobuf.Timestamp
+	116, // 199: chuishao.v1.LimitsRecomputed.appeal_by:type_name -> google.protobuf.Timestamp
+	116, // 200: chuishao.v1.LimitsRecomputed.exclusion_by:type_name -> google.protobuf.Timestamp
+	116, // 201: chuishao.v1.LimitsRecomputed.suspension_overdue_at:type_name -> google.protobuf.Timestamp
+	116, // 202: chuishao.v1.LimitsRecomputed.long_overdue_at:type_name -> google.protobuf.Timestamp
+	118, // 203: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
+	120, // 204: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
+	146, // 205: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
+	116, // 206: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
+	121, // 207: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
+	124, // 208: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
+	124, // 209: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
+	116, // 210: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
+	116, // 211: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
+	116, // 212: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
+	147, // 213: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
+	120, // 214: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
+	88,  // 215: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
+	116, // 216: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
+	121, // 217: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
+	124, // 218: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
+	147, // 219: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
+	120, // 220: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
+	88,  // 221: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
+	116, // 222: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
+	121, // 223: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
+	117, // 224: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
+	124, // 225: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
+	88,  // 226: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
+	116, // 227: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
+	124, // 228: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
+	124, // 229: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
+	124, // 230: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
+	124, // 231: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
+	121, // 232: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
+	124, // 233: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
+	125, // 234: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
+	124, // 235: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
+	124, // 236: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
+	124, // 237: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
+	104, // 238: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
+	116, // 239: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
+	105, // 240: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
+	106, // 241: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
+	107, // 242: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
+	108, // 243: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
+	109, // 244: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
+	110, // 245: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
+	116, // 246: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
+	116, // 247: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
+	0,   // 248: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
+	116, // 249: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
+	116, // 250: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
+	127, // 251: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
+	116, // 252: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
+	116, // 253: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
+	1,   // 254: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
+	2,   // 255: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
+	116, // 256: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
+	116, // 257: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
+	116, // 258: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
+	116, // 259: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
+	148, // 260: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
+	261, // [261:261] is the sub-list for method output_type
+	261, // [261:261] is the sub-list for method input_type
+	261, // [261:261] is the sub-list for extension type_name
+	261, // [261:261] is the sub-list for extension extendee
+	0,   // [0:261] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_events_proto_init() }
@@ -9804,7 +9906,7 @@ func file_chuishao_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_events_proto_rawDesc), len(file_chuishao_v1_events_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   112,
+			NumMessages:   113,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

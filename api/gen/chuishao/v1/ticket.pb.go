@@ -1714,6 +1714,101 @@ func (x *WaiveRequirementRequest) GetWhat() Requirement {
 	return Requirement_REQUIREMENT_UNSPECIFIED
 }
 
+type AdmitLateFactsRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// note: why they were not told in time, required.
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// Whose facts, told by it and by units below it: the lead or a co-handler, or a unit below one of these. Required.
+	Unit string `protobuf:"bytes,10,opt,name=unit,proto3" json:"unit,omitempty"`
+	// The earliest instant at which they happened: more than 72 h ago, and not before the dispatch. Required.
+	NotBefore     *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmitLateFactsRequest) Reset() {
+	*x = AdmitLateFactsRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmitLateFactsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmitLateFactsRequest) ProtoMessage() {}
+
+func (x *AdmitLateFactsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmitLateFactsRequest.ProtoReflect.Descriptor instead.
+func (*AdmitLateFactsRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *AdmitLateFactsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AdmitLateFactsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AdmitLateFactsRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *AdmitLateFactsRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *AdmitLateFactsRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *AdmitLateFactsRequest) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *AdmitLateFactsRequest) GetNotBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBefore
+	}
+	return nil
+}
+
 type SubmitResultRequest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1731,7 +1826,7 @@ type SubmitResultRequest struct {
 
 func (x *SubmitResultRequest) Reset() {
 	*x = SubmitResultRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[16]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +1838,7 @@ func (x *SubmitResultRequest) String() string {
 func (*SubmitResultRequest) ProtoMessage() {}
 
 func (x *SubmitResultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[16]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +1851,7 @@ func (x *SubmitResultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitResultRequest.ProtoReflect.Descriptor instead.
 func (*SubmitResultRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{16}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SubmitResultRequest) GetName() string {
@@ -1826,7 +1921,7 @@ type VerifyResultRequest struct {
 
 func (x *VerifyResultRequest) Reset() {
 	*x = VerifyResultRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[17]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1838,7 +1933,7 @@ func (x *VerifyResultRequest) String() string {
 func (*VerifyResultRequest) ProtoMessage() {}
 
 func (x *VerifyResultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[17]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1851,7 +1946,7 @@ func (x *VerifyResultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResultRequest.ProtoReflect.Descriptor instead.
 func (*VerifyResultRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{17}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *VerifyResultRequest) GetName() string {
@@ -1929,7 +2024,7 @@ type RecordCallbackRequest struct {
 
 func (x *RecordCallbackRequest) Reset() {
 	*x = RecordCallbackRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[18]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1941,7 +2036,7 @@ func (x *RecordCallbackRequest) String() string {
 func (*RecordCallbackRequest) ProtoMessage() {}
 
 func (x *RecordCallbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[18]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1954,7 +2049,7 @@ func (x *RecordCallbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordCallbackRequest.ProtoReflect.Descriptor instead.
 func (*RecordCallbackRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{18}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RecordCallbackRequest) GetName() string {
@@ -2033,7 +2128,7 @@ type CloseTicketRequest struct {
 
 func (x *CloseTicketRequest) Reset() {
 	*x = CloseTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[19]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2045,7 +2140,7 @@ func (x *CloseTicketRequest) String() string {
 func (*CloseTicketRequest) ProtoMessage() {}
 
 func (x *CloseTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[19]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2058,7 +2153,7 @@ func (x *CloseTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseTicketRequest.ProtoReflect.Descriptor instead.
 func (*CloseTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{19}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CloseTicketRequest) GetName() string {
@@ -2111,7 +2206,7 @@ type ReopenTicketRequest struct {
 
 func (x *ReopenTicketRequest) Reset() {
 	*x = ReopenTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[20]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2123,7 +2218,7 @@ func (x *ReopenTicketRequest) String() string {
 func (*ReopenTicketRequest) ProtoMessage() {}
 
 func (x *ReopenTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[20]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2136,7 +2231,7 @@ func (x *ReopenTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReopenTicketRequest.ProtoReflect.Descriptor instead.
 func (*ReopenTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{20}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReopenTicketRequest) GetName() string {
@@ -2197,7 +2292,7 @@ type VoidTicketRequest struct {
 
 func (x *VoidTicketRequest) Reset() {
 	*x = VoidTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[21]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2209,7 +2304,7 @@ func (x *VoidTicketRequest) String() string {
 func (*VoidTicketRequest) ProtoMessage() {}
 
 func (x *VoidTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[21]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2222,7 +2317,7 @@ func (x *VoidTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoidTicketRequest.ProtoReflect.Descriptor instead.
 func (*VoidTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{21}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *VoidTicketRequest) GetName() string {
@@ -2281,7 +2376,7 @@ type AppealDeclineRequest struct {
 
 func (x *AppealDeclineRequest) Reset() {
 	*x = AppealDeclineRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[22]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2388,7 @@ func (x *AppealDeclineRequest) String() string {
 func (*AppealDeclineRequest) ProtoMessage() {}
 
 func (x *AppealDeclineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[22]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2401,7 @@ func (x *AppealDeclineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppealDeclineRequest.ProtoReflect.Descriptor instead.
 func (*AppealDeclineRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{22}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AppealDeclineRequest) GetName() string {
@@ -2358,7 +2453,7 @@ type OverturnDeclineRequest struct {
 
 func (x *OverturnDeclineRequest) Reset() {
 	*x = OverturnDeclineRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[23]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +2465,7 @@ func (x *OverturnDeclineRequest) String() string {
 func (*OverturnDeclineRequest) ProtoMessage() {}
 
 func (x *OverturnDeclineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[23]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +2478,7 @@ func (x *OverturnDeclineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OverturnDeclineRequest.ProtoReflect.Descriptor instead.
 func (*OverturnDeclineRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{23}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OverturnDeclineRequest) GetName() string {
@@ -2437,7 +2532,7 @@ type HandOverEmergencyRequest struct {
 
 func (x *HandOverEmergencyRequest) Reset() {
 	*x = HandOverEmergencyRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[24]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2449,7 +2544,7 @@ func (x *HandOverEmergencyRequest) String() string {
 func (*HandOverEmergencyRequest) ProtoMessage() {}
 
 func (x *HandOverEmergencyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[24]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2462,7 +2557,7 @@ func (x *HandOverEmergencyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandOverEmergencyRequest.ProtoReflect.Descriptor instead.
 func (*HandOverEmergencyRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{24}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *HandOverEmergencyRequest) GetName() string {
@@ -2529,7 +2624,7 @@ type MergeTicketRequest struct {
 
 func (x *MergeTicketRequest) Reset() {
 	*x = MergeTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[25]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2541,7 +2636,7 @@ func (x *MergeTicketRequest) String() string {
 func (*MergeTicketRequest) ProtoMessage() {}
 
 func (x *MergeTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[25]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2554,7 +2649,7 @@ func (x *MergeTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MergeTicketRequest.ProtoReflect.Descriptor instead.
 func (*MergeTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{25}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MergeTicketRequest) GetName() string {
@@ -2613,7 +2708,7 @@ type UnmergeTicketRequest struct {
 
 func (x *UnmergeTicketRequest) Reset() {
 	*x = UnmergeTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[26]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2625,7 +2720,7 @@ func (x *UnmergeTicketRequest) String() string {
 func (*UnmergeTicketRequest) ProtoMessage() {}
 
 func (x *UnmergeTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[26]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2638,7 +2733,7 @@ func (x *UnmergeTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmergeTicketRequest.ProtoReflect.Descriptor instead.
 func (*UnmergeTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{26}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UnmergeTicketRequest) GetName() string {
@@ -2695,7 +2790,7 @@ type RequestReturnRequest struct {
 
 func (x *RequestReturnRequest) Reset() {
 	*x = RequestReturnRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[27]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +2802,7 @@ func (x *RequestReturnRequest) String() string {
 func (*RequestReturnRequest) ProtoMessage() {}
 
 func (x *RequestReturnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[27]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +2815,7 @@ func (x *RequestReturnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestReturnRequest.ProtoReflect.Descriptor instead.
 func (*RequestReturnRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{27}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RequestReturnRequest) GetName() string {
@@ -2796,7 +2891,7 @@ type DecideReturnRequest struct {
 
 func (x *DecideReturnRequest) Reset() {
 	*x = DecideReturnRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[28]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2808,7 +2903,7 @@ func (x *DecideReturnRequest) String() string {
 func (*DecideReturnRequest) ProtoMessage() {}
 
 func (x *DecideReturnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[28]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2821,7 +2916,7 @@ func (x *DecideReturnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecideReturnRequest.ProtoReflect.Descriptor instead.
 func (*DecideReturnRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{28}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DecideReturnRequest) GetName() string {
@@ -2889,7 +2984,7 @@ type OpenAdjudicationRequest struct {
 
 func (x *OpenAdjudicationRequest) Reset() {
 	*x = OpenAdjudicationRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[29]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +2996,7 @@ func (x *OpenAdjudicationRequest) String() string {
 func (*OpenAdjudicationRequest) ProtoMessage() {}
 
 func (x *OpenAdjudicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[29]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3009,7 @@ func (x *OpenAdjudicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenAdjudicationRequest.ProtoReflect.Descriptor instead.
 func (*OpenAdjudicationRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{29}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *OpenAdjudicationRequest) GetName() string {
@@ -2981,7 +3076,7 @@ type RuleAdjudicationRequest struct {
 
 func (x *RuleAdjudicationRequest) Reset() {
 	*x = RuleAdjudicationRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[30]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2993,7 +3088,7 @@ func (x *RuleAdjudicationRequest) String() string {
 func (*RuleAdjudicationRequest) ProtoMessage() {}
 
 func (x *RuleAdjudicationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[30]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3006,7 +3101,7 @@ func (x *RuleAdjudicationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleAdjudicationRequest.ProtoReflect.Descriptor instead.
 func (*RuleAdjudicationRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{30}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RuleAdjudicationRequest) GetName() string {
@@ -3098,7 +3193,7 @@ type RequestCoHandlerRequest struct {
 
 func (x *RequestCoHandlerRequest) Reset() {
 	*x = RequestCoHandlerRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[31]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3110,7 +3205,7 @@ func (x *RequestCoHandlerRequest) String() string {
 func (*RequestCoHandlerRequest) ProtoMessage() {}
 
 func (x *RequestCoHandlerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[31]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3123,7 +3218,7 @@ func (x *RequestCoHandlerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestCoHandlerRequest.ProtoReflect.Descriptor instead.
 func (*RequestCoHandlerRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{31}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RequestCoHandlerRequest) GetName() string {
@@ -3197,7 +3292,7 @@ type AnswerCoHandlingRequest struct {
 
 func (x *AnswerCoHandlingRequest) Reset() {
 	*x = AnswerCoHandlingRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[32]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3209,7 +3304,7 @@ func (x *AnswerCoHandlingRequest) String() string {
 func (*AnswerCoHandlingRequest) ProtoMessage() {}
 
 func (x *AnswerCoHandlingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[32]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3222,7 +3317,7 @@ func (x *AnswerCoHandlingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerCoHandlingRequest.ProtoReflect.Descriptor instead.
 func (*AnswerCoHandlingRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{32}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AnswerCoHandlingRequest) GetName() string {
@@ -3283,7 +3378,7 @@ type DecideCoDeclineRequest struct {
 
 func (x *DecideCoDeclineRequest) Reset() {
 	*x = DecideCoDeclineRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[33]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3295,7 +3390,7 @@ func (x *DecideCoDeclineRequest) String() string {
 func (*DecideCoDeclineRequest) ProtoMessage() {}
 
 func (x *DecideCoDeclineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[33]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3308,7 +3403,7 @@ func (x *DecideCoDeclineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecideCoDeclineRequest.ProtoReflect.Descriptor instead.
 func (*DecideCoDeclineRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{33}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *DecideCoDeclineRequest) GetName() string {
@@ -3375,7 +3470,7 @@ type SubmitCoTaskRequest struct {
 
 func (x *SubmitCoTaskRequest) Reset() {
 	*x = SubmitCoTaskRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[34]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3387,7 +3482,7 @@ func (x *SubmitCoTaskRequest) String() string {
 func (*SubmitCoTaskRequest) ProtoMessage() {}
 
 func (x *SubmitCoTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[34]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3400,7 +3495,7 @@ func (x *SubmitCoTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitCoTaskRequest.ProtoReflect.Descriptor instead.
 func (*SubmitCoTaskRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{34}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SubmitCoTaskRequest) GetName() string {
@@ -3460,7 +3555,7 @@ type EscalateTicketRequest struct {
 
 func (x *EscalateTicketRequest) Reset() {
 	*x = EscalateTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[35]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3472,7 +3567,7 @@ func (x *EscalateTicketRequest) String() string {
 func (*EscalateTicketRequest) ProtoMessage() {}
 
 func (x *EscalateTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[35]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3485,7 +3580,7 @@ func (x *EscalateTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EscalateTicketRequest.ProtoReflect.Descriptor instead.
 func (*EscalateTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{35}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *EscalateTicketRequest) GetName() string {
@@ -3544,7 +3639,7 @@ type RefuseEscalationRequest struct {
 
 func (x *RefuseEscalationRequest) Reset() {
 	*x = RefuseEscalationRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[36]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3556,7 +3651,7 @@ func (x *RefuseEscalationRequest) String() string {
 func (*RefuseEscalationRequest) ProtoMessage() {}
 
 func (x *RefuseEscalationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[36]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3569,7 +3664,7 @@ func (x *RefuseEscalationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefuseEscalationRequest.ProtoReflect.Descriptor instead.
 func (*RefuseEscalationRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{36}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RefuseEscalationRequest) GetName() string {
@@ -3624,7 +3719,7 @@ type DelegateTicketRequest struct {
 
 func (x *DelegateTicketRequest) Reset() {
 	*x = DelegateTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[37]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3636,7 +3731,7 @@ func (x *DelegateTicketRequest) String() string {
 func (*DelegateTicketRequest) ProtoMessage() {}
 
 func (x *DelegateTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[37]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3649,7 +3744,7 @@ func (x *DelegateTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DelegateTicketRequest.ProtoReflect.Descriptor instead.
 func (*DelegateTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{37}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DelegateTicketRequest) GetName() string {
@@ -3718,7 +3813,7 @@ type RequestExtensionRequest struct {
 
 func (x *RequestExtensionRequest) Reset() {
 	*x = RequestExtensionRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[38]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3730,7 +3825,7 @@ func (x *RequestExtensionRequest) String() string {
 func (*RequestExtensionRequest) ProtoMessage() {}
 
 func (x *RequestExtensionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[38]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3743,7 +3838,7 @@ func (x *RequestExtensionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestExtensionRequest.ProtoReflect.Descriptor instead.
 func (*RequestExtensionRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{38}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *RequestExtensionRequest) GetName() string {
@@ -3810,7 +3905,7 @@ type DecideExtensionRequest struct {
 
 func (x *DecideExtensionRequest) Reset() {
 	*x = DecideExtensionRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[39]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3822,7 +3917,7 @@ func (x *DecideExtensionRequest) String() string {
 func (*DecideExtensionRequest) ProtoMessage() {}
 
 func (x *DecideExtensionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[39]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3835,7 +3930,7 @@ func (x *DecideExtensionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecideExtensionRequest.ProtoReflect.Descriptor instead.
 func (*DecideExtensionRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{39}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DecideExtensionRequest) GetName() string {
@@ -3897,7 +3992,7 @@ type RequestSuspensionRequest struct {
 
 func (x *RequestSuspensionRequest) Reset() {
 	*x = RequestSuspensionRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[40]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3909,7 +4004,7 @@ func (x *RequestSuspensionRequest) String() string {
 func (*RequestSuspensionRequest) ProtoMessage() {}
 
 func (x *RequestSuspensionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[40]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3922,7 +4017,7 @@ func (x *RequestSuspensionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestSuspensionRequest.ProtoReflect.Descriptor instead.
 func (*RequestSuspensionRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{40}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RequestSuspensionRequest) GetName() string {
@@ -3989,7 +4084,7 @@ type DecideSuspensionRequest struct {
 
 func (x *DecideSuspensionRequest) Reset() {
 	*x = DecideSuspensionRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[41]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4001,7 +4096,7 @@ func (x *DecideSuspensionRequest) String() string {
 func (*DecideSuspensionRequest) ProtoMessage() {}
 
 func (x *DecideSuspensionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[41]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4014,7 +4109,7 @@ func (x *DecideSuspensionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecideSuspensionRequest.ProtoReflect.Descriptor instead.
 func (*DecideSuspensionRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{41}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DecideSuspensionRequest) GetName() string {
@@ -4072,7 +4167,7 @@ type ResumeTicketRequest struct {
 
 func (x *ResumeTicketRequest) Reset() {
 	*x = ResumeTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[42]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4084,7 +4179,7 @@ func (x *ResumeTicketRequest) String() string {
 func (*ResumeTicketRequest) ProtoMessage() {}
 
 func (x *ResumeTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[42]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4097,7 +4192,7 @@ func (x *ResumeTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeTicketRequest.ProtoReflect.Descriptor instead.
 func (*ResumeTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{42}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ResumeTicketRequest) GetName() string {
@@ -4150,7 +4245,7 @@ type RejectResultRequest struct {
 
 func (x *RejectResultRequest) Reset() {
 	*x = RejectResultRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[43]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4162,7 +4257,7 @@ func (x *RejectResultRequest) String() string {
 func (*RejectResultRequest) ProtoMessage() {}
 
 func (x *RejectResultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[43]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4175,7 +4270,7 @@ func (x *RejectResultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectResultRequest.ProtoReflect.Descriptor instead.
 func (*RejectResultRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{43}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RejectResultRequest) GetName() string {
@@ -4237,7 +4332,7 @@ type RequestExclusionRequest struct {
 
 func (x *RequestExclusionRequest) Reset() {
 	*x = RequestExclusionRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[44]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4249,7 +4344,7 @@ func (x *RequestExclusionRequest) String() string {
 func (*RequestExclusionRequest) ProtoMessage() {}
 
 func (x *RequestExclusionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[44]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4262,7 +4357,7 @@ func (x *RequestExclusionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestExclusionRequest.ProtoReflect.Descriptor instead.
 func (*RequestExclusionRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{44}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RequestExclusionRequest) GetName() string {
@@ -4329,7 +4424,7 @@ type DecideExclusionRequest struct {
 
 func (x *DecideExclusionRequest) Reset() {
 	*x = DecideExclusionRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[45]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4341,7 +4436,7 @@ func (x *DecideExclusionRequest) String() string {
 func (*DecideExclusionRequest) ProtoMessage() {}
 
 func (x *DecideExclusionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[45]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4354,7 +4449,7 @@ func (x *DecideExclusionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecideExclusionRequest.ProtoReflect.Descriptor instead.
 func (*DecideExclusionRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{45}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *DecideExclusionRequest) GetName() string {
@@ -4412,7 +4507,7 @@ type UrgeTicketRequest struct {
 
 func (x *UrgeTicketRequest) Reset() {
 	*x = UrgeTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[46]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4424,7 +4519,7 @@ func (x *UrgeTicketRequest) String() string {
 func (*UrgeTicketRequest) ProtoMessage() {}
 
 func (x *UrgeTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[46]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4437,7 +4532,7 @@ func (x *UrgeTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UrgeTicketRequest.ProtoReflect.Descriptor instead.
 func (*UrgeTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{46}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *UrgeTicketRequest) GetName() string {
@@ -4493,7 +4588,7 @@ type RaiseSupervisionRequest struct {
 
 func (x *RaiseSupervisionRequest) Reset() {
 	*x = RaiseSupervisionRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[47]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4505,7 +4600,7 @@ func (x *RaiseSupervisionRequest) String() string {
 func (*RaiseSupervisionRequest) ProtoMessage() {}
 
 func (x *RaiseSupervisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[47]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4518,7 +4613,7 @@ func (x *RaiseSupervisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseSupervisionRequest.ProtoReflect.Descriptor instead.
 func (*RaiseSupervisionRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{47}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RaiseSupervisionRequest) GetName() string {
@@ -4590,7 +4685,7 @@ type ReplySupervisionRequest struct {
 
 func (x *ReplySupervisionRequest) Reset() {
 	*x = ReplySupervisionRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[48]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4602,7 +4697,7 @@ func (x *ReplySupervisionRequest) String() string {
 func (*ReplySupervisionRequest) ProtoMessage() {}
 
 func (x *ReplySupervisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[48]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4615,7 +4710,7 @@ func (x *ReplySupervisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplySupervisionRequest.ProtoReflect.Descriptor instead.
 func (*ReplySupervisionRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{48}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ReplySupervisionRequest) GetName() string {
@@ -4697,7 +4792,7 @@ type ClearListingRequest struct {
 
 func (x *ClearListingRequest) Reset() {
 	*x = ClearListingRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[49]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4709,7 +4804,7 @@ func (x *ClearListingRequest) String() string {
 func (*ClearListingRequest) ProtoMessage() {}
 
 func (x *ClearListingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[49]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4722,7 +4817,7 @@ func (x *ClearListingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearListingRequest.ProtoReflect.Descriptor instead.
 func (*ClearListingRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{49}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ClearListingRequest) GetName() string {
@@ -4781,7 +4876,7 @@ type LiftSupervisionRequest struct {
 
 func (x *LiftSupervisionRequest) Reset() {
 	*x = LiftSupervisionRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[50]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4793,7 +4888,7 @@ func (x *LiftSupervisionRequest) String() string {
 func (*LiftSupervisionRequest) ProtoMessage() {}
 
 func (x *LiftSupervisionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[50]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4806,7 +4901,7 @@ func (x *LiftSupervisionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftSupervisionRequest.ProtoReflect.Descriptor instead.
 func (*LiftSupervisionRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{50}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *LiftSupervisionRequest) GetName() string {
@@ -4862,7 +4957,7 @@ type WithdrawTicketRequest struct {
 
 func (x *WithdrawTicketRequest) Reset() {
 	*x = WithdrawTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[51]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4874,7 +4969,7 @@ func (x *WithdrawTicketRequest) String() string {
 func (*WithdrawTicketRequest) ProtoMessage() {}
 
 func (x *WithdrawTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[51]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4887,7 +4982,7 @@ func (x *WithdrawTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WithdrawTicketRequest.ProtoReflect.Descriptor instead.
 func (*WithdrawTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{51}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WithdrawTicketRequest) GetName() string {
@@ -4952,7 +5047,7 @@ type ArchiveTicketRequest struct {
 
 func (x *ArchiveTicketRequest) Reset() {
 	*x = ArchiveTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[52]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4964,7 +5059,7 @@ func (x *ArchiveTicketRequest) String() string {
 func (*ArchiveTicketRequest) ProtoMessage() {}
 
 func (x *ArchiveTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[52]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4977,7 +5072,7 @@ func (x *ArchiveTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveTicketRequest.ProtoReflect.Descriptor instead.
 func (*ArchiveTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{52}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ArchiveTicketRequest) GetName() string {
@@ -5035,7 +5130,7 @@ type CorrectArchiveRequest struct {
 
 func (x *CorrectArchiveRequest) Reset() {
 	*x = CorrectArchiveRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[53]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5047,7 +5142,7 @@ func (x *CorrectArchiveRequest) String() string {
 func (*CorrectArchiveRequest) ProtoMessage() {}
 
 func (x *CorrectArchiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[53]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5060,7 +5155,7 @@ func (x *CorrectArchiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CorrectArchiveRequest.ProtoReflect.Descriptor instead.
 func (*CorrectArchiveRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{53}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CorrectArchiveRequest) GetName() string {
@@ -5140,7 +5235,7 @@ type PassTimerRequest struct {
 
 func (x *PassTimerRequest) Reset() {
 	*x = PassTimerRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[54]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5152,7 +5247,7 @@ func (x *PassTimerRequest) String() string {
 func (*PassTimerRequest) ProtoMessage() {}
 
 func (x *PassTimerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[54]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5165,7 +5260,7 @@ func (x *PassTimerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PassTimerRequest.ProtoReflect.Descriptor instead.
 func (*PassTimerRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{54}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *PassTimerRequest) GetName() string {
@@ -5214,7 +5309,7 @@ type RecomputeLimitsRequest struct {
 
 func (x *RecomputeLimitsRequest) Reset() {
 	*x = RecomputeLimitsRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[55]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5226,7 +5321,7 @@ func (x *RecomputeLimitsRequest) String() string {
 func (*RecomputeLimitsRequest) ProtoMessage() {}
 
 func (x *RecomputeLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[55]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5239,7 +5334,7 @@ func (x *RecomputeLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecomputeLimitsRequest.ProtoReflect.Descriptor instead.
 func (*RecomputeLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{55}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *RecomputeLimitsRequest) GetName() string {
@@ -5274,7 +5369,7 @@ type MoveHolderRequest struct {
 
 func (x *MoveHolderRequest) Reset() {
 	*x = MoveHolderRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[56]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5286,7 +5381,7 @@ func (x *MoveHolderRequest) String() string {
 func (*MoveHolderRequest) ProtoMessage() {}
 
 func (x *MoveHolderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[56]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5299,7 +5394,7 @@ func (x *MoveHolderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveHolderRequest.ProtoReflect.Descriptor instead.
 func (*MoveHolderRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{56}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *MoveHolderRequest) GetName() string {
@@ -5336,7 +5431,7 @@ type ExplainDeadlineRequest struct {
 
 func (x *ExplainDeadlineRequest) Reset() {
 	*x = ExplainDeadlineRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[57]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5348,7 +5443,7 @@ func (x *ExplainDeadlineRequest) String() string {
 func (*ExplainDeadlineRequest) ProtoMessage() {}
 
 func (x *ExplainDeadlineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[57]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5361,7 +5456,7 @@ func (x *ExplainDeadlineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainDeadlineRequest.ProtoReflect.Descriptor instead.
 func (*ExplainDeadlineRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{57}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ExplainDeadlineRequest) GetName() string {
@@ -5399,7 +5494,7 @@ type ExplainDeadlineResponse struct {
 
 func (x *ExplainDeadlineResponse) Reset() {
 	*x = ExplainDeadlineResponse{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[58]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5411,7 +5506,7 @@ func (x *ExplainDeadlineResponse) String() string {
 func (*ExplainDeadlineResponse) ProtoMessage() {}
 
 func (x *ExplainDeadlineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[58]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5424,7 +5519,7 @@ func (x *ExplainDeadlineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainDeadlineResponse.ProtoReflect.Descriptor instead.
 func (*ExplainDeadlineResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{58}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ExplainDeadlineResponse) GetDueAt() *timestamppb.Timestamp {
@@ -5474,7 +5569,7 @@ type DeadlinePart struct {
 
 func (x *DeadlinePart) Reset() {
 	*x = DeadlinePart{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[59]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5486,7 +5581,7 @@ func (x *DeadlinePart) String() string {
 func (*DeadlinePart) ProtoMessage() {}
 
 func (x *DeadlinePart) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[59]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5499,7 +5594,7 @@ func (x *DeadlinePart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadlinePart.ProtoReflect.Descriptor instead.
 func (*DeadlinePart) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{59}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *DeadlinePart) GetStartAt() *timestamppb.Timestamp {
@@ -5567,7 +5662,7 @@ type DeadlineStep struct {
 
 func (x *DeadlineStep) Reset() {
 	*x = DeadlineStep{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[60]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5579,7 +5674,7 @@ func (x *DeadlineStep) String() string {
 func (*DeadlineStep) ProtoMessage() {}
 
 func (x *DeadlineStep) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[60]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5592,7 +5687,7 @@ func (x *DeadlineStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadlineStep.ProtoReflect.Descriptor instead.
 func (*DeadlineStep) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{60}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DeadlineStep) GetFrom() *timestamppb.Timestamp {
@@ -5646,7 +5741,7 @@ type SuggestTriageRequest struct {
 
 func (x *SuggestTriageRequest) Reset() {
 	*x = SuggestTriageRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[61]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5658,7 +5753,7 @@ func (x *SuggestTriageRequest) String() string {
 func (*SuggestTriageRequest) ProtoMessage() {}
 
 func (x *SuggestTriageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[61]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5671,7 +5766,7 @@ func (x *SuggestTriageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuggestTriageRequest.ProtoReflect.Descriptor instead.
 func (*SuggestTriageRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{61}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SuggestTriageRequest) GetName() string {
@@ -5724,13 +5819,16 @@ type SuggestTriageResponse struct {
 	Leads            []*SuggestedLead `protobuf:"bytes,2,rep,name=leads,proto3" json:"leads,omitempty"`
 	Duplicates       []*Duplicate     `protobuf:"bytes,3,rep,name=duplicates,proto3" json:"duplicates,omitempty"`
 	CatalogueVersion string           `protobuf:"bytes,4,opt,name=catalogue_version,json=catalogueVersion,proto3" json:"catalogue_version,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What may have come back: closed matters of the same category in the same lowest area, the latest first. Whoever finds that one has may
+	// reopen it with REOPEN_REASON_RECURRED.
+	Recurrences   []*Recurrence `protobuf:"bytes,5,rep,name=recurrences,proto3" json:"recurrences,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SuggestTriageResponse) Reset() {
 	*x = SuggestTriageResponse{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[62]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5742,7 +5840,7 @@ func (x *SuggestTriageResponse) String() string {
 func (*SuggestTriageResponse) ProtoMessage() {}
 
 func (x *SuggestTriageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[62]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5755,7 +5853,7 @@ func (x *SuggestTriageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuggestTriageResponse.ProtoReflect.Descriptor instead.
 func (*SuggestTriageResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{62}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *SuggestTriageResponse) GetCategories() []*SuggestedCategory {
@@ -5786,6 +5884,92 @@ func (x *SuggestTriageResponse) GetCatalogueVersion() string {
 	return ""
 }
 
+func (x *SuggestTriageResponse) GetRecurrences() []*Recurrence {
+	if x != nil {
+		return x.Recurrences
+	}
+	return nil
+}
+
+// Recurrence is a matter that was closed at most 15 days before one of the same category in the same lowest area was reported.
+type Recurrence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tickets/{ticket}".
+	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	No       string                 `protobuf:"bytes,2,opt,name=no,proto3" json:"no,omitempty"`
+	ClosedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
+	// Who led it, and would have it again.
+	Lead          string `protobuf:"bytes,4,opt,name=lead,proto3" json:"lead,omitempty"`
+	Round         uint32 `protobuf:"varint,5,opt,name=round,proto3" json:"round,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recurrence) Reset() {
+	*x = Recurrence{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recurrence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recurrence) ProtoMessage() {}
+
+func (x *Recurrence) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recurrence.ProtoReflect.Descriptor instead.
+func (*Recurrence) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *Recurrence) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Recurrence) GetNo() string {
+	if x != nil {
+		return x.No
+	}
+	return ""
+}
+
+func (x *Recurrence) GetClosedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClosedAt
+	}
+	return nil
+}
+
+func (x *Recurrence) GetLead() string {
+	if x != nil {
+		return x.Lead
+	}
+	return ""
+}
+
+func (x *Recurrence) GetRound() uint32 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
 type SuggestedCategory struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Category string                 `protobuf:"bytes,1,opt,name=category,proto3" json:"category,omitempty"`
@@ -5800,7 +5984,7 @@ type SuggestedCategory struct {
 
 func (x *SuggestedCategory) Reset() {
 	*x = SuggestedCategory{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[63]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5812,7 +5996,7 @@ func (x *SuggestedCategory) String() string {
 func (*SuggestedCategory) ProtoMessage() {}
 
 func (x *SuggestedCategory) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[63]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5825,7 +6009,7 @@ func (x *SuggestedCategory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuggestedCategory.ProtoReflect.Descriptor instead.
 func (*SuggestedCategory) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{63}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *SuggestedCategory) GetCategory() string {
@@ -5872,7 +6056,7 @@ type SuggestedLead struct {
 
 func (x *SuggestedLead) Reset() {
 	*x = SuggestedLead{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[64]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5884,7 +6068,7 @@ func (x *SuggestedLead) String() string {
 func (*SuggestedLead) ProtoMessage() {}
 
 func (x *SuggestedLead) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[64]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5897,7 +6081,7 @@ func (x *SuggestedLead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuggestedLead.ProtoReflect.Descriptor instead.
 func (*SuggestedLead) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{64}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *SuggestedLead) GetLead() string {
@@ -5961,7 +6145,7 @@ type Duplicate struct {
 
 func (x *Duplicate) Reset() {
 	*x = Duplicate{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[65]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5973,7 +6157,7 @@ func (x *Duplicate) String() string {
 func (*Duplicate) ProtoMessage() {}
 
 func (x *Duplicate) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[65]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5986,7 +6170,7 @@ func (x *Duplicate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Duplicate.ProtoReflect.Descriptor instead.
 func (*Duplicate) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{65}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Duplicate) GetName() string {
@@ -6050,7 +6234,7 @@ type GetTicketRequest struct {
 
 func (x *GetTicketRequest) Reset() {
 	*x = GetTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[66]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6062,7 +6246,7 @@ func (x *GetTicketRequest) String() string {
 func (*GetTicketRequest) ProtoMessage() {}
 
 func (x *GetTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[66]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6075,7 +6259,7 @@ func (x *GetTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTicketRequest.ProtoReflect.Descriptor instead.
 func (*GetTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{66}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *GetTicketRequest) GetName() string {
@@ -6107,7 +6291,7 @@ type RevealIdentityRequest struct {
 
 func (x *RevealIdentityRequest) Reset() {
 	*x = RevealIdentityRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[67]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6119,7 +6303,7 @@ func (x *RevealIdentityRequest) String() string {
 func (*RevealIdentityRequest) ProtoMessage() {}
 
 func (x *RevealIdentityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[67]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6132,7 +6316,7 @@ func (x *RevealIdentityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevealIdentityRequest.ProtoReflect.Descriptor instead.
 func (*RevealIdentityRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{67}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *RevealIdentityRequest) GetName() string {
@@ -6188,7 +6372,7 @@ type RevealIdentityResponse struct {
 
 func (x *RevealIdentityResponse) Reset() {
 	*x = RevealIdentityResponse{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6200,7 +6384,7 @@ func (x *RevealIdentityResponse) String() string {
 func (*RevealIdentityResponse) ProtoMessage() {}
 
 func (x *RevealIdentityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6213,7 +6397,7 @@ func (x *RevealIdentityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevealIdentityResponse.ProtoReflect.Descriptor instead.
 func (*RevealIdentityResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{68}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *RevealIdentityResponse) GetPetitioner() *Petitioner {
@@ -6316,7 +6500,7 @@ type Ticket struct {
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6328,7 +6512,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6341,7 +6525,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{69}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Ticket) GetName() string {
@@ -6735,7 +6919,7 @@ type CoTask struct {
 
 func (x *CoTask) Reset() {
 	*x = CoTask{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6747,7 +6931,7 @@ func (x *CoTask) String() string {
 func (*CoTask) ProtoMessage() {}
 
 func (x *CoTask) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6760,7 +6944,7 @@ func (x *CoTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoTask.ProtoReflect.Descriptor instead.
 func (*CoTask) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{70}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *CoTask) GetUnit() string {
@@ -6803,7 +6987,7 @@ type LinkedWhistle struct {
 
 func (x *LinkedWhistle) Reset() {
 	*x = LinkedWhistle{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6815,7 +6999,7 @@ func (x *LinkedWhistle) String() string {
 func (*LinkedWhistle) ProtoMessage() {}
 
 func (x *LinkedWhistle) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6828,7 +7012,7 @@ func (x *LinkedWhistle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkedWhistle.ProtoReflect.Descriptor instead.
 func (*LinkedWhistle) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{71}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *LinkedWhistle) GetName() string {
@@ -7030,7 +7214,19 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"occurredAt\x12:\n" +
 	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12,\n" +
 	"\x04what\x18\n" +
-	" \x01(\x0e2\x18.chuishao.v1.RequirementR\x04what\"\xc1\x02\n" +
+	" \x01(\x0e2\x18.chuishao.v1.RequirementR\x04what\"\xa6\x02\n" +
+	"\x15AdmitLateFactsRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x12\n" +
+	"\x04unit\x18\n" +
+	" \x01(\tR\x04unit\x129\n" +
+	"\n" +
+	"not_before\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\"\xc1\x02\n" +
 	"\x13SubmitResultRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -7470,7 +7666,7 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\bposition\x18\x03 \x01(\v2\x13.chuishao.v1.LonLatR\bposition\x12\x1a\n" +
 	"\bcategory\x18\x04 \x01(\tR\bcategory\x12:\n" +
 	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x122\n" +
-	"\x15min_consistency_token\x18\x06 \x01(\tR\x13minConsistencyToken\"\xee\x01\n" +
+	"\x15min_consistency_token\x18\x06 \x01(\tR\x13minConsistencyToken\"\xa9\x02\n" +
 	"\x15SuggestTriageResponse\x12>\n" +
 	"\n" +
 	"categories\x18\x01 \x03(\v2\x1e.chuishao.v1.SuggestedCategoryR\n" +
@@ -7479,7 +7675,15 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\n" +
 	"duplicates\x18\x03 \x03(\v2\x16.chuishao.v1.DuplicateR\n" +
 	"duplicates\x12+\n" +
-	"\x11catalogue_version\x18\x04 \x01(\tR\x10catalogueVersion\"q\n" +
+	"\x11catalogue_version\x18\x04 \x01(\tR\x10catalogueVersion\x129\n" +
+	"\vrecurrences\x18\x05 \x03(\v2\x17.chuishao.v1.RecurrenceR\vrecurrences\"\x93\x01\n" +
+	"\n" +
+	"Recurrence\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02no\x18\x02 \x01(\tR\x02no\x127\n" +
+	"\tclosed_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x12\x12\n" +
+	"\x04lead\x18\x04 \x01(\tR\x04lead\x12\x14\n" +
+	"\x05round\x18\x05 \x01(\rR\x05round\"q\n" +
 	"\x11SuggestedCategory\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -7599,7 +7803,7 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\fConfirmation\x12\x1c\n" +
 	"\x18CONFIRMATION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CONFIRMATION_CONFIRM\x10\x01\x12\x15\n" +
-	"\x11CONFIRMATION_DROP\x10\x022\x91$\n" +
+	"\x11CONFIRMATION_DROP\x10\x022\xe2$\n" +
 	"\rTicketService\x12K\n" +
 	"\fReportTicket\x12 .chuishao.v1.ReportTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12Z\n" +
 	"\rIntakeTickets\x12!.chuishao.v1.IntakeTicketsRequest\x1a\".chuishao.v1.IntakeTicketsResponse(\x010\x01\x12K\n" +
@@ -7613,7 +7817,8 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"SignTicket\x12\x1e.chuishao.v1.SignTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12M\n" +
 	"\rRecordContact\x12!.chuishao.v1.RecordContactRequest\x1a\x19.chuishao.v1.TicketAnswer\x12O\n" +
 	"\x0eRecordProgress\x12\".chuishao.v1.RecordProgressRequest\x1a\x19.chuishao.v1.TicketAnswer\x12S\n" +
-	"\x10WaiveRequirement\x12$.chuishao.v1.WaiveRequirementRequest\x1a\x19.chuishao.v1.TicketAnswer\x12K\n" +
+	"\x10WaiveRequirement\x12$.chuishao.v1.WaiveRequirementRequest\x1a\x19.chuishao.v1.TicketAnswer\x12O\n" +
+	"\x0eAdmitLateFacts\x12\".chuishao.v1.AdmitLateFactsRequest\x1a\x19.chuishao.v1.TicketAnswer\x12K\n" +
 	"\fSubmitResult\x12 .chuishao.v1.SubmitResultRequest\x1a\x19.chuishao.v1.TicketAnswer\x12K\n" +
 	"\fVerifyResult\x12 .chuishao.v1.VerifyResultRequest\x1a\x19.chuishao.v1.TicketAnswer\x12O\n" +
 	"\x0eRecordCallback\x12\".chuishao.v1.RecordCallbackRequest\x1a\x19.chuishao.v1.TicketAnswer\x12I\n" +
@@ -7676,7 +7881,7 @@ func file_chuishao_v1_ticket_proto_rawDescGZIP() []byte {
 }
 
 var file_chuishao_v1_ticket_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_chuishao_v1_ticket_proto_msgTypes = make([]protoimpl.MessageInfo, 72)
+var file_chuishao_v1_ticket_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
 var file_chuishao_v1_ticket_proto_goTypes = []any{
 	(Confirmation)(0),                   // 0: chuishao.v1.Confirmation
 	(*TicketAnswer)(nil),                // 1: chuishao.v1.TicketAnswer
@@ -7695,421 +7900,430 @@ var file_chuishao_v1_ticket_proto_goTypes = []any{
 	(*RecordContactRequest)(nil),        // 14: chuishao.v1.RecordContactRequest
 	(*RecordProgressRequest)(nil),       // 15: chuishao.v1.RecordProgressRequest
 	(*WaiveRequirementRequest)(nil),     // 16: chuishao.v1.WaiveRequirementRequest
-	(*SubmitResultRequest)(nil),         // 17: chuishao.v1.SubmitResultRequest
-	(*VerifyResultRequest)(nil),         // 18: chuishao.v1.VerifyResultRequest
-	(*RecordCallbackRequest)(nil),       // 19: chuishao.v1.RecordCallbackRequest
-	(*CloseTicketRequest)(nil),          // 20: chuishao.v1.CloseTicketRequest
-	(*ReopenTicketRequest)(nil),         // 21: chuishao.v1.ReopenTicketRequest
-	(*VoidTicketRequest)(nil),           // 22: chuishao.v1.VoidTicketRequest
-	(*AppealDeclineRequest)(nil),        // 23: chuishao.v1.AppealDeclineRequest
-	(*OverturnDeclineRequest)(nil),      // 24: chuishao.v1.OverturnDeclineRequest
-	(*HandOverEmergencyRequest)(nil),    // 25: chuishao.v1.HandOverEmergencyRequest
-	(*MergeTicketRequest)(nil),          // 26: chuishao.v1.MergeTicketRequest
-	(*UnmergeTicketRequest)(nil),        // 27: chuishao.v1.UnmergeTicketRequest
-	(*RequestReturnRequest)(nil),        // 28: chuishao.v1.RequestReturnRequest
-	(*DecideReturnRequest)(nil),         // 29: chuishao.v1.DecideReturnRequest
-	(*OpenAdjudicationRequest)(nil),     // 30: chuishao.v1.OpenAdjudicationRequest
-	(*RuleAdjudicationRequest)(nil),     // 31: chuishao.v1.RuleAdjudicationRequest
-	(*RequestCoHandlerRequest)(nil),     // 32: chuishao.v1.RequestCoHandlerRequest
-	(*AnswerCoHandlingRequest)(nil),     // 33: chuishao.v1.AnswerCoHandlingRequest
-	(*DecideCoDeclineRequest)(nil),      // 34: chuishao.v1.DecideCoDeclineRequest
-	(*SubmitCoTaskRequest)(nil),         // 35: chuishao.v1.SubmitCoTaskRequest
-	(*EscalateTicketRequest)(nil),       // 36: chuishao.v1.EscalateTicketRequest
-	(*RefuseEscalationRequest)(nil),     // 37: chuishao.v1.RefuseEscalationRequest
-	(*DelegateTicketRequest)(nil),       // 38: chuishao.v1.DelegateTicketRequest
-	(*RequestExtensionRequest)(nil),     // 39: chuishao.v1.RequestExtensionRequest
-	(*DecideExtensionRequest)(nil),      // 40: chuishao.v1.DecideExtensionRequest
-	(*RequestSuspensionRequest)(nil),    // 41: chuishao.v1.RequestSuspensionRequest
-	(*DecideSuspensionRequest)(nil),     // 42: chuishao.v1.DecideSuspensionRequest
-	(*ResumeTicketRequest)(nil),         // 43: chuishao.v1.ResumeTicketRequest
-	(*RejectResultRequest)(nil),         // 44: chuishao.v1.RejectResultRequest
-	(*RequestExclusionRequest)(nil),     // 45: chuishao.v1.RequestExclusionRequest
-	(*DecideExclusionRequest)(nil),      // 46: chuishao.v1.DecideExclusionRequest
-	(*UrgeTicketRequest)(nil),           // 47: chuishao.v1.UrgeTicketRequest
-	(*RaiseSupervisionRequest)(nil),     // 48: chuishao.v1.RaiseSupervisionRequest
-	(*ReplySupervisionRequest)(nil),     // 49: chuishao.v1.ReplySupervisionRequest
-	(*ClearListingRequest)(nil),         // 50: chuishao.v1.ClearListingRequest
-	(*LiftSupervisionRequest)(nil),      // 51: chuishao.v1.LiftSupervisionRequest
-	(*WithdrawTicketRequest)(nil),       // 52: chuishao.v1.WithdrawTicketRequest
-	(*ArchiveTicketRequest)(nil),        // 53: chuishao.v1.ArchiveTicketRequest
-	(*CorrectArchiveRequest)(nil),       // 54: chuishao.v1.CorrectArchiveRequest
-	(*PassTimerRequest)(nil),            // 55: chuishao.v1.PassTimerRequest
-	(*RecomputeLimitsRequest)(nil),      // 56: chuishao.v1.RecomputeLimitsRequest
-	(*MoveHolderRequest)(nil),           // 57: chuishao.v1.MoveHolderRequest
-	(*ExplainDeadlineRequest)(nil),      // 58: chuishao.v1.ExplainDeadlineRequest
-	(*ExplainDeadlineResponse)(nil),     // 59: chuishao.v1.ExplainDeadlineResponse
-	(*DeadlinePart)(nil),                // 60: chuishao.v1.DeadlinePart
-	(*DeadlineStep)(nil),                // 61: chuishao.v1.DeadlineStep
-	(*SuggestTriageRequest)(nil),        // 62: chuishao.v1.SuggestTriageRequest
-	(*SuggestTriageResponse)(nil),       // 63: chuishao.v1.SuggestTriageResponse
-	(*SuggestedCategory)(nil),           // 64: chuishao.v1.SuggestedCategory
-	(*SuggestedLead)(nil),               // 65: chuishao.v1.SuggestedLead
-	(*Duplicate)(nil),                   // 66: chuishao.v1.Duplicate
-	(*GetTicketRequest)(nil),            // 67: chuishao.v1.GetTicketRequest
-	(*RevealIdentityRequest)(nil),       // 68: chuishao.v1.RevealIdentityRequest
-	(*RevealIdentityResponse)(nil),      // 69: chuishao.v1.RevealIdentityResponse
-	(*Ticket)(nil),                      // 70: chuishao.v1.Ticket
-	(*CoTask)(nil),                      // 71: chuishao.v1.CoTask
-	(*LinkedWhistle)(nil),               // 72: chuishao.v1.LinkedWhistle
-	(TicketState)(0),                    // 73: chuishao.v1.TicketState
-	(*timestamppb.Timestamp)(nil),       // 74: google.protobuf.Timestamp
-	(*Particulars)(nil),                 // 75: chuishao.v1.Particulars
-	(Channel)(0),                        // 76: chuishao.v1.Channel
-	(MatterKind)(0),                     // 77: chuishao.v1.MatterKind
-	(*LonLat)(nil),                      // 78: chuishao.v1.LonLat
-	(Confidentiality)(0),                // 79: chuishao.v1.Confidentiality
-	(*Attachment)(nil),                  // 80: chuishao.v1.Attachment
-	(DeclineReason)(0),                  // 81: chuishao.v1.DeclineReason
-	(Grade)(0),                          // 82: chuishao.v1.Grade
-	(Requirement)(0),                    // 83: chuishao.v1.Requirement
-	(ResultCode)(0),                     // 84: chuishao.v1.ResultCode
-	(Solved)(0),                         // 85: chuishao.v1.Solved
-	(ReopenReason)(0),                   // 86: chuishao.v1.ReopenReason
-	(EmergencyLine)(0),                  // 87: chuishao.v1.EmergencyLine
-	(ReturnReason)(0),                   // 88: chuishao.v1.ReturnReason
-	(ReturnFault)(0),                    // 89: chuishao.v1.ReturnFault
-	(EscalationReason)(0),               // 90: chuishao.v1.EscalationReason
-	(ExtensionKind)(0),                  // 91: chuishao.v1.ExtensionKind
-	(SuspensionReason)(0),               // 92: chuishao.v1.SuspensionReason
-	(ResultRejection)(0),                // 93: chuishao.v1.ResultRejection
-	(ExclusionCode)(0),                  // 94: chuishao.v1.ExclusionCode
-	(SupervisionReplyKind)(0),           // 95: chuishao.v1.SupervisionReplyKind
-	(TicketTimer)(0),                    // 96: chuishao.v1.TicketTimer
-	(RevealPurpose)(0),                  // 97: chuishao.v1.RevealPurpose
-	(*Petitioner)(nil),                  // 98: chuishao.v1.Petitioner
-	(Stage)(0),                          // 99: chuishao.v1.Stage
-	(*AreaNode)(nil),                    // 100: chuishao.v1.AreaNode
-	(*Dimension)(nil),                   // 101: chuishao.v1.Dimension
-	(CloseKind)(0),                      // 102: chuishao.v1.CloseKind
-	(CoTaskState)(0),                    // 103: chuishao.v1.CoTaskState
-	(WhistleState)(0),                   // 104: chuishao.v1.WhistleState
+	(*AdmitLateFactsRequest)(nil),       // 17: chuishao.v1.AdmitLateFactsRequest
+	(*SubmitResultRequest)(nil),         // 18: chuishao.v1.SubmitResultRequest
+	(*VerifyResultRequest)(nil),         // 19: chuishao.v1.VerifyResultRequest
+	(*RecordCallbackRequest)(nil),       // 20: chuishao.v1.RecordCallbackRequest
+	(*CloseTicketRequest)(nil),          // 21: chuishao.v1.CloseTicketRequest
+	(*ReopenTicketRequest)(nil),         // 22: chuishao.v1.ReopenTicketRequest
+	(*VoidTicketRequest)(nil),           // 23: chuishao.v1.VoidTicketRequest
+	(*AppealDeclineRequest)(nil),        // 24: chuishao.v1.AppealDeclineRequest
+	(*OverturnDeclineRequest)(nil),      // 25: chuishao.v1.OverturnDeclineRequest
+	(*HandOverEmergencyRequest)(nil),    // 26: chuishao.v1.HandOverEmergencyRequest
+	(*MergeTicketRequest)(nil),          // 27: chuishao.v1.MergeTicketRequest
+	(*UnmergeTicketRequest)(nil),        // 28: chuishao.v1.UnmergeTicketRequest
+	(*RequestReturnRequest)(nil),        // 29: chuishao.v1.RequestReturnRequest
+	(*DecideReturnRequest)(nil),         // 30: chuishao.v1.DecideReturnRequest
+	(*OpenAdjudicationRequest)(nil),     // 31: chuishao.v1.OpenAdjudicationRequest
+	(*RuleAdjudicationRequest)(nil),     // 32: chuishao.v1.RuleAdjudicationRequest
+	(*RequestCoHandlerRequest)(nil),     // 33: chuishao.v1.RequestCoHandlerRequest
+	(*AnswerCoHandlingRequest)(nil),     // 34: chuishao.v1.AnswerCoHandlingRequest
+	(*DecideCoDeclineRequest)(nil),      // 35: chuishao.v1.DecideCoDeclineRequest
+	(*SubmitCoTaskRequest)(nil),         // 36: chuishao.v1.SubmitCoTaskRequest
+	(*EscalateTicketRequest)(nil),       // 37: chuishao.v1.EscalateTicketRequest
+	(*RefuseEscalationRequest)(nil),     // 38: chuishao.v1.RefuseEscalationRequest
+	(*DelegateTicketRequest)(nil),       // 39: chuishao.v1.DelegateTicketRequest
+	(*RequestExtensionRequest)(nil),     // 40: chuishao.v1.RequestExtensionRequest
+	(*DecideExtensionRequest)(nil),      // 41: chuishao.v1.DecideExtensionRequest
+	(*RequestSuspensionRequest)(nil),    // 42: chuishao.v1.RequestSuspensionRequest
+	(*DecideSuspensionRequest)(nil),     // 43: chuishao.v1.DecideSuspensionRequest
+	(*ResumeTicketRequest)(nil),         // 44: chuishao.v1.ResumeTicketRequest
+	(*RejectResultRequest)(nil),         // 45: chuishao.v1.RejectResultRequest
+	(*RequestExclusionRequest)(nil),     // 46: chuishao.v1.RequestExclusionRequest
+	(*DecideExclusionRequest)(nil),      // 47: chuishao.v1.DecideExclusionRequest
+	(*UrgeTicketRequest)(nil),           // 48: chuishao.v1.UrgeTicketRequest
+	(*RaiseSupervisionRequest)(nil),     // 49: chuishao.v1.RaiseSupervisionRequest
+	(*ReplySupervisionRequest)(nil),     // 50: chuishao.v1.ReplySupervisionRequest
+	(*ClearListingRequest)(nil),         // 51: chuishao.v1.ClearListingRequest
+	(*LiftSupervisionRequest)(nil),      // 52: chuishao.v1.LiftSupervisionRequest
+	(*WithdrawTicketRequest)(nil),       // 53: chuishao.v1.WithdrawTicketRequest
+	(*ArchiveTicketRequest)(nil),        // 54: chuishao.v1.ArchiveTicketRequest
+	(*CorrectArchiveRequest)(nil),       // 55: chuishao.v1.CorrectArchiveRequest
+	(*PassTimerRequest)(nil),            // 56: chuishao.v1.PassTimerRequest
+	(*RecomputeLimitsRequest)(nil),      // 57: chuishao.v1.RecomputeLimitsRequest
+	(*MoveHolderRequest)(nil),           // 58: chuishao.v1.MoveHolderRequest
+	(*ExplainDeadlineRequest)(nil),      // 59: chuishao.v1.ExplainDeadlineRequest
+	(*ExplainDeadlineResponse)(nil),     // 60: chuishao.v1.ExplainDeadlineResponse
+	(*DeadlinePart)(nil),                // 61: chuishao.v1.DeadlinePart
+	(*DeadlineStep)(nil),                // 62: chuishao.v1.DeadlineStep
+	(*SuggestTriageRequest)(nil),        // 63: chuishao.v1.SuggestTriageRequest
+	(*SuggestTriageResponse)(nil),       // 64: chuishao.v1.SuggestTriageResponse
+	(*Recurrence)(nil),                  // 65: chuishao.v1.Recurrence
+	(*SuggestedCategory)(nil),           // 66: chuishao.v1.SuggestedCategory
+	(*SuggestedLead)(nil),               // 67: chuishao.v1.SuggestedLead
+	(*Duplicate)(nil),                   // 68: chuishao.v1.Duplicate
+	(*GetTicketRequest)(nil),            // 69: chuishao.v1.GetTicketRequest
+	(*RevealIdentityRequest)(nil),       // 70: chuishao.v1.RevealIdentityRequest
+	(*RevealIdentityResponse)(nil),      // 71: chuishao.v1.RevealIdentityResponse
+	(*Ticket)(nil),                      // 72: chuishao.v1.Ticket
+	(*CoTask)(nil),                      // 73: chuishao.v1.CoTask
+	(*LinkedWhistle)(nil),               // 74: chuishao.v1.LinkedWhistle
+	(TicketState)(0),                    // 75: chuishao.v1.TicketState
+	(*timestamppb.Timestamp)(nil),       // 76: google.protobuf.Timestamp
+	(*Particulars)(nil),                 // 77: chuishao.v1.Particulars
+	(Channel)(0),                        // 78: chuishao.v1.Channel
+	(MatterKind)(0),                     // 79: chuishao.v1.MatterKind
+	(*LonLat)(nil),                      // 80: chuishao.v1.LonLat
+	(Confidentiality)(0),                // 81: chuishao.v1.Confidentiality
+	(*Attachment)(nil),                  // 82: chuishao.v1.Attachment
+	(DeclineReason)(0),                  // 83: chuishao.v1.DeclineReason
+	(Grade)(0),                          // 84: chuishao.v1.Grade
+	(Requirement)(0),                    // 85: chuishao.v1.Requirement
+	(ResultCode)(0),                     // 86: chuishao.v1.ResultCode
+	(Solved)(0),                         // 87: chuishao.v1.Solved
+	(ReopenReason)(0),                   // 88: chuishao.v1.ReopenReason
+	(EmergencyLine)(0),                  // 89: chuishao.v1.EmergencyLine
+	(ReturnReason)(0),                   // 90: chuishao.v1.ReturnReason
+	(ReturnFault)(0),                    // 91: chuishao.v1.ReturnFault
+	(EscalationReason)(0),               // 92: chuishao.v1.EscalationReason
+	(ExtensionKind)(0),                  // 93: chuishao.v1.ExtensionKind
+	(SuspensionReason)(0),               // 94: chuishao.v1.SuspensionReason
+	(ResultRejection)(0),                // 95: chuishao.v1.ResultRejection
+	(ExclusionCode)(0),                  // 96: chuishao.v1.ExclusionCode
+	(SupervisionReplyKind)(0),           // 97: chuishao.v1.SupervisionReplyKind
+	(TicketTimer)(0),                    // 98: chuishao.v1.TicketTimer
+	(RevealPurpose)(0),                  // 99: chuishao.v1.RevealPurpose
+	(*Petitioner)(nil),                  // 100: chuishao.v1.Petitioner
+	(Stage)(0),                          // 101: chuishao.v1.Stage
+	(*AreaNode)(nil),                    // 102: chuishao.v1.AreaNode
+	(*Dimension)(nil),                   // 103: chuishao.v1.Dimension
+	(CloseKind)(0),                      // 104: chuishao.v1.CloseKind
+	(CoTaskState)(0),                    // 105: chuishao.v1.CoTaskState
+	(WhistleState)(0),                   // 106: chuishao.v1.WhistleState
 }
 var file_chuishao_v1_ticket_proto_depIdxs = []int32{
-	73,  // 0: chuishao.v1.TicketAnswer.state:type_name -> chuishao.v1.TicketState
+	75,  // 0: chuishao.v1.TicketAnswer.state:type_name -> chuishao.v1.TicketState
 	2,   // 1: chuishao.v1.TicketAnswer.limits:type_name -> chuishao.v1.Limits
-	74,  // 2: chuishao.v1.Limits.accept_by:type_name -> google.protobuf.Timestamp
-	74,  // 3: chuishao.v1.Limits.dispatch_by:type_name -> google.protobuf.Timestamp
-	74,  // 4: chuishao.v1.Limits.sign_by:type_name -> google.protobuf.Timestamp
-	74,  // 5: chuishao.v1.Limits.contact_by:type_name -> google.protobuf.Timestamp
-	74,  // 6: chuishao.v1.Limits.return_by:type_name -> google.protobuf.Timestamp
-	74,  // 7: chuishao.v1.Limits.handle_by:type_name -> google.protobuf.Timestamp
-	74,  // 8: chuishao.v1.Limits.verify_by:type_name -> google.protobuf.Timestamp
-	74,  // 9: chuishao.v1.Limits.callback_by:type_name -> google.protobuf.Timestamp
-	74,  // 10: chuishao.v1.Limits.close_by:type_name -> google.protobuf.Timestamp
-	74,  // 11: chuishao.v1.Limits.segment_by:type_name -> google.protobuf.Timestamp
-	74,  // 12: chuishao.v1.Limits.decide_return_by:type_name -> google.protobuf.Timestamp
-	74,  // 13: chuishao.v1.Limits.ruling_by:type_name -> google.protobuf.Timestamp
-	74,  // 14: chuishao.v1.Limits.review_at:type_name -> google.protobuf.Timestamp
-	74,  // 15: chuishao.v1.Limits.appeal_by:type_name -> google.protobuf.Timestamp
-	74,  // 16: chuishao.v1.Limits.exclusion_by:type_name -> google.protobuf.Timestamp
-	74,  // 17: chuishao.v1.Limits.reply_by:type_name -> google.protobuf.Timestamp
-	74,  // 18: chuishao.v1.Limits.plan_by:type_name -> google.protobuf.Timestamp
-	74,  // 19: chuishao.v1.Limits.clear_by:type_name -> google.protobuf.Timestamp
-	74,  // 20: chuishao.v1.ReportTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 21: chuishao.v1.ReportTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 22: chuishao.v1.ReportTicketRequest.channel:type_name -> chuishao.v1.Channel
-	77,  // 23: chuishao.v1.ReportTicketRequest.kind:type_name -> chuishao.v1.MatterKind
-	78,  // 24: chuishao.v1.ReportTicketRequest.position:type_name -> chuishao.v1.LonLat
-	79,  // 25: chuishao.v1.ReportTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
-	80,  // 26: chuishao.v1.ReportTicketRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 2: chuishao.v1.Limits.accept_by:type_name -> google.protobuf.Timestamp
+	76,  // 3: chuishao.v1.Limits.dispatch_by:type_name -> google.protobuf.Timestamp
+	76,  // 4: chuishao.v1.Limits.sign_by:type_name -> google.protobuf.Timestamp
+	76,  // 5: chuishao.v1.Limits.contact_by:type_name -> google.protobuf.Timestamp
+	76,  // 6: chuishao.v1.Limits.return_by:type_name -> google.protobuf.Timestamp
+	76,  // 7: chuishao.v1.Limits.handle_by:type_name -> google.protobuf.Timestamp
+	76,  // 8: chuishao.v1.Limits.verify_by:type_name -> google.protobuf.Timestamp
+	76,  // 9: chuishao.v1.Limits.callback_by:type_name -> google.protobuf.Timestamp
+	76,  // 10: chuishao.v1.Limits.close_by:type_name -> google.protobuf.Timestamp
+	76,  // 11: chuishao.v1.Limits.segment_by:type_name -> google.protobuf.Timestamp
+	76,  // 12: chuishao.v1.Limits.decide_return_by:type_name -> google.protobuf.Timestamp
+	76,  // 13: chuishao.v1.Limits.ruling_by:type_name -> google.protobuf.Timestamp
+	76,  // 14: chuishao.v1.Limits.review_at:type_name -> google.protobuf.Timestamp
+	76,  // 15: chuishao.v1.Limits.appeal_by:type_name -> google.protobuf.Timestamp
+	76,  // 16: chuishao.v1.Limits.exclusion_by:type_name -> google.protobuf.Timestamp
+	76,  // 17: chuishao.v1.Limits.reply_by:type_name -> google.protobuf.Timestamp
+	76,  // 18: chuishao.v1.Limits.plan_by:type_name -> google.protobuf.Timestamp
+	76,  // 19: chuishao.v1.Limits.clear_by:type_name -> google.protobuf.Timestamp
+	76,  // 20: chuishao.v1.ReportTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 21: chuishao.v1.ReportTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	78,  // 22: chuishao.v1.ReportTicketRequest.channel:type_name -> chuishao.v1.Channel
+	79,  // 23: chuishao.v1.ReportTicketRequest.kind:type_name -> chuishao.v1.MatterKind
+	80,  // 24: chuishao.v1.ReportTicketRequest.position:type_name -> chuishao.v1.LonLat
+	81,  // 25: chuishao.v1.ReportTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
+	82,  // 26: chuishao.v1.ReportTicketRequest.attachments:type_name -> chuishao.v1.Attachment
 	3,   // 27: chuishao.v1.IntakeTicketsRequest.report:type_name -> chuishao.v1.ReportTicketRequest
 	1,   // 28: chuishao.v1.IntakeTicketsResponse.answer:type_name -> chuishao.v1.TicketAnswer
 	6,   // 29: chuishao.v1.IntakeTicketsResponse.failure:type_name -> chuishao.v1.Failure
-	74,  // 30: chuishao.v1.AcceptTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 31: chuishao.v1.AcceptTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 32: chuishao.v1.DeclineTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 33: chuishao.v1.DeclineTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	81,  // 34: chuishao.v1.DeclineTicketRequest.reason:type_name -> chuishao.v1.DeclineReason
+	76,  // 30: chuishao.v1.AcceptTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 31: chuishao.v1.AcceptTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 32: chuishao.v1.DeclineTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 33: chuishao.v1.DeclineTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 34: chuishao.v1.DeclineTicketRequest.reason:type_name -> chuishao.v1.DeclineReason
 	0,   // 35: chuishao.v1.DeclineTicketRequest.confirmation:type_name -> chuishao.v1.Confirmation
-	74,  // 36: chuishao.v1.AnswerTicketDirectlyRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 37: chuishao.v1.AnswerTicketDirectlyRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 38: chuishao.v1.TriageTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 39: chuishao.v1.TriageTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	82,  // 40: chuishao.v1.TriageTicketRequest.grade:type_name -> chuishao.v1.Grade
-	79,  // 41: chuishao.v1.TriageTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
-	74,  // 42: chuishao.v1.CorrectTriageRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 43: chuishao.v1.CorrectTriageRequest.particulars:type_name -> chuishao.v1.Particulars
-	82,  // 44: chuishao.v1.CorrectTriageRequest.grade:type_name -> chuishao.v1.Grade
-	79,  // 45: chuishao.v1.CorrectTriageRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
-	74,  // 46: chuishao.v1.DispatchTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 47: chuishao.v1.DispatchTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 48: chuishao.v1.SignTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 49: chuishao.v1.SignTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 50: chuishao.v1.RecordContactRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 51: chuishao.v1.RecordContactRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 52: chuishao.v1.RecordProgressRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 53: chuishao.v1.RecordProgressRequest.particulars:type_name -> chuishao.v1.Particulars
-	80,  // 54: chuishao.v1.RecordProgressRequest.attachments:type_name -> chuishao.v1.Attachment
-	74,  // 55: chuishao.v1.WaiveRequirementRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 56: chuishao.v1.WaiveRequirementRequest.particulars:type_name -> chuishao.v1.Particulars
-	83,  // 57: chuishao.v1.WaiveRequirementRequest.what:type_name -> chuishao.v1.Requirement
-	74,  // 58: chuishao.v1.SubmitResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 59: chuishao.v1.SubmitResultRequest.particulars:type_name -> chuishao.v1.Particulars
-	84,  // 60: chuishao.v1.SubmitResultRequest.result:type_name -> chuishao.v1.ResultCode
-	80,  // 61: chuishao.v1.SubmitResultRequest.attachments:type_name -> chuishao.v1.Attachment
-	74,  // 62: chuishao.v1.VerifyResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 63: chuishao.v1.VerifyResultRequest.particulars:type_name -> chuishao.v1.Particulars
-	80,  // 64: chuishao.v1.VerifyResultRequest.attachments:type_name -> chuishao.v1.Attachment
-	74,  // 65: chuishao.v1.RecordCallbackRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 66: chuishao.v1.RecordCallbackRequest.particulars:type_name -> chuishao.v1.Particulars
-	85,  // 67: chuishao.v1.RecordCallbackRequest.solved:type_name -> chuishao.v1.Solved
-	74,  // 68: chuishao.v1.CloseTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 69: chuishao.v1.CloseTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 70: chuishao.v1.ReopenTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 71: chuishao.v1.ReopenTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	86,  // 72: chuishao.v1.ReopenTicketRequest.reason:type_name -> chuishao.v1.ReopenReason
-	74,  // 73: chuishao.v1.VoidTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 74: chuishao.v1.VoidTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	0,   // 75: chuishao.v1.VoidTicketRequest.confirmation:type_name -> chuishao.v1.Confirmation
-	74,  // 76: chuishao.v1.AppealDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 77: chuishao.v1.AppealDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 78: chuishao.v1.OverturnDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 79: chuishao.v1.OverturnDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 80: chuishao.v1.HandOverEmergencyRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 81: chuishao.v1.HandOverEmergencyRequest.particulars:type_name -> chuishao.v1.Particulars
-	87,  // 82: chuishao.v1.HandOverEmergencyRequest.line:type_name -> chuishao.v1.EmergencyLine
-	74,  // 83: chuishao.v1.MergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 84: chuishao.v1.MergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 85: chuishao.v1.UnmergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 86: chuishao.v1.UnmergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 87: chuishao.v1.RequestReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 88: chuishao.v1.RequestReturnRequest.particulars:type_name -> chuishao.v1.Particulars
-	88,  // 89: chuishao.v1.RequestReturnRequest.reason:type_name -> chuishao.v1.ReturnReason
-	74,  // 90: chuishao.v1.DecideReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 91: chuishao.v1.DecideReturnRequest.particulars:type_name -> chuishao.v1.Particulars
-	89,  // 92: chuishao.v1.DecideReturnRequest.fault:type_name -> chuishao.v1.ReturnFault
-	74,  // 93: chuishao.v1.OpenAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 94: chuishao.v1.OpenAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 95: chuishao.v1.RuleAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 96: chuishao.v1.RuleAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
-	89,  // 97: chuishao.v1.RuleAdjudicationRequest.fault:type_name -> chuishao.v1.ReturnFault
-	74,  // 98: chuishao.v1.RequestCoHandlerRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 99: chuishao.v1.RequestCoHandlerRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 100: chuishao.v1.RequestCoHandlerRequest.submit_by:type_name -> google.protobuf.Timestamp
-	74,  // 101: chuishao.v1.AnswerCoHandlingRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 102: chuishao.v1.AnswerCoHandlingRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 103: chuishao.v1.DecideCoDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 104: chuishao.v1.DecideCoDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 105: chuishao.v1.SubmitCoTaskRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 106: chuishao.v1.SubmitCoTaskRequest.particulars:type_name -> chuishao.v1.Particulars
-	80,  // 107: chuishao.v1.SubmitCoTaskRequest.attachments:type_name -> chuishao.v1.Attachment
-	74,  // 108: chuishao.v1.EscalateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 109: chuishao.v1.EscalateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	90,  // 110: chuishao.v1.EscalateTicketRequest.reason:type_name -> chuishao.v1.EscalationReason
-	74,  // 111: chuishao.v1.RefuseEscalationRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 112: chuishao.v1.RefuseEscalationRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 113: chuishao.v1.DelegateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 114: chuishao.v1.DelegateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 115: chuishao.v1.RequestExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 116: chuishao.v1.RequestExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
-	91,  // 117: chuishao.v1.RequestExtensionRequest.kind:type_name -> chuishao.v1.ExtensionKind
-	74,  // 118: chuishao.v1.DecideExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 119: chuishao.v1.DecideExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 120: chuishao.v1.RequestSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 121: chuishao.v1.RequestSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
-	92,  // 122: chuishao.v1.RequestSuspensionRequest.reason:type_name -> chuishao.v1.SuspensionReason
-	74,  // 123: chuishao.v1.RequestSuspensionRequest.review_at:type_name -> google.protobuf.Timestamp
-	74,  // 124: chuishao.v1.DecideSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 125: chuishao.v1.DecideSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 126: chuishao.v1.ResumeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 127: chuishao.v1.ResumeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 128: chuishao.v1.RejectResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 129: chuishao.v1.RejectResultRequest.particulars:type_name -> chuishao.v1.Particulars
-	93,  // 130: chuishao.v1.RejectResultRequest.reason:type_name -> chuishao.v1.ResultRejection
-	74,  // 131: chuishao.v1.RequestExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 132: chuishao.v1.RequestExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
-	94,  // 133: chuishao.v1.RequestExclusionRequest.code:type_name -> chuishao.v1.ExclusionCode
-	74,  // 134: chuishao.v1.DecideExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 135: chuishao.v1.DecideExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 136: chuishao.v1.UrgeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 137: chuishao.v1.UrgeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 138: chuishao.v1.RaiseSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 139: chuishao.v1.RaiseSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 140: chuishao.v1.RaiseSupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
-	74,  // 141: chuishao.v1.ReplySupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 142: chuishao.v1.ReplySupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
-	95,  // 143: chuishao.v1.ReplySupervisionRequest.kind:type_name -> chuishao.v1.SupervisionReplyKind
-	74,  // 144: chuishao.v1.ReplySupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
-	80,  // 145: chuishao.v1.ReplySupervisionRequest.attachments:type_name -> chuishao.v1.Attachment
-	74,  // 146: chuishao.v1.ClearListingRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 147: chuishao.v1.ClearListingRequest.particulars:type_name -> chuishao.v1.Particulars
-	80,  // 148: chuishao.v1.ClearListingRequest.attachments:type_name -> chuishao.v1.Attachment
-	74,  // 149: chuishao.v1.LiftSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 150: chuishao.v1.LiftSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 151: chuishao.v1.WithdrawTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 152: chuishao.v1.WithdrawTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 153: chuishao.v1.ArchiveTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 154: chuishao.v1.ArchiveTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	74,  // 155: chuishao.v1.CorrectArchiveRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 156: chuishao.v1.CorrectArchiveRequest.particulars:type_name -> chuishao.v1.Particulars
-	84,  // 157: chuishao.v1.CorrectArchiveRequest.result:type_name -> chuishao.v1.ResultCode
-	0,   // 158: chuishao.v1.CorrectArchiveRequest.confirmation:type_name -> chuishao.v1.Confirmation
-	96,  // 159: chuishao.v1.PassTimerRequest.timer:type_name -> chuishao.v1.TicketTimer
-	74,  // 160: chuishao.v1.PassTimerRequest.by:type_name -> google.protobuf.Timestamp
-	96,  // 161: chuishao.v1.ExplainDeadlineRequest.timer:type_name -> chuishao.v1.TicketTimer
-	74,  // 162: chuishao.v1.ExplainDeadlineResponse.due_at:type_name -> google.protobuf.Timestamp
-	60,  // 163: chuishao.v1.ExplainDeadlineResponse.parts:type_name -> chuishao.v1.DeadlinePart
-	74,  // 164: chuishao.v1.DeadlinePart.start_at:type_name -> google.protobuf.Timestamp
-	74,  // 165: chuishao.v1.DeadlinePart.due_at:type_name -> google.protobuf.Timestamp
-	61,  // 166: chuishao.v1.DeadlinePart.steps:type_name -> chuishao.v1.DeadlineStep
-	74,  // 167: chuishao.v1.DeadlineStep.from:type_name -> google.protobuf.Timestamp
-	74,  // 168: chuishao.v1.DeadlineStep.to:type_name -> google.protobuf.Timestamp
-	78,  // 169: chuishao.v1.SuggestTriageRequest.position:type_name -> chuishao.v1.LonLat
-	75,  // 170: chuishao.v1.SuggestTriageRequest.particulars:type_name -> chuishao.v1.Particulars
-	64,  // 171: chuishao.v1.SuggestTriageResponse.categories:type_name -> chuishao.v1.SuggestedCategory
-	65,  // 172: chuishao.v1.SuggestTriageResponse.leads:type_name -> chuishao.v1.SuggestedLead
-	66,  // 173: chuishao.v1.SuggestTriageResponse.duplicates:type_name -> chuishao.v1.Duplicate
-	73,  // 174: chuishao.v1.Duplicate.state:type_name -> chuishao.v1.TicketState
-	74,  // 175: chuishao.v1.Duplicate.reported_at:type_name -> google.protobuf.Timestamp
-	74,  // 176: chuishao.v1.RevealIdentityRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	75,  // 177: chuishao.v1.RevealIdentityRequest.particulars:type_name -> chuishao.v1.Particulars
-	97,  // 178: chuishao.v1.RevealIdentityRequest.purpose:type_name -> chuishao.v1.RevealPurpose
-	98,  // 179: chuishao.v1.RevealIdentityResponse.petitioner:type_name -> chuishao.v1.Petitioner
-	73,  // 180: chuishao.v1.Ticket.state:type_name -> chuishao.v1.TicketState
-	99,  // 181: chuishao.v1.Ticket.stage:type_name -> chuishao.v1.Stage
-	76,  // 182: chuishao.v1.Ticket.channel:type_name -> chuishao.v1.Channel
-	77,  // 183: chuishao.v1.Ticket.kind:type_name -> chuishao.v1.MatterKind
-	82,  // 184: chuishao.v1.Ticket.grade:type_name -> chuishao.v1.Grade
-	79,  // 185: chuishao.v1.Ticket.confidentiality:type_name -> chuishao.v1.Confidentiality
-	100, // 186: chuishao.v1.Ticket.path:type_name -> chuishao.v1.AreaNode
-	101, // 187: chuishao.v1.Ticket.dimensions:type_name -> chuishao.v1.Dimension
-	78,  // 188: chuishao.v1.Ticket.position:type_name -> chuishao.v1.LonLat
-	2,   // 189: chuishao.v1.Ticket.limits:type_name -> chuishao.v1.Limits
-	74,  // 190: chuishao.v1.Ticket.reported_at:type_name -> google.protobuf.Timestamp
-	74,  // 191: chuishao.v1.Ticket.accepted_at:type_name -> google.protobuf.Timestamp
-	74,  // 192: chuishao.v1.Ticket.dispatched_at:type_name -> google.protobuf.Timestamp
-	74,  // 193: chuishao.v1.Ticket.closed_at:type_name -> google.protobuf.Timestamp
-	84,  // 194: chuishao.v1.Ticket.result:type_name -> chuishao.v1.ResultCode
-	102, // 195: chuishao.v1.Ticket.close_kind:type_name -> chuishao.v1.CloseKind
-	85,  // 196: chuishao.v1.Ticket.solved:type_name -> chuishao.v1.Solved
-	72,  // 197: chuishao.v1.Ticket.whistles:type_name -> chuishao.v1.LinkedWhistle
-	75,  // 198: chuishao.v1.Ticket.particulars:type_name -> chuishao.v1.Particulars
-	81,  // 199: chuishao.v1.Ticket.decline_reason:type_name -> chuishao.v1.DeclineReason
-	92,  // 200: chuishao.v1.Ticket.suspension_reason:type_name -> chuishao.v1.SuspensionReason
-	94,  // 201: chuishao.v1.Ticket.excluded:type_name -> chuishao.v1.ExclusionCode
-	71,  // 202: chuishao.v1.Ticket.co_tasks:type_name -> chuishao.v1.CoTask
-	103, // 203: chuishao.v1.CoTask.state:type_name -> chuishao.v1.CoTaskState
-	74,  // 204: chuishao.v1.CoTask.submit_by:type_name -> google.protobuf.Timestamp
-	104, // 205: chuishao.v1.LinkedWhistle.outcome:type_name -> chuishao.v1.WhistleState
-	3,   // 206: chuishao.v1.TicketService.ReportTicket:input_type -> chuishao.v1.ReportTicketRequest
-	4,   // 207: chuishao.v1.TicketService.IntakeTickets:input_type -> chuishao.v1.IntakeTicketsRequest
-	7,   // 208: chuishao.v1.TicketService.AcceptTicket:input_type -> chuishao.v1.AcceptTicketRequest
-	8,   // 209: chuishao.v1.TicketService.DeclineTicket:input_type -> chuishao.v1.DeclineTicketRequest
-	9,   // 210: chuishao.v1.TicketService.AnswerTicketDirectly:input_type -> chuishao.v1.AnswerTicketDirectlyRequest
-	10,  // 211: chuishao.v1.TicketService.TriageTicket:input_type -> chuishao.v1.TriageTicketRequest
-	11,  // 212: chuishao.v1.TicketService.CorrectTriage:input_type -> chuishao.v1.CorrectTriageRequest
-	12,  // 213: chuishao.v1.TicketService.DispatchTicket:input_type -> chuishao.v1.DispatchTicketRequest
-	13,  // 214: chuishao.v1.TicketService.SignTicket:input_type -> chuishao.v1.SignTicketRequest
-	14,  // 215: chuishao.v1.TicketService.RecordContact:input_type -> chuishao.v1.RecordContactRequest
-	15,  // 216: chuishao.v1.TicketService.RecordProgress:input_type -> chuishao.v1.RecordProgressRequest
-	16,  // 217: chuishao.v1.TicketService.WaiveRequirement:input_type -> chuishao.v1.WaiveRequirementRequest
-	17,  // 218: chuishao.v1.TicketService.SubmitResult:input_type -> chuishao.v1.SubmitResultRequest
-	18,  // 219: chuishao.v1.TicketService.VerifyResult:input_type -> chuishao.v1.VerifyResultRequest
-	19,  // 220: chuishao.v1.TicketService.RecordCallback:input_type -> chuishao.v1.RecordCallbackRequest
-	20,  // 221: chuishao.v1.TicketService.CloseTicket:input_type -> chuishao.v1.CloseTicketRequest
-	21,  // 222: chuishao.v1.TicketService.ReopenTicket:input_type -> chuishao.v1.ReopenTicketRequest
-	22,  // 223: chuishao.v1.TicketService.VoidTicket:input_type -> chuishao.v1.VoidTicketRequest
-	23,  // 224: chuishao.v1.TicketService.AppealDecline:input_type -> chuishao.v1.AppealDeclineRequest
-	24,  // 225: chuishao.v1.TicketService.OverturnDecline:input_type -> chuishao.v1.OverturnDeclineRequest
-	25,  // 226: chuishao.v1.TicketService.HandOverEmergency:input_type -> chuishao.v1.HandOverEmergencyRequest
-	26,  // 227: chuishao.v1.TicketService.MergeTicket:input_type -> chuishao.v1.MergeTicketRequest
-	27,  // 228: chuishao.v1.TicketService.UnmergeTicket:input_type -> chuishao.v1.UnmergeTicketRequest
-	28,  // 229: chuishao.v1.TicketService.RequestReturn:input_type -> chuishao.v1.RequestReturnRequest
-	29,  // 230: chuishao.v1.TicketService.DecideReturn:input_type -> chuishao.v1.DecideReturnRequest
-	30,  // 231: chuishao.v1.TicketService.OpenAdjudication:input_type -> chuishao.v1.OpenAdjudicationRequest
-	31,  // 232: chuishao.v1.TicketService.RuleAdjudication:input_type -> chuishao.v1.RuleAdjudicationRequest
-	32,  // 233: chuishao.v1.TicketService.RequestCoHandler:input_type -> chuishao.v1.RequestCoHandlerRequest
-	33,  // 234: chuishao.v1.TicketService.AnswerCoHandling:input_type -> chuishao.v1.AnswerCoHandlingRequest
-	34,  // 235: chuishao.v1.TicketService.DecideCoDecline:input_type -> chuishao.v1.DecideCoDeclineRequest
-	35,  // 236: chuishao.v1.TicketService.SubmitCoTask:input_type -> chuishao.v1.SubmitCoTaskRequest
-	36,  // 237: chuishao.v1.TicketService.EscalateTicket:input_type -> chuishao.v1.EscalateTicketRequest
-	37,  // 238: chuishao.v1.TicketService.RefuseEscalation:input_type -> chuishao.v1.RefuseEscalationRequest
-	38,  // 239: chuishao.v1.TicketService.DelegateTicket:input_type -> chuishao.v1.DelegateTicketRequest
-	39,  // 240: chuishao.v1.TicketService.RequestExtension:input_type -> chuishao.v1.RequestExtensionRequest
-	40,  // 241: chuishao.v1.TicketService.DecideExtension:input_type -> chuishao.v1.DecideExtensionRequest
-	41,  // 242: chuishao.v1.TicketService.RequestSuspension:input_type -> chuishao.v1.RequestSuspensionRequest
-	42,  // 243: chuishao.v1.TicketService.DecideSuspension:input_type -> chuishao.v1.DecideSuspensionRequest
-	43,  // 244: chuishao.v1.TicketService.ResumeTicket:input_type -> chuishao.v1.ResumeTicketRequest
-	44,  // 245: chuishao.v1.TicketService.RejectResult:input_type -> chuishao.v1.RejectResultRequest
-	45,  // 246: chuishao.v1.TicketService.RequestExclusion:input_type -> chuishao.v1.RequestExclusionRequest
-	46,  // 247: chuishao.v1.TicketService.DecideExclusion:input_type -> chuishao.v1.DecideExclusionRequest
-	47,  // 248: chuishao.v1.TicketService.UrgeTicket:input_type -> chuishao.v1.UrgeTicketRequest
-	48,  // 249: chuishao.v1.TicketService.RaiseSupervision:input_type -> chuishao.v1.RaiseSupervisionRequest
-	49,  // 250: chuishao.v1.TicketService.ReplySupervision:input_type -> chuishao.v1.ReplySupervisionRequest
-	50,  // 251: chuishao.v1.TicketService.ClearListing:input_type -> chuishao.v1.ClearListingRequest
-	51,  // 252: chuishao.v1.TicketService.LiftSupervision:input_type -> chuishao.v1.LiftSupervisionRequest
-	52,  // 253: chuishao.v1.TicketService.WithdrawTicket:input_type -> chuishao.v1.WithdrawTicketRequest
-	53,  // 254: chuishao.v1.TicketService.ArchiveTicket:input_type -> chuishao.v1.ArchiveTicketRequest
-	54,  // 255: chuishao.v1.TicketService.CorrectArchive:input_type -> chuishao.v1.CorrectArchiveRequest
-	55,  // 256: chuishao.v1.TicketService.PassTimer:input_type -> chuishao.v1.PassTimerRequest
-	56,  // 257: chuishao.v1.TicketService.RecomputeLimits:input_type -> chuishao.v1.RecomputeLimitsRequest
-	57,  // 258: chuishao.v1.TicketService.MoveHolder:input_type -> chuishao.v1.MoveHolderRequest
-	58,  // 259: chuishao.v1.TicketService.ExplainDeadline:input_type -> chuishao.v1.ExplainDeadlineRequest
-	62,  // 260: chuishao.v1.TicketService.SuggestTriage:input_type -> chuishao.v1.SuggestTriageRequest
-	67,  // 261: chuishao.v1.TicketService.GetTicket:input_type -> chuishao.v1.GetTicketRequest
-	68,  // 262: chuishao.v1.TicketService.RevealIdentity:input_type -> chuishao.v1.RevealIdentityRequest
-	1,   // 263: chuishao.v1.TicketService.ReportTicket:output_type -> chuishao.v1.TicketAnswer
-	5,   // 264: chuishao.v1.TicketService.IntakeTickets:output_type -> chuishao.v1.IntakeTicketsResponse
-	1,   // 265: chuishao.v1.TicketService.AcceptTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 266: chuishao.v1.TicketService.DeclineTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 267: chuishao.v1.TicketService.AnswerTicketDirectly:output_type -> chuishao.v1.TicketAnswer
-	1,   // 268: chuishao.v1.TicketService.TriageTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 269: chuishao.v1.TicketService.CorrectTriage:output_type -> chuishao.v1.TicketAnswer
-	1,   // 270: chuishao.v1.TicketService.DispatchTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 271: chuishao.v1.TicketService.SignTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 272: chuishao.v1.TicketService.RecordContact:output_type -> chuishao.v1.TicketAnswer
-	1,   // 273: chuishao.v1.TicketService.RecordProgress:output_type -> chuishao.v1.TicketAnswer
-	1,   // 274: chuishao.v1.TicketService.WaiveRequirement:output_type -> chuishao.v1.TicketAnswer
-	1,   // 275: chuishao.v1.TicketService.SubmitResult:output_type -> chuishao.v1.TicketAnswer
-	1,   // 276: chuishao.v1.TicketService.VerifyResult:output_type -> chuishao.v1.TicketAnswer
-	1,   // 277: chuishao.v1.TicketService.RecordCallback:output_type -> chuishao.v1.TicketAnswer
-	1,   // 278: chuishao.v1.TicketService.CloseTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 279: chuishao.v1.TicketService.ReopenTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 280: chuishao.v1.TicketService.VoidTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 281: chuishao.v1.TicketService.AppealDecline:output_type -> chuishao.v1.TicketAnswer
-	1,   // 282: chuishao.v1.TicketService.OverturnDecline:output_type -> chuishao.v1.TicketAnswer
-	1,   // 283: chuishao.v1.TicketService.HandOverEmergency:output_type -> chuishao.v1.TicketAnswer
-	1,   // 284: chuishao.v1.TicketService.MergeTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 285: chuishao.v1.TicketService.UnmergeTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 286: chuishao.v1.TicketService.RequestReturn:output_type -> chuishao.v1.TicketAnswer
-	1,   // 287: chuishao.v1.TicketService.DecideReturn:output_type -> chuishao.v1.TicketAnswer
-	1,   // 288: chuishao.v1.TicketService.OpenAdjudication:output_type -> chuishao.v1.TicketAnswer
-	1,   // 289: chuishao.v1.TicketService.RuleAdjudication:output_type -> chuishao.v1.TicketAnswer
-	1,   // 290: chuishao.v1.TicketService.RequestCoHandler:output_type -> chuishao.v1.TicketAnswer
-	1,   // 291: chuishao.v1.TicketService.AnswerCoHandling:output_type -> chuishao.v1.TicketAnswer
-	1,   // 292: chuishao.v1.TicketService.DecideCoDecline:output_type -> chuishao.v1.TicketAnswer
-	1,   // 293: chuishao.v1.TicketService.SubmitCoTask:output_type -> chuishao.v1.TicketAnswer
-	1,   // 294: chuishao.v1.TicketService.EscalateTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 295: chuishao.v1.TicketService.RefuseEscalation:output_type -> chuishao.v1.TicketAnswer
-	1,   // 296: chuishao.v1.TicketService.DelegateTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 297: chuishao.v1.TicketService.RequestExtension:output_type -> chuishao.v1.TicketAnswer
-	1,   // 298: chuishao.v1.TicketService.DecideExtension:output_type -> chuishao.v1.TicketAnswer
-	1,   // 299: chuishao.v1.TicketService.RequestSuspension:output_type -> chuishao.v1.TicketAnswer
-	1,   // 300: chuishao.v1.TicketService.DecideSuspension:output_type -> chuishao.v1.TicketAnswer
-	1,   // 301: chuishao.v1.TicketService.ResumeTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 302: chuishao.v1.TicketService.RejectResult:output_type -> chuishao.v1.TicketAnswer
-	1,   // 303: chuishao.v1.TicketService.RequestExclusion:output_type -> chuishao.v1.TicketAnswer
-	1,   // 304: chuishao.v1.TicketService.DecideExclusion:output_type -> chuishao.v1.TicketAnswer
-	1,   // 305: chuishao.v1.TicketService.UrgeTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 306: chuishao.v1.TicketService.RaiseSupervision:output_type -> chuishao.v1.TicketAnswer
-	1,   // 307: chuishao.v1.TicketService.ReplySupervision:output_type -> chuishao.v1.TicketAnswer
-	1,   // 308: chuishao.v1.TicketService.ClearListing:output_type -> chuishao.v1.TicketAnswer
-	1,   // 309: chuishao.v1.TicketService.LiftSupervision:output_type -> chuishao.v1.TicketAnswer
-	1,   // 310: chuishao.v1.TicketService.WithdrawTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 311: chuishao.v1.TicketService.ArchiveTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 312: chuishao.v1.TicketService.CorrectArchive:output_type -> chuishao.v1.TicketAnswer
-	1,   // 313: chuishao.v1.TicketService.PassTimer:output_type -> chuishao.v1.TicketAnswer
-	1,   // 314: chuishao.v1.TicketService.RecomputeLimits:output_type -> chuishao.v1.TicketAnswer
-	1,   // 315: chuishao.v1.TicketService.MoveHolder:output_type -> chuishao.v1.TicketAnswer
-	59,  // 316: chuishao.v1.TicketService.ExplainDeadline:output_type -> chuishao.v1.ExplainDeadlineResponse
-	63,  // 317: chuishao.v1.TicketService.SuggestTriage:output_type -> chuishao.v1.SuggestTriageResponse
-	70,  // 318: chuishao.v1.TicketService.GetTicket:output_type -> chuishao.v1.Ticket
-	69,  // 319: chuishao.v1.TicketService.RevealIdentity:output_type -> chuishao.v1.RevealIdentityResponse
-	263, // [263:320] is the sub-list for method output_type
-	206, // [206:263] is the sub-list for method input_type
-	206, // [206:206] is the sub-list for extension type_name
-	206, // [206:206] is the sub-list for extension extendee
-	0,   // [0:206] is the sub-list for field type_name
+	76,  // 36: chuishao.v1.AnswerTicketDirectlyRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 37: chuishao.v1.AnswerTicketDirectlyRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 38: chuishao.v1.TriageTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 39: chuishao.v1.TriageTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	84,  // 40: chuishao.v1.TriageTicketRequest.grade:type_name -> chuishao.v1.Grade
+	81,  // 41: chuishao.v1.TriageTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
+	76,  // 42: chuishao.v1.CorrectTriageRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 43: chuishao.v1.CorrectTriageRequest.particulars:type_name -> chuishao.v1.Particulars
+	84,  // 44: chuishao.v1.CorrectTriageRequest.grade:type_name -> chuishao.v1.Grade
+	81,  // 45: chuishao.v1.CorrectTriageRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
+	76,  // 46: chuishao.v1.DispatchTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 47: chuishao.v1.DispatchTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 48: chuishao.v1.SignTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 49: chuishao.v1.SignTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 50: chuishao.v1.RecordContactRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 51: chuishao.v1.RecordContactRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 52: chuishao.v1.RecordProgressRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 53: chuishao.v1.RecordProgressRequest.particulars:type_name -> chuishao.v1.Particulars
+	82,  // 54: chuishao.v1.RecordProgressRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 55: chuishao.v1.WaiveRequirementRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 56: chuishao.v1.WaiveRequirementRequest.particulars:type_name -> chuishao.v1.Particulars
+	85,  // 57: chuishao.v1.WaiveRequirementRequest.what:type_name -> chuishao.v1.Requirement
+	76,  // 58: chuishao.v1.AdmitLateFactsRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 59: chuishao.v1.AdmitLateFactsRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 60: chuishao.v1.AdmitLateFactsRequest.not_before:type_name -> google.protobuf.Timestamp
+	76,  // 61: chuishao.v1.SubmitResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 62: chuishao.v1.SubmitResultRequest.particulars:type_name -> chuishao.v1.Particulars
+	86,  // 63: chuishao.v1.SubmitResultRequest.result:type_name -> chuishao.v1.ResultCode
+	82,  // 64: chuishao.v1.SubmitResultRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 65: chuishao.v1.VerifyResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 66: chuishao.v1.VerifyResultRequest.particulars:type_name -> chuishao.v1.Particulars
+	82,  // 67: chuishao.v1.VerifyResultRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 68: chuishao.v1.RecordCallbackRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 69: chuishao.v1.RecordCallbackRequest.particulars:type_name -> chuishao.v1.Particulars
+	87,  // 70: chuishao.v1.RecordCallbackRequest.solved:type_name -> chuishao.v1.Solved
+	76,  // 71: chuishao.v1.CloseTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 72: chuishao.v1.CloseTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 73: chuishao.v1.ReopenTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 74: chuishao.v1.ReopenTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	88,  // 75: chuishao.v1.ReopenTicketRequest.reason:type_name -> chuishao.v1.ReopenReason
+	76,  // 76: chuishao.v1.VoidTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 77: chuishao.v1.VoidTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	0,   // 78: chuishao.v1.VoidTicketRequest.confirmation:type_name -> chuishao.v1.Confirmation
+	76,  // 79: chuishao.v1.AppealDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 80: chuishao.v1.AppealDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 81: chuishao.v1.OverturnDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 82: chuishao.v1.OverturnDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 83: chuishao.v1.HandOverEmergencyRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 84: chuishao.v1.HandOverEmergencyRequest.particulars:type_name -> chuishao.v1.Particulars
+	89,  // 85: chuishao.v1.HandOverEmergencyRequest.line:type_name -> chuishao.v1.EmergencyLine
+	76,  // 86: chuishao.v1.MergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 87: chuishao.v1.MergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 88: chuishao.v1.UnmergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 89: chuishao.v1.UnmergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 90: chuishao.v1.RequestReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 91: chuishao.v1.RequestReturnRequest.particulars:type_name -> chuishao.v1.Particulars
+	90,  // 92: chuishao.v1.RequestReturnRequest.reason:type_name -> chuishao.v1.ReturnReason
+	76,  // 93: chuishao.v1.DecideReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 94: chuishao.v1.DecideReturnRequest.particulars:type_name -> chuishao.v1.Particulars
+	91,  // 95: chuishao.v1.DecideReturnRequest.fault:type_name -> chuishao.v1.ReturnFault
+	76,  // 96: chuishao.v1.OpenAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 97: chuishao.v1.OpenAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 98: chuishao.v1.RuleAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 99: chuishao.v1.RuleAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
+	91,  // 100: chuishao.v1.RuleAdjudicationRequest.fault:type_name -> chuishao.v1.ReturnFault
+	76,  // 101: chuishao.v1.RequestCoHandlerRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 102: chuishao.v1.RequestCoHandlerRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 103: chuishao.v1.RequestCoHandlerRequest.submit_by:type_name -> google.protobuf.Timestamp
+	76,  // 104: chuishao.v1.AnswerCoHandlingRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 105: chuishao.v1.AnswerCoHandlingRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 106: chuishao.v1.DecideCoDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 107: chuishao.v1.DecideCoDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 108: chuishao.v1.SubmitCoTaskRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 109: chuishao.v1.SubmitCoTaskRequest.particulars:type_name -> chuishao.v1.Particulars
+	82,  // 110: chuishao.v1.SubmitCoTaskRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 111: chuishao.v1.EscalateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 112: chuishao.v1.EscalateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	92,  // 113: chuishao.v1.EscalateTicketRequest.reason:type_name -> chuishao.v1.EscalationReason
+	76,  // 114: chuishao.v1.RefuseEscalationRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 115: chuishao.v1.RefuseEscalationRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 116: chuishao.v1.DelegateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 117: chuishao.v1.DelegateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 118: chuishao.v1.RequestExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 119: chuishao.v1.RequestExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	93,  // 120: chuishao.v1.RequestExtensionRequest.kind:type_name -> chuishao.v1.ExtensionKind
+	76,  // 121: chuishao.v1.DecideExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 122: chuishao.v1.DecideExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 123: chuishao.v1.RequestSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 124: chuishao.v1.RequestSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	94,  // 125: chuishao.v1.RequestSuspensionRequest.reason:type_name -> chuishao.v1.SuspensionReason
+	76,  // 126: chuishao.v1.RequestSuspensionRequest.review_at:type_name -> google.protobuf.Timestamp
+	76,  // 127: chuishao.v1.DecideSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 128: chuishao.v1.DecideSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 129: chuishao.v1.ResumeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 130: chuishao.v1.ResumeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 131: chuishao.v1.RejectResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 132: chuishao.v1.RejectResultRequest.particulars:type_name -> chuishao.v1.Particulars
+	95,  // 133: chuishao.v1.RejectResultRequest.reason:type_name -> chuishao.v1.ResultRejection
+	76,  // 134: chuishao.v1.RequestExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 135: chuishao.v1.RequestExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
+	96,  // 136: chuishao.v1.RequestExclusionRequest.code:type_name -> chuishao.v1.ExclusionCode
+	76,  // 137: chuishao.v1.DecideExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 138: chuishao.v1.DecideExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 139: chuishao.v1.UrgeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 140: chuishao.v1.UrgeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 141: chuishao.v1.RaiseSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 142: chuishao.v1.RaiseSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 143: chuishao.v1.RaiseSupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
+	76,  // 144: chuishao.v1.ReplySupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 145: chuishao.v1.ReplySupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
+	97,  // 146: chuishao.v1.ReplySupervisionRequest.kind:type_name -> chuishao.v1.SupervisionReplyKind
+	76,  // 147: chuishao.v1.ReplySupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
+	82,  // 148: chuishao.v1.ReplySupervisionRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 149: chuishao.v1.ClearListingRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 150: chuishao.v1.ClearListingRequest.particulars:type_name -> chuishao.v1.Particulars
+	82,  // 151: chuishao.v1.ClearListingRequest.attachments:type_name -> chuishao.v1.Attachment
+	76,  // 152: chuishao.v1.LiftSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 153: chuishao.v1.LiftSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 154: chuishao.v1.WithdrawTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 155: chuishao.v1.WithdrawTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 156: chuishao.v1.ArchiveTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 157: chuishao.v1.ArchiveTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	76,  // 158: chuishao.v1.CorrectArchiveRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 159: chuishao.v1.CorrectArchiveRequest.particulars:type_name -> chuishao.v1.Particulars
+	86,  // 160: chuishao.v1.CorrectArchiveRequest.result:type_name -> chuishao.v1.ResultCode
+	0,   // 161: chuishao.v1.CorrectArchiveRequest.confirmation:type_name -> chuishao.v1.Confirmation
+	98,  // 162: chuishao.v1.PassTimerRequest.timer:type_name -> chuishao.v1.TicketTimer
+	76,  // 163: chuishao.v1.PassTimerRequest.by:type_name -> google.protobuf.Timestamp
+	98,  // 164: chuishao.v1.ExplainDeadlineRequest.timer:type_name -> chuishao.v1.TicketTimer
+	76,  // 165: chuishao.v1.ExplainDeadlineResponse.due_at:type_name -> google.protobuf.Timestamp
+	61,  // 166: chuishao.v1.ExplainDeadlineResponse.parts:type_name -> chuishao.v1.DeadlinePart
+	76,  // 167: chuishao.v1.DeadlinePart.start_at:type_name -> google.protobuf.Timestamp
+	76,  // 168: chuishao.v1.DeadlinePart.due_at:type_name -> google.protobuf.Timestamp
+	62,  // 169: chuishao.v1.DeadlinePart.steps:type_name -> chuishao.v1.DeadlineStep
+	76,  // 170: chuishao.v1.DeadlineStep.from:type_name -> google.protobuf.Timestamp
+	76,  // 171: chuishao.v1.DeadlineStep.to:type_name -> google.protobuf.Timestamp
+	80,  // 172: chuishao.v1.SuggestTriageRequest.position:type_name -> chuishao.v1.LonLat
+	77,  // 173: chuishao.v1.SuggestTriageRequest.particulars:type_name -> chuishao.v1.Particulars
+	66,  // 174: chuishao.v1.SuggestTriageResponse.categories:type_name -> chuishao.v1.SuggestedCategory
+	67,  // 175: chuishao.v1.SuggestTriageResponse.leads:type_name -> chuishao.v1.SuggestedLead
+	68,  // 176: chuishao.v1.SuggestTriageResponse.duplicates:type_name -> chuishao.v1.Duplicate
+	65,  // 177: chuishao.v1.SuggestTriageResponse.recurrences:type_name -> chuishao.v1.Recurrence
+	76,  // 178: chuishao.v1.Recurrence.closed_at:type_name -> google.protobuf.Timestamp
+	75,  // 179: chuishao.v1.Duplicate.state:type_name -> chuishao.v1.TicketState
+	76,  // 180: chuishao.v1.Duplicate.reported_at:type_name -> google.protobuf.Timestamp
+	76,  // 181: chuishao.v1.RevealIdentityRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	77,  // 182: chuishao.v1.RevealIdentityRequest.particulars:type_name -> chuishao.v1.Particulars
+	99,  // 183: chuishao.v1.RevealIdentityRequest.purpose:type_name -> chuishao.v1.RevealPurpose
+	100, // 184: chuishao.v1.RevealIdentityResponse.petitioner:type_name -> chuishao.v1.Petitioner
+	75,  // 185: chuishao.v1.Ticket.state:type_name -> chuishao.v1.TicketState
+	101, // 186: chuishao.v1.Ticket.stage:type_name -> chuishao.v1.Stage
+	78,  // 187: chuishao.v1.Ticket.channel:type_name -> chuishao.v1.Channel
+	79,  // 188: chuishao.v1.Ticket.kind:type_name -> chuishao.v1.MatterKind
+	84,  // 189: chuishao.v1.Ticket.grade:type_name -> chuishao.v1.Grade
+	81,  // 190: chuishao.v1.Ticket.confidentiality:type_name -> chuishao.v1.Confidentiality
+	102, // 191: chuishao.v1.Ticket.path:type_name -> chuishao.v1.AreaNode
+	103, // 192: chuishao.v1.Ticket.dimensions:type_name -> chuishao.v1.Dimension
+	80,  // 193: chuishao.v1.Ticket.position:type_name -> chuishao.v1.LonLat
+	2,   // 194: chuishao.v1.Ticket.limits:type_name -> chuishao.v1.Limits
+	76,  // 195: chuishao.v1.Ticket.reported_at:type_name -> google.protobuf.Timestamp
+	76,  // 196: chuishao.v1.Ticket.accepted_at:type_name -> google.protobuf.Timestamp
+	76,  // 197: chuishao.v1.Ticket.dispatched_at:type_name -> google.protobuf.Timestamp
+	76,  // 198: chuishao.v1.Ticket.closed_at:type_name -> google.protobuf.Timestamp
+	86,  // 199: chuishao.v1.Ticket.result:type_name -> chuishao.v1.ResultCode
+	104, // 200: chuishao.v1.Ticket.close_kind:type_name -> chuishao.v1.CloseKind
+	87,  // 201: chuishao.v1.Ticket.solved:type_name -> chuishao.v1.Solved
+	74,  // 202: chuishao.v1.Ticket.whistles:type_name -> chuishao.v1.LinkedWhistle
+	77,  // 203: chuishao.v1.Ticket.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 204: chuishao.v1.Ticket.decline_reason:type_name -> chuishao.v1.DeclineReason
+	94,  // 205: chuishao.v1.Ticket.suspension_reason:type_name -> chuishao.v1.SuspensionReason
+	96,  // 206: chuishao.v1.Ticket.excluded:type_name -> chuishao.v1.ExclusionCode
+	73,  // 207: chuishao.v1.Ticket.co_tasks:type_name -> chuishao.v1.CoTask
+	105, // 208: chuishao.v1.CoTask.state:type_name -> chuishao.v1.CoTaskState
+	76,  // 209: chuishao.v1.CoTask.submit_by:type_name -> google.protobuf.Timestamp
+	106, // 210: chuishao.v1.LinkedWhistle.outcome:type_name -> chuishao.v1.WhistleState
+	3,   // 211: chuishao.v1.TicketService.ReportTicket:input_type -> chuishao.v1.ReportTicketRequest
+	4,   // 212: chuishao.v1.TicketService.IntakeTickets:input_type -> chuishao.v1.IntakeTicketsRequest
+	7,   // 213: chuishao.v1.TicketService.AcceptTicket:input_type -> chuishao.v1.AcceptTicketRequest
+	8,   // 214: chuishao.v1.TicketService.DeclineTicket:input_type -> chuishao.v1.DeclineTicketRequest
+	9,   // 215: chuishao.v1.TicketService.AnswerTicketDirectly:input_type -> chuishao.v1.AnswerTicketDirectlyRequest
+	10,  // 216: chuishao.v1.TicketService.TriageTicket:input_type -> chuishao.v1.TriageTicketRequest
+	11,  // 217: chuishao.v1.TicketService.CorrectTriage:input_type -> chuishao.v1.CorrectTriageRequest
+	12,  // 218: chuishao.v1.TicketService.DispatchTicket:input_type -> chuishao.v1.DispatchTicketRequest
+	13,  // 219: chuishao.v1.TicketService.SignTicket:input_type -> chuishao.v1.SignTicketRequest
+	14,  // 220: chuishao.v1.TicketService.RecordContact:input_type -> chuishao.v1.RecordContactRequest
+	15,  // 221: chuishao.v1.TicketService.RecordProgress:input_type -> chuishao.v1.RecordProgressRequest
+	16,  // 222: chuishao.v1.TicketService.WaiveRequirement:input_type -> chuishao.v1.WaiveRequirementRequest
+	17,  // 223: chuishao.v1.TicketService.AdmitLateFacts:input_type -> chuishao.v1.AdmitLateFactsRequest
+	18,  // 224: chuishao.v1.TicketService.SubmitResult:input_type -> chuishao.v1.SubmitResultRequest
+	19,  // 225: chuishao.v1.TicketService.VerifyResult:input_type -> chuishao.v1.VerifyResultRequest
+	20,  // 226: chuishao.v1.TicketService.RecordCallback:input_type -> chuishao.v1.RecordCallbackRequest
+	21,  // 227: chuishao.v1.TicketService.CloseTicket:input_type -> chuishao.v1.CloseTicketRequest
+	22,  // 228: chuishao.v1.TicketService.ReopenTicket:input_type -> chuishao.v1.ReopenTicketRequest
+	23,  // 229: chuishao.v1.TicketService.VoidTicket:input_type -> chuishao.v1.VoidTicketRequest
+	24,  // 230: chuishao.v1.TicketService.AppealDecline:input_type -> chuishao.v1.AppealDeclineRequest
+	25,  // 231: chuishao.v1.TicketService.OverturnDecline:input_type -> chuishao.v1.OverturnDeclineRequest
+	26,  // 232: chuishao.v1.TicketService.HandOverEmergency:input_type -> chuishao.v1.HandOverEmergencyRequest
+	27,  // 233: chuishao.v1.TicketService.MergeTicket:input_type -> chuishao.v1.MergeTicketRequest
+	28,  // 234: chuishao.v1.TicketService.UnmergeTicket:input_type -> chuishao.v1.UnmergeTicketRequest
+	29,  // 235: chuishao.v1.TicketService.RequestReturn:input_type -> chuishao.v1.RequestReturnRequest
+	30,  // 236: chuishao.v1.TicketService.DecideReturn:input_type -> chuishao.v1.DecideReturnRequest
+	31,  // 237: chuishao.v1.TicketService.OpenAdjudication:input_type -> chuishao.v1.OpenAdjudicationRequest
+	32,  // 238: chuishao.v1.TicketService.RuleAdjudication:input_type -> chuishao.v1.RuleAdjudicationRequest
+	33,  // 239: chuishao.v1.TicketService.RequestCoHandler:input_type -> chuishao.v1.RequestCoHandlerRequest
+	34,  // 240: chuishao.v1.TicketService.AnswerCoHandling:input_type -> chuishao.v1.AnswerCoHandlingRequest
+	35,  // 241: chuishao.v1.TicketService.DecideCoDecline:input_type -> chuishao.v1.DecideCoDeclineRequest
+	36,  // 242: chuishao.v1.TicketService.SubmitCoTask:input_type -> chuishao.v1.SubmitCoTaskRequest
+	37,  // 243: chuishao.v1.TicketService.EscalateTicket:input_type -> chuishao.v1.EscalateTicketRequest
+	38,  // 244: chuishao.v1.TicketService.RefuseEscalation:input_type -> chuishao.v1.RefuseEscalationRequest
+	39,  // 245: chuishao.v1.TicketService.DelegateTicket:input_type -> chuishao.v1.DelegateTicketRequest
+	40,  // 246: chuishao.v1.TicketService.RequestExtension:input_type -> chuishao.v1.RequestExtensionRequest
+	41,  // 247: chuishao.v1.TicketService.DecideExtension:input_type -> chuishao.v1.DecideExtensionRequest
+	42,  // 248: chuishao.v1.TicketService.RequestSuspension:input_type -> chuishao.v1.RequestSuspensionRequest
+	43,  // 249: chuishao.v1.TicketService.DecideSuspension:input_type -> chuishao.v1.DecideSuspensionRequest
+	44,  // 250: chuishao.v1.TicketService.ResumeTicket:input_type -> chuishao.v1.ResumeTicketRequest
+	45,  // 251: chuishao.v1.TicketService.RejectResult:input_type -> chuishao.v1.RejectResultRequest
+	46,  // 252: chuishao.v1.TicketService.RequestExclusion:input_type -> chuishao.v1.RequestExclusionRequest
+	47,  // 253: chuishao.v1.TicketService.DecideExclusion:input_type -> chuishao.v1.DecideExclusionRequest
+	48,  // 254: chuishao.v1.TicketService.UrgeTicket:input_type -> chuishao.v1.UrgeTicketRequest
+	49,  // 255: chuishao.v1.TicketService.RaiseSupervision:input_type -> chuishao.v1.RaiseSupervisionRequest
+	50,  // 256: chuishao.v1.TicketService.ReplySupervision:input_type -> chuishao.v1.ReplySupervisionRequest
+	51,  // 257: chuishao.v1.TicketService.ClearListing:input_type -> chuishao.v1.ClearListingRequest
+	52,  // 258: chuishao.v1.TicketService.LiftSupervision:input_type -> chuishao.v1.LiftSupervisionRequest
+	53,  // 259: chuishao.v1.TicketService.WithdrawTicket:input_type -> chuishao.v1.WithdrawTicketRequest
+	54,  // 260: chuishao.v1.TicketService.ArchiveTicket:input_type -> chuishao.v1.ArchiveTicketRequest
+	55,  // 261: chuishao.v1.TicketService.CorrectArchive:input_type -> chuishao.v1.CorrectArchiveRequest
+	56,  // 262: chuishao.v1.TicketService.PassTimer:input_type -> chuishao.v1.PassTimerRequest
+	57,  // 263: chuishao.v1.TicketService.RecomputeLimits:input_type -> chuishao.v1.RecomputeLimitsRequest
+	58,  // 264: chuishao.v1.TicketService.MoveHolder:input_type -> chuishao.v1.MoveHolderRequest
+	59,  // 265: chuishao.v1.TicketService.ExplainDeadline:input_type -> chuishao.v1.ExplainDeadlineRequest
+	63,  // 266: chuishao.v1.TicketService.SuggestTriage:input_type -> chuishao.v1.SuggestTriageRequest
+	69,  // 267: chuishao.v1.TicketService.GetTicket:input_type -> chuishao.v1.GetTicketRequest
+	70,  // 268: chuishao.v1.TicketService.RevealIdentity:input_type -> chuishao.v1.RevealIdentityRequest
+	1,   // 269: chuishao.v1.TicketService.ReportTicket:output_type -> chuishao.v1.TicketAnswer
+	5,   // 270: chuishao.v1.TicketService.IntakeTickets:output_type -> chuishao.v1.IntakeTicketsResponse
+	1,   // 271: chuishao.v1.TicketService.AcceptTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 272: chuishao.v1.TicketService.DeclineTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 273: chuishao.v1.TicketService.AnswerTicketDirectly:output_type -> chuishao.v1.TicketAnswer
+	1,   // 274: chuishao.v1.TicketService.TriageTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 275: chuishao.v1.TicketService.CorrectTriage:output_type -> chuishao.v1.TicketAnswer
+	1,   // 276: chuishao.v1.TicketService.DispatchTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 277: chuishao.v1.TicketService.SignTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 278: chuishao.v1.TicketService.RecordContact:output_type -> chuishao.v1.TicketAnswer
+	1,   // 279: chuishao.v1.TicketService.RecordProgress:output_type -> chuishao.v1.TicketAnswer
+	1,   // 280: chuishao.v1.TicketService.WaiveRequirement:output_type -> chuishao.v1.TicketAnswer
+	1,   // 281: chuishao.v1.TicketService.AdmitLateFacts:output_type -> chuishao.v1.TicketAnswer
+	1,   // 282: chuishao.v1.TicketService.SubmitResult:output_type -> chuishao.v1.TicketAnswer
+	1,   // 283: chuishao.v1.TicketService.VerifyResult:output_type -> chuishao.v1.TicketAnswer
+	1,   // 284: chuishao.v1.TicketService.RecordCallback:output_type -> chuishao.v1.TicketAnswer
+	1,   // 285: chuishao.v1.TicketService.CloseTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 286: chuishao.v1.TicketService.ReopenTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 287: chuishao.v1.TicketService.VoidTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 288: chuishao.v1.TicketService.AppealDecline:output_type -> chuishao.v1.TicketAnswer
+	1,   // 289: chuishao.v1.TicketService.OverturnDecline:output_type -> chuishao.v1.TicketAnswer
+	1,   // 290: chuishao.v1.TicketService.HandOverEmergency:output_type -> chuishao.v1.TicketAnswer
+	1,   // 291: chuishao.v1.TicketService.MergeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 292: chuishao.v1.TicketService.UnmergeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 293: chuishao.v1.TicketService.RequestReturn:output_type -> chuishao.v1.TicketAnswer
+	1,   // 294: chuishao.v1.TicketService.DecideReturn:output_type -> chuishao.v1.TicketAnswer
+	1,   // 295: chuishao.v1.TicketService.OpenAdjudication:output_type -> chuishao.v1.TicketAnswer
+	1,   // 296: chuishao.v1.TicketService.RuleAdjudication:output_type -> chuishao.v1.TicketAnswer
+	1,   // 297: chuishao.v1.TicketService.RequestCoHandler:output_type -> chuishao.v1.TicketAnswer
+	1,   // 298: chuishao.v1.TicketService.AnswerCoHandling:output_type -> chuishao.v1.TicketAnswer
+	1,   // 299: chuishao.v1.TicketService.DecideCoDecline:output_type -> chuishao.v1.TicketAnswer
+	1,   // 300: chuishao.v1.TicketService.SubmitCoTask:output_type -> chuishao.v1.TicketAnswer
+	1,   // 301: chuishao.v1.TicketService.EscalateTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 302: chuishao.v1.TicketService.RefuseEscalation:output_type -> chuishao.v1.TicketAnswer
+	1,   // 303: chuishao.v1.TicketService.DelegateTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 304: chuishao.v1.TicketService.RequestExtension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 305: chuishao.v1.TicketService.DecideExtension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 306: chuishao.v1.TicketService.RequestSuspension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 307: chuishao.v1.TicketService.DecideSuspension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 308: chuishao.v1.TicketService.ResumeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 309: chuishao.v1.TicketService.RejectResult:output_type -> chuishao.v1.TicketAnswer
+	1,   // 310: chuishao.v1.TicketService.RequestExclusion:output_type -> chuishao.v1.TicketAnswer
+	1,   // 311: chuishao.v1.TicketService.DecideExclusion:output_type -> chuishao.v1.TicketAnswer
+	1,   // 312: chuishao.v1.TicketService.UrgeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 313: chuishao.v1.TicketService.RaiseSupervision:output_type -> chuishao.v1.TicketAnswer
+	1,   // 314: chuishao.v1.TicketService.ReplySupervision:output_type -> chuishao.v1.TicketAnswer
+	1,   // 315: chuishao.v1.TicketService.ClearListing:output_type -> chuishao.v1.TicketAnswer
+	1,   // 316: chuishao.v1.TicketService.LiftSupervision:output_type -> chuishao.v1.TicketAnswer
+	1,   // 317: chuishao.v1.TicketService.WithdrawTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 318: chuishao.v1.TicketService.ArchiveTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 319: chuishao.v1.TicketService.CorrectArchive:output_type -> chuishao.v1.TicketAnswer
+	1,   // 320: chuishao.v1.TicketService.PassTimer:output_type -> chuishao.v1.TicketAnswer
+	1,   // 321: chuishao.v1.TicketService.RecomputeLimits:output_type -> chuishao.v1.TicketAnswer
+	1,   // 322: chuishao.v1.TicketService.MoveHolder:output_type -> chuishao.v1.TicketAnswer
+	60,  // 323: chuishao.v1.TicketService.ExplainDeadline:output_type -> chuishao.v1.ExplainDeadlineResponse
+	64,  // 324: chuishao.v1.TicketService.SuggestTriage:output_type -> chuishao.v1.SuggestTriageResponse
+	72,  // 325: chuishao.v1.TicketService.GetTicket:output_type -> chuishao.v1.Ticket
+	71,  // 326: chuishao.v1.TicketService.RevealIdentity:output_type -> chuishao.v1.RevealIdentityResponse
+	269, // [269:327] is the sub-list for method output_type
+	211, // [211:269] is the sub-list for method input_type
+	211, // [211:211] is the sub-list for extension type_name
+	211, // [211:211] is the sub-list for extension extendee
+	0,   // [0:211] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_ticket_proto_init() }
@@ -8122,14 +8336,14 @@ func file_chuishao_v1_ticket_proto_init() {
 		(*IntakeTicketsResponse_Answer)(nil),
 		(*IntakeTicketsResponse_Failure)(nil),
 	}
-	file_chuishao_v1_ticket_proto_msgTypes[65].OneofWrappers = []any{}
+	file_chuishao_v1_ticket_proto_msgTypes[67].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_ticket_proto_rawDesc), len(file_chuishao_v1_ticket_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   72,
+			NumMessages:   74,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,7 @@ const (
 	TicketService_RecordContact_FullMethodName        = "/chuishao.v1.TicketService/RecordContact"
 	TicketService_RecordProgress_FullMethodName       = "/chuishao.v1.TicketService/RecordProgress"
 	TicketService_WaiveRequirement_FullMethodName     = "/chuishao.v1.TicketService/WaiveRequirement"
+	TicketService_AdmitLateFacts_FullMethodName       = "/chuishao.v1.TicketService/AdmitLateFacts"
 	TicketService_SubmitResult_FullMethodName         = "/chuishao.v1.TicketService/SubmitResult"
 	TicketService_VerifyResult_FullMethodName         = "/chuishao.v1.TicketService/VerifyResult"
 	TicketService_RecordCallback_FullMethodName       = "/chuishao.v1.TicketService/RecordCallback"
@@ -104,7 +105,8 @@ type TicketServiceClient interface {
 	ReportTicket(ctx context.Context, in *ReportTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Reports many matters, one answer a message, in the order of the messages. The server reads no faster than it records.
 	IntakeTickets(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[IntakeTicketsRequest, IntakeTicketsResponse], error)
-	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER.
+	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER; SYSTEM where a connected
+	// system reported a located matter that the holder, or a command centre above it, trusts. This system then does so by itself.
 	AcceptTicket(ctx context.Context, in *AcceptTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Proposes not to admit, or, by a second person, confirms it: REPORTED to DECLINED. Who: AGENT proposes,
 	// DUTY_LEADER confirms or drops.
@@ -127,6 +129,9 @@ type TicketServiceClient interface {
 	RecordProgress(ctx context.Context, in *RecordProgressRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Waives a requirement, with a reason. Who: SUPERVISOR.
 	WaiveRequirement(ctx context.Context, in *WaiveRequirementRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Admits facts of a unit that are older than 72 h (补录): for a day the lead or a co-handler may tell what it did since an instant.
+	// DISPATCHED or HANDLING. Who: DUTY_LEADER above the units that handle the matter.
+	AdmitLateFacts(ctx context.Context, in *AdmitLateFactsRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. Who: the lead's clerks.
 	SubmitResult(ctx context.Context, in *SubmitResultRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Who: GRID_WORKER or SUPERVISOR outside
@@ -135,7 +140,8 @@ type TicketServiceClient interface {
 	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead; CITIZEN, which vouches for the
 	// petitioner and is not asked for its unit.
 	RecordCallback(ctx context.Context, in *RecordCallbackRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
-	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM.
+	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM. Where a command centre above the lead wants that, this system
+	// closes by itself what is verified and settled, and nobody called unsolved.
 	CloseTicket(ctx context.Context, in *CloseTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Opens a new round (重办): CALLBACK or CLOSED to DISPATCHED. Who: SUPERVISOR, DISPATCHER; CITIZEN, which vouches for the
 	// petitioner, within the appeal limit.
@@ -355,6 +361,16 @@ func (c *ticketServiceClient) WaiveRequirement(ctx context.Context, in *WaiveReq
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(TicketAnswer)
 	err := c.cc.Invoke(ctx, TicketService_WaiveRequirement_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) AdmitLateFacts(ctx context.Context, in *AdmitLateFactsRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_AdmitLateFacts_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -837,7 +853,8 @@ type TicketServiceServer interface {
 	ReportTicket(context.Context, *ReportTicketRequest) (*TicketAnswer, error)
 	// Reports many matters, one answer a message, in the order of the messages. The server reads no faster than it records.
 	IntakeTickets(grpc.BidiStreamingServer[IntakeTicketsRequest, IntakeTicketsResponse]) error
-	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER.
+	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER; SYSTEM where a connected
+	// system reported a located matter that the holder, or a command centre above it, trusts. This system then does so by itself.
 	AcceptTicket(context.Context, *AcceptTicketRequest) (*TicketAnswer, error)
 	// Proposes not to admit, or, by a second person, confirms it: REPORTED to DECLINED. Who: AGENT proposes,
 	// DUTY_LEADER confirms or drops.
@@ -860,6 +877,9 @@ type TicketServiceServer interface {
 	RecordProgress(context.Context, *RecordProgressRequest) (*TicketAnswer, error)
 	// Waives a requirement, with a reason. Who: SUPERVISOR.
 	WaiveRequirement(context.Context, *WaiveRequirementRequest) (*TicketAnswer, error)
+	// Admits facts of a unit that are older than 72 h (补录): for a day the lead or a co-handler may tell what it did since an instant.
+	// DISPATCHED or HANDLING. Who: DUTY_LEADER above the units that handle the matter.
+	AdmitLateFacts(context.Context, *AdmitLateFactsRequest) (*TicketAnswer, error)
 	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. Who: the lead's clerks.
 	SubmitResult(context.Context, *SubmitResultRequest) (*TicketAnswer, error)
 	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Who: GRID_WORKER or SUPERVISOR outside
@@ -868,7 +888,8 @@ type TicketServiceServer interface {
 	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead; CITIZEN, which vouches for the
 	// petitioner and is not asked for its unit.
 	RecordCallback(context.Context, *RecordCallbackRequest) (*TicketAnswer, error)
-	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM.
+	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM. Where a command centre above the lead wants that, this system
+	// closes by itself what is verified and settled, and nobody called unsolved.
 	CloseTicket(context.Context, *CloseTicketRequest) (*TicketAnswer, error)
 	// Opens a new round (重办): CALLBACK or CLOSED to DISPATCHED. Who: SUPERVISOR, DISPATCHER; CITIZEN, which vouches for the
 	// petitioner, within the appeal limit.
@@ -1006,6 +1027,9 @@ func (UnimplementedTicketServiceServer) RecordProgress(context.Context, *RecordP
 }
 func (UnimplementedTicketServiceServer) WaiveRequirement(context.Context, *WaiveRequirementRequest) (*TicketAnswer, error) {
 	return nil, status.Error(codes.Unimplemented, "method WaiveRequirement not implemented")
+}
+func (UnimplementedTicketServiceServer) AdmitLateFacts(context.Context, *AdmitLateFactsRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method AdmitLateFacts not implemented")
 }
 func (UnimplementedTicketServiceServer) SubmitResult(context.Context, *SubmitResultRequest) (*TicketAnswer, error) {
 	return nil, status.Error(codes.Unimplemented, "method SubmitResult not implemented")
@@ -1364,6 +1388,24 @@ func _TicketService_WaiveRequirement_Handler(srv interface{}, ctx context.Contex
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(TicketServiceServer).WaiveRequirement(ctx, req.(*WaiveRequirementRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_AdmitLateFacts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdmitLateFactsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).AdmitLateFacts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_AdmitLateFacts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).AdmitLateFacts(ctx, req.(*AdmitLateFactsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -2228,6 +2270,10 @@ var TicketService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "WaiveRequirement",
 			Handler:    _TicketService_WaiveRequirement_Handler,
+		},
+		{
+			MethodName: "AdmitLateFacts",
+			Handler:    _TicketService_AdmitLateFacts_Handler,
 		},
 		{
 			MethodName: "SubmitResult",

@@ -455,8 +455,10 @@ type GetClosureRequest struct {
 	KnownAt             string `protobuf:"bytes,4,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
 	WithMedian          bool   `protobuf:"varint,5,opt,name=with_median,json=withMedian,proto3" json:"with_median,omitempty"`
 	MinConsistencyToken string `protobuf:"bytes,6,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Restated, an area that the map has no more is NOT_FOUND.
+	AreaMode      AreaMode `protobuf:"varint,7,opt,name=area_mode,json=areaMode,proto3,enum=chuishao.v1.AreaMode" json:"area_mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetClosureRequest) Reset() {
@@ -529,6 +531,13 @@ func (x *GetClosureRequest) GetMinConsistencyToken() string {
 		return x.MinConsistencyToken
 	}
 	return ""
+}
+
+func (x *GetClosureRequest) GetAreaMode() AreaMode {
+	if x != nil {
+		return x.AreaMode
+	}
+	return AreaMode_AREA_MODE_UNSPECIFIED
 }
 
 type GetClosureResponse struct {
@@ -1129,8 +1138,11 @@ type ListBehindRequest struct {
 	To                  *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=to,proto3" json:"to,omitempty"`
 	AsOf                *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	MinConsistencyToken string                 `protobuf:"bytes,10,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// A log position, as in GetClosureRequest.
+	KnownAt       string   `protobuf:"bytes,11,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
+	AreaMode      AreaMode `protobuf:"varint,12,opt,name=area_mode,json=areaMode,proto3,enum=chuishao.v1.AreaMode" json:"area_mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListBehindRequest) Reset() {
@@ -1231,6 +1243,20 @@ func (x *ListBehindRequest) GetMinConsistencyToken() string {
 		return x.MinConsistencyToken
 	}
 	return ""
+}
+
+func (x *ListBehindRequest) GetKnownAt() string {
+	if x != nil {
+		return x.KnownAt
+	}
+	return ""
+}
+
+func (x *ListBehindRequest) GetAreaMode() AreaMode {
+	if x != nil {
+		return x.AreaMode
+	}
+	return AreaMode_AREA_MODE_UNSPECIFIED
 }
 
 type ListBehindResponse struct {
@@ -1880,8 +1906,13 @@ type ListStagesRequest struct {
 	From                *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
 	To                  *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=to,proto3" json:"to,omitempty"`
 	MinConsistencyToken string                 `protobuf:"bytes,7,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// What had happened by then, and by default all that did; an unset to is then just after it.
+	AsOf *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// A log position, as in GetClosureRequest.
+	KnownAt       string   `protobuf:"bytes,9,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
+	AreaMode      AreaMode `protobuf:"varint,10,opt,name=area_mode,json=areaMode,proto3,enum=chuishao.v1.AreaMode" json:"area_mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListStagesRequest) Reset() {
@@ -1961,6 +1992,27 @@ func (x *ListStagesRequest) GetMinConsistencyToken() string {
 		return x.MinConsistencyToken
 	}
 	return ""
+}
+
+func (x *ListStagesRequest) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *ListStagesRequest) GetKnownAt() string {
+	if x != nil {
+		return x.KnownAt
+	}
+	return ""
+}
+
+func (x *ListStagesRequest) GetAreaMode() AreaMode {
+	if x != nil {
+		return x.AreaMode
+	}
+	return AreaMode_AREA_MODE_UNSPECIFIED
 }
 
 type ListStagesResponse struct {
@@ -2139,8 +2191,13 @@ type ListLedgerRequest struct {
 	From                *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=from,proto3" json:"from,omitempty"`
 	To                  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=to,proto3" json:"to,omitempty"`
 	MinConsistencyToken string                 `protobuf:"bytes,8,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// What had happened by then, and by default all that did; an unset to is then just after it.
+	AsOf *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// A log position, as in GetClosureRequest.
+	KnownAt       string   `protobuf:"bytes,10,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
+	AreaMode      AreaMode `protobuf:"varint,11,opt,name=area_mode,json=areaMode,proto3,enum=chuishao.v1.AreaMode" json:"area_mode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListLedgerRequest) Reset() {
@@ -2227,6 +2284,27 @@ func (x *ListLedgerRequest) GetMinConsistencyToken() string {
 		return x.MinConsistencyToken
 	}
 	return ""
+}
+
+func (x *ListLedgerRequest) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *ListLedgerRequest) GetKnownAt() string {
+	if x != nil {
+		return x.KnownAt
+	}
+	return ""
+}
+
+func (x *ListLedgerRequest) GetAreaMode() AreaMode {
+	if x != nil {
+		return x.AreaMode
+	}
+	return AreaMode_AREA_MODE_UNSPECIFIED
 }
 
 type ListLedgerResponse struct {
@@ -3653,7 +3731,7 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x04 \x01(\tR\x04path\x12\x16\n" +
 	"\x06direct\x18\x05 \x01(\bR\x06direct\x125\n" +
-	"\afigures\x18\x06 \x01(\v2\x1b.chuishao.v1.ClosureFiguresR\afigures\"\xde\x01\n" +
+	"\afigures\x18\x06 \x01(\v2\x1b.chuishao.v1.ClosureFiguresR\afigures\"\x92\x02\n" +
 	"\x11GetClosureRequest\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12/\n" +
@@ -3661,7 +3739,8 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\bknown_at\x18\x04 \x01(\tR\aknownAt\x12\x1f\n" +
 	"\vwith_median\x18\x05 \x01(\bR\n" +
 	"withMedian\x122\n" +
-	"\x15min_consistency_token\x18\x06 \x01(\tR\x13minConsistencyToken\"\x9d\x01\n" +
+	"\x15min_consistency_token\x18\x06 \x01(\tR\x13minConsistencyToken\x122\n" +
+	"\tarea_mode\x18\a \x01(\x0e2\x15.chuishao.v1.AreaModeR\bareaMode\"\x9d\x01\n" +
 	"\x12GetClosureResponse\x12)\n" +
 	"\x03row\x18\x01 \x01(\v2\x17.chuishao.v1.ClosureRowR\x03row\x12/\n" +
 	"\x05as_of\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12+\n" +
@@ -3732,7 +3811,7 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x13ListMetricsResponse\x123\n" +
 	"\afigures\x18\x01 \x03(\v2\x19.chuishao.v1.MetricFigureR\afigures\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
-	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xfc\x02\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xcb\x03\n" +
 	"\x11ListBehindRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -3745,7 +3824,9 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x02to\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12/\n" +
 	"\x05as_of\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x122\n" +
 	"\x15min_consistency_token\x18\n" +
-	" \x01(\tR\x13minConsistencyToken\"\xbd\x01\n" +
+	" \x01(\tR\x13minConsistencyToken\x12\x19\n" +
+	"\bknown_at\x18\v \x01(\tR\aknownAt\x122\n" +
+	"\tarea_mode\x18\f \x01(\x0e2\x15.chuishao.v1.AreaModeR\bareaMode\"\xbd\x01\n" +
 	"\x12ListBehindResponse\x123\n" +
 	"\atickets\x18\x01 \x03(\v2\x19.chuishao.v1.BehindTicketR\atickets\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n" +
@@ -3804,7 +3885,7 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x03red\x18\x01 \x01(\x03R\x03red\x12\x16\n" +
 	"\x06yellow\x18\x02 \x01(\x03R\x06yellow\x12\x14\n" +
 	"\x05green\x18\x03 \x01(\x03R\x05green\x12\x12\n" +
-	"\x04grey\x18\x04 \x01(\x03R\x04grey\"\x89\x02\n" +
+	"\x04grey\x18\x04 \x01(\x03R\x04grey\"\x89\x03\n" +
 	"\x11ListStagesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -3813,7 +3894,11 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x04area\x18\x04 \x01(\tR\x04area\x12.\n" +
 	"\x04from\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
 	"\x02to\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x122\n" +
-	"\x15min_consistency_token\x18\a \x01(\tR\x13minConsistencyToken\"\x94\x01\n" +
+	"\x15min_consistency_token\x18\a \x01(\tR\x13minConsistencyToken\x12/\n" +
+	"\x05as_of\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x19\n" +
+	"\bknown_at\x18\t \x01(\tR\aknownAt\x122\n" +
+	"\tarea_mode\x18\n" +
+	" \x01(\x0e2\x15.chuishao.v1.AreaModeR\bareaMode\"\x94\x01\n" +
 	"\x12ListStagesResponse\x12)\n" +
 	"\x04rows\x18\x01 \x03(\v2\x15.chuishao.v1.StageRowR\x04rows\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
@@ -3826,7 +3911,7 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x05stage\x18\x05 \x01(\x0e2\x12.chuishao.v1.StageR\x05stage\x12\x14\n" +
 	"\x05stays\x18\x06 \x01(\x03R\x05stays\x12\x14\n" +
 	"\x05hours\x18\a \x01(\x01R\x05hours\x12\x18\n" +
-	"\aoverdue\x18\b \x01(\x03R\aoverdue\"\xb6\x02\n" +
+	"\aoverdue\x18\b \x01(\x03R\aoverdue\"\xb6\x03\n" +
 	"\x11ListLedgerRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -3836,7 +3921,11 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x04area\x18\x05 \x01(\tR\x04area\x12.\n" +
 	"\x04from\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
 	"\x02to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x122\n" +
-	"\x15min_consistency_token\x18\b \x01(\tR\x13minConsistencyToken\"\x95\x01\n" +
+	"\x15min_consistency_token\x18\b \x01(\tR\x13minConsistencyToken\x12/\n" +
+	"\x05as_of\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x19\n" +
+	"\bknown_at\x18\n" +
+	" \x01(\tR\aknownAt\x122\n" +
+	"\tarea_mode\x18\v \x01(\x0e2\x15.chuishao.v1.AreaModeR\bareaMode\"\x95\x01\n" +
 	"\x12ListLedgerResponse\x12*\n" +
 	"\x04rows\x18\x01 \x03(\v2\x16.chuishao.v1.LedgerRowR\x04rows\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
@@ -4080,106 +4169,112 @@ var file_chuishao_v1_view_proto_goTypes = []any{
 var file_chuishao_v1_view_proto_depIdxs = []int32{
 	4,  // 0: chuishao.v1.ClosureRow.figures:type_name -> chuishao.v1.ClosureFigures
 	47, // 1: chuishao.v1.GetClosureRequest.as_of:type_name -> google.protobuf.Timestamp
-	5,  // 2: chuishao.v1.GetClosureResponse.row:type_name -> chuishao.v1.ClosureRow
-	47, // 3: chuishao.v1.GetClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	47, // 4: chuishao.v1.ListClosureRequest.as_of:type_name -> google.protobuf.Timestamp
-	0,  // 5: chuishao.v1.ListClosureRequest.area_mode:type_name -> chuishao.v1.AreaMode
-	5,  // 6: chuishao.v1.ListClosureResponse.rows:type_name -> chuishao.v1.ClosureRow
-	47, // 7: chuishao.v1.ListClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	44, // 8: chuishao.v1.MetricFigure.excluded:type_name -> chuishao.v1.MetricFigure.ExcludedEntry
-	45, // 9: chuishao.v1.MetricFigure.parts:type_name -> chuishao.v1.MetricFigure.PartsEntry
-	47, // 10: chuishao.v1.ListMetricsRequest.from:type_name -> google.protobuf.Timestamp
-	47, // 11: chuishao.v1.ListMetricsRequest.to:type_name -> google.protobuf.Timestamp
-	47, // 12: chuishao.v1.ListMetricsRequest.as_of:type_name -> google.protobuf.Timestamp
-	0,  // 13: chuishao.v1.ListMetricsRequest.area_mode:type_name -> chuishao.v1.AreaMode
-	10, // 14: chuishao.v1.ListMetricsResponse.figures:type_name -> chuishao.v1.MetricFigure
-	1,  // 15: chuishao.v1.ListBehindRequest.set:type_name -> chuishao.v1.FigureSet
-	47, // 16: chuishao.v1.ListBehindRequest.from:type_name -> google.protobuf.Timestamp
-	47, // 17: chuishao.v1.ListBehindRequest.to:type_name -> google.protobuf.Timestamp
-	47, // 18: chuishao.v1.ListBehindRequest.as_of:type_name -> google.protobuf.Timestamp
-	15, // 19: chuishao.v1.ListBehindResponse.tickets:type_name -> chuishao.v1.BehindTicket
-	48, // 20: chuishao.v1.TicketRow.state:type_name -> chuishao.v1.TicketState
-	49, // 21: chuishao.v1.TicketRow.stage:type_name -> chuishao.v1.Stage
-	50, // 22: chuishao.v1.TicketRow.channel:type_name -> chuishao.v1.Channel
-	51, // 23: chuishao.v1.TicketRow.kind:type_name -> chuishao.v1.MatterKind
-	52, // 24: chuishao.v1.TicketRow.grade:type_name -> chuishao.v1.Grade
-	53, // 25: chuishao.v1.TicketRow.path:type_name -> chuishao.v1.AreaNode
-	47, // 26: chuishao.v1.TicketRow.next_by:type_name -> google.protobuf.Timestamp
-	47, // 27: chuishao.v1.TicketRow.handle_by:type_name -> google.protobuf.Timestamp
-	47, // 28: chuishao.v1.TicketRow.close_by:type_name -> google.protobuf.Timestamp
-	47, // 29: chuishao.v1.TicketRow.reported_at:type_name -> google.protobuf.Timestamp
-	47, // 30: chuishao.v1.TicketRow.accepted_at:type_name -> google.protobuf.Timestamp
-	47, // 31: chuishao.v1.TicketRow.closed_at:type_name -> google.protobuf.Timestamp
-	2,  // 32: chuishao.v1.TicketRow.light:type_name -> chuishao.v1.Light
-	54, // 33: chuishao.v1.ListInboxRequest.role:type_name -> chuishao.v1.Role
-	19, // 34: chuishao.v1.ListInboxResponse.rows:type_name -> chuishao.v1.InboxRow
-	20, // 35: chuishao.v1.ListInboxResponse.counts:type_name -> chuishao.v1.InboxCounts
-	16, // 36: chuishao.v1.InboxRow.ticket:type_name -> chuishao.v1.TicketRow
-	47, // 37: chuishao.v1.InboxRow.due_at:type_name -> google.protobuf.Timestamp
-	2,  // 38: chuishao.v1.InboxRow.light:type_name -> chuishao.v1.Light
-	47, // 39: chuishao.v1.ListStagesRequest.from:type_name -> google.protobuf.Timestamp
-	47, // 40: chuishao.v1.ListStagesRequest.to:type_name -> google.protobuf.Timestamp
-	23, // 41: chuishao.v1.ListStagesResponse.rows:type_name -> chuishao.v1.StageRow
-	49, // 42: chuishao.v1.StageRow.stage:type_name -> chuishao.v1.Stage
-	3,  // 43: chuishao.v1.ListLedgerRequest.kind:type_name -> chuishao.v1.LedgerKind
-	47, // 44: chuishao.v1.ListLedgerRequest.from:type_name -> google.protobuf.Timestamp
-	47, // 45: chuishao.v1.ListLedgerRequest.to:type_name -> google.protobuf.Timestamp
-	26, // 46: chuishao.v1.ListLedgerResponse.rows:type_name -> chuishao.v1.LedgerRow
-	46, // 47: chuishao.v1.LedgerRow.reasons:type_name -> chuishao.v1.LedgerRow.ReasonsEntry
-	29, // 48: chuishao.v1.ListPrecedentsResponse.precedents:type_name -> chuishao.v1.Precedent
-	47, // 49: chuishao.v1.Precedent.ruled_at:type_name -> google.protobuf.Timestamp
-	16, // 50: chuishao.v1.ListTicketsResponse.tickets:type_name -> chuishao.v1.TicketRow
-	47, // 51: chuishao.v1.TimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
-	47, // 52: chuishao.v1.TimelineEntry.recorded_at:type_name -> google.protobuf.Timestamp
-	55, // 53: chuishao.v1.TimelineEntry.actor:type_name -> chuishao.v1.Actor
-	48, // 54: chuishao.v1.TimelineEntry.state:type_name -> chuishao.v1.TicketState
-	49, // 55: chuishao.v1.TimelineEntry.stage:type_name -> chuishao.v1.Stage
-	56, // 56: chuishao.v1.TimelineEntry.particulars:type_name -> chuishao.v1.Particulars
-	33, // 57: chuishao.v1.ListTimelineResponse.entries:type_name -> chuishao.v1.TimelineEntry
-	57, // 58: chuishao.v1.WhistleRow.kind:type_name -> chuishao.v1.WhistleKind
-	58, // 59: chuishao.v1.WhistleRow.state:type_name -> chuishao.v1.WhistleState
-	47, // 60: chuishao.v1.WhistleRow.blown_at:type_name -> google.protobuf.Timestamp
-	47, // 61: chuishao.v1.WhistleRow.issued_at:type_name -> google.protobuf.Timestamp
-	47, // 62: chuishao.v1.WhistleRow.closed_at:type_name -> google.protobuf.Timestamp
-	36, // 63: chuishao.v1.WhistleRow.arrivals:type_name -> chuishao.v1.WhistleArrival
-	59, // 64: chuishao.v1.WhistleArrival.state:type_name -> chuishao.v1.ParticipantState
-	47, // 65: chuishao.v1.WhistleArrival.report_in_by:type_name -> google.protobuf.Timestamp
-	47, // 66: chuishao.v1.WhistleArrival.reported_in_at:type_name -> google.protobuf.Timestamp
-	35, // 67: chuishao.v1.ListWhistlesResponse.whistles:type_name -> chuishao.v1.WhistleRow
-	5,  // 68: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
-	47, // 69: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	43, // 70: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
-	6,  // 71: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
-	8,  // 72: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
-	11, // 73: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
-	13, // 74: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
-	30, // 75: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
-	32, // 76: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
-	37, // 77: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
-	39, // 78: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
-	17, // 79: chuishao.v1.ViewService.ListInbox:input_type -> chuishao.v1.ListInboxRequest
-	21, // 80: chuishao.v1.ViewService.ListStages:input_type -> chuishao.v1.ListStagesRequest
-	24, // 81: chuishao.v1.ViewService.ListLedger:input_type -> chuishao.v1.ListLedgerRequest
-	27, // 82: chuishao.v1.ViewService.ListPrecedents:input_type -> chuishao.v1.ListPrecedentsRequest
-	41, // 83: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
-	7,  // 84: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
-	9,  // 85: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
-	12, // 86: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
-	14, // 87: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
-	31, // 88: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
-	34, // 89: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
-	38, // 90: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
-	40, // 91: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
-	18, // 92: chuishao.v1.ViewService.ListInbox:output_type -> chuishao.v1.ListInboxResponse
-	22, // 93: chuishao.v1.ViewService.ListStages:output_type -> chuishao.v1.ListStagesResponse
-	25, // 94: chuishao.v1.ViewService.ListLedger:output_type -> chuishao.v1.ListLedgerResponse
-	28, // 95: chuishao.v1.ViewService.ListPrecedents:output_type -> chuishao.v1.ListPrecedentsResponse
-	42, // 96: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
-	84, // [84:97] is the sub-list for method output_type
-	71, // [71:84] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	0,  // 2: chuishao.v1.GetClosureRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	5,  // 3: chuishao.v1.GetClosureResponse.row:type_name -> chuishao.v1.ClosureRow
+	47, // 4: chuishao.v1.GetClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	47, // 5: chuishao.v1.ListClosureRequest.as_of:type_name -> google.protobuf.Timestamp
+	0,  // 6: chuishao.v1.ListClosureRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	5,  // 7: chuishao.v1.ListClosureResponse.rows:type_name -> chuishao.v1.ClosureRow
+	47, // 8: chuishao.v1.ListClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	44, // 9: chuishao.v1.MetricFigure.excluded:type_name -> chuishao.v1.MetricFigure.ExcludedEntry
+	45, // 10: chuishao.v1.MetricFigure.parts:type_name -> chuishao.v1.MetricFigure.PartsEntry
+	47, // 11: chuishao.v1.ListMetricsRequest.from:type_name -> google.protobuf.Timestamp
+	47, // 12: chuishao.v1.ListMetricsRequest.to:type_name -> google.protobuf.Timestamp
+	47, // 13: chuishao.v1.ListMetricsRequest.as_of:type_name -> google.protobuf.Timestamp
+	0,  // 14: chuishao.v1.ListMetricsRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	10, // 15: chuishao.v1.ListMetricsResponse.figures:type_name -> chuishao.v1.MetricFigure
+	1,  // 16: chuishao.v1.ListBehindRequest.set:type_name -> chuishao.v1.FigureSet
+	47, // 17: chuishao.v1.ListBehindRequest.from:type_name -> google.protobuf.Timestamp
+	47, // 18: chuishao.v1.ListBehindRequest.to:type_name -> google.protobuf.Timestamp
+	47, // 19: chuishao.v1.ListBehindRequest.as_of:type_name -> google.protobuf.Timestamp
+	0,  // 20: chuishao.v1.ListBehindRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	15, // 21: chuishao.v1.ListBehindResponse.tickets:type_name -> chuishao.v1.BehindTicket
+	48, // 22: chuishao.v1.TicketRow.state:type_name -> chuishao.v1.TicketState
+	49, // 23: chuishao.v1.TicketRow.stage:type_name -> chuishao.v1.Stage
+	50, // 24: chuishao.v1.TicketRow.channel:type_name -> chuishao.v1.Channel
+	51, // 25: chuishao.v1.TicketRow.kind:type_name -> chuishao.v1.MatterKind
+	52, // 26: chuishao.v1.TicketRow.grade:type_name -> chuishao.v1.Grade
+	53, // 27: chuishao.v1.TicketRow.path:type_name -> chuishao.v1.AreaNode
+	47, // 28: chuishao.v1.TicketRow.next_by:type_name -> google.protobuf.Timestamp
+	47, // 29: chuishao.v1.TicketRow.handle_by:type_name -> google.protobuf.Timestamp
+	47, // 30: chuishao.v1.TicketRow.close_by:type_name -> google.protobuf.Timestamp
+	47, // 31: chuishao.v1.TicketRow.reported_at:type_name -> google.protobuf.Timestamp
+	47, // 32: chuishao.v1.TicketRow.accepted_at:type_name -> google.protobuf.Timestamp
+	47, // 33: chuishao.v1.TicketRow.closed_at:type_name -> google.protobuf.Timestamp
+	2,  // 34: chuishao.v1.TicketRow.light:type_name -> chuishao.v1.Light
+	54, // 35: chuishao.v1.ListInboxRequest.role:type_name -> chuishao.v1.Role
+	19, // 36: chuishao.v1.ListInboxResponse.rows:type_name -> chuishao.v1.InboxRow
+	20, // 37: chuishao.v1.ListInboxResponse.counts:type_name -> chuishao.v1.InboxCounts
+	16, // 38: chuishao.v1.InboxRow.ticket:type_name -> chuishao.v1.TicketRow
+	47, // 39: chuishao.v1.InboxRow.due_at:type_name -> google.protobuf.Timestamp
+	2,  // 40: chuishao.v1.InboxRow.light:type_name -> chuishao.v1.Light
+	47, // 41: chuishao.v1.ListStagesRequest.from:type_name -> google.protobuf.Timestamp
+	47, // 42: chuishao.v1.ListStagesRequest.to:type_name -> google.protobuf.Timestamp
+	47, // 43: chuishao.v1.ListStagesRequest.as_of:type_name -> google.protobuf.Timestamp
+	0,  // 44: chuishao.v1.ListStagesRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	23, // 45: chuishao.v1.ListStagesResponse.rows:type_name -> chuishao.v1.StageRow
+	49, // 46: chuishao.v1.StageRow.stage:type_name -> chuishao.v1.Stage
+	3,  // 47: chuishao.v1.ListLedgerRequest.kind:type_name -> chuishao.v1.LedgerKind
+	47, // 48: chuishao.v1.ListLedgerRequest.from:type_name -> google.protobuf.Timestamp
+	47, // 49: chuishao.v1.ListLedgerRequest.to:type_name -> google.protobuf.Timestamp
+	47, // 50: chuishao.v1.ListLedgerRequest.as_of:type_name -> google.protobuf.Timestamp
+	0,  // 51: chuishao.v1.ListLedgerRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	26, // 52: chuishao.v1.ListLedgerResponse.rows:type_name -> chuishao.v1.LedgerRow
+	46, // 53: chuishao.v1.LedgerRow.reasons:type_name -> chuishao.v1.LedgerRow.ReasonsEntry
+	29, // 54: chuishao.v1.ListPrecedentsResponse.precedents:type_name -> chuishao.v1.Precedent
+	47, // 55: chuishao.v1.Precedent.ruled_at:type_name -> google.protobuf.Timestamp
+	16, // 56: chuishao.v1.ListTicketsResponse.tickets:type_name -> chuishao.v1.TicketRow
+	47, // 57: chuishao.v1.TimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
+	47, // 58: chuishao.v1.TimelineEntry.recorded_at:type_name -> google.protobuf.Timestamp
+	55, // 59: chuishao.v1.TimelineEntry.actor:type_name -> chuishao.v1.Actor
+	48, // 60: chuishao.v1.TimelineEntry.state:type_name -> chuishao.v1.TicketState
+	49, // 61: chuishao.v1.TimelineEntry.stage:type_name -> chuishao.v1.Stage
+	56, // 62: chuishao.v1.TimelineEntry.particulars:type_name -> chuishao.v1.Particulars
+	33, // 63: chuishao.v1.ListTimelineResponse.entries:type_name -> chuishao.v1.TimelineEntry
+	57, // 64: chuishao.v1.WhistleRow.kind:type_name -> chuishao.v1.WhistleKind
+	58, // 65: chuishao.v1.WhistleRow.state:type_name -> chuishao.v1.WhistleState
+	47, // 66: chuishao.v1.WhistleRow.blown_at:type_name -> google.protobuf.Timestamp
+	47, // 67: chuishao.v1.WhistleRow.issued_at:type_name -> google.protobuf.Timestamp
+	47, // 68: chuishao.v1.WhistleRow.closed_at:type_name -> google.protobuf.Timestamp
+	36, // 69: chuishao.v1.WhistleRow.arrivals:type_name -> chuishao.v1.WhistleArrival
+	59, // 70: chuishao.v1.WhistleArrival.state:type_name -> chuishao.v1.ParticipantState
+	47, // 71: chuishao.v1.WhistleArrival.report_in_by:type_name -> google.protobuf.Timestamp
+	47, // 72: chuishao.v1.WhistleArrival.reported_in_at:type_name -> google.protobuf.Timestamp
+	35, // 73: chuishao.v1.ListWhistlesResponse.whistles:type_name -> chuishao.v1.WhistleRow
+	5,  // 74: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
+	47, // 75: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	43, // 76: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
+	6,  // 77: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
+	8,  // 78: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
+	11, // 79: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
+	13, // 80: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
+	30, // 81: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
+	32, // 82: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
+	37, // 83: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
+	39, // 84: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
+	17, // 85: chuishao.v1.ViewService.ListInbox:input_type -> chuishao.v1.ListInboxRequest
+	21, // 86: chuishao.v1.ViewService.ListStages:input_type -> chuishao.v1.ListStagesRequest
+	24, // 87: chuishao.v1.ViewService.ListLedger:input_type -> chuishao.v1.ListLedgerRequest
+	27, // 88: chuishao.v1.ViewService.ListPrecedents:input_type -> chuishao.v1.ListPrecedentsRequest
+	41, // 89: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
+	7,  // 90: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
+	9,  // 91: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
+	12, // 92: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
+	14, // 93: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
+	31, // 94: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
+	34, // 95: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
+	38, // 96: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
+	40, // 97: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
+	18, // 98: chuishao.v1.ViewService.ListInbox:output_type -> chuishao.v1.ListInboxResponse
+	22, // 99: chuishao.v1.ViewService.ListStages:output_type -> chuishao.v1.ListStagesResponse
+	25, // 100: chuishao.v1.ViewService.ListLedger:output_type -> chuishao.v1.ListLedgerResponse
+	28, // 101: chuishao.v1.ViewService.ListPrecedents:output_type -> chuishao.v1.ListPrecedentsResponse
+	42, // 102: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
+	90, // [90:103] is the sub-list for method output_type
+	77, // [77:90] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_view_proto_init() }
