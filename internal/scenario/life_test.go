@@ -527,7 +527,7 @@ func TestWhateverIsCommandedTheHistoryIsWhatWasDecided(t *testing.T) {
 			}
 		}
 	}
-	for _, typ := range []string{"VerificationPassed", "WhistleIssued", "CommandRefused"} {
+	for _, typ := range []string{"TicketSigned", "WhistleIssued", "CommandRefused"} {
 		if lived[typ] == 0 {
 			t.Errorf("no life came as far as %s: %v", typ, lived)
 		}
