@@ -7,7 +7,6 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/chuishao/dispatch/internal/event"
@@ -16,19 +15,15 @@ import (
 )
 
 // ClosureView is the name of the view of figures.
-const ClosureView = "closure_2"
+const ClosureView = "closure_3"
 
-// columns are those of closure_day_2: first the stock, in the order of cReported…, then the rates, in that of rIntake….
-var columns = []string{
-	"reported", "total", "closed", "due", "within_due", "late", "overdue", "past_limit", "accepted", "closings", "withdrawn", "merged",
-	"reopened", "dispatched",
-	"m02_den", "m02_num", "m12_den", "m12_num", "m13_den", "m13_num", "m12_x1", "m12_x2", "m12_x3", "m12_x4", "m13_x9", "m13_x11", "m13_x12",
-	"m14_den", "m14_num", "m14_x1", "m14_x2",
+func closureCounters() *counters {
+	return &counters{table: "closure_counts_3", bits: 5, sums: map[int64]int64{}}
 }
 
 const allColumns = int(stockColumns) + int(rateColumns)
 
-// counts are the columns of closure_day_2, or sums of them.
+// counts are counters of a node: first the stock, in the order of cReported…, then the rates, in that of rIntake….
 type counts [allColumns]int64
 
 func (c *counts) stock(delta *stock, sign int64) {
@@ -50,25 +45,14 @@ func (c *counts) rate(i int) int64 { return c[int(stockColumns)+i] }
 // The stock at the end of a day is the sum of the node's rows up to it. The part of a day comes from the changes of single
 // tickets, what a period's rates were at an earlier instant from the facts of the tickets that changed since.
 func Closure(zone *time.Location) projector.View {
-	days := strings.Join(columns, " BIGINT NOT NULL DEFAULT 0,\n\t") + " BIGINT NOT NULL DEFAULT 0"
 	return projector.View{
 		Name: ClosureView,
 		Schema: []string{
-			`CREATE TABLE closure_zone_2 (zone TEXT PRIMARY KEY)`,
-			fmt.Sprintf(`INSERT INTO closure_zone_2 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
-			// A code at a level. tree: it lies in the area tree, with a name and a parent.
-			`CREATE TABLE closure_node_2 (
-	id     BIGINT PRIMARY KEY,
-	level  TEXT NOT NULL,
-	code   TEXT NOT NULL,
-	tree   BIGINT NOT NULL,
-	name   TEXT NOT NULL,
-	path   TEXT NOT NULL,
-	parent BIGINT NOT NULL,
-	UNIQUE (level, code)
-)`,
+			`CREATE TABLE closure_zone_3 (zone TEXT PRIMARY KEY)`,
+			fmt.Sprintf(`INSERT INTO closure_zone_3 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
+			nodeTable("closure_node_3"),
 			// What the figures of a ticket follow from. ticket is the position of its first event.
-			`CREATE TABLE closure_ticket_2 (
+			`CREATE TABLE closure_ticket_3 (
 	ticket      INTEGER PRIMARY KEY,
 	id          TEXT NOT NULL UNIQUE,
 	no          TEXT NOT NULL,
@@ -77,32 +61,27 @@ func Closure(zone *time.Location) projector.View {
 	facts       BLOB NOT NULL
 )`,
 			// Each close_by that a ticket ever had.
-			`CREATE TABLE closure_due_2 (
+			`CREATE TABLE closure_due_3 (
 	due    BIGINT NOT NULL,
 	ticket BIGINT NOT NULL,
 	PRIMARY KEY (due, ticket)
 ) WITHOUT ROWID`,
 			// From at on, the ticket adds one to the columns whose bits are set in delta, and takes one from those whose bits plus 16
 			// are. Bit 32: its rates change too. nodes are the ids it counts at, as varints.
-			`CREATE TABLE closure_change_2 (
+			`CREATE TABLE closure_change_3 (
 	at     BIGINT NOT NULL,
 	ticket BIGINT NOT NULL,
 	delta  BIGINT NOT NULL,
 	nodes  BLOB NOT NULL,
 	PRIMARY KEY (at, ticket)
 ) WITHOUT ROWID`,
-			// day counts from 1970-01-01 in the zone. The stock's columns are what the day adds, those of rates what is true now of the
-			// tickets that the day decides the period of.
-			`CREATE TABLE closure_day_2 (
-	node BIGINT NOT NULL,
-	day  BIGINT NOT NULL,
-	` + days + `,
-	PRIMARY KEY (node, day)
-) WITHOUT ROWID`,
+			// Days are counted in the zone. The stock's columns are what the day adds, those of rates what is true now of the tickets that the
+			// day decides the period of.
+			closureCounters().schema(),
 		},
 		Indexes: []string{
-			`CREATE INDEX closure_ticket_2_reported ON closure_ticket_2 (reported_at)`,
-			`CREATE INDEX closure_ticket_2_accepted ON closure_ticket_2 (accepted_at)`,
+			`CREATE INDEX closure_ticket_3_reported ON closure_ticket_3 (reported_at)`,
+			`CREATE INDEX closure_ticket_3_accepted ON closure_ticket_3 (accepted_at)`,
 		},
 		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
 			return applyAll(newClosureFolding(zone), tx, batch)
@@ -127,10 +106,10 @@ type closureFolding struct {
 	tickets hot[*touched]
 	nodes   *nodes
 	days    *calendar
+	sums    *counters
 
-	// Not yet written: counters, and rows whose place in their table does not follow the order of the history. They are kept so
-	// that each counter is written once and rows go in by the order of their tables.
-	sums   map[nodeDay]*counts
+	// Not yet written: rows whose place in their table does not follow the order of the history. They are kept so
+	// that they go in by the order of their tables.
 	rows   []changeRow
 	dues   []limit // the due and its ticket
 	ticket []dayCounts
@@ -138,7 +117,7 @@ type closureFolding struct {
 }
 
 func newClosureFolding(zone *time.Location) *closureFolding {
-	return &closureFolding{tickets: newHot[*touched](), nodes: newNodes(nil), days: calendarOf(zone), sums: map[nodeDay]*counts{}}
+	return &closureFolding{tickets: newHot[*touched](), nodes: newNodes(nil, "closure_node_3"), days: calendarOf(zone), sums: closureCounters()}
 }
 
 func (f *closureFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
@@ -178,11 +157,8 @@ func (f *closureFolding) Write(tx *viewdb.Tx, keep int) error {
 			return err
 		}
 	}
-	if keep == 0 || len(f.sums) > 2*keep {
-		if err := saveDays(tx, f.sums); err != nil {
-			return err
-		}
-		clear(f.sums)
+	if keep == 0 || len(f.sums.sums) > countersKept*keep {
+		return f.sums.save(tx)
 	}
 	return nil
 }
@@ -192,7 +168,7 @@ func loadTouched(tx *viewdb.Tx, id string, d *event.Decoded) (*touched, error) {
 	if d.Version == 1 {
 		return t, nil
 	}
-	for row, err := range tx.Query("SELECT ticket, no, facts FROM closure_ticket_2 WHERE id = $1", id) {
+	for row, err := range tx.Query("SELECT ticket, no, facts FROM closure_ticket_3 WHERE id = $1", id) {
 		if err != nil {
 			return nil, err
 		}
@@ -208,8 +184,6 @@ func loadTouched(tx *viewdb.Tx, id string, d *event.Decoded) (*touched, error) {
 	t.wasKeys, t.wasChanges, t.wasRates, t.wasDues, t.wasTaken = t.keys(), t.changes(), t.rates(ever), len(t.dues), t.accepted
 	return t, nil
 }
-
-type nodeDay struct{ node, day int64 }
 
 type changeRow struct {
 	at, ticket, delta int64
@@ -255,14 +229,10 @@ func (f *closureFolding) spread(keys []int64) {
 	for _, k := range keys {
 		for i := range f.ticket {
 			d := &f.ticket[i]
-			c := f.sums[nodeDay{k, d.day}]
-			if c == nil {
-				c = new(counts)
-				f.sums[nodeDay{k, d.day}] = c
-			}
+			first := cellAt(k, 0, d.day)
 			for m := d.mask; m != 0; m &= m - 1 {
 				column := bits.TrailingZeros32(m)
-				c[column] += int64(d.counts[column])
+				f.sums.add(first, column, int64(d.counts[column]))
 			}
 		}
 	}
@@ -333,7 +303,7 @@ func (f *closureFolding) saveRows(tx *viewdb.Tx) error {
 	}
 	slices.SortFunc(f.dues, func(a, b limit) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.by, b.by)) })
 	for _, d := range f.dues {
-		if _, err := tx.Exec("INSERT INTO closure_due_2 (due, ticket) VALUES ($1, $2) ON CONFLICT DO NOTHING", d.from, d.by); err != nil {
+		if _, err := tx.Exec("INSERT INTO closure_due_3 (due, ticket) VALUES ($1, $2) ON CONFLICT DO NOTHING", d.from, d.by); err != nil {
 			return err
 		}
 	}
@@ -358,70 +328,24 @@ func (t *touched) save(tx *viewdb.Tx, facts []byte) error {
 	var err error
 	switch {
 	case t.isNew:
-		_, err = tx.Exec("INSERT INTO closure_ticket_2 (ticket, id, no, reported_at, accepted_at, facts) VALUES ($1, $2, $3, $4, $5, $6)",
+		_, err = tx.Exec("INSERT INTO closure_ticket_3 (ticket, id, no, reported_at, accepted_at, facts) VALUES ($1, $2, $3, $4, $5, $6)",
 			t.ticket, t.id, t.no, t.reported, accepted, facts)
 	case t.accepted != t.wasTaken:
-		_, err = tx.Exec("UPDATE closure_ticket_2 SET accepted_at = $1, facts = $2 WHERE ticket = $3", accepted, facts, t.ticket)
+		_, err = tx.Exec("UPDATE closure_ticket_3 SET accepted_at = $1, facts = $2 WHERE ticket = $3", accepted, facts, t.ticket)
 	default:
-		_, err = tx.Exec("UPDATE closure_ticket_2 SET facts = $1 WHERE ticket = $2", facts, t.ticket)
+		_, err = tx.Exec("UPDATE closure_ticket_3 SET facts = $1 WHERE ticket = $2", facts, t.ticket)
 	}
 	return err
 }
 
 func (r *changeRow) save(tx *viewdb.Tx) error {
 	if r.nodes == nil {
-		_, err := tx.Exec("DELETE FROM closure_change_2 WHERE at = $1 AND ticket = $2", r.at, r.ticket)
+		_, err := tx.Exec("DELETE FROM closure_change_3 WHERE at = $1 AND ticket = $2", r.at, r.ticket)
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO closure_change_2 (at, ticket, delta, nodes) VALUES ($1, $2, $3, $4)
+	_, err := tx.Exec(`INSERT INTO closure_change_3 (at, ticket, delta, nodes) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (at, ticket) DO UPDATE SET delta = excluded.delta, nodes = excluded.nodes`, r.at, r.ticket, r.delta, r.nodes)
 	return err
-}
-
-// saveDays adds the sums of a batch to the counters. A statement names only the columns that change: most are few.
-func saveDays(tx *viewdb.Tx, sums map[nodeDay]*counts) error {
-	order := make([]nodeDay, 0, len(sums))
-	for k, c := range sums {
-		if *c != (counts{}) {
-			order = append(order, k)
-		}
-	}
-	slices.SortFunc(order, func(a, b nodeDay) int { return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.day, b.day)) })
-	args := make([]any, 0, allColumns+2)
-	for _, k := range order {
-		mask := uint32(0)
-		args = append(args[:0], k.node, k.day)
-		for i, v := range sums[k] {
-			if v != 0 {
-				mask |= 1 << i
-				args = append(args, v)
-			}
-		}
-		if _, err := tx.Exec(addDay(mask), args...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-var addDays sync.Map // the statement for each set of columns
-
-func addDay(mask uint32) string {
-	if sql, ok := addDays.Load(mask); ok {
-		return sql.(string)
-	}
-	var names, values, sets []string
-	for i, name := range columns {
-		if mask&(1<<i) != 0 {
-			names = append(names, name)
-			values = append(values, fmt.Sprintf("$%d", len(values)+3))
-			sets = append(sets, name+" = closure_day_2."+name+" + excluded."+name)
-		}
-	}
-	sql := "INSERT INTO closure_day_2 (node, day, " + strings.Join(names, ", ") + ") VALUES ($1, $2, " + strings.Join(values, ", ") +
-		") ON CONFLICT (node, day) DO UPDATE SET " + strings.Join(sets, ", ")
-	addDays.Store(mask, sql)
-	return sql
 }
 
 // calendar tells days of a zone. It belongs to one goroutine.

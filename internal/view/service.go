@@ -3,10 +3,8 @@ package view
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"math/bits"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -20,7 +18,7 @@ import (
 )
 
 // ServiceView is the name of the view of how tickets are served.
-const ServiceView = "service_1"
+const ServiceView = "service_2"
 
 // Service is the view of how tickets are served: M05 to M11, M17 to M24, M26 to M28 and M30, the stays in stages, the ledgers.
 //
@@ -31,21 +29,12 @@ func Service(zone *time.Location) projector.View {
 	return projector.View{
 		Name: ServiceView,
 		Schema: []string{
-			`CREATE TABLE service_zone_1 (zone TEXT PRIMARY KEY)`,
-			fmt.Sprintf(`INSERT INTO service_zone_1 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
-			`CREATE TABLE service_node_1 (
-	id     BIGINT PRIMARY KEY,
-	level  TEXT NOT NULL,
-	code   TEXT NOT NULL,
-	tree   BIGINT NOT NULL,
-	name   TEXT NOT NULL,
-	path   TEXT NOT NULL,
-	parent BIGINT NOT NULL,
-	UNIQUE (level, code)
-)`,
+			`CREATE TABLE service_zone_2 (zone TEXT PRIMARY KEY)`,
+			fmt.Sprintf(`INSERT INTO service_zone_2 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
+			nodeTable("service_node_2"),
 			// What of the registry tells a unit's level: the levels of areas (kind 0) and the areas of units (kind 1), as each version has them and
 			// for when, [since, until). Versions that are in force at some time, each since when, in the order of publishing.
-			`CREATE TABLE service_anchor_1 (
+			`CREATE TABLE service_anchor_2 (
 	kind    BIGINT NOT NULL,
 	code    TEXT NOT NULL,
 	version TEXT NOT NULL,
@@ -54,19 +43,19 @@ func Service(zone *time.Location) projector.View {
 	value   TEXT NOT NULL,
 	PRIMARY KEY (kind, code, version, since)
 ) WITHOUT ROWID`,
-			`CREATE TABLE service_version_1 (
+			`CREATE TABLE service_version_2 (
 	version TEXT PRIMARY KEY,
 	since   BIGINT NOT NULL,
 	number  BIGINT NOT NULL
 )`,
 			// The levels that tickets landed on, by their places from 1, in the order in which they first did.
-			`CREATE TABLE service_level_1 (
+			`CREATE TABLE service_level_2 (
 	place BIGINT PRIMARY KEY,
 	name  TEXT NOT NULL UNIQUE
 )`,
 			// ticket is the position of its first event. Every instant that can decide a period for it lies from from_at to to_at, and
 			// nothing happened to it after last_at; of what no figure counts, none does. subject is whose report it is. held: it was suspended at some time.
-			`CREATE TABLE service_ticket_1 (
+			`CREATE TABLE service_ticket_2 (
 	ticket  INTEGER PRIMARY KEY,
 	id      TEXT NOT NULL UNIQUE,
 	no      TEXT NOT NULL,
@@ -77,20 +66,14 @@ func Service(zone *time.Location) projector.View {
 	last_at BIGINT NOT NULL,
 	life    BLOB NOT NULL
 )`,
-			// The counters of the figures that are kept together (shelf), as appendCounts has them. day counts from 1970-01-01 in the zone.
-			`CREATE TABLE service_day_1 (
-	node   BIGINT NOT NULL,
-	shelf  BIGINT NOT NULL,
-	day    BIGINT NOT NULL,
-	counts BLOB NOT NULL,
-	PRIMARY KEY (node, shelf, day)
-) WITHOUT ROWID`,
+			// What is asked for together, or over all times, shares a shelf; days are counted in the zone.
+			serviceCounters().schema(),
 		},
 		Indexes: []string{
-			`CREATE INDEX service_ticket_1_to ON service_ticket_1 (to_at, from_at)`,
-			`CREATE INDEX service_ticket_1_last ON service_ticket_1 (last_at)`,
-			`CREATE INDEX service_ticket_1_subject ON service_ticket_1 (subject) WHERE subject <> ''`,
-			`CREATE INDEX service_ticket_1_held ON service_ticket_1 (held) WHERE held = 1`,
+			`CREATE INDEX service_ticket_2_to ON service_ticket_2 (to_at, from_at)`,
+			`CREATE INDEX service_ticket_2_last ON service_ticket_2 (last_at)`,
+			`CREATE INDEX service_ticket_2_subject ON service_ticket_2 (subject) WHERE subject <> ''`,
+			`CREATE INDEX service_ticket_2_held ON service_ticket_2 (held) WHERE held = 1`,
 		},
 		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
 			return applyAll(newServiceFolding(zone), tx, batch)
@@ -113,20 +96,18 @@ type serviceFolding struct {
 	nodes   *nodes
 	anchors *anchors
 	days    *calendar
-	sums    map[counter]*cells
+	sums    *counters
 	buf     []byte
 }
 
-// counter is what a figure comes to at a node on a day.
-type counter struct {
-	node, day int64
-	figure    byte
+func serviceCounters() *counters {
+	return &counters{table: "service_counts_2", bits: 4, sums: map[int64]int64{}}
 }
 
 func newServiceFolding(zone *time.Location) *serviceFolding {
-	n := newNodes(nil)
-	n.table = "service_node_1"
-	return &serviceFolding{tickets: newHot[*served](), nodes: n, anchors: &anchors{}, days: calendarOf(zone), sums: map[counter]*cells{}}
+	return &serviceFolding{
+		tickets: newHot[*served](), nodes: newNodes(nil, "service_node_2"), anchors: &anchors{}, days: calendarOf(zone), sums: serviceCounters(),
+	}
 }
 
 func (f *serviceFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
@@ -153,7 +134,7 @@ func loadServed(tx *viewdb.Tx, id string, d *event.Decoded) (*served, error) {
 	if d.Version == 1 {
 		return t, nil
 	}
-	for row, err := range tx.Query("SELECT ticket, no, subject, life FROM service_ticket_1 WHERE id = $1", id) {
+	for row, err := range tx.Query("SELECT ticket, no, subject, life FROM service_ticket_2 WHERE id = $1", id) {
 		if err != nil {
 			return nil, err
 		}
@@ -177,8 +158,7 @@ func (f *serviceFolding) Write(tx *viewdb.Tx, keep int) error {
 	slices.SortFunc(list, func(a, b *served) int { return cmp.Compare(a.ticket, b.ticket) })
 	for _, t := range list {
 		if !t.untouched() {
-			f.count(t.wasPosts, t.wasPlaces, -1)
-			f.count(t.posts(ever), t.places(), 1)
+			f.count(t.wasPosts, t.posts(ever), t.wasPlaces, t.places())
 		}
 		if err := f.save(tx, t); err != nil {
 			return err
@@ -189,13 +169,9 @@ func (f *serviceFolding) Write(tx *viewdb.Tx, keep int) error {
 			return err
 		}
 	}
-	if keep > 0 && len(f.sums) <= 8*keep {
-		return nil
+	if keep == 0 || len(f.sums.sums) > countersKept*keep {
+		return f.sums.save(tx)
 	}
-	if err := saveCounters(tx, f.sums); err != nil {
-		return err
-	}
-	clear(f.sums)
 	return nil
 }
 
@@ -223,38 +199,50 @@ func (p *post) eachNode(places []int64, yield func(id int64)) {
 	}
 }
 
-// count adds posts to the sums; neighbours that go to the same counters go there together.
-func (f *serviceFolding) count(posts []post, places []int64, sign int64) {
-	for len(posts) > 0 {
-		p := &posts[0]
-		day := f.days.day(p.at)
-		var add cells
-		n, top := 0, byte(0)
-		for n < len(posts) && posts[n].beside(p) && f.days.day(posts[n].at) == day {
-			add[posts[n].cell] += sign * posts[n].n
-			top = max(top, posts[n].cell)
-			n++
+// count takes back what a ticket posted and adds what it posts, but for figures of which nothing has changed. Both are in the order of figures.
+func (f *serviceFolding) count(was, is []post, wasPlaces, places []int64) {
+	same := slices.Equal(wasPlaces, places)
+	for len(was) > 0 || len(is) > 0 {
+		figure := byte(math.MaxUint8)
+		if len(was) > 0 {
+			figure = was[0].figure
 		}
-		p.eachNode(places, func(id int64) {
-			k := counter{id, day, p.figure}
-			c := f.sums[k]
-			if c == nil {
-				c = new(cells)
-				f.sums[k] = c
-			}
-			for i, v := range add[:top+1] {
-				c[i] += v
-			}
-		})
-		posts = posts[n:]
+		if len(is) > 0 {
+			figure = min(figure, is[0].figure)
+		}
+		before, after := ofFigure(was, figure), ofFigure(is, figure)
+		was, is = was[len(before):], is[len(after):]
+		if same && slices.EqualFunc(before, after, post.equal) {
+			continue
+		}
+		f.add(before, wasPlaces, -1)
+		f.add(after, places, 1)
 	}
 }
 
-// beside says whether two posts count at the same nodes for the same figure.
-func (p *post) beside(o *post) bool {
-	same := len(p.unit) == len(o.unit) && (len(p.unit) == 0 || &p.unit[0] == &o.unit[0])
-	return same && p.figure == o.figure && p.where == o.where
+// ofFigure are the posts that a list begins with, as far as they are of a figure.
+func ofFigure(list []post, figure byte) []post {
+	n := 0
+	for n < len(list) && list[n].figure == figure {
+		n++
+	}
+	return list[:n]
 }
+
+func (p post) equal(o post) bool {
+	return p.figure == o.figure && p.cell == o.cell && p.where == o.where && p.at == o.at && p.n == o.n && slices.Equal(p.unit, o.unit)
+}
+
+func (f *serviceFolding) add(posts []post, places []int64, sign int64) {
+	for i := range posts {
+		p := &posts[i]
+		shelf, day, column := shelfOf(p.figure), f.days.day(p.at), int(p.figure)<<cellBits|int(p.cell)
+		p.eachNode(places, func(id int64) { f.sums.add(cellAt(id, shelf, day), column, sign*p.n) })
+	}
+}
+
+// cellBits are those of a column that tell the cell; the others tell the figure.
+const cellBits = 6
 
 func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
 	from, to, last := t.span()
@@ -267,66 +255,13 @@ func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
 	f.buf = t.bytes(f.buf[:0])
 	var err error
 	if t.isNew {
-		_, err = tx.Exec("INSERT INTO service_ticket_1 (ticket, id, no, subject, held, from_at, to_at, last_at, life) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		_, err = tx.Exec("INSERT INTO service_ticket_2 (ticket, id, no, subject, held, from_at, to_at, last_at, life) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
 			t.ticket, t.id, t.no, t.subject, held, from, to, last, f.buf)
 	} else {
-		_, err = tx.Exec("UPDATE service_ticket_1 SET subject = $1, held = $2, from_at = $3, to_at = $4, last_at = $5, life = $6 WHERE ticket = $7",
+		_, err = tx.Exec("UPDATE service_ticket_2 SET subject = $1, held = $2, from_at = $3, to_at = $4, last_at = $5, life = $6 WHERE ticket = $7",
 			t.subject, held, from, to, last, f.buf, t.ticket)
 	}
 	return err
-}
-
-// saveCounters adds the sums of a batch to the counters, in the order of their table.
-func saveCounters(tx *viewdb.Tx, sums map[counter]*cells) error {
-	order := make([]counter, 0, len(sums))
-	for k, c := range sums {
-		if *c != (cells{}) {
-			order = append(order, k)
-		}
-	}
-	slices.SortFunc(order, func(a, b counter) int {
-		return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(shelfOf(a.figure), shelfOf(b.figure)), cmp.Compare(a.day, b.day), cmp.Compare(a.figure, b.figure))
-	})
-	fresh := true // nothing is written yet
-	for _, err := range tx.Query("SELECT 1 FROM service_day_1 LIMIT 1") {
-		if err != nil {
-			return err
-		}
-		fresh = false
-	}
-	var buf []byte
-	var list []figureCounts
-	for len(order) > 0 {
-		first, shelf := order[0], shelfOf(order[0].figure)
-		list = list[:0]
-		if !fresh {
-			for row, err := range tx.Query("SELECT counts FROM service_day_1 WHERE node = $1 AND shelf = $2 AND day = $3", first.node, shelf, first.day) {
-				if err != nil {
-					return err
-				}
-				if list, err = readCounts(list, row.Bytes(0, buf[:0])); err != nil {
-					return err
-				}
-			}
-		}
-		n := 0
-		for n < len(order) && order[n].node == first.node && order[n].day == first.day && shelfOf(order[n].figure) == shelf {
-			list = addCounts(list, order[n].figure, sums[order[n]])
-			n++
-		}
-		order = order[n:]
-		var err error
-		if buf = appendCounts(buf[:0], list); len(buf) > 0 {
-			_, err = tx.Exec(`INSERT INTO service_day_1 (node, shelf, day, counts) VALUES ($1, $2, $3, $4)
-				ON CONFLICT (node, shelf, day) DO UPDATE SET counts = excluded.counts`, first.node, shelf, first.day, buf)
-		} else if !fresh {
-			_, err = tx.Exec("DELETE FROM service_day_1 WHERE node = $1 AND shelf = $2 AND day = $3", first.node, shelf, first.day)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Shelves are the groups that counters of a node and a day are kept in: what is asked for together, or over all times, lies together.
@@ -345,67 +280,6 @@ func shelfOf(figure byte) int64 {
 	}
 	return shelfMetrics
 }
-
-// figureCounts are the counters of a figure.
-type figureCounts struct {
-	figure byte
-	cells  cells
-}
-
-// addCounts adds to the counters of a figure in a list that is in the order of figures.
-func addCounts(list []figureCounts, figure byte, add *cells) []figureCounts {
-	i, found := slices.BinarySearchFunc(list, figure, func(c figureCounts, figure byte) int { return cmp.Compare(c.figure, figure) })
-	if !found {
-		list = slices.Insert(list, i, figureCounts{figure: figure})
-	}
-	addCells(&list[i].cells, add)
-	return list
-}
-
-// appendCounts adds counters to buf as a row keeps them: of each figure that comes to anything its number, which cells are not zero, and these.
-func appendCounts(buf []byte, list []figureCounts) []byte {
-	for i := range list {
-		c, mask := &list[i], uint64(0)
-		for cell, n := range c.cells {
-			if n != 0 {
-				mask |= 1 << cell
-			}
-		}
-		if mask == 0 {
-			continue
-		}
-		buf = binary.AppendUvarint(append(buf, c.figure), mask)
-		for _, n := range c.cells {
-			if n != 0 {
-				buf = binary.AppendVarint(buf, n)
-			}
-		}
-	}
-	return buf
-}
-
-// readCounts adds to the list what appendCounts wrote.
-func readCounts(list []figureCounts, buf []byte) ([]figureCounts, error) {
-	for len(buf) > 0 {
-		c := figureCounts{figure: buf[0]}
-		mask, n := binary.Uvarint(buf[1:])
-		if n <= 0 || mask >= 1<<len(c.cells) {
-			return nil, errCounts
-		}
-		for buf = buf[1+n:]; mask != 0; mask &= mask - 1 {
-			v, n := binary.Varint(buf)
-			if n <= 0 {
-				return nil, errCounts
-			}
-			c.cells[bits.TrailingZeros64(mask)] = v
-			buf = buf[n:]
-		}
-		list = append(list, c)
-	}
-	return list, nil
-}
-
-var errCounts = errors.New("counters of service are cut short")
 
 // anchors tell the level of the area that a unit is anchored at, by the registry in force at an instant.
 type anchors struct {
@@ -474,7 +348,7 @@ func (a *anchors) stage(version string, piece uint32) error {
 	if piece != 1 {
 		return nil
 	}
-	_, err := a.tx.Exec("DELETE FROM service_anchor_1 WHERE version NOT IN (SELECT version FROM service_version_1)")
+	_, err := a.tx.Exec("DELETE FROM service_anchor_2 WHERE version NOT IN (SELECT version FROM service_version_2)")
 	return err
 }
 
@@ -487,7 +361,7 @@ func (a *anchors) put(version string, key anchor, from, to *timestamppb.Timestam
 		a.staged[key] = append(a.staged[key], anchored{since: since, until: until, value: value})
 		return nil
 	}
-	_, err := a.tx.Exec(`INSERT INTO service_anchor_1 (kind, code, version, since, until, value) VALUES ($1, $2, $3, $4, $5, $6)
+	_, err := a.tx.Exec(`INSERT INTO service_anchor_2 (kind, code, version, since, until, value) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (kind, code, version, since) DO UPDATE SET until = excluded.until, value = excluded.value`, key.kind, key.code, version, since, until, value)
 	return err
 }
@@ -509,7 +383,7 @@ func (a *anchors) publish(version string, from int64) error {
 		return nil
 	}
 	clear(a.known)
-	_, err := a.tx.Exec("INSERT INTO service_version_1 (version, since, number) SELECT $1, $2, COUNT(*) + 1 FROM service_version_1", version, from)
+	_, err := a.tx.Exec("INSERT INTO service_version_2 (version, since, number) SELECT $1, $2, COUNT(*) + 1 FROM service_version_2", version, from)
 	return err
 }
 
@@ -518,7 +392,7 @@ func (a *anchors) get(kind int64, code string, at int64) (value string, err erro
 	key := anchor{kind, code}
 	list, ok := a.known[key]
 	if !ok && a.tx != nil {
-		query := `SELECT v.since, v.number, a.since, a.until, a.value FROM service_anchor_1 a JOIN service_version_1 v ON v.version = a.version
+		query := `SELECT v.since, v.number, a.since, a.until, a.value FROM service_anchor_2 a JOIN service_version_2 v ON v.version = a.version
 			WHERE a.kind = $1 AND a.code = $2`
 		for row, err := range a.tx.Query(query, kind, code) {
 			if err != nil {
@@ -575,13 +449,13 @@ func (a *anchors) place(level string) (int64, error) {
 	if a.tx == nil {
 		return place, nil
 	}
-	_, err := a.tx.Exec("INSERT INTO service_level_1 (place, name) VALUES ($1, $2)", place, level)
+	_, err := a.tx.Exec("INSERT INTO service_level_2 (place, name) VALUES ($1, $2)", place, level)
 	return place, err
 }
 
 // levelsIn are the levels that tickets landed on, by their places from 1.
 func levelsIn(tx *viewdb.Tx) (levels []string, err error) {
-	for row, err := range tx.Query("SELECT name FROM service_level_1 ORDER BY place") {
+	for row, err := range tx.Query("SELECT name FROM service_level_2 ORDER BY place") {
 		if err != nil {
 			return nil, err
 		}

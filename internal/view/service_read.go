@@ -2,7 +2,6 @@ package view
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,7 +11,6 @@ import (
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
-	"github.com/chuishao/dispatch/internal/projector"
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
@@ -70,22 +68,6 @@ func oneByOne(b logbook, figure byte, in period, of *selection, sums map[int64]*
 // logs is a logbook of the view's rows, as a transaction sees them.
 type logs struct{ *table }
 
-func (r *Reader) logs(tx *viewdb.Tx) (*logs, error) {
-	for row, err := range tx.Query("SELECT zone FROM service_zone_1") {
-		if err != nil {
-			return nil, err
-		}
-		zone, err := r.zones.load(row.Text(0))
-		if err != nil {
-			return nil, fmt.Errorf("the views' zone: %w", err)
-		}
-		known := newNodes(tx)
-		known.table = "service_node_1"
-		return &logs{&table{tx, calendarOf(zone), known}}, nil
-	}
-	return nil, errors.New("the views name no zone")
-}
-
 func (b *logs) sum(figure byte, in period, of *selection) (map[int64]*cells, error) {
 	sums := map[int64]*cells{}
 	if in.to <= in.from {
@@ -124,7 +106,7 @@ func (b *logs) sum(figure byte, in period, of *selection) (map[int64]*cells, err
 }
 
 func (b *logs) count(where string, args ...any) (n int64, err error) {
-	for row, err := range b.tx.Query("SELECT COUNT(*) FROM service_ticket_1 WHERE "+where, args...) {
+	for row, err := range b.tx.Query("SELECT COUNT(*) FROM service_ticket_2 WHERE "+where, args...) {
 		if err != nil {
 			return 0, err
 		}
@@ -168,60 +150,22 @@ func (b *logs) counters(figure byte, in period, of *selection, sums map[int64]*c
 
 // whole adds the counters of days from first and before last.
 func (b *logs) whole(figure byte, first, last int64, of *selection, sums map[int64]*cells) error {
-	var buf []byte
-	var list []figureCounts
-	add := func(row viewdb.Row) (err error) {
-		id := row.Int64(0)
-		if of.nodes[id] == nil {
-			return nil
+	return b.table.counters.read(b.tx, b.known.table, of, shelfOf(figure), first, last, func(node int64, column int, n int64) {
+		if column>>cellBits != int(figure) {
+			return
 		}
-		buf = row.Bytes(1, buf[:0])
-		if list, err = readCounts(list[:0], buf); err != nil {
-			return err
+		if sums[node] == nil {
+			sums[node] = new(cells)
 		}
-		for i := range list {
-			if list[i].figure != figure {
-				continue
-			}
-			if sums[id] == nil {
-				sums[id] = new(cells)
-			}
-			addCells(sums[id], &list[i].cells)
-		}
-		return nil
-	}
-	shelf := shelfOf(figure)
-	if of.level == "" || len(of.nodes) <= fewNodes {
-		for id := range of.nodes {
-			for row, err := range b.tx.Query("SELECT node, counts FROM service_day_1 WHERE node = $1 AND shelf = $2 AND day >= $3 AND day < $4", id, shelf, first, last) {
-				if err == nil {
-					err = add(row)
-				}
-				if err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	query := `SELECT d.node, d.counts FROM service_node_1 n CROSS JOIN service_day_1 d
-		WHERE n.level = $1 AND d.node = n.id AND d.shelf = $2 AND d.day >= $3 AND d.day < $4`
-	for row, err := range b.tx.Query(query, of.level, shelf, first, last) {
-		if err == nil {
-			err = add(row)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		sums[node][column&(1<<cellBits-1)] += n
+	})
 }
 
 // lives yields the tickets that a condition holds for, in order.
 func (b *logs) lives(where string, args []any, yield func(l *life) (bool, error)) error {
 	var l life
 	var buf []byte
-	for row, err := range b.tx.Query("SELECT ticket, id, no, subject, life FROM service_ticket_1 WHERE "+where+" ORDER BY ticket", args...) {
+	for row, err := range b.tx.Query("SELECT ticket, id, no, subject, life FROM service_ticket_2 WHERE "+where+" ORDER BY ticket", args...) {
 		if err != nil {
 			return err
 		}
@@ -249,9 +193,9 @@ func (b *logs) held(yield func(l *life)) error {
 }
 
 // queryPersons looks others of a person up by the index of subjects, which has only those that are known: both sides say so.
-const queryPersons = `SELECT t.subject, t.ticket, t.life FROM service_ticket_1 t
+const queryPersons = `SELECT t.subject, t.ticket, t.life FROM service_ticket_2 t
 	WHERE t.subject <> '' AND t.to_at >= $1 AND t.from_at < $2
-	AND EXISTS (SELECT 1 FROM service_ticket_1 o WHERE o.subject = t.subject AND o.subject <> '' AND o.ticket <> t.ticket) ORDER BY t.subject, t.ticket`
+	AND EXISTS (SELECT 1 FROM service_ticket_2 o WHERE o.subject = t.subject AND o.subject <> '' AND o.ticket <> t.ticket) ORDER BY t.subject, t.ticket`
 
 func (b *logs) persons(from, to int64, yield func(all []*life)) error {
 	var all []*life
@@ -284,12 +228,9 @@ type recollection struct {
 	anchors *anchors
 }
 
-func recollect(ctx context.Context, store eventstore.Store, until eventstore.Position) (*recollection, error) {
-	if store == nil {
-		return nil, errors.New("figures of what was known need the history")
-	}
+func recollect(ctx context.Context, store eventstore.Store, until eventstore.Position) (logbook, error) {
 	known := &anchors{}
-	m := &recollection{memory: &memory{nodes: newNodes(nil)}, anchors: known}
+	m := &recollection{memory: &memory{nodes: newNodes(nil, "")}, anchors: known}
 	byID := map[string]*life{}
 	for r, err := range store.ReadAll(ctx, 0) {
 		if err != nil {
@@ -362,25 +303,10 @@ func (m *recollection) persons(from, to int64, yield func(all []*life)) error {
 
 // openService runs do on the logbook that a question is about, and says what position its answer is as of.
 func (r *Reader) openService(ctx context.Context, known *eventstore.Position, do func(b logbook) error) (eventstore.Position, error) {
-	if known != nil {
-		b, err := recollect(ctx, r.store, *known)
-		if err != nil {
-			return 0, err
-		}
-		return *known, do(b)
-	}
-	var at eventstore.Position
-	err := r.db.Read(ctx, func(tx *viewdb.Tx) error {
-		b, err := r.logs(tx)
-		if err != nil {
-			return err
-		}
-		if at, err = projector.Position(tx, ServiceView); err != nil {
-			return err
-		}
-		return do(b)
-	})
-	return at, err
+	return ask(ctx, r, ServiceView, known, recollect, func(tx *viewdb.Tx) (logbook, error) {
+		t, err := r.table(tx, "service_zone_2", "service_node_2", serviceCounters())
+		return &logs{t}, err
+	}, do)
 }
 
 // again is how far apart two reports of a person are that count as one matter.

@@ -499,7 +499,7 @@ func (r *Reader) whistleMetrics(ctx context.Context, q MetricQuery) ([]*pb.Metri
 	if q.KnownAt != nil {
 		at, err = *q.KnownAt, r.rememberWhistles(ctx, *q.KnownAt, add)
 		if err == nil && q.Metric == "M31" {
-			var b *memory
+			var b book
 			if b, err = remember(ctx, r.store, at); err == nil {
 				err = counts(b)
 			}
