@@ -15,10 +15,10 @@ import (
 // dumps are the queries that give all rows of a view in an order of their own.
 var dumps = map[string][]string{
 	TicketsView: {
-		"SELECT 'path', id, kind, path FROM tickets_path_3 ORDER BY id",
-		"SELECT 'step', kind, code, path FROM tickets_step_3 ORDER BY kind, code, path",
-		"SELECT 'ticket', " + ticketColumns + ", closed FROM tickets_3 ORDER BY ticket",
-		"SELECT 'task', ticket, task, unit, units, path, confidential, due, warn, grey FROM tickets_task_3 ORDER BY ticket, task, unit",
+		"SELECT 'path', id, kind, path FROM tickets_path_4 ORDER BY id",
+		"SELECT 'step', kind, code, path FROM tickets_step_4 ORDER BY kind, code, path",
+		"SELECT 'ticket', " + ticketColumns + ", closed FROM tickets_4 ORDER BY ticket",
+		"SELECT 'task', ticket, task, unit, units, path, confidential, due, warn, grey FROM tickets_task_4 ORDER BY ticket, task, unit",
 	},
 	ClosureView: {
 		"SELECT 'zone', zone FROM closure_zone_3",
@@ -36,9 +36,6 @@ var dumps = map[string][]string{
 		"SELECT 'level', place, name FROM service_level_2 ORDER BY place",
 		"SELECT 'ticket', ticket, id, no, subject, held, from_at, to_at, last_at, life FROM service_ticket_2 ORDER BY ticket",
 		serviceCounters().dump(),
-	},
-	TimersView: {
-		"SELECT 'timer', ticket, id, due, timer, kept FROM timers_1 ORDER BY ticket",
 	},
 	PrecedentsView: {
 		"SELECT 'precedent', ruling, id, category, area, lead, co, basis, ruled_at FROM precedents_1 ORDER BY ruling",
