@@ -142,6 +142,8 @@ func (f *closureFolding) Write(tx *viewdb.Tx, keep int) error {
 	slices.SortFunc(list, func(a, b *touched) int { return cmp.Compare(a.ticket, b.ticket) })
 	for _, t := range list {
 		f.count(t)
+	}
+	for _, t := range list {
 		f.buf = t.bytes(f.buf[:0])
 		if err := t.save(tx, f.buf); err != nil {
 			return err

@@ -29,7 +29,7 @@ const (
 )
 
 // countersKept is how many counters a folding keeps in memory for each stream that it may keep.
-const countersKept = 32
+const countersKept = 16
 
 func (c *counters) schema() string {
 	return "CREATE TABLE " + c.table + ` (

@@ -160,6 +160,8 @@ func (f *serviceFolding) Write(tx *viewdb.Tx, keep int) error {
 		if !t.untouched() {
 			f.count(t.wasPosts, t.posts(ever), t.wasPlaces, t.places())
 		}
+	}
+	for _, t := range list {
 		if err := f.save(tx, t); err != nil {
 			return err
 		}
