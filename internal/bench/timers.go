@@ -54,7 +54,7 @@ func (r *run) timers(ctx context.Context) (err error) {
 				Event:    &pb.TicketReported{AcceptBy: stamp(by)},
 			}
 		}
-		if err := db.Write(ctx, func(tx *viewdb.Tx) error { return timers.Apply(ctx, tx, batch) }); err != nil {
+		if err := db.Write(ctx, func(tx *viewdb.Tx) error { return projector.Fold(timers.Folding(), tx, batch) }); err != nil {
 			return err
 		}
 	}

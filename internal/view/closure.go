@@ -2,7 +2,6 @@ package view
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -82,9 +81,6 @@ func Closure(zone *time.Location) projector.View {
 		Indexes: []string{
 			`CREATE INDEX closure_ticket_3_reported ON closure_ticket_3 (reported_at)`,
 			`CREATE INDEX closure_ticket_3_accepted ON closure_ticket_3 (accepted_at)`,
-		},
-		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
-			return applyAll(newClosureFolding(zone), tx, batch)
 		},
 		Folding: func() projector.Folding { return newClosureFolding(zone) },
 	}
@@ -290,6 +286,7 @@ func (f *closureFolding) count(t *touched) {
 			f.dues = append(f.dues, limit{l.by, t.ticket})
 		}
 	}
+	t.wasKeys, t.wasChanges, t.wasRates, t.wasDues = keys, changes, rates, len(t.dues)
 }
 
 // saveRows writes in the order of the tables, so that neighbours are written together.
@@ -337,6 +334,7 @@ func (t *touched) save(tx *viewdb.Tx, facts []byte) error {
 	default:
 		_, err = tx.Exec("UPDATE closure_ticket_3 SET facts = $1 WHERE ticket = $2", facts, t.ticket)
 	}
+	t.isNew, t.wasTaken = false, t.accepted
 	return err
 }
 

@@ -467,10 +467,11 @@ func (r *ticketRow) waiting() tasksOf {
 // saveTasks writes what the ticket waits for, if that changed.
 func (r *ticketRow) saveTasks(tx *viewdb.Tx) error {
 	is := r.waiting()
-	if is.equal(&r.was) {
+	was := r.was
+	if r.was = is; is.equal(&was) {
 		return nil
 	}
-	if len(r.was.list) > 0 {
+	if len(was.list) > 0 {
 		if _, err := tx.Exec("DELETE FROM tickets_task_4 WHERE ticket = $1", r.ticket); err != nil {
 			return err
 		}

@@ -182,5 +182,6 @@ func (m *nodes) save() error {
 			return err
 		}
 	}
+	clear(m.changed)
 	return nil
 }

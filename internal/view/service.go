@@ -2,7 +2,6 @@ package view
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -75,9 +74,6 @@ func Service(zone *time.Location) projector.View {
 			`CREATE INDEX service_ticket_2_subject ON service_ticket_2 (subject) WHERE subject <> ''`,
 			`CREATE INDEX service_ticket_2_held ON service_ticket_2 (held) WHERE held = 1`,
 		},
-		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
-			return applyAll(newServiceFolding(zone), tx, batch)
-		},
 		Folding: func() projector.Folding { return newServiceFolding(zone) },
 	}
 }
@@ -85,9 +81,10 @@ func Service(zone *time.Location) projector.View {
 // served is a ticket that a batch says something about, as it becomes, and what was written of it.
 type served struct {
 	life
-	isNew     bool
-	wasPosts  []post
-	wasPlaces []int64
+	isNew      bool
+	wasPosts   []post
+	wasPlaces  []int64
+	wasIndexed [len(indexedOfService)]any
 }
 
 // serviceFolding folds events into the rows of the view.
@@ -147,6 +144,7 @@ func loadServed(tx *viewdb.Tx, id string, d *event.Decoded) (*served, error) {
 	if t.isNew {
 		return nil, orphan(d)
 	}
+	t.wasIndexed = t.indexed()
 	if !t.untouched() {
 		t.wasPosts, t.wasPlaces = t.posts(ever), t.places()
 	}
@@ -158,7 +156,9 @@ func (f *serviceFolding) Write(tx *viewdb.Tx, keep int) error {
 	slices.SortFunc(list, func(a, b *served) int { return cmp.Compare(a.ticket, b.ticket) })
 	for _, t := range list {
 		if !t.untouched() {
-			f.count(t.wasPosts, t.posts(ever), t.wasPlaces, t.places())
+			posts, places := t.posts(ever), t.places()
+			f.count(t.wasPosts, posts, t.wasPlaces, places)
+			t.wasPosts, t.wasPlaces = posts, places
 		}
 	}
 	for _, t := range list {
@@ -246,7 +246,8 @@ func (f *serviceFolding) add(posts []post, places []int64, sign int64) {
 // cellBits are those of a column that tell the cell; the others tell the figure.
 const cellBits = 6
 
-func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
+// indexed are the columns of its row that indexes are over.
+func (t *served) indexed() [len(indexedOfService)]any {
 	from, to, last := t.span()
 	held := int64(0)
 	for i := range t.steps {
@@ -254,15 +255,25 @@ func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
 			held = 1
 		}
 	}
+	return [...]any{t.subject, held, from, to, last}
+}
+
+var indexedOfService = [...]string{"subject", "held", "from_at", "to_at", "last_at"}
+
+var updateService = updates{set: "UPDATE service_ticket_2 SET life = $1", args: 1, columns: indexedOfService[:], where: "ticket"}
+
+func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
+	was := t.wasIndexed
+	t.wasIndexed = t.indexed()
 	f.buf = t.bytes(f.buf[:0])
 	var err error
 	if t.isNew {
-		_, err = tx.Exec("INSERT INTO service_ticket_2 (ticket, id, no, subject, held, from_at, to_at, last_at, life) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-			t.ticket, t.id, t.no, t.subject, held, from, to, last, f.buf)
+		_, err = tx.Exec("INSERT INTO service_ticket_2 (ticket, id, no, life, subject, held, from_at, to_at, last_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+			append([]any{t.ticket, t.id, t.no, f.buf}, t.wasIndexed[:]...)...)
 	} else {
-		_, err = tx.Exec("UPDATE service_ticket_2 SET subject = $1, held = $2, from_at = $3, to_at = $4, last_at = $5, life = $6 WHERE ticket = $7",
-			t.subject, held, from, to, last, f.buf, t.ticket)
+		err = updateService.exec(tx, []any{f.buf}, was[:], t.wasIndexed[:], t.ticket)
 	}
+	t.isNew = false
 	return err
 }
 

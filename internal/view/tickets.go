@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"go.einride.tech/aip/ordering"
@@ -118,9 +117,6 @@ func Tickets() projector.View {
 			`CREATE INDEX tickets_task_4_desk ON tickets_task_4 (unit, task, confidential, due, warn, grey, ticket) WHERE unit <> ''`,
 			`CREATE INDEX tickets_task_4_place ON tickets_task_4 (task, path, confidential, due, warn, grey, ticket, unit)`,
 		},
-		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
-			return applyAll(newTicketFolding(), tx, batch)
-		},
 		Folding: func() projector.Folding { return newTicketFolding() },
 	}
 }
@@ -155,8 +151,8 @@ type ticketRow struct {
 	due                      int64
 
 	isNew      bool
-	was        tasksOf           // its rows of tickets_task_4 as they stand
-	wasIndexed [len(indexed)]any // what the row has in columns that indexes are over
+	was        tasksOf                    // its rows of tickets_task_4 as they stand
+	wasIndexed [len(indexedOfTickets)]any // what the row has in columns that indexes are over
 }
 
 func (r *ticketRow) closed() bool { return !isOpen(r.state) }
@@ -540,36 +536,21 @@ func (r *ticketRow) summon(whistle string, open bool, units []string, paths *pat
 	return err
 }
 
-// indexed are the columns that indexes are over, but for those that never change: to name one in an UPDATE costs its entries, changed or not.
-var indexed = [...]string{
+// indexedOfTickets are the columns that indexes are over, but for those that never change.
+var indexedOfTickets = [...]string{
 	"closed", "path", "holder", "units", "lead", "co", "summoned", "supervision", "next_by", "handle_by", "close_by", "due",
 }
 
-func (r *ticketRow) indexed() [len(indexed)]any {
+func (r *ticketRow) indexed() [len(indexedOfTickets)]any {
 	return [...]any{
 		r.closed(), r.path, r.holder, r.units, r.lead, r.co, r.summoned, int64(r.supervision), r.next, r.handleBy, r.closeBy, unless(r.due, ever),
 	}
 }
 
-var updates sync.Map // the statement for each set of indexed columns that it names
-
-// update is the statement that changes a row, and of the indexed columns those whose bits are set.
-func update(mask int) string {
-	if sql, ok := updates.Load(mask); ok {
-		return sql.(string)
-	}
-	n := 13
-	sql := "UPDATE tickets_4 SET state = $1, category = $2, grade = $3, confidential = $4, area = $5, round = $6, accepted_at = $7, closed_at = $8, " +
-		"whistles = $9, next_from = $10, waits = $11, kept = $12, against = $13"
-	for i, column := range indexed {
-		if mask&(1<<i) != 0 {
-			n++
-			sql += fmt.Sprintf(", %s = $%d", column, n)
-		}
-	}
-	sql += fmt.Sprintf(" WHERE ticket = $%d", n+1)
-	updates.Store(mask, sql)
-	return sql
+var updateTicket = updates{
+	set: "UPDATE tickets_4 SET state = $1, category = $2, grade = $3, confidential = $4, area = $5, round = $6, accepted_at = $7, closed_at = $8, " +
+		"whistles = $9, next_from = $10, waits = $11, kept = $12, against = $13",
+	args: 13, columns: indexedOfTickets[:], where: "ticket",
 }
 
 // unless is NULL for what stands for none.
@@ -585,8 +566,10 @@ func (r *ticketRow) save(tx *viewdb.Tx, kept []byte) error {
 	if run := r.rules.Timers(); len(run) > 0 {
 		r.due = run[0].By.UnixMicro()
 	}
-	waits := r.waits.bytes(nil)
+	waits, was := r.waits.bytes(nil), r.wasIndexed
+	r.wasIndexed = r.indexed()
 	if r.isNew {
+		r.isNew = false
 		_, err := tx.Exec(`INSERT INTO tickets_4 (`+ticketColumns+`, closed)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`,
 			r.ticket, r.id, r.no, int64(r.state), int64(r.channel), int64(r.kind), r.category, int64(r.grade), r.confidential, r.area, r.path,
@@ -598,16 +581,11 @@ func (r *ticketRow) save(tx *viewdb.Tx, kept []byte) error {
 		return r.saveTasks(tx)
 	}
 	// The rest never changes after the first event.
-	args := append(make([]any, 0, 14+len(indexed)), int64(r.state), r.category, int64(r.grade), r.confidential, r.area, int64(r.round), unless(r.accepted, never),
-		unless(r.done, never), r.whistles, r.nextFrom, waits, kept, r.against)
-	mask := 0
-	for i, v := range r.indexed() {
-		if v != r.wasIndexed[i] {
-			mask |= 1 << i
-			args = append(args, v)
-		}
+	args := []any{
+		int64(r.state), r.category, int64(r.grade), r.confidential, r.area, int64(r.round), unless(r.accepted, never), unless(r.done, never), r.whistles,
+		r.nextFrom, waits, kept, r.against,
 	}
-	if _, err := tx.Exec(update(mask), append(args, r.ticket)...); err != nil {
+	if err := updateTicket.exec(tx, args, was[:], r.wasIndexed[:], r.ticket); err != nil {
 		return err
 	}
 	return r.saveTasks(tx)

@@ -60,9 +60,6 @@ func Whistles() projector.View {
 ) WITHOUT ROWID`,
 		},
 		Indexes: []string{`CREATE INDEX whistles_1_blown ON whistles_1 (blown_at)`},
-		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
-			return applyAll(newWhistleFolding(), tx, batch)
-		},
 		Folding: func() projector.Folding { return newWhistleFolding() },
 	}
 }
