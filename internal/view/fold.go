@@ -12,15 +12,17 @@ const warm = 2_000
 
 // hot are the streams that a folding keeps in memory, with what it makes of each.
 type hot[T any] struct {
-	byID map[string]*kept[T]
-	rest []*kept[T]
+	byID    map[string]*kept[T]
+	touched []*kept[T] // since the last drop
+	rest    []*kept[T]
 }
 
 type kept[T any] struct {
-	id    string
-	what  T
-	last  int64 // the position of the last event
-	dirty bool  // it is not written
+	id      string
+	what    T
+	last    int64 // the position of the last event
+	touched bool
+	dirty   bool // it is not written
 }
 
 func newHot[T any]() hot[T] { return hot[T]{byID: map[string]*kept[T]{}} }
@@ -36,6 +38,10 @@ func (h *hot[T]) of(id string, d *event.Decoded, load func() (T, error)) (what T
 		h.byID[id] = k
 	}
 	k.last, k.dirty = int64(d.Position), true
+	if !k.touched {
+		k.touched = true
+		h.touched = append(h.touched, k)
+	}
 	return k.what, nil
 }
 
@@ -49,28 +55,34 @@ func (h *hot[T]) drop(keep int, ended func(T) bool) []T {
 			list = append(list, k.what)
 		}
 	}
-	h.rest = h.rest[:0]
-	for _, k := range h.byID {
+	for _, k := range h.touched {
+		k.touched = false
 		if ended(k.what) {
 			out(k)
-			continue
 		}
-		if keep == 0 && k.dirty {
-			k.dirty = false
-			list = append(list, k.what)
-		}
-		h.rest = append(h.rest, k)
 	}
+	clear(h.touched)
+	h.touched = h.touched[:0]
 	if keep == 0 {
+		for _, k := range h.byID {
+			if k.dirty {
+				k.dirty = false
+				list = append(list, k.what)
+			}
+		}
 		keep = warm
 	}
-	if len(h.rest) > keep {
+	if len(h.byID) > keep {
+		h.rest = h.rest[:0]
+		for _, k := range h.byID {
+			h.rest = append(h.rest, k)
+		}
 		slices.SortFunc(h.rest, func(a, b *kept[T]) int { return cmp.Compare(a.last, b.last) })
 		// More than needed, so that it does not come to this each time.
 		for _, k := range h.rest[:len(h.rest)-keep*3/4] {
 			out(k)
 		}
+		clear(h.rest)
 	}
-	clear(h.rest)
 	return list
 }

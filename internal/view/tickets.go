@@ -547,6 +547,12 @@ func (r *ticketRow) indexed() [len(indexedOfTickets)]any {
 	}
 }
 
+const insertTicket = `INSERT INTO tickets_4 (state, category, grade, confidential, area, round, accepted_at, closed_at, whistles, next_from, waits, kept, against,
+		closed, path, holder, units, lead, co, summoned, supervision, next_by, handle_by, close_by, due,
+		ticket, id, no, channel, kind, reported_at, source, source_ref)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`
+
+// The columns that it does not name never change after the first event.
 var updateTicket = updates{
 	set: "UPDATE tickets_4 SET state = $1, category = $2, grade = $3, confidential = $4, area = $5, round = $6, accepted_at = $7, closed_at = $8, " +
 		"whistles = $9, next_from = $10, waits = $11, kept = $12, against = $13",
@@ -568,22 +574,15 @@ func (r *ticketRow) save(tx *viewdb.Tx, kept []byte) error {
 	}
 	waits, was := r.waits.bytes(nil), r.wasIndexed
 	r.wasIndexed = r.indexed()
+	args := append(make([]any, 0, 33), int64(r.state), r.category, int64(r.grade), r.confidential, r.area, int64(r.round), unless(r.accepted, never),
+		unless(r.done, never), r.whistles, r.nextFrom, waits, kept, r.against)
 	if r.isNew {
 		r.isNew = false
-		_, err := tx.Exec(`INSERT INTO tickets_4 (`+ticketColumns+`, closed)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`,
-			r.ticket, r.id, r.no, int64(r.state), int64(r.channel), int64(r.kind), r.category, int64(r.grade), r.confidential, r.area, r.path,
-			r.holder, r.units, r.lead, r.co, int64(r.round), r.next, r.handleBy, r.closeBy, r.reported, unless(r.accepted, never), unless(r.done, never),
-			r.source, r.sourceRef, r.summoned, r.whistles, int64(r.supervision), r.nextFrom, waits, kept, r.against, unless(r.due, ever), r.closed())
-		if err != nil {
+		args = append(append(args, r.wasIndexed[:]...), r.ticket, r.id, r.no, int64(r.channel), int64(r.kind), r.reported, r.source, r.sourceRef)
+		if _, err := tx.Exec(insertTicket, args...); err != nil {
 			return err
 		}
 		return r.saveTasks(tx)
-	}
-	// The rest never changes after the first event.
-	args := []any{
-		int64(r.state), r.category, int64(r.grade), r.confidential, r.area, int64(r.round), unless(r.accepted, never), unless(r.done, never), r.whistles,
-		r.nextFrom, waits, kept, r.against,
 	}
 	if err := updateTicket.exec(tx, args, was[:], r.wasIndexed[:], r.ticket); err != nil {
 		return err
