@@ -209,7 +209,7 @@ func TestOpenTicketsAreFoundPageByPage(t *testing.T) {
 		}
 	}
 	r := replica(t, c)
-	if err := r.Projector.WaitFor(t.Context(), head(t, c), view.TimersView); err != nil {
+	if err := r.Projector.WaitFor(t.Context(), head(t, c), view.TicketsView); err != nil {
 		t.Fatal(err)
 	}
 	if names, _, err := r.Views.OpenTickets(t.Context(), 0, 10); err != nil || len(names) != 7 {

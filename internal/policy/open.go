@@ -10,11 +10,11 @@ import (
 	"github.com/chuishao/dispatch/internal/view"
 )
 
-// Open finds the tickets that are open in the view of timers.
+// Open finds the tickets that are open.
 type Open struct {
 	Store eventstore.Store
 	Views *view.Reader
-	// Projector runs the view of timers, and must do so for anything to be found.
+	// Projector runs the view of tickets, and must do so for anything to be found.
 	Projector *projector.Projector
 }
 
@@ -55,13 +55,13 @@ func (o Open) see(ctx context.Context, upTo eventstore.Position) error {
 			return err
 		}
 	}
-	if err := o.Projector.WaitFor(ctx, upTo, view.TimersView); err != nil {
-		return fmt.Errorf("wait for the view of timers: %w", err)
+	if err := o.Projector.WaitFor(ctx, upTo, view.TicketsView); err != nil {
+		return fmt.Errorf("wait for the view of tickets: %w", err)
 	}
 	return nil
 }
 
-// end is the position of the last event that is recorded, looked for from where the view of timers stands.
+// end is the position of the last event that is recorded, looked for from where the view of tickets stands.
 func end(ctx context.Context, store eventstore.Store, views *view.Reader) (eventstore.Position, error) {
 	last, err := views.TimersAt(ctx)
 	if err != nil {

@@ -18,13 +18,13 @@ import (
 	"github.com/chuishao/dispatch/internal/view"
 )
 
-// Timers makes happen what is due: it asks the view of timers which instants have passed by the dispatcher's clock, and has the dispatcher
+// Timers makes happen what is due: it asks the view of tickets which instants have passed by the dispatcher's clock, and has the dispatcher
 // pass each. What came due while nobody ran is found when somebody does. Any number of processes may run it, each timer fires once.
 // It keeps nothing but what need not be asked again. Its methods may be called by many goroutines; the fields are not changed meanwhile.
 type Timers struct {
 	Dispatcher *dispatch.Dispatcher
 	Views      *view.Reader
-	// Projector runs the view of timers, and must do so for anything to happen.
+	// Projector runs the view of tickets, and must do so for anything to happen.
 	Projector *projector.Projector
 	// OnTrouble hears of an error before it is tried again, and of a timer that was refused. May be nil.
 	OnTrouble func(error)
@@ -80,7 +80,7 @@ func (t *Timers) Run(ctx context.Context) error {
 	apart := time.NewTicker(lookApart)
 	defer apart.Stop()
 	for {
-		moved, err := t.Projector.Watch(view.TimersView)
+		moved, err := t.Projector.Watch(view.TicketsView)
 		if err != nil {
 			return err
 		}
@@ -175,8 +175,8 @@ func (t *Timers) look(ctx context.Context) (answered, fired int, err error) {
 		return 0, 0, nil
 	}
 	answered, fired, last, err := t.fire(ctx, tickets)
-	if waiting := t.Projector.WaitFor(ctx, last, view.TimersView); waiting != nil {
-		err = errors.Join(err, fmt.Errorf("wait for the view of timers: %w", waiting))
+	if waiting := t.Projector.WaitFor(ctx, last, view.TicketsView); waiting != nil {
+		err = errors.Join(err, fmt.Errorf("wait for the view of tickets: %w", waiting))
 	}
 	return answered, fired, err
 }

@@ -29,7 +29,7 @@ func replica(t *testing.T, c *dispatchtest.City) *policy.Timers {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := projector.Open(t.Context(), c.Store, db, projector.Options{}, view.Timers())
+	p, err := projector.Open(t.Context(), c.Store, db, projector.Options{}, view.Tickets())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestATimerThatIsRefusedIsAskedForOnceAndHoldsUpNoOther(t *testing.T) {
 	}
 	whole := timers.Dispatcher
 	timers.Dispatcher = elsewhere.Dispatcher
-	if err := timers.Projector.WaitFor(t.Context(), head(t, c), view.TimersView); err != nil {
+	if err := timers.Projector.WaitFor(t.Context(), head(t, c), view.TicketsView); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -354,7 +354,7 @@ func TestNothingIsDueInAViewThatIsBeingBuilt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := projector.Open(t.Context(), c.Store, db, projector.Options{}, view.Timers())
+	p, err := projector.Open(t.Context(), c.Store, db, projector.Options{}, view.Tickets())
 	if err != nil {
 		t.Fatal(err)
 	}

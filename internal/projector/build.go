@@ -2,6 +2,7 @@ package projector
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/chuishao/dispatch/internal/event"
@@ -9,36 +10,65 @@ import (
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
 
-// build folds the whole history into views that have seen nothing. It is one transaction: half a view is of no use.
+// ahead is how many batches a view may be behind the one that is first.
+const ahead = 2
+
+// build folds the whole history into views that have seen nothing. It is one transaction: half a view is of no use. The views share nothing but
+// that transaction, so each has a goroutine: while one writes the others fold.
 func (p *Projector) build(ctx context.Context, tx *viewdb.Tx) error {
 	ctx, stop := context.WithCancel(ctx)
 	f := newFeed(2 * p.opts.Batch)
-	var reading sync.WaitGroup
+	var reading, folding sync.WaitGroup
 	reading.Go(func() { f.fill(ctx, p.store.ReadAll(ctx, 0)) })
 	defer reading.Wait()
 	defer stop()
-	folds := make([]Folding, len(p.views))
-	for i, v := range p.views {
-		if v.Folding != nil {
-			folds[i] = v.Folding()
-			continue
-		}
-		folds[i] = oneByOne(func(tx *viewdb.Tx, batch []event.Decoded) error { return v.Apply(ctx, tx, batch) })
+	failed := make([]error, len(p.views))
+	feeds := make([]chan []event.Decoded, len(p.views))
+	for i, shared := range tx.Share(len(p.views)) {
+		feeds[i] = make(chan []event.Decoded, ahead)
+		folding.Go(func() {
+			if failed[i] = p.views[i].fold(ctx, shared, feeds[i], p.opts.Keep); failed[i] != nil {
+				stop()
+			}
+			shared.Rest()
+		})
 	}
-	var last eventstore.Position
+	last, err := p.deal(ctx, f, feeds)
+	for _, feed := range feeds {
+		close(feed)
+	}
+	if err != nil {
+		stop()
+	}
+	folding.Wait()
+	for _, failed := range failed {
+		if failed != nil && !errors.Is(failed, context.Canceled) {
+			return failed
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for _, v := range p.views {
+		if _, err := tx.Exec("UPDATE checkpoints SET position = $1 WHERE view = $2", int64(last), v.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deal hands what is read to all views, and says how far it came.
+func (p *Projector) deal(ctx context.Context, f *feed, feeds []chan []event.Decoded) (last eventstore.Position, err error) {
 	for {
 		batch, bad, err := f.take(ctx, p.opts.Batch, p.opts.Batch)
-		for i, v := range p.views {
-			for j := range batch {
-				if err := folds[i].Add(tx, &batch[j]); err != nil {
-					return stoppedAt(v.Name, &batch[j].Recorded, err)
+		if len(batch) > 0 {
+			for _, feed := range feeds {
+				select {
+				case feed <- batch:
+				case <-ctx.Done():
+					return last, ctx.Err()
 				}
 			}
-			if err := folds[i].Write(tx, p.opts.Keep); err != nil {
-				return err
-			}
-		}
-		if len(batch) > 0 {
 			last = batch[len(batch)-1].Position
 			if p.opts.OnProgress != nil {
 				p.opts.OnProgress(last)
@@ -46,22 +76,35 @@ func (p *Projector) build(ctx context.Context, tx *viewdb.Tx) error {
 		}
 		switch {
 		case bad != nil:
-			return stoppedAt(p.views[0].Name, &bad.Recorded, err)
-		case err != nil:
-			return err
-		case len(batch) > 0:
-			continue
+			return last, stoppedAt(p.views[0].Name, &bad.Recorded, err)
+		case err != nil || len(batch) == 0:
+			return last, err
 		}
-		for i, v := range p.views {
-			if err := folds[i].Write(tx, 0); err != nil {
-				return err
-			}
-			if _, err := tx.Exec("UPDATE checkpoints SET position = $1 WHERE view = $2", int64(last), v.Name); err != nil {
-				return err
-			}
-		}
-		return nil
 	}
+}
+
+// fold folds batches into the view until there are no more, and then writes all of it.
+func (v *running) fold(ctx context.Context, tx *viewdb.Tx, batches <-chan []event.Decoded, keep int) error {
+	var f Folding = oneByOne(func(tx *viewdb.Tx, batch []event.Decoded) error { return v.Apply(ctx, tx, batch) })
+	if v.Folding != nil {
+		f = v.Folding()
+	}
+	for batch := range batches {
+		for i := range batch {
+			if err := f.Add(tx, &batch[i]); err != nil {
+				return stoppedAt(v.Name, &batch[i].Recorded, err)
+			}
+		}
+		tx.Rest()
+		if err := f.Write(tx, keep); err != nil {
+			return err
+		}
+		tx.Rest()
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // there was more
+	}
+	return f.Write(tx, 0)
 }
 
 func stoppedAt(view string, at *eventstore.Recorded, err error) error {

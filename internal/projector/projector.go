@@ -22,18 +22,19 @@ type View struct {
 	// Schema makes its tables, Indexes what only speeds up reading: when rebuilding they come last.
 	Schema, Indexes []string
 	// Apply folds events in. It reads nothing but the batch and tx, and gives the same rows wherever batches are cut. An
-	// event that it does not know is an error. tx and batch are not kept.
+	// event that it does not know is an error. tx and batch are not kept. nil: Folding does it.
 	Apply func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error
-	// Folding begins to fold a whole history, which comes to the same rows as Apply but may write them later. nil: Apply
-	// does it, event by event.
+	// Folding begins to fold events in, with the same promises as Apply has, but may keep in memory what the rows it wrote say. It begins
+	// where the view stands.
 	Folding func() Folding
 }
 
-// Folding folds events in and keeps in memory what they come to until it is told to write it. It belongs to one transaction.
+// Folding folds events in and keeps in memory what they come to until it is told to write it. When all is written it may go on in another
+// transaction, if the one before has been committed and nobody else has moved the view. After an error nothing of it may be used.
 type Folding interface {
-	// Add folds an event in. After an error nothing of the folding may be used.
+	// Add folds an event in.
 	Add(tx *viewdb.Tx, d *event.Decoded) error
-	// Write writes rows until what is kept of at most that many streams is left; of 0, all is written.
+	// Write writes rows until what is kept of at most that many streams is not written; of 0, all is.
 	Write(tx *viewdb.Tx, keep int) error
 }
 
@@ -108,6 +109,8 @@ type Projector struct {
 // running is a view and how far it has come.
 type running struct {
 	View
+
+	folding Folding // that the batches before went into; nil to begin another. It belongs to who follows
 
 	position eventstore.Position // guarded by mu
 	unseen   time.Time           // when the oldest event it has not seen was recorded; guarded by mu

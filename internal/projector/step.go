@@ -76,6 +76,7 @@ func (p *Projector) refresh(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			v.folding = nil
 			p.say(v, func(v *running) { v.position = at })
 		}
 		return nil
@@ -154,7 +155,7 @@ func (p *Projector) apply(ctx context.Context, group []*running, from eventstore
 			}
 		}
 		for _, v := range group {
-			if err := v.Apply(ctx, tx, batch); err != nil {
+			if err := v.take(ctx, tx, batch); err != nil {
 				failed = v
 				return err
 			}
@@ -162,6 +163,9 @@ func (p *Projector) apply(ctx context.Context, group []*running, from eventstore
 		return nil
 	})
 	if err != nil {
+		for _, v := range group {
+			v.folding = nil
+		}
 		if viewdb.IsFault(err) || ctx.Err() != nil {
 			failed = nil
 		}
@@ -176,6 +180,27 @@ func (p *Projector) apply(ctx context.Context, group []*running, from eventstore
 		p.opts.OnBatch(names, len(batch), time.Since(started))
 	}
 	return nil, nil
+}
+
+// take folds a batch into the view's rows.
+func (v *running) take(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
+	if v.Folding == nil {
+		return v.Apply(ctx, tx, batch)
+	}
+	if v.folding == nil {
+		v.folding = v.Folding()
+	}
+	return Fold(v.folding, tx, batch)
+}
+
+// Fold folds a batch in and writes all of it.
+func Fold(f Folding, tx *viewdb.Tx, batch []event.Decoded) error {
+	for i := range batch {
+		if err := f.Add(tx, &batch[i]); err != nil {
+			return err
+		}
+	}
+	return f.Write(tx, 0)
 }
 
 // corner moves a view that failed somewhere in a batch up to the very event that it cannot apply, and stops it there.

@@ -8,7 +8,7 @@ import (
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 )
 
-// What a view of timers keeps of a ticket from one event to the next: what Timers follow from, and what of the state the effects of
+// What a view keeps of a ticket from one event to the next: what Timers follow from, and what of the state the effects of
 // later events on that depend on. All else of a state that was kept is zero. Instants are whole microseconds. Whoever makes Timers, or what
 // they follow from, depend on more adds it here and raises the number of the view; a test of the view says what was forgotten.
 

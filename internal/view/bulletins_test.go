@@ -68,7 +68,7 @@ func (p *press) print() {
 		if _, err := tx.Exec("UPDATE checkpoints SET position = $1", int64(p.at)); err != nil {
 			return err
 		}
-		return p.view.Apply(p.t.Context(), tx, p.batch)
+		return projector.Fold(p.view.Folding(), tx, p.batch)
 	})
 	if err != nil {
 		p.t.Fatal(err)

@@ -2,12 +2,10 @@ package view
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"math/bits"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/chuishao/dispatch/internal/event"
@@ -18,17 +16,13 @@ import (
 // ClosureView is the name of the view of figures.
 const ClosureView = "closure_3"
 
-// columns are those of closure_day_3: first the stock, in the order of cReported…, then the rates, in that of rIntake….
-var columns = []string{
-	"reported", "total", "closed", "due", "within_due", "late", "overdue", "past_limit", "accepted", "closings", "withdrawn", "merged",
-	"reopened", "dispatched",
-	"m02_den", "m02_num", "m12_den", "m12_num", "m13_den", "m13_num", "m12_x1", "m12_x2", "m12_x3", "m12_x4", "m13_x9", "m13_x11", "m13_x12",
-	"m14_den", "m14_num", "m14_x1", "m14_x2",
+func closureCounters() *counters {
+	return &counters{table: "closure_counts_3", bits: 5, sums: map[int64]int64{}}
 }
 
 const allColumns = int(stockColumns) + int(rateColumns)
 
-// counts are the columns of closure_day_3, or sums of them.
+// counts are counters of a node: first the stock, in the order of cReported…, then the rates, in that of rIntake….
 type counts [allColumns]int64
 
 func (c *counts) stock(delta *stock, sign int64) {
@@ -50,23 +44,12 @@ func (c *counts) rate(i int) int64 { return c[int(stockColumns)+i] }
 // The stock at the end of a day is the sum of the node's rows up to it. The part of a day comes from the changes of single
 // tickets, what a period's rates were at an earlier instant from the facts of the tickets that changed since.
 func Closure(zone *time.Location) projector.View {
-	days := strings.Join(columns, " BIGINT NOT NULL DEFAULT 0,\n\t") + " BIGINT NOT NULL DEFAULT 0"
 	return projector.View{
 		Name: ClosureView,
 		Schema: []string{
 			`CREATE TABLE closure_zone_3 (zone TEXT PRIMARY KEY)`,
 			fmt.Sprintf(`INSERT INTO closure_zone_3 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
-			// A code at a level. tree: it lies in the area tree, with a name and a parent.
-			`CREATE TABLE closure_node_3 (
-	id     BIGINT PRIMARY KEY,
-	level  TEXT NOT NULL,
-	code   TEXT NOT NULL,
-	tree   BIGINT NOT NULL,
-	name   TEXT NOT NULL,
-	path   TEXT NOT NULL,
-	parent BIGINT NOT NULL,
-	UNIQUE (level, code)
-)`,
+			nodeTable("closure_node_3"),
 			// What the figures of a ticket follow from. ticket is the position of its first event.
 			`CREATE TABLE closure_ticket_3 (
 	ticket      INTEGER PRIMARY KEY,
@@ -91,21 +74,13 @@ func Closure(zone *time.Location) projector.View {
 	nodes  BLOB NOT NULL,
 	PRIMARY KEY (at, ticket)
 ) WITHOUT ROWID`,
-			// day counts from 1970-01-01 in the zone. The stock's columns are what the day adds, those of rates what is true now of the
-			// tickets that the day decides the period of.
-			`CREATE TABLE closure_day_3 (
-	node BIGINT NOT NULL,
-	day  BIGINT NOT NULL,
-	` + days + `,
-	PRIMARY KEY (node, day)
-) WITHOUT ROWID`,
+			// Days are counted in the zone. The stock's columns are what the day adds, those of rates what is true now of the tickets that the
+			// day decides the period of.
+			closureCounters().schema(),
 		},
 		Indexes: []string{
 			`CREATE INDEX closure_ticket_3_reported ON closure_ticket_3 (reported_at)`,
 			`CREATE INDEX closure_ticket_3_accepted ON closure_ticket_3 (accepted_at)`,
-		},
-		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
-			return applyAll(newClosureFolding(zone), tx, batch)
 		},
 		Folding: func() projector.Folding { return newClosureFolding(zone) },
 	}
@@ -127,10 +102,10 @@ type closureFolding struct {
 	tickets hot[*touched]
 	nodes   *nodes
 	days    *calendar
+	sums    *counters
 
-	// Not yet written: counters, and rows whose place in their table does not follow the order of the history. They are kept so
-	// that each counter is written once and rows go in by the order of their tables.
-	sums   map[nodeDay]*counts
+	// Not yet written: rows whose place in their table does not follow the order of the history. They are kept so
+	// that they go in by the order of their tables.
 	rows   []changeRow
 	dues   []limit // the due and its ticket
 	ticket []dayCounts
@@ -138,7 +113,7 @@ type closureFolding struct {
 }
 
 func newClosureFolding(zone *time.Location) *closureFolding {
-	return &closureFolding{tickets: newHot[*touched](), nodes: newNodes(nil), days: calendarOf(zone), sums: map[nodeDay]*counts{}}
+	return &closureFolding{tickets: newHot[*touched](), nodes: newNodes(nil, "closure_node_3"), days: calendarOf(zone), sums: closureCounters()}
 }
 
 func (f *closureFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
@@ -163,6 +138,8 @@ func (f *closureFolding) Write(tx *viewdb.Tx, keep int) error {
 	slices.SortFunc(list, func(a, b *touched) int { return cmp.Compare(a.ticket, b.ticket) })
 	for _, t := range list {
 		f.count(t)
+	}
+	for _, t := range list {
 		f.buf = t.bytes(f.buf[:0])
 		if err := t.save(tx, f.buf); err != nil {
 			return err
@@ -178,11 +155,8 @@ func (f *closureFolding) Write(tx *viewdb.Tx, keep int) error {
 			return err
 		}
 	}
-	if keep == 0 || len(f.sums) > 2*keep {
-		if err := saveDays(tx, f.sums); err != nil {
-			return err
-		}
-		clear(f.sums)
+	if keep == 0 || len(f.sums.sums) > countersKept*keep {
+		return f.sums.save(tx)
 	}
 	return nil
 }
@@ -208,8 +182,6 @@ func loadTouched(tx *viewdb.Tx, id string, d *event.Decoded) (*touched, error) {
 	t.wasKeys, t.wasChanges, t.wasRates, t.wasDues, t.wasTaken = t.keys(), t.changes(), t.rates(ever), len(t.dues), t.accepted
 	return t, nil
 }
-
-type nodeDay struct{ node, day int64 }
 
 type changeRow struct {
 	at, ticket, delta int64
@@ -255,14 +227,10 @@ func (f *closureFolding) spread(keys []int64) {
 	for _, k := range keys {
 		for i := range f.ticket {
 			d := &f.ticket[i]
-			c := f.sums[nodeDay{k, d.day}]
-			if c == nil {
-				c = new(counts)
-				f.sums[nodeDay{k, d.day}] = c
-			}
+			first := cellAt(k, 0, d.day)
 			for m := d.mask; m != 0; m &= m - 1 {
 				column := bits.TrailingZeros32(m)
-				c[column] += int64(d.counts[column])
+				f.sums.add(first, column, int64(d.counts[column]))
 			}
 		}
 	}
@@ -318,6 +286,7 @@ func (f *closureFolding) count(t *touched) {
 			f.dues = append(f.dues, limit{l.by, t.ticket})
 		}
 	}
+	t.wasKeys, t.wasChanges, t.wasRates, t.wasDues = keys, changes, rates, len(t.dues)
 }
 
 // saveRows writes in the order of the tables, so that neighbours are written together.
@@ -365,6 +334,7 @@ func (t *touched) save(tx *viewdb.Tx, facts []byte) error {
 	default:
 		_, err = tx.Exec("UPDATE closure_ticket_3 SET facts = $1 WHERE ticket = $2", facts, t.ticket)
 	}
+	t.isNew, t.wasTaken = false, t.accepted
 	return err
 }
 
@@ -376,52 +346,6 @@ func (r *changeRow) save(tx *viewdb.Tx) error {
 	_, err := tx.Exec(`INSERT INTO closure_change_3 (at, ticket, delta, nodes) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (at, ticket) DO UPDATE SET delta = excluded.delta, nodes = excluded.nodes`, r.at, r.ticket, r.delta, r.nodes)
 	return err
-}
-
-// saveDays adds the sums of a batch to the counters. A statement names only the columns that change: most are few.
-func saveDays(tx *viewdb.Tx, sums map[nodeDay]*counts) error {
-	order := make([]nodeDay, 0, len(sums))
-	for k, c := range sums {
-		if *c != (counts{}) {
-			order = append(order, k)
-		}
-	}
-	slices.SortFunc(order, func(a, b nodeDay) int { return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(a.day, b.day)) })
-	args := make([]any, 0, allColumns+2)
-	for _, k := range order {
-		mask := uint32(0)
-		args = append(args[:0], k.node, k.day)
-		for i, v := range sums[k] {
-			if v != 0 {
-				mask |= 1 << i
-				args = append(args, v)
-			}
-		}
-		if _, err := tx.Exec(addDay(mask), args...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-var addDays sync.Map // the statement for each set of columns
-
-func addDay(mask uint32) string {
-	if sql, ok := addDays.Load(mask); ok {
-		return sql.(string)
-	}
-	var names, values, sets []string
-	for i, name := range columns {
-		if mask&(1<<i) != 0 {
-			names = append(names, name)
-			values = append(values, fmt.Sprintf("$%d", len(values)+3))
-			sets = append(sets, name+" = closure_day_3."+name+" + excluded."+name)
-		}
-	}
-	sql := "INSERT INTO closure_day_3 (node, day, " + strings.Join(names, ", ") + ") VALUES ($1, $2, " + strings.Join(values, ", ") +
-		") ON CONFLICT (node, day) DO UPDATE SET " + strings.Join(sets, ", ")
-	addDays.Store(mask, sql)
-	return sql
 }
 
 // calendar tells days of a zone. It belongs to one goroutine.

@@ -15,10 +15,10 @@ import (
 // dumps are the queries that give all rows of a view in an order of their own.
 var dumps = map[string][]string{
 	TicketsView: {
-		"SELECT 'path', id, kind, path FROM tickets_path_3 ORDER BY id",
-		"SELECT 'step', kind, code, path FROM tickets_step_3 ORDER BY kind, code, path",
-		"SELECT 'ticket', " + ticketColumns + ", closed FROM tickets_3 ORDER BY ticket",
-		"SELECT 'task', ticket, task, unit, units, path, confidential, due, warn, grey FROM tickets_task_3 ORDER BY ticket, task, unit",
+		"SELECT 'path', id, kind, path FROM tickets_path_4 ORDER BY id",
+		"SELECT 'step', kind, code, path FROM tickets_step_4 ORDER BY kind, code, path",
+		"SELECT 'ticket', " + ticketColumns + ", closed FROM tickets_4 ORDER BY ticket",
+		"SELECT 'task', ticket, task, unit, units, path, confidential, due, warn, grey FROM tickets_task_4 ORDER BY ticket, task, unit",
 	},
 	ClosureView: {
 		"SELECT 'zone', zone FROM closure_zone_3",
@@ -26,7 +26,7 @@ var dumps = map[string][]string{
 		"SELECT 'ticket', ticket, id, no, reported_at, accepted_at, facts FROM closure_ticket_3 ORDER BY ticket",
 		"SELECT 'due', due, ticket FROM closure_due_3 ORDER BY due, ticket",
 		"SELECT 'change', at, ticket, delta, nodes FROM closure_change_3 ORDER BY at, ticket",
-		"SELECT 'day', * FROM closure_day_3 ORDER BY node, day",
+		closureCounters().dump(),
 	},
 	ServiceView: {
 		"SELECT 'zone', zone FROM service_zone_2",
@@ -35,10 +35,7 @@ var dumps = map[string][]string{
 		"SELECT 'version', version, since, number FROM service_version_2 ORDER BY number",
 		"SELECT 'level', place, name FROM service_level_2 ORDER BY place",
 		"SELECT 'ticket', ticket, id, no, subject, held, from_at, to_at, last_at, life FROM service_ticket_2 ORDER BY ticket",
-		"SELECT 'figures', node, shelf, day, counts FROM service_day_2 ORDER BY node, shelf, day",
-	},
-	TimersView: {
-		"SELECT 'timer', ticket, id, due, timer, kept FROM timers_1 ORDER BY ticket",
+		serviceCounters().dump(),
 	},
 	PrecedentsView: {
 		"SELECT 'precedent', ruling, id, category, area, lead, co, basis, ruled_at FROM precedents_1 ORDER BY ruling",
@@ -51,8 +48,7 @@ var dumps = map[string][]string{
 }
 
 // Dump writes the rows of a view, one a line, in an order that depends on nothing but the rows, and says at what position
-// they stand: two databases that have seen the same events write the same bytes. Counters that have come back to zero say
-// nothing and are left out.
+// they stand: two databases that have seen the same events write the same bytes.
 func Dump(ctx context.Context, db *viewdb.DB, view string, w io.Writer) (at eventstore.Position, err error) {
 	queries, ok := dumps[view]
 	if !ok {
@@ -69,9 +65,7 @@ func Dump(ctx context.Context, db *viewdb.DB, view string, w io.Writer) (at even
 				if err != nil {
 					return err
 				}
-				if line = appendRow(line[:0], row); line == nil {
-					continue
-				}
+				line = appendRow(line[:0], row)
 				if _, err := out.Write(line); err != nil {
 					return err
 				}
@@ -83,9 +77,6 @@ func Dump(ctx context.Context, db *viewdb.DB, view string, w io.Writer) (at even
 }
 
 func appendRow(line []byte, row viewdb.Row) []byte {
-	// Counters come after the columns that say what they count.
-	keys := map[string]int{"day": 2}[row.Text(0)]
-	zero := keys > 0
 	for i := range row.Columns() {
 		if i > 0 {
 			line = append(line, '\t')
@@ -93,7 +84,6 @@ func appendRow(line []byte, row viewdb.Row) []byte {
 		switch row.Kind(i) {
 		case 'i':
 			line = strconv.AppendInt(line, row.Int64(i), 10)
-			zero = zero && (i <= keys || row.Int64(i) == 0)
 		case 's':
 			if i == 0 {
 				line = append(line, row.Text(i)...)
@@ -107,9 +97,6 @@ func appendRow(line []byte, row viewdb.Row) []byte {
 		case '0':
 			line = append(line, '-')
 		}
-	}
-	if zero {
-		return nil
 	}
 	return append(line, '\n')
 }

@@ -173,11 +173,8 @@ type memory struct {
 	tickets []*facts
 }
 
-func remember(ctx context.Context, store eventstore.Store, until eventstore.Position) (*memory, error) {
-	if store == nil {
-		return nil, errors.New("figures of what was known need the history")
-	}
-	m := &memory{nodes: newNodes(nil)}
+func remember(ctx context.Context, store eventstore.Store, until eventstore.Position) (book, error) {
+	m := &memory{nodes: newNodes(nil, "")}
 	byID := map[string]*facts{}
 	for r, err := range store.ReadAll(ctx, 0) {
 		if err != nil {
@@ -252,13 +249,19 @@ func (m *memory) each(after int64, yield func(f *facts) (bool, error)) error {
 
 // table is a book of the view's rows, as a transaction sees them.
 type table struct {
-	tx    *viewdb.Tx
-	days  *calendar
-	known *nodes
+	tx       *viewdb.Tx
+	days     *calendar
+	known    *nodes
+	counters *counters
 }
 
-func (r *Reader) table(tx *viewdb.Tx) (*table, error) {
-	for row, err := range tx.Query("SELECT zone FROM closure_zone_3") {
+func (r *Reader) closure(tx *viewdb.Tx) (*table, error) {
+	return r.table(tx, "closure_zone_3", "closure_node_3", closureCounters())
+}
+
+// table opens the tables of a view of figures by what they are called.
+func (r *Reader) table(tx *viewdb.Tx, zones, nodes string, counters *counters) (*table, error) {
+	for row, err := range tx.Query("SELECT zone FROM " + zones) {
 		if err != nil {
 			return nil, err
 		}
@@ -266,7 +269,7 @@ func (r *Reader) table(tx *viewdb.Tx) (*table, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the views' zone: %w", err)
 		}
-		return &table{tx, calendarOf(zone), newNodes(tx)}, nil
+		return &table{tx, calendarOf(zone), newNodes(tx, nodes), counters}, nil
 	}
 	return nil, errors.New("the views name no zone")
 }
@@ -318,47 +321,13 @@ func (b *table) areas() ([]*node, error) {
 // fewNodes are asked one by one; more of a level are cheaper all at once.
 const fewNodes = 32
 
-// days adds up rows of closure_day_3 with a day from and before to.
+// sum adds up the counters of days from one and before another.
 func (b *table) sum(mask uint32, from, to int64, of *selection, into map[int64]*counts) error {
-	var list []int
-	sums := ""
-	for i, name := range columns {
-		if mask&(1<<i) != 0 {
-			list = append(list, i)
-			sums += ", SUM(d." + name + ")"
+	return b.counters.read(b.tx, b.known.table, of, 0, from, to, func(node int64, column int, n int64) {
+		if mask&(1<<column) != 0 {
+			entry(into, node)[column] += n
 		}
-	}
-	add := func(row viewdb.Row) {
-		id := row.Int64(0)
-		if row.Null(1) || of.nodes[id] == nil {
-			return
-		}
-		c := entry(into, id)
-		for at, i := range list {
-			c[i] += row.Int64(at + 1)
-		}
-	}
-	if of.level == "" || len(of.nodes) <= fewNodes {
-		query := "SELECT d.node" + sums + " FROM closure_day_3 d WHERE d.node = $1 AND d.day >= $2 AND d.day < $3 GROUP BY d.node"
-		for id := range of.nodes {
-			for row, err := range b.tx.Query(query, id, from, to) {
-				if err != nil {
-					return err
-				}
-				add(row)
-			}
-		}
-		return nil
-	}
-	query := "SELECT d.node" + sums + ` FROM closure_node_3 n CROSS JOIN closure_day_3 d
-		WHERE n.level = $1 AND d.node = n.id AND d.day >= $2 AND d.day < $3 GROUP BY d.node`
-	for row, err := range b.tx.Query(query, of.level, from, to) {
-		if err != nil {
-			return err
-		}
-		add(row)
-	}
-	return nil
+	})
 }
 
 const (
@@ -648,20 +617,28 @@ func instant(t time.Time) int64 {
 
 // open runs do on the book that a query is about, and says what position its answer is as of.
 func (r *Reader) open(ctx context.Context, known *eventstore.Position, do func(b book) error) (eventstore.Position, error) {
+	return ask(ctx, r, ClosureView, known, remember, func(tx *viewdb.Tx) (book, error) { return r.closure(tx) }, do)
+}
+
+// ask runs do on what a question is about: what now makes of a view's rows, or what was known at a position. It says what position that is as of.
+func ask[B any](ctx context.Context, r *Reader, view string, known *eventstore.Position, then func(context.Context, eventstore.Store, eventstore.Position) (B, error),
+	now func(tx *viewdb.Tx) (B, error), do func(b B) error) (at eventstore.Position, err error) {
 	if known != nil {
-		b, err := remember(ctx, r.store, *known)
+		if r.store == nil {
+			return 0, errors.New("figures of what was known need the history")
+		}
+		b, err := then(ctx, r.store, *known)
 		if err != nil {
 			return 0, err
 		}
 		return *known, do(b)
 	}
-	var at eventstore.Position
-	err := r.db.Read(ctx, func(tx *viewdb.Tx) error {
-		b, err := r.table(tx)
+	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
+		b, err := now(tx)
 		if err != nil {
 			return err
 		}
-		if at, err = projector.Position(tx, ClosureView); err != nil {
+		if at, err = projector.Position(tx, view); err != nil {
 			return err
 		}
 		return do(b)

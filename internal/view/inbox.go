@@ -78,7 +78,7 @@ var clerks = []pb.Role{
 // HasInbox says whether tickets can wait for a role.
 func HasInbox(r pb.Role) bool { return offices[r] != nil || slices.Contains(clerks, r) }
 
-// waiting is a row of tickets_task_3: unit is whose clerks it waits for, or which unit handles what is verified or asked about.
+// waiting is a row of tickets_task_4: unit is whose clerks it waits for, or which unit handles what is verified or asked about.
 type waiting struct {
 	task task
 	unit string
@@ -467,16 +467,17 @@ func (r *ticketRow) waiting() tasksOf {
 // saveTasks writes what the ticket waits for, if that changed.
 func (r *ticketRow) saveTasks(tx *viewdb.Tx) error {
 	is := r.waiting()
-	if is.equal(&r.was) {
+	was := r.was
+	if r.was = is; is.equal(&was) {
 		return nil
 	}
-	if len(r.was.list) > 0 {
-		if _, err := tx.Exec("DELETE FROM tickets_task_3 WHERE ticket = $1", r.ticket); err != nil {
+	if len(was.list) > 0 {
+		if _, err := tx.Exec("DELETE FROM tickets_task_4 WHERE ticket = $1", r.ticket); err != nil {
 			return err
 		}
 	}
 	for _, w := range is.list {
-		_, err := tx.Exec(`INSERT INTO tickets_task_3 (ticket, task, unit, units, path, confidential, due, warn, grey)
+		_, err := tx.Exec(`INSERT INTO tickets_task_4 (ticket, task, unit, units, path, confidential, due, warn, grey)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 			r.ticket, int64(w.task), w.unit, is.units, is.path, is.confidential, w.by, w.warn, is.grey)
 		if err != nil {
@@ -486,7 +487,7 @@ func (r *ticketRow) saveTasks(tx *viewdb.Tx) error {
 	return nil
 }
 
-// tasksOf are the rows of a ticket in tickets_task_3.
+// tasksOf are the rows of a ticket in tickets_task_4.
 type tasksOf struct {
 	list               []waiting
 	units, path        int64
@@ -587,7 +588,7 @@ func (q *InboxQuery) waiting(c *condition, now int64, red bool) string {
 		return "SELECT 0 AS ticket, 0 AS task, '' AS unit, 0 AS due, 0 AS rank WHERE 1 = 0"
 	}
 	at := c.arg(now)
-	columns := fmt.Sprintf("SELECT ticket, task, unit, due, CASE WHEN grey = 1 THEN 4 WHEN due < %s THEN 1 WHEN due = %d THEN 5 WHEN warn <= %s THEN 2 ELSE 3 END AS rank FROM tickets_task_3",
+	columns := fmt.Sprintf("SELECT ticket, task, unit, due, CASE WHEN grey = 1 THEN 4 WHEN due < %s THEN 1 WHEN due = %d THEN 5 WHEN warn <= %s THEN 2 ELSE 3 END AS rank FROM tickets_task_4",
 		at, ever, at)
 	only := ""
 	if red {
@@ -627,7 +628,7 @@ func (q *InboxQuery) seen(c *condition) string {
 	of := condition{args: c.args}
 	q.Scope.restrict(&of)
 	c.args = of.args
-	return " AND (confidential = 0 OR EXISTS (SELECT 1 FROM tickets_3 WHERE tickets_3.ticket = tickets_task_3.ticket AND " + of.sql + "))"
+	return " AND (confidential = 0 OR EXISTS (SELECT 1 FROM tickets_4 WHERE tickets_4.ticket = tickets_task_4.ticket AND " + of.sql + "))"
 }
 
 // unblamed keeps out what the unit, or one above it, is complained of: it does not verify that, and does not learn of it by the place.
@@ -635,7 +636,7 @@ func (q *InboxQuery) unblamed(c *condition) string {
 	if len(q.Path) < 2 {
 		return ""
 	}
-	return " AND NOT EXISTS (SELECT 1 FROM tickets_3 WHERE tickets_3.ticket = tickets_task_3.ticket AND against IN (" + names(c, q.Path[1:]) + "))"
+	return " AND NOT EXISTS (SELECT 1 FROM tickets_4 WHERE tickets_4.ticket = tickets_task_4.ticket AND against IN (" + names(c, q.Path[1:]) + "))"
 }
 
 // outside keeps out what a unit may not verify or ask about, since it or one above it handles the matter.
@@ -666,7 +667,7 @@ func ticketsByNumber(tx *viewdb.Tx, tickets []int64, now int64) (map[int64]*pb.T
 		marks[i] = c.arg(t)
 	}
 	var list []*ticketRow
-	for row, err := range tx.Query("SELECT "+ticketColumns+" FROM tickets_3 WHERE ticket IN ("+strings.Join(marks, ", ")+")", c.args...) {
+	for row, err := range tx.Query("SELECT "+ticketColumns+" FROM tickets_4 WHERE ticket IN ("+strings.Join(marks, ", ")+")", c.args...) {
 		if err != nil {
 			return nil, err
 		}

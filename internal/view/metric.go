@@ -477,7 +477,7 @@ func behind(name string, set pb.FigureSet, from, to, t int64) (func(f *facts) (b
 func (r *Reader) openWhistles(ctx context.Context, do func(tx *viewdb.Tx, b *table) error) (eventstore.Position, error) {
 	var at eventstore.Position
 	err := r.db.Read(ctx, func(tx *viewdb.Tx) error {
-		b, err := r.table(tx)
+		b, err := r.closure(tx)
 		if err != nil {
 			return err
 		}

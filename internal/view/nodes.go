@@ -47,8 +47,22 @@ type nodes struct {
 	key   []byte
 }
 
-func newNodes(tx *viewdb.Tx) *nodes {
-	return &nodes{tx: tx, table: "closure_node_3", byKey: map[[2]string]*node{}, byID: map[int64]*node{}, changed: map[int64]*node{}, paths: map[string][]int64{}}
+func newNodes(tx *viewdb.Tx, table string) *nodes {
+	return &nodes{tx: tx, table: table, byKey: map[[2]string]*node{}, byID: map[int64]*node{}, changed: map[int64]*node{}, paths: map[string][]int64{}}
+}
+
+// nodeTable makes a table of nodes. tree: it lies in the area tree, with a name and a parent.
+func nodeTable(name string) string {
+	return "CREATE TABLE " + name + ` (
+	id     BIGINT PRIMARY KEY,
+	level  TEXT NOT NULL,
+	code   TEXT NOT NULL,
+	tree   BIGINT NOT NULL,
+	name   TEXT NOT NULL,
+	path   TEXT NOT NULL,
+	parent BIGINT NOT NULL,
+	UNIQUE (level, code)
+)`
 }
 
 const nodeColumns = "id, level, code, tree, name, path, parent"
@@ -168,5 +182,6 @@ func (m *nodes) save() error {
 			return err
 		}
 	}
+	clear(m.changed)
 	return nil
 }

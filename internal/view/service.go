@@ -2,11 +2,8 @@ package view
 
 import (
 	"cmp"
-	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"math/bits"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -33,16 +30,7 @@ func Service(zone *time.Location) projector.View {
 		Schema: []string{
 			`CREATE TABLE service_zone_2 (zone TEXT PRIMARY KEY)`,
 			fmt.Sprintf(`INSERT INTO service_zone_2 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
-			`CREATE TABLE service_node_2 (
-	id     BIGINT PRIMARY KEY,
-	level  TEXT NOT NULL,
-	code   TEXT NOT NULL,
-	tree   BIGINT NOT NULL,
-	name   TEXT NOT NULL,
-	path   TEXT NOT NULL,
-	parent BIGINT NOT NULL,
-	UNIQUE (level, code)
-)`,
+			nodeTable("service_node_2"),
 			// What of the registry tells a unit's level: the levels of areas (kind 0) and the areas of units (kind 1), as each version has them and
 			// for when, [since, until). Versions that are in force at some time, each since when, in the order of publishing.
 			`CREATE TABLE service_anchor_2 (
@@ -77,23 +65,14 @@ func Service(zone *time.Location) projector.View {
 	last_at BIGINT NOT NULL,
 	life    BLOB NOT NULL
 )`,
-			// The counters of the figures that are kept together (shelf), as appendCounts has them. day counts from 1970-01-01 in the zone.
-			`CREATE TABLE service_day_2 (
-	node   BIGINT NOT NULL,
-	shelf  BIGINT NOT NULL,
-	day    BIGINT NOT NULL,
-	counts BLOB NOT NULL,
-	PRIMARY KEY (node, shelf, day)
-) WITHOUT ROWID`,
+			// What is asked for together, or over all times, shares a shelf; days are counted in the zone.
+			serviceCounters().schema(),
 		},
 		Indexes: []string{
 			`CREATE INDEX service_ticket_2_to ON service_ticket_2 (to_at, from_at)`,
 			`CREATE INDEX service_ticket_2_last ON service_ticket_2 (last_at)`,
 			`CREATE INDEX service_ticket_2_subject ON service_ticket_2 (subject) WHERE subject <> ''`,
 			`CREATE INDEX service_ticket_2_held ON service_ticket_2 (held) WHERE held = 1`,
-		},
-		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
-			return applyAll(newServiceFolding(zone), tx, batch)
 		},
 		Folding: func() projector.Folding { return newServiceFolding(zone) },
 	}
@@ -102,9 +81,10 @@ func Service(zone *time.Location) projector.View {
 // served is a ticket that a batch says something about, as it becomes, and what was written of it.
 type served struct {
 	life
-	isNew     bool
-	wasPosts  []post
-	wasPlaces []int64
+	isNew      bool
+	wasPosts   []post
+	wasPlaces  []int64
+	wasIndexed [len(indexedOfService)]any
 }
 
 // serviceFolding folds events into the rows of the view.
@@ -113,20 +93,18 @@ type serviceFolding struct {
 	nodes   *nodes
 	anchors *anchors
 	days    *calendar
-	sums    map[counter]*cells
+	sums    *counters
 	buf     []byte
 }
 
-// counter is what a figure comes to at a node on a day.
-type counter struct {
-	node, day int64
-	figure    byte
+func serviceCounters() *counters {
+	return &counters{table: "service_counts_2", bits: 4, sums: map[int64]int64{}}
 }
 
 func newServiceFolding(zone *time.Location) *serviceFolding {
-	n := newNodes(nil)
-	n.table = "service_node_2"
-	return &serviceFolding{tickets: newHot[*served](), nodes: n, anchors: &anchors{}, days: calendarOf(zone), sums: map[counter]*cells{}}
+	return &serviceFolding{
+		tickets: newHot[*served](), nodes: newNodes(nil, "service_node_2"), anchors: &anchors{}, days: calendarOf(zone), sums: serviceCounters(),
+	}
 }
 
 func (f *serviceFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
@@ -166,6 +144,7 @@ func loadServed(tx *viewdb.Tx, id string, d *event.Decoded) (*served, error) {
 	if t.isNew {
 		return nil, orphan(d)
 	}
+	t.wasIndexed = t.indexed()
 	if !t.untouched() {
 		t.wasPosts, t.wasPlaces = t.posts(ever), t.places()
 	}
@@ -177,9 +156,12 @@ func (f *serviceFolding) Write(tx *viewdb.Tx, keep int) error {
 	slices.SortFunc(list, func(a, b *served) int { return cmp.Compare(a.ticket, b.ticket) })
 	for _, t := range list {
 		if !t.untouched() {
-			f.count(t.wasPosts, t.wasPlaces, -1)
-			f.count(t.posts(ever), t.places(), 1)
+			posts, places := t.posts(ever), t.places()
+			f.count(t.wasPosts, posts, t.wasPlaces, places)
+			t.wasPosts, t.wasPlaces = posts, places
 		}
+	}
+	for _, t := range list {
 		if err := f.save(tx, t); err != nil {
 			return err
 		}
@@ -189,13 +171,9 @@ func (f *serviceFolding) Write(tx *viewdb.Tx, keep int) error {
 			return err
 		}
 	}
-	if keep > 0 && len(f.sums) <= 8*keep {
-		return nil
+	if keep == 0 || len(f.sums.sums) > countersKept*keep {
+		return f.sums.save(tx)
 	}
-	if err := saveCounters(tx, f.sums); err != nil {
-		return err
-	}
-	clear(f.sums)
 	return nil
 }
 
@@ -223,40 +201,53 @@ func (p *post) eachNode(places []int64, yield func(id int64)) {
 	}
 }
 
-// count adds posts to the sums; neighbours that go to the same counters go there together.
-func (f *serviceFolding) count(posts []post, places []int64, sign int64) {
-	for len(posts) > 0 {
-		p := &posts[0]
-		day := f.days.day(p.at)
-		var add cells
-		n, top := 0, byte(0)
-		for n < len(posts) && posts[n].beside(p) && f.days.day(posts[n].at) == day {
-			add[posts[n].cell] += sign * posts[n].n
-			top = max(top, posts[n].cell)
-			n++
+// count takes back what a ticket posted and adds what it posts, but for figures of which nothing has changed. Both are in the order of figures.
+func (f *serviceFolding) count(was, is []post, wasPlaces, places []int64) {
+	same := slices.Equal(wasPlaces, places)
+	for len(was) > 0 || len(is) > 0 {
+		figure := byte(math.MaxUint8)
+		if len(was) > 0 {
+			figure = was[0].figure
 		}
-		p.eachNode(places, func(id int64) {
-			k := counter{id, day, p.figure}
-			c := f.sums[k]
-			if c == nil {
-				c = new(cells)
-				f.sums[k] = c
-			}
-			for i, v := range add[:top+1] {
-				c[i] += v
-			}
-		})
-		posts = posts[n:]
+		if len(is) > 0 {
+			figure = min(figure, is[0].figure)
+		}
+		before, after := ofFigure(was, figure), ofFigure(is, figure)
+		was, is = was[len(before):], is[len(after):]
+		if same && slices.EqualFunc(before, after, post.equal) {
+			continue
+		}
+		f.add(before, wasPlaces, -1)
+		f.add(after, places, 1)
 	}
 }
 
-// beside says whether two posts count at the same nodes for the same figure.
-func (p *post) beside(o *post) bool {
-	same := len(p.unit) == len(o.unit) && (len(p.unit) == 0 || &p.unit[0] == &o.unit[0])
-	return same && p.figure == o.figure && p.where == o.where
+// ofFigure are the posts that a list begins with, as far as they are of a figure.
+func ofFigure(list []post, figure byte) []post {
+	n := 0
+	for n < len(list) && list[n].figure == figure {
+		n++
+	}
+	return list[:n]
 }
 
-func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
+func (p post) equal(o post) bool {
+	return p.figure == o.figure && p.cell == o.cell && p.where == o.where && p.at == o.at && p.n == o.n && slices.Equal(p.unit, o.unit)
+}
+
+func (f *serviceFolding) add(posts []post, places []int64, sign int64) {
+	for i := range posts {
+		p := &posts[i]
+		shelf, day, column := shelfOf(p.figure), f.days.day(p.at), int(p.figure)<<cellBits|int(p.cell)
+		p.eachNode(places, func(id int64) { f.sums.add(cellAt(id, shelf, day), column, sign*p.n) })
+	}
+}
+
+// cellBits are those of a column that tell the cell; the others tell the figure.
+const cellBits = 6
+
+// indexed are the columns of its row that indexes are over.
+func (t *served) indexed() [len(indexedOfService)]any {
 	from, to, last := t.span()
 	held := int64(0)
 	for i := range t.steps {
@@ -264,69 +255,26 @@ func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
 			held = 1
 		}
 	}
+	return [...]any{t.subject, held, from, to, last}
+}
+
+var indexedOfService = [...]string{"subject", "held", "from_at", "to_at", "last_at"}
+
+var updateService = updates{set: "UPDATE service_ticket_2 SET life = $1", args: 1, columns: indexedOfService[:], where: "ticket"}
+
+func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
+	was := t.wasIndexed
+	t.wasIndexed = t.indexed()
 	f.buf = t.bytes(f.buf[:0])
 	var err error
 	if t.isNew {
-		_, err = tx.Exec("INSERT INTO service_ticket_2 (ticket, id, no, subject, held, from_at, to_at, last_at, life) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-			t.ticket, t.id, t.no, t.subject, held, from, to, last, f.buf)
+		_, err = tx.Exec("INSERT INTO service_ticket_2 (ticket, id, no, life, subject, held, from_at, to_at, last_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+			append([]any{t.ticket, t.id, t.no, f.buf}, t.wasIndexed[:]...)...)
 	} else {
-		_, err = tx.Exec("UPDATE service_ticket_2 SET subject = $1, held = $2, from_at = $3, to_at = $4, last_at = $5, life = $6 WHERE ticket = $7",
-			t.subject, held, from, to, last, f.buf, t.ticket)
+		err = updateService.exec(tx, []any{f.buf}, was[:], t.wasIndexed[:], t.ticket)
 	}
+	t.isNew = false
 	return err
-}
-
-// saveCounters adds the sums of a batch to the counters, in the order of their table.
-func saveCounters(tx *viewdb.Tx, sums map[counter]*cells) error {
-	order := make([]counter, 0, len(sums))
-	for k, c := range sums {
-		if *c != (cells{}) {
-			order = append(order, k)
-		}
-	}
-	slices.SortFunc(order, func(a, b counter) int {
-		return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(shelfOf(a.figure), shelfOf(b.figure)), cmp.Compare(a.day, b.day), cmp.Compare(a.figure, b.figure))
-	})
-	fresh := true // nothing is written yet
-	for _, err := range tx.Query("SELECT 1 FROM service_day_2 LIMIT 1") {
-		if err != nil {
-			return err
-		}
-		fresh = false
-	}
-	var buf []byte
-	var list []figureCounts
-	for len(order) > 0 {
-		first, shelf := order[0], shelfOf(order[0].figure)
-		list = list[:0]
-		if !fresh {
-			for row, err := range tx.Query("SELECT counts FROM service_day_2 WHERE node = $1 AND shelf = $2 AND day = $3", first.node, shelf, first.day) {
-				if err != nil {
-					return err
-				}
-				if list, err = readCounts(list, row.Bytes(0, buf[:0])); err != nil {
-					return err
-				}
-			}
-		}
-		n := 0
-		for n < len(order) && order[n].node == first.node && order[n].day == first.day && shelfOf(order[n].figure) == shelf {
-			list = addCounts(list, order[n].figure, sums[order[n]])
-			n++
-		}
-		order = order[n:]
-		var err error
-		if buf = appendCounts(buf[:0], list); len(buf) > 0 {
-			_, err = tx.Exec(`INSERT INTO service_day_2 (node, shelf, day, counts) VALUES ($1, $2, $3, $4)
-				ON CONFLICT (node, shelf, day) DO UPDATE SET counts = excluded.counts`, first.node, shelf, first.day, buf)
-		} else if !fresh {
-			_, err = tx.Exec("DELETE FROM service_day_2 WHERE node = $1 AND shelf = $2 AND day = $3", first.node, shelf, first.day)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Shelves are the groups that counters of a node and a day are kept in: what is asked for together, or over all times, lies together.
@@ -345,67 +293,6 @@ func shelfOf(figure byte) int64 {
 	}
 	return shelfMetrics
 }
-
-// figureCounts are the counters of a figure.
-type figureCounts struct {
-	figure byte
-	cells  cells
-}
-
-// addCounts adds to the counters of a figure in a list that is in the order of figures.
-func addCounts(list []figureCounts, figure byte, add *cells) []figureCounts {
-	i, found := slices.BinarySearchFunc(list, figure, func(c figureCounts, figure byte) int { return cmp.Compare(c.figure, figure) })
-	if !found {
-		list = slices.Insert(list, i, figureCounts{figure: figure})
-	}
-	addCells(&list[i].cells, add)
-	return list
-}
-
-// appendCounts adds counters to buf as a row keeps them: of each figure that comes to anything its number, which cells are not zero, and these.
-func appendCounts(buf []byte, list []figureCounts) []byte {
-	for i := range list {
-		c, mask := &list[i], uint64(0)
-		for cell, n := range c.cells {
-			if n != 0 {
-				mask |= 1 << cell
-			}
-		}
-		if mask == 0 {
-			continue
-		}
-		buf = binary.AppendUvarint(append(buf, c.figure), mask)
-		for _, n := range c.cells {
-			if n != 0 {
-				buf = binary.AppendVarint(buf, n)
-			}
-		}
-	}
-	return buf
-}
-
-// readCounts adds to the list what appendCounts wrote.
-func readCounts(list []figureCounts, buf []byte) ([]figureCounts, error) {
-	for len(buf) > 0 {
-		c := figureCounts{figure: buf[0]}
-		mask, n := binary.Uvarint(buf[1:])
-		if n <= 0 || mask >= 1<<len(c.cells) {
-			return nil, errCounts
-		}
-		for buf = buf[1+n:]; mask != 0; mask &= mask - 1 {
-			v, n := binary.Varint(buf)
-			if n <= 0 {
-				return nil, errCounts
-			}
-			c.cells[bits.TrailingZeros64(mask)] = v
-			buf = buf[n:]
-		}
-		list = append(list, c)
-	}
-	return list, nil
-}
-
-var errCounts = errors.New("counters of service are cut short")
 
 // anchors tell the level of the area that a unit is anchored at, by the registry in force at an instant.
 type anchors struct {

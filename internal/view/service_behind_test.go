@@ -24,7 +24,7 @@ func (w *watched) between(after, from, to int64, yield func(l *life) (bool, erro
 // The tickets behind a figure may be a few among very many: once all are found, no other is looked at.
 func TestNothingIsLookedAtBehindTheLastTicketOfASet(t *testing.T) {
 	t.Parallel()
-	m := &recollection{memory: &memory{nodes: newNodes(nil)}, anchors: &anchors{}}
+	m := &recollection{memory: &memory{nodes: newNodes(nil, "")}, anchors: &anchors{}}
 	var all []int64
 	if err := m.nodes.put(&all, "all", ""); err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package view
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,7 +11,6 @@ import (
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
-	"github.com/chuishao/dispatch/internal/projector"
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
@@ -69,22 +67,6 @@ func oneByOne(b logbook, figure byte, in period, of *selection, sums map[int64]*
 
 // logs is a logbook of the view's rows, as a transaction sees them.
 type logs struct{ *table }
-
-func (r *Reader) logs(tx *viewdb.Tx) (*logs, error) {
-	for row, err := range tx.Query("SELECT zone FROM service_zone_2") {
-		if err != nil {
-			return nil, err
-		}
-		zone, err := r.zones.load(row.Text(0))
-		if err != nil {
-			return nil, fmt.Errorf("the views' zone: %w", err)
-		}
-		known := newNodes(tx)
-		known.table = "service_node_2"
-		return &logs{&table{tx, calendarOf(zone), known}}, nil
-	}
-	return nil, errors.New("the views name no zone")
-}
 
 func (b *logs) sum(figure byte, in period, of *selection) (map[int64]*cells, error) {
 	sums := map[int64]*cells{}
@@ -168,53 +150,15 @@ func (b *logs) counters(figure byte, in period, of *selection, sums map[int64]*c
 
 // whole adds the counters of days from first and before last.
 func (b *logs) whole(figure byte, first, last int64, of *selection, sums map[int64]*cells) error {
-	var buf []byte
-	var list []figureCounts
-	add := func(row viewdb.Row) (err error) {
-		id := row.Int64(0)
-		if of.nodes[id] == nil {
-			return nil
+	return b.table.counters.read(b.tx, b.known.table, of, shelfOf(figure), first, last, func(node int64, column int, n int64) {
+		if column>>cellBits != int(figure) {
+			return
 		}
-		buf = row.Bytes(1, buf[:0])
-		if list, err = readCounts(list[:0], buf); err != nil {
-			return err
+		if sums[node] == nil {
+			sums[node] = new(cells)
 		}
-		for i := range list {
-			if list[i].figure != figure {
-				continue
-			}
-			if sums[id] == nil {
-				sums[id] = new(cells)
-			}
-			addCells(sums[id], &list[i].cells)
-		}
-		return nil
-	}
-	shelf := shelfOf(figure)
-	if of.level == "" || len(of.nodes) <= fewNodes {
-		for id := range of.nodes {
-			for row, err := range b.tx.Query("SELECT node, counts FROM service_day_2 WHERE node = $1 AND shelf = $2 AND day >= $3 AND day < $4", id, shelf, first, last) {
-				if err == nil {
-					err = add(row)
-				}
-				if err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	query := `SELECT d.node, d.counts FROM service_node_2 n CROSS JOIN service_day_2 d
-		WHERE n.level = $1 AND d.node = n.id AND d.shelf = $2 AND d.day >= $3 AND d.day < $4`
-	for row, err := range b.tx.Query(query, of.level, shelf, first, last) {
-		if err == nil {
-			err = add(row)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		sums[node][column&(1<<cellBits-1)] += n
+	})
 }
 
 // lives yields the tickets that a condition holds for, in order.
@@ -284,12 +228,9 @@ type recollection struct {
 	anchors *anchors
 }
 
-func recollect(ctx context.Context, store eventstore.Store, until eventstore.Position) (*recollection, error) {
-	if store == nil {
-		return nil, errors.New("figures of what was known need the history")
-	}
+func recollect(ctx context.Context, store eventstore.Store, until eventstore.Position) (logbook, error) {
 	known := &anchors{}
-	m := &recollection{memory: &memory{nodes: newNodes(nil)}, anchors: known}
+	m := &recollection{memory: &memory{nodes: newNodes(nil, "")}, anchors: known}
 	byID := map[string]*life{}
 	for r, err := range store.ReadAll(ctx, 0) {
 		if err != nil {
@@ -362,25 +303,10 @@ func (m *recollection) persons(from, to int64, yield func(all []*life)) error {
 
 // openService runs do on the logbook that a question is about, and says what position its answer is as of.
 func (r *Reader) openService(ctx context.Context, known *eventstore.Position, do func(b logbook) error) (eventstore.Position, error) {
-	if known != nil {
-		b, err := recollect(ctx, r.store, *known)
-		if err != nil {
-			return 0, err
-		}
-		return *known, do(b)
-	}
-	var at eventstore.Position
-	err := r.db.Read(ctx, func(tx *viewdb.Tx) error {
-		b, err := r.logs(tx)
-		if err != nil {
-			return err
-		}
-		if at, err = projector.Position(tx, ServiceView); err != nil {
-			return err
-		}
-		return do(b)
-	})
-	return at, err
+	return ask(ctx, r, ServiceView, known, recollect, func(tx *viewdb.Tx) (logbook, error) {
+		t, err := r.table(tx, "service_zone_2", "service_node_2", serviceCounters())
+		return &logs{t}, err
+	}, do)
 }
 
 // again is how far apart two reports of a person are that count as one matter.

@@ -21,9 +21,10 @@ import (
 )
 
 // TicketsView is the name of the view of tickets.
-const TicketsView = "tickets_3"
+const TicketsView = "tickets_4"
 
-// Tickets is the view of tickets: a row each, for lists and inboxes.
+// Tickets is the view of tickets: a row each, for lists and inboxes, and for what must happen by a certain instant. What runs is
+// ticket.State.Timers of what is kept of the ticket, which the same events were folded into: there is one definition of it.
 func Tickets() projector.View {
 	return projector.View{
 		Name: TicketsView,
@@ -31,21 +32,22 @@ func Tickets() projector.View {
 			// Paths through the area tree (kind 0: level, code and name of each step) and through the unit tree (kind 1: down to the
 			// holder, with '' where it is not known or nobody holds the ticket), co-handlers (kind 2) and units that
 			// whistles summon (kind 3), each once.
-			`CREATE TABLE tickets_path_3 (
+			`CREATE TABLE tickets_path_4 (
 	id   BIGINT PRIMARY KEY,
 	kind BIGINT NOT NULL,
 	path TEXT NOT NULL,
 	UNIQUE (kind, path)
 )`,
-			`CREATE TABLE tickets_step_3 (
+			`CREATE TABLE tickets_step_4 (
 	kind BIGINT NOT NULL,
 	code TEXT NOT NULL,
 	path BIGINT NOT NULL,
 	PRIMARY KEY (kind, code, path)
 ) WITHOUT ROWID`,
 			// ticket is the position of the first event; units the path of the holder; co and summoned 0 where nobody helps
-			// or is summoned; whistles the open ones with whom each summons; kept what limits follow from. A limit that does not run is 9223372036854775807, so that it comes last.
-			`CREATE TABLE tickets_3 (
+			// or is summoned; whistles the open ones with whom each summons; kept what limits and timers follow from. A
+			// limit that does not run is 9223372036854775807, so that it comes last. due is the earliest of the timers, NULL where none runs.
+			`CREATE TABLE tickets_4 (
 	ticket       INTEGER PRIMARY KEY,
 	id           TEXT NOT NULL UNIQUE,
 	no           TEXT NOT NULL,
@@ -77,12 +79,13 @@ func Tickets() projector.View {
 	next_from    BIGINT NOT NULL,
 	waits        BLOB NOT NULL,
 	kept         BLOB NOT NULL,
-	against      TEXT NOT NULL
+	against      TEXT NOT NULL,
+	due          BIGINT
 )`,
 			// What tickets wait for. unit is whose clerks it waits for, or who handles what others verify or ask about; '' where it waits for an
 			// office. units and path are the holder's and the place's. warn is from when on at most a quarter of the time is left; grey: the
 			// clock stands.
-			`CREATE TABLE tickets_task_3 (
+			`CREATE TABLE tickets_task_4 (
 	ticket       BIGINT NOT NULL,
 	task         BIGINT NOT NULL,
 	unit         TEXT NOT NULL,
@@ -96,31 +99,29 @@ func Tickets() projector.View {
 ) WITHOUT ROWID`,
 		},
 		Indexes: []string{
-			`CREATE INDEX tickets_3_next ON tickets_3 (closed, next_by, ticket)`,
-			`CREATE INDEX tickets_3_reported ON tickets_3 (closed, reported_at, ticket)`,
-			`CREATE INDEX tickets_3_handle ON tickets_3 (closed, handle_by, ticket)`,
-			`CREATE INDEX tickets_3_close ON tickets_3 (closed, close_by, ticket)`,
-			`CREATE INDEX tickets_3_holder ON tickets_3 (holder, closed, next_by, ticket)`,
-			`CREATE INDEX tickets_3_lead ON tickets_3 (lead, closed, next_by, ticket)`,
-			`CREATE INDEX tickets_3_path ON tickets_3 (path, closed)`,
-			`CREATE INDEX tickets_3_units ON tickets_3 (units, closed)`,
-			`CREATE INDEX tickets_3_co ON tickets_3 (co, closed) WHERE co > 0`,
-			`CREATE INDEX tickets_3_summoned ON tickets_3 (summoned, closed) WHERE summoned > 0`,
-			`CREATE INDEX tickets_3_no ON tickets_3 (no)`,
-			`CREATE INDEX tickets_3_source ON tickets_3 (source_ref)`,
-			`CREATE INDEX tickets_3_supervision ON tickets_3 (supervision, closed, next_by, ticket) WHERE supervision > 0`,
-			`CREATE INDEX tickets_task_3_office ON tickets_task_3 (task, units, due, warn, grey, ticket, unit, confidential)`,
-			`CREATE INDEX tickets_task_3_desk ON tickets_task_3 (unit, task, confidential, due, warn, grey, ticket) WHERE unit <> ''`,
-			`CREATE INDEX tickets_task_3_place ON tickets_task_3 (task, path, confidential, due, warn, grey, ticket, unit)`,
-		},
-		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
-			return applyAll(newTicketFolding(), tx, batch)
+			`CREATE INDEX tickets_4_next ON tickets_4 (closed, next_by, ticket)`,
+			`CREATE INDEX tickets_4_reported ON tickets_4 (closed, reported_at, ticket)`,
+			`CREATE INDEX tickets_4_handle ON tickets_4 (closed, handle_by, ticket)`,
+			`CREATE INDEX tickets_4_close ON tickets_4 (closed, close_by, ticket)`,
+			`CREATE INDEX tickets_4_holder ON tickets_4 (holder, closed, next_by, ticket)`,
+			`CREATE INDEX tickets_4_lead ON tickets_4 (lead, closed, next_by, ticket)`,
+			`CREATE INDEX tickets_4_path ON tickets_4 (path, closed)`,
+			`CREATE INDEX tickets_4_units ON tickets_4 (units, closed)`,
+			`CREATE INDEX tickets_4_co ON tickets_4 (co, closed) WHERE co > 0`,
+			`CREATE INDEX tickets_4_summoned ON tickets_4 (summoned, closed) WHERE summoned > 0`,
+			`CREATE INDEX tickets_4_no ON tickets_4 (no)`,
+			`CREATE INDEX tickets_4_source ON tickets_4 (source_ref)`,
+			`CREATE INDEX tickets_4_supervision ON tickets_4 (supervision, closed, next_by, ticket) WHERE supervision > 0`,
+			`CREATE INDEX tickets_4_due ON tickets_4 (due, ticket) WHERE due IS NOT NULL`,
+			`CREATE INDEX tickets_task_4_office ON tickets_task_4 (task, units, due, warn, grey, ticket, unit, confidential)`,
+			`CREATE INDEX tickets_task_4_desk ON tickets_task_4 (unit, task, confidential, due, warn, grey, ticket) WHERE unit <> ''`,
+			`CREATE INDEX tickets_task_4_place ON tickets_task_4 (task, path, confidential, due, warn, grey, ticket, unit)`,
 		},
 		Folding: func() projector.Folding { return newTicketFolding() },
 	}
 }
 
-// ticketRow is a row of tickets_3.
+// ticketRow is a row of tickets_4.
 type ticketRow struct {
 	ticket                   int64
 	id, no                   string
@@ -147,9 +148,11 @@ type ticketRow struct {
 	waits                    waits
 	rules                    ticket.State // as it is kept: the limits follow from it
 	against                  string       // the unit complained of
+	due                      int64
 
-	isNew bool
-	was   tasksOf // its rows of tickets_task_3 as they stand
+	isNew      bool
+	was        tasksOf                    // its rows of tickets_task_4 as they stand
+	wasIndexed [len(indexedOfTickets)]any // what the row has in columns that indexes are over
 }
 
 func (r *ticketRow) closed() bool { return !isOpen(r.state) }
@@ -163,7 +166,7 @@ func isOpen(s pb.TicketState) bool {
 	return true
 }
 
-// ticketFolding folds events into rows of tickets_3.
+// ticketFolding folds events into rows of tickets_4.
 type ticketFolding struct {
 	rows  hot[*ticketRow]
 	paths paths
@@ -214,7 +217,7 @@ func (f *ticketFolding) Write(tx *viewdb.Tx, keep int) error {
 
 const ticketColumns = "ticket, id, no, state, channel, kind, category, grade, confidential, area, path, holder, units, lead, co, round, " +
 	"next_by, handle_by, close_by, reported_at, accepted_at, closed_at, source, source_ref, summoned, whistles, " +
-	"supervision, next_from, waits, kept, against"
+	"supervision, next_from, waits, kept, against, due"
 
 func readTicket(row viewdb.Row) (r *ticketRow, err error) {
 	r = &ticketRow{
@@ -223,13 +226,16 @@ func readTicket(row viewdb.Row) (r *ticketRow, err error) {
 		area: row.Text(9), path: row.Int64(10), holder: row.Text(11), units: row.Int64(12), lead: row.Text(13), co: row.Int64(14),
 		round: uint32(row.Int64(15)), next: row.Int64(16), handleBy: row.Int64(17), closeBy: row.Int64(18), reported: row.Int64(19),
 		accepted: never, done: never, source: row.Text(22), sourceRef: row.Text(23), summoned: row.Int64(24), whistles: row.Text(25),
-		supervision: uint32(row.Int64(26)), nextFrom: row.Int64(27), against: row.Text(30),
+		supervision: uint32(row.Int64(26)), nextFrom: row.Int64(27), against: row.Text(30), due: ever,
 	}
 	if !row.Null(20) {
 		r.accepted = row.Int64(20)
 	}
 	if !row.Null(21) {
 		r.done = row.Int64(21)
+	}
+	if !row.Null(31) {
+		r.due = row.Int64(31)
 	}
 	r.waits, err = readWaits(row.Bytes(28, nil))
 	return r, err
@@ -239,10 +245,10 @@ func loadTicket(tx *viewdb.Tx, id string, d *event.Decoded) (*ticketRow, error) 
 	if d.Version == 1 {
 		return &ticketRow{
 			isNew: true, ticket: int64(d.Position), id: id, round: 1, reported: micros(d.Meta.OccurredAt), accepted: never, done: never,
-			next: ever, handleBy: ever, closeBy: ever, nextFrom: never, waits: newWaits(),
+			next: ever, handleBy: ever, closeBy: ever, nextFrom: never, due: ever, waits: newWaits(),
 		}, nil
 	}
-	for row, err := range tx.Query("SELECT "+ticketColumns+" FROM tickets_3 WHERE id = $1", id) {
+	for row, err := range tx.Query("SELECT "+ticketColumns+" FROM tickets_4 WHERE id = $1", id) {
 		if err != nil {
 			return nil, err
 		}
@@ -253,7 +259,7 @@ func loadTicket(tx *viewdb.Tx, id string, d *event.Decoded) (*ticketRow, error) 
 		if r.rules, err = ticket.ReadKept(row.Bytes(29, nil)); err != nil {
 			return nil, err
 		}
-		r.was = r.waiting()
+		r.was, r.wasIndexed = r.waiting(), r.indexed()
 		return r, nil
 	}
 	return nil, orphan(d)
@@ -530,32 +536,55 @@ func (r *ticketRow) summon(whistle string, open bool, units []string, paths *pat
 	return err
 }
 
-func (r *ticketRow) save(tx *viewdb.Tx, kept []byte) error {
-	at := func(t int64) any {
-		if t == never {
-			return nil
-		}
-		return t
+// indexedOfTickets are the columns that indexes are over, but for those that never change.
+var indexedOfTickets = [...]string{
+	"closed", "path", "holder", "units", "lead", "co", "summoned", "supervision", "next_by", "handle_by", "close_by", "due",
+}
+
+func (r *ticketRow) indexed() [len(indexedOfTickets)]any {
+	return [...]any{
+		r.closed(), r.path, r.holder, r.units, r.lead, r.co, r.summoned, int64(r.supervision), r.next, r.handleBy, r.closeBy, unless(r.due, ever),
 	}
-	waits := r.waits.bytes(nil)
+}
+
+const insertTicket = `INSERT INTO tickets_4 (state, category, grade, confidential, area, round, accepted_at, closed_at, whistles, next_from, waits, kept, against,
+		closed, path, holder, units, lead, co, summoned, supervision, next_by, handle_by, close_by, due,
+		ticket, id, no, channel, kind, reported_at, source, source_ref)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`
+
+// The columns that it does not name never change after the first event.
+var updateTicket = updates{
+	set: "UPDATE tickets_4 SET state = $1, category = $2, grade = $3, confidential = $4, area = $5, round = $6, accepted_at = $7, closed_at = $8, " +
+		"whistles = $9, next_from = $10, waits = $11, kept = $12, against = $13",
+	args: 13, columns: indexedOfTickets[:], where: "ticket",
+}
+
+// unless is NULL for what stands for none.
+func unless(t, none int64) any {
+	if t == none {
+		return nil
+	}
+	return t
+}
+
+func (r *ticketRow) save(tx *viewdb.Tx, kept []byte) error {
+	r.due = ever
+	if run := r.rules.Timers(); len(run) > 0 {
+		r.due = run[0].By.UnixMicro()
+	}
+	waits, was := r.waits.bytes(nil), r.wasIndexed
+	r.wasIndexed = r.indexed()
+	args := append(make([]any, 0, 33), int64(r.state), r.category, int64(r.grade), r.confidential, r.area, int64(r.round), unless(r.accepted, never),
+		unless(r.done, never), r.whistles, r.nextFrom, waits, kept, r.against)
 	if r.isNew {
-		_, err := tx.Exec(`INSERT INTO tickets_3 (`+ticketColumns+`, closed)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`,
-			r.ticket, r.id, r.no, int64(r.state), int64(r.channel), int64(r.kind), r.category, int64(r.grade), r.confidential, r.area, r.path,
-			r.holder, r.units, r.lead, r.co, int64(r.round), r.next, r.handleBy, r.closeBy, r.reported, at(r.accepted), at(r.done), r.source, r.sourceRef,
-			r.summoned, r.whistles, int64(r.supervision), r.nextFrom, waits, kept, r.against, r.closed())
-		if err != nil {
+		r.isNew = false
+		args = append(append(args, r.wasIndexed[:]...), r.ticket, r.id, r.no, int64(r.channel), int64(r.kind), r.reported, r.source, r.sourceRef)
+		if _, err := tx.Exec(insertTicket, args...); err != nil {
 			return err
 		}
 		return r.saveTasks(tx)
 	}
-	// The rest never changes after the first event.
-	_, err := tx.Exec(`UPDATE tickets_3 SET state = $1, closed = $2, category = $3, grade = $4, confidential = $5, area = $6, path = $7, holder = $8,
-		units = $9, lead = $10, co = $11, round = $12, next_by = $13, handle_by = $14, close_by = $15, accepted_at = $16, closed_at = $17,
-		summoned = $18, whistles = $19, supervision = $20, next_from = $21, waits = $22, kept = $23, against = $24 WHERE ticket = $25`,
-		int64(r.state), r.closed(), r.category, int64(r.grade), r.confidential, r.area, r.path, r.holder, r.units, r.lead, r.co, int64(r.round),
-		r.next, r.handleBy, r.closeBy, at(r.accepted), at(r.done), r.summoned, r.whistles, int64(r.supervision), r.nextFrom, waits, kept, r.against, r.ticket)
-	if err != nil {
+	if err := updateTicket.exec(tx, args, was[:], r.wasIndexed[:], r.ticket); err != nil {
 		return err
 	}
 	return r.saveTasks(tx)
@@ -589,7 +618,7 @@ func (p *paths) id(kind int64, parts func() (words, codes []string)) (int64, err
 	}
 	words, codes := parts()
 	text := quoteAll(words)
-	for row, err := range p.tx.Query("SELECT id FROM tickets_path_3 WHERE kind = $1 AND path = $2", kind, text) {
+	for row, err := range p.tx.Query("SELECT id FROM tickets_path_4 WHERE kind = $1 AND path = $2", kind, text) {
 		if err != nil {
 			return 0, err
 		}
@@ -597,7 +626,7 @@ func (p *paths) id(kind int64, parts func() (words, codes []string)) (int64, err
 		return row.Int64(0), nil
 	}
 	if p.last == 0 {
-		for row, err := range p.tx.Query("SELECT MAX(id) FROM tickets_path_3") {
+		for row, err := range p.tx.Query("SELECT MAX(id) FROM tickets_path_4") {
 			if err != nil {
 				return 0, err
 			}
@@ -606,11 +635,11 @@ func (p *paths) id(kind int64, parts func() (words, codes []string)) (int64, err
 	}
 	p.last++
 	p.ids[string(p.key)] = p.last
-	if _, err := p.tx.Exec("INSERT INTO tickets_path_3 (id, kind, path) VALUES ($1, $2, $3)", p.last, kind, text); err != nil {
+	if _, err := p.tx.Exec("INSERT INTO tickets_path_4 (id, kind, path) VALUES ($1, $2, $3)", p.last, kind, text); err != nil {
 		return 0, err
 	}
 	for _, code := range codes {
-		if _, err := p.tx.Exec("INSERT INTO tickets_step_3 (kind, code, path) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, p.last); err != nil {
+		if _, err := p.tx.Exec("INSERT INTO tickets_step_4 (kind, code, path) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, p.last); err != nil {
 			return 0, err
 		}
 	}
@@ -677,7 +706,7 @@ type TicketQuery struct {
 
 var ticketPages = pages{50, 1_000}
 
-const inPaths = "path IN (SELECT path FROM tickets_step_3 WHERE kind = 0 AND code = %s)"
+const inPaths = "path IN (SELECT path FROM tickets_step_4 WHERE kind = 0 AND code = %s)"
 
 var ticketFields = declare(map[string]field{
 	"no":          {kind: textField, column: "no"},
@@ -825,14 +854,14 @@ func (s *Scope) sets(c *condition) []string {
 		return nil
 	}
 	sets := []string{
-		"SELECT ticket FROM tickets_3 WHERE units IN (" + steps(c, unitPath, s.holders()) + ")",
+		"SELECT ticket FROM tickets_4 WHERE units IN (" + steps(c, unitPath, s.holders()) + ")",
 		// What the unit itself holds is among the first.
-		"SELECT ticket FROM tickets_3 WHERE lead IN (" + names(c, s.Path) + ") AND +holder NOT IN ('', " + c.arg(s.unit()) + ")",
-		"SELECT ticket FROM tickets_3 WHERE co > 0 AND co IN (" + steps(c, coUnits, s.Path) + ") AND +confidential = 0",
-		"SELECT ticket FROM tickets_3 WHERE summoned > 0 AND summoned IN (" + steps(c, calledUnits, s.Path) + ") AND +confidential = 0",
+		"SELECT ticket FROM tickets_4 WHERE lead IN (" + names(c, s.Path) + ") AND +holder NOT IN ('', " + c.arg(s.unit()) + ")",
+		"SELECT ticket FROM tickets_4 WHERE co > 0 AND co IN (" + steps(c, coUnits, s.Path) + ") AND +confidential = 0",
+		"SELECT ticket FROM tickets_4 WHERE summoned > 0 AND summoned IN (" + steps(c, calledUnits, s.Path) + ") AND +confidential = 0",
 	}
 	if len(s.Assesses) > 0 {
-		sets = append(sets, "SELECT ticket FROM tickets_3 WHERE path IN ("+steps(c, areaPath, s.Assesses)+")")
+		sets = append(sets, "SELECT ticket FROM tickets_4 WHERE path IN ("+steps(c, areaPath, s.Assesses)+")")
 	}
 	return sets
 }
@@ -849,7 +878,7 @@ func (s *Scope) holders() []string {
 
 // steps finds the paths that have one of the codes on them.
 func steps(c *condition, kind int64, codes []string) string {
-	return fmt.Sprintf("SELECT path FROM tickets_step_3 WHERE kind = %d AND code IN (%s)", kind, names(c, codes))
+	return fmt.Sprintf("SELECT path FROM tickets_step_4 WHERE kind = %d AND code IN (%s)", kind, names(c, codes))
 }
 
 // names adds arguments and gives their names.
@@ -873,7 +902,7 @@ func ticketPlan(tx *viewdb.Tx, c *condition, scope Scope, area string, byArea bo
 	if where == "" {
 		where = "1 = 1"
 	}
-	all := "SELECT " + ticketColumns + " FROM tickets_3 WHERE " + where
+	all := "SELECT " + ticketColumns + " FROM tickets_4 WHERE " + where
 	for _, name := range []string{"no", "source_ref", "lead", "holder"} {
 		if _, ok := c.must[name]; ok {
 			return all + end, c.args, nil
@@ -888,7 +917,7 @@ func ticketPlan(tx *viewdb.Tx, c *condition, scope Scope, area string, byArea bo
 	var probe condition
 	switch {
 	case byArea:
-		sets = []string{"SELECT ticket FROM tickets_3 WHERE path IN (" + steps(&probe, areaPath, []string{area}) + ")"}
+		sets = []string{"SELECT ticket FROM tickets_4 WHERE path IN (" + steps(&probe, areaPath, []string{area}) + ")"}
 	case !scope.All:
 		sets = scope.sets(&probe)
 	}
@@ -905,7 +934,7 @@ func ticketPlan(tx *viewdb.Tx, c *condition, scope Scope, area string, byArea bo
 		}
 		if len(few) <= narrow {
 			shifted := shift(strings.Join(sets, " UNION "), len(c.args))
-			return "SELECT " + ticketColumns + " FROM tickets_3 WHERE ticket IN (" + shifted + ") AND " + where +
+			return "SELECT " + ticketColumns + " FROM tickets_4 WHERE ticket IN (" + shifted + ") AND " + where +
 				strings.Replace(end, "ORDER BY "+order, "ORDER BY +"+order, 1), append(c.args, probe.args...), nil
 		}
 	}
@@ -944,7 +973,7 @@ func ticketMessages(tx *viewdb.Tx, list []*ticketRow, now int64) ([]*pb.TicketRo
 	for i, r := range list {
 		path, ok := known[r.path]
 		if !ok {
-			for row, err := range tx.Query("SELECT path FROM tickets_path_3 WHERE id = $1", r.path) {
+			for row, err := range tx.Query("SELECT path FROM tickets_path_4 WHERE id = $1", r.path) {
 				if err != nil {
 					return nil, err
 				}

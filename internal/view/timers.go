@@ -1,144 +1,16 @@
 package view
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
-	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/projector"
 	"github.com/chuishao/dispatch/internal/ticket"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
-
-// TimersView is the name of the view of timers.
-const TimersView = "timers_1"
-
-// Timers is the view of what must happen to tickets by a certain instant. What runs is ticket.State.Timers of what is kept of
-// the ticket, which the same events were folded into: there is one definition of it.
-func Timers() projector.View {
-	return projector.View{
-		Name: TimersView,
-		Schema: []string{
-			// A row a ticket. due and timer are the earliest of its timers, NULL where none runs; kept is what they all follow from. ticket
-			// is the position of its first event.
-			`CREATE TABLE timers_1 (
-	ticket INTEGER PRIMARY KEY,
-	id     TEXT NOT NULL UNIQUE,
-	due    BIGINT,
-	timer  BIGINT,
-	kept   BLOB NOT NULL
-)`,
-		},
-		Indexes: []string{
-			`CREATE INDEX timers_1_due ON timers_1 (due, ticket) WHERE due IS NOT NULL`,
-		},
-		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
-			return applyAll(newTimerFolding(), tx, batch)
-		},
-		Folding: func() projector.Folding { return newTimerFolding() },
-	}
-}
-
-// timerRow is a ticket whose timers are followed.
-type timerRow struct {
-	ticket int64
-	id     string
-	state  ticket.State
-
-	isNew  bool
-	wasDue int64 // ever where none ran
-}
-
-// timerFolding folds events into rows of timers_1.
-type timerFolding struct {
-	rows hot[*timerRow]
-	buf  []byte
-}
-
-func newTimerFolding() *timerFolding { return &timerFolding{rows: newHot[*timerRow]()} }
-
-func (f *timerFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
-	kind, id := kind(d)
-	switch kind {
-	case "ticket":
-	case "whistle", "registry", "audit", "subject":
-		return nil
-	default:
-		return unknown(d)
-	}
-	r, err := f.rows.of(id, d, func() (*timerRow, error) { return loadTimers(tx, id, d) })
-	if err != nil {
-		return err
-	}
-	// Every event of a ticket has its case there, and one that is none is an error.
-	r.state, err = ticket.Evolve(r.state, d.Meta, d.Event)
-	return err
-}
-
-// idle says whether nothing is expected of the ticket soon.
-func (r *timerRow) idle() bool { return !isOpen(r.state.State) }
-
-func (f *timerFolding) Write(tx *viewdb.Tx, keep int) error {
-	list := f.rows.drop(keep, (*timerRow).idle)
-	slices.SortFunc(list, func(a, b *timerRow) int { return cmp.Compare(a.ticket, b.ticket) })
-	for _, r := range list {
-		f.buf = r.state.AppendKept(f.buf[:0])
-		if err := r.save(tx, f.buf); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func loadTimers(tx *viewdb.Tx, id string, d *event.Decoded) (*timerRow, error) {
-	if d.Version == 1 {
-		return &timerRow{isNew: true, ticket: int64(d.Position), id: id}, nil
-	}
-	for row, err := range tx.Query("SELECT ticket, due, kept FROM timers_1 WHERE id = $1", id) {
-		if err != nil {
-			return nil, err
-		}
-		r := &timerRow{ticket: row.Int64(0), id: id, wasDue: ever}
-		if !row.Null(1) {
-			r.wasDue = row.Int64(1)
-		}
-		r.state, err = ticket.ReadKept(row.Bytes(2, nil))
-		return r, err
-	}
-	return nil, orphan(d)
-}
-
-func (r *timerRow) save(tx *viewdb.Tx, kept []byte) error {
-	var due, timer any
-	by := ever
-	if t, ok := firstTimer(&r.state); ok {
-		by = t.By.UnixMicro()
-		due, timer = by, int64(t.Which)
-	}
-	var err error
-	switch {
-	case r.isNew:
-		_, err = tx.Exec("INSERT INTO timers_1 (ticket, id, due, timer, kept) VALUES ($1, $2, $3, $4, $5)", r.ticket, r.id, due, timer, kept)
-	case by != r.wasDue:
-		_, err = tx.Exec("UPDATE timers_1 SET due = $1, timer = $2, kept = $3 WHERE ticket = $4", due, timer, kept, r.ticket)
-	default:
-		_, err = tx.Exec("UPDATE timers_1 SET timer = $1, kept = $2 WHERE ticket = $3", timer, kept, r.ticket)
-	}
-	return err
-}
-
-// firstTimer is the earliest of the timers that run; ok is false where none does.
-func firstTimer(s *ticket.State) (first ticket.Timer, ok bool) {
-	if run := s.Timers(); len(run) > 0 {
-		return run[0], true
-	}
-	return first, false
-}
 
 // DueTimer is a timer of a ticket that has come.
 type DueTimer struct {
@@ -155,10 +27,10 @@ type DueTimer struct {
 func (r *Reader) Due(ctx context.Context, now time.Time, tickets int) (list []DueTimer, at eventstore.Position, err error) {
 	from := now.Truncate(time.Second) // what lies in this second is in time still
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
-		if at, err = projector.Position(tx, TimersView); err != nil {
+		if at, err = projector.Position(tx, TicketsView); err != nil {
 			return err
 		}
-		for row, err := range tx.Query("SELECT id, kept FROM timers_1 WHERE due < $1 ORDER BY due, ticket LIMIT $2", from.UnixMicro(), tickets) {
+		for row, err := range tx.Query("SELECT id, kept FROM tickets_4 WHERE due < $1 ORDER BY due, ticket LIMIT $2", from.UnixMicro(), tickets) {
 			if err != nil {
 				return err
 			}
@@ -182,7 +54,7 @@ func (r *Reader) Due(ctx context.Context, now time.Time, tickets int) (list []Du
 // should have happened before; the zero time if there is none.
 func (r *Reader) NextDue(ctx context.Context, now time.Time) (next time.Time, err error) {
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
-		for row, err := range tx.Query("SELECT due FROM timers_1 WHERE due >= $1 ORDER BY due LIMIT 1", now.Truncate(time.Second).UnixMicro()) {
+		for row, err := range tx.Query("SELECT due FROM tickets_4 WHERE due >= $1 ORDER BY due LIMIT 1", now.Truncate(time.Second).UnixMicro()) {
 			if err != nil {
 				return err
 			}
@@ -199,15 +71,11 @@ func (r *Reader) NextDue(ctx context.Context, now time.Time) (next time.Time, er
 func (r *Reader) OpenTickets(ctx context.Context, after int64, tickets int) (names []string, next int64, err error) {
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
 		looked := 0
-		for row, err := range tx.Query("SELECT ticket, id, kept FROM timers_1 WHERE ticket > $1 ORDER BY ticket LIMIT $2", after, tickets) {
+		for row, err := range tx.Query("SELECT ticket, id, closed = 0 OR due IS NOT NULL FROM tickets_4 WHERE ticket > $1 ORDER BY ticket LIMIT $2", after, tickets) {
 			if err != nil {
 				return err
 			}
-			s, err := ticket.ReadKept(row.Bytes(2, nil))
-			if err != nil {
-				return fmt.Errorf("timers of ticket %s: %w", row.Text(1), err)
-			}
-			if isOpen(s.State) || len(s.Timers()) > 0 {
+			if row.Bool(2) {
 				names = append(names, "tickets/"+row.Text(1))
 			}
 			looked, next = looked+1, row.Int64(0)
@@ -220,10 +88,10 @@ func (r *Reader) OpenTickets(ctx context.Context, after int64, tickets int) (nam
 	return names, next, err
 }
 
-// TimersAt is the position that the view of timers stands at.
+// TimersAt is the position that timers are told as of.
 func (r *Reader) TimersAt(ctx context.Context) (at eventstore.Position, err error) {
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
-		at, err = projector.Position(tx, TimersView)
+		at, err = projector.Position(tx, TicketsView)
 		return err
 	})
 	return at, err

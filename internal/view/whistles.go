@@ -60,9 +60,6 @@ func Whistles() projector.View {
 ) WITHOUT ROWID`,
 		},
 		Indexes: []string{`CREATE INDEX whistles_1_blown ON whistles_1 (blown_at)`},
-		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
-			return applyAll(newWhistleFolding(), tx, batch)
-		},
 		Folding: func() projector.Folding { return newWhistleFolding() },
 	}
 }
@@ -499,7 +496,7 @@ func (r *Reader) whistleMetrics(ctx context.Context, q MetricQuery) ([]*pb.Metri
 	if q.KnownAt != nil {
 		at, err = *q.KnownAt, r.rememberWhistles(ctx, *q.KnownAt, add)
 		if err == nil && q.Metric == "M31" {
-			var b *memory
+			var b book
 			if b, err = remember(ctx, r.store, at); err == nil {
 				err = counts(b)
 			}

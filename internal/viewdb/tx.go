@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -15,6 +16,56 @@ type Tx struct {
 	db    *DB
 	conn  *sqlite.Conn
 	stmts map[string]*stmt
+	turn  *turn // nil where one goroutine alone has the transaction
+}
+
+// turn is whose turn it is among goroutines that share a transaction.
+type turn struct {
+	all   *sync.Mutex
+	mine  bool
+	depth int // statements under way, one inside the other
+	done  int // since the turn began
+}
+
+// turnStatements is how many statements are run before others get their turn: enough for a change of turns to cost little.
+const turnStatements = 256
+
+// Share gives the transaction to so many goroutines, a Tx to each. Their statements take turns, many at a time, so that each calls Rest
+// before it does anything that takes long. tx itself is not used until they are done.
+func (tx *Tx) Share(n int) []*Tx {
+	all := new(sync.Mutex)
+	list := make([]*Tx, n)
+	for i := range list {
+		list[i] = &Tx{db: tx.db, conn: tx.conn, stmts: tx.stmts, turn: &turn{all: all}}
+	}
+	return list
+}
+
+// Rest ends the turn, if the transaction is shared and it is this one's.
+func (tx *Tx) Rest() {
+	if t := tx.turn; t != nil && t.mine && t.depth == 0 {
+		t.mine, t.done = false, 0
+		t.all.Unlock()
+	}
+}
+
+func (tx *Tx) enter() {
+	if t := tx.turn; t != nil {
+		if !t.mine {
+			t.all.Lock()
+			t.mine = true
+		}
+		t.depth++
+	}
+}
+
+func (tx *Tx) leave() {
+	if t := tx.turn; t != nil {
+		t.depth--
+		if t.done++; t.done >= turnStatements {
+			tx.Rest()
+		}
+	}
 }
 
 // stmt is a prepared statement and the number of the argument that each of its parameters takes.
@@ -65,6 +116,8 @@ func (tx *Tx) exec(sql string) error {
 
 // Exec runs a statement and says how many rows it changed. Arguments are int64, int, string, []byte, bool, float64 or nil.
 func (tx *Tx) Exec(sql string, args ...any) (int64, error) {
+	tx.enter()
+	defer tx.leave()
 	s, err := tx.prepare(sql)
 	if err != nil {
 		return 0, err
@@ -86,6 +139,8 @@ func (tx *Tx) Exec(sql string, args ...any) (int64, error) {
 
 // Script runs statements without arguments, one after the other.
 func (tx *Tx) Script(statements ...string) error {
+	tx.enter()
+	defer tx.leave()
 	for _, sql := range statements {
 		if err := sqlitex.ExecuteTransient(tx.conn, sql, nil); err != nil {
 			return fmt.Errorf("%s: %w", head(sql), err)
@@ -97,6 +152,8 @@ func (tx *Tx) Script(statements ...string) error {
 // Query yields the rows of a statement. A row is good until the next one. Breaking out of it frees everything.
 func (tx *Tx) Query(sql string, args ...any) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
+		tx.enter()
+		defer tx.leave()
 		s, err := tx.prepare(sql)
 		if err != nil {
 			yield(Row{}, err)

@@ -98,7 +98,7 @@ func Simulate(ctx context.Context, o Options) (err error) {
 	return verifyAll(ctx, n, o.Out)
 }
 
-// run plays with the view of timers alone: the other views are built when the year is over.
+// run plays with the view of tickets alone: the other views are built when the year is over.
 func run(ctx context.Context, n *app.Node, c Config) (report Report, err error) {
 	path := filepath.Join(n.Dir, "timers.db")
 	db, err := viewdb.Open(path, viewdb.Options{})
@@ -106,7 +106,7 @@ func run(ctx context.Context, n *app.Node, c Config) (report Report, err error) 
 		return report, err
 	}
 	defer func() { err = errors.Join(err, db.Close(), os.Remove(path)) }()
-	p, err := projector.Open(ctx, n.Store, db, projector.Options{Now: c.Clock.Now}, view.Timers())
+	p, err := projector.Open(ctx, n.Store, db, projector.Options{Now: c.Clock.Now}, view.Tickets())
 	if err != nil {
 		return report, err
 	}

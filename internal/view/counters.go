@@ -1,0 +1,201 @@
+package view
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/chuishao/dispatch/internal/viewdb"
+)
+
+// counters is a table of whole counters by node, shelf, day and column, and what is to be added to it. Days that lie together share a row:
+// most nodes see few tickets, so that a row for each day would be a row for nearly each ticket.
+type counters struct {
+	table string
+	bits  uint // 1<<bits days share a row
+	sums  map[int64]int64
+}
+
+// A counter has the number node<<36 | shelf<<34 | (day-firstDay)<<12 | column, the row it lies in that of its first day, without the column.
+// Shelves are 0 to 3, columns 0 to 4095, days those of the years that a timestamp can tell, counted from 1970-01-01.
+const (
+	firstDay   = -1 << 20
+	lastDay    = firstDay + 1<<22 // excluded
+	columnBits = 12
+	nodeShift  = 24 // in the number of a row
+	shelfShift = 22
+)
+
+// countersKept is how many counters a folding keeps in memory for each stream that it may keep.
+const countersKept = 16
+
+func (c *counters) schema() string {
+	return "CREATE TABLE " + c.table + ` (
+	place  INTEGER PRIMARY KEY,
+	counts BLOB NOT NULL
+)`
+}
+
+func (c *counters) dump() string {
+	return "SELECT 'counts', place, counts FROM " + c.table + " ORDER BY place"
+}
+
+// cellAt is the number of the first column of a node's day.
+func cellAt(node, shelf, day int64) int64 {
+	return (node<<nodeShift | shelf<<shelfShift | min(max(day, firstDay), lastDay-1) - firstDay) << columnBits
+}
+
+func (c *counters) add(first int64, column int, n int64) { c.sums[first|int64(column)] += n }
+
+// save writes what was added, in the order of the table.
+func (c *counters) save(tx *viewdb.Tx) error {
+	order := make([]int64, 0, len(c.sums))
+	for k, n := range c.sums {
+		if n != 0 {
+			order = append(order, k)
+		}
+	}
+	slices.Sort(order)
+	insert := "INSERT INTO " + c.table + " (place, counts) VALUES ($1, $2)"
+	update := "UPDATE " + c.table + " SET counts = $2 WHERE place = $1"
+	query := "SELECT counts FROM " + c.table + " WHERE place = $1"
+	last := int64(math.MinInt64) // of the rows there are
+	for row, err := range tx.Query("SELECT MAX(place) FROM " + c.table) {
+		if err != nil {
+			return err
+		}
+		if !row.Null(0) {
+			last = row.Int64(0)
+		}
+	}
+	var old, buf []byte
+	for len(order) > 0 {
+		place := order[0] >> columnBits &^ (1<<c.bits - 1)
+		n := 1
+		for n < len(order) && order[n]>>columnBits&^(1<<c.bits-1) == place {
+			n++
+		}
+		statement := insert
+		old = old[:0]
+		if place <= last {
+			for row, err := range tx.Query(query, place) {
+				if err != nil {
+					return err
+				}
+				statement, old = update, row.Bytes(0, old)
+			}
+		}
+		var err error
+		if buf, err = c.merge(buf[:0], place, old, order[:n]); err != nil {
+			return err
+		}
+		if len(buf) == 0 { // then there is a row: what is added is not 0
+			_, err = tx.Exec("DELETE FROM "+c.table+" WHERE place = $1", place)
+		} else {
+			_, err = tx.Exec(statement, place, buf)
+		}
+		if err != nil {
+			return err
+		}
+		order = order[n:]
+	}
+	clear(c.sums)
+	return nil
+}
+
+// merge appends the counters of a row with those of the keys added, in order: of each that is not 0 the step from the number before, and how
+// much it is.
+func (c *counters) merge(buf []byte, place int64, old []byte, keys []int64) ([]byte, error) {
+	last := place << columnBits
+	put := func(k, n int64) {
+		if n != 0 {
+			buf = binary.AppendVarint(binary.AppendUvarint(buf, uint64(k-last)), n)
+			last = k
+		}
+	}
+	err := eachCount(place, old, func(k, n int64) {
+		for len(keys) > 0 && keys[0] < k {
+			put(keys[0], c.sums[keys[0]])
+			keys = keys[1:]
+		}
+		if len(keys) > 0 && keys[0] == k {
+			n += c.sums[k]
+			keys = keys[1:]
+		}
+		put(k, n)
+	})
+	for _, k := range keys {
+		put(k, c.sums[k])
+	}
+	return buf, err
+}
+
+// eachCount yields the counters of a row by their numbers, in order.
+func eachCount(place int64, buf []byte, yield func(k, n int64)) error {
+	k := place << columnBits
+	for len(buf) > 0 {
+		step, i := binary.Uvarint(buf)
+		n, j := binary.Varint(buf[max(i, 0):])
+		if i <= 0 || j <= 0 {
+			return errCounts
+		}
+		buf = buf[i+j:]
+		k += int64(step)
+		yield(k, n)
+	}
+	return nil
+}
+
+var errCounts = errors.New("counters are cut short")
+
+// read yields what is written of the nodes asked about: the counters of a shelf, of days from first and before last.
+func (c *counters) read(tx *viewdb.Tx, nodes string, of *selection, shelf, first, last int64, yield func(node int64, column int, n int64)) error {
+	first, last = max(first, firstDay), min(last, lastDay)
+	if first >= last {
+		return nil
+	}
+	from, to := cellAt(0, shelf, first), cellAt(0, shelf, last-1)+1<<columnBits // of the numbers, without their node
+	lowest, highest := from>>columnBits&^(1<<c.bits-1), (to-1)>>columnBits
+	var buf []byte
+	add := func(row viewdb.Row) error {
+		place := row.Int64(0)
+		node := place >> nodeShift
+		if of.nodes[node] == nil {
+			return nil
+		}
+		buf = row.Bytes(1, buf[:0])
+		low, high := from+node<<(nodeShift+columnBits), to+node<<(nodeShift+columnBits)
+		return eachCount(place, buf, func(k, n int64) {
+			if k >= low && k < high {
+				yield(node, int(k&(1<<columnBits-1)), n)
+			}
+		})
+	}
+	if of.level == "" || len(of.nodes) <= fewNodes {
+		query := "SELECT place, counts FROM " + c.table + " WHERE place >= $1 AND place <= $2"
+		for id := range of.nodes {
+			for row, err := range tx.Query(query, id<<nodeShift+lowest, id<<nodeShift+highest) {
+				if err == nil {
+					err = add(row)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	query := fmt.Sprintf(`SELECT d.place, d.counts FROM %s n CROSS JOIN %s d
+		WHERE n.level = $1 AND d.place >= n.id * %d + $2 AND d.place <= n.id * %d + $3`, nodes, c.table, 1<<nodeShift, 1<<nodeShift)
+	for row, err := range tx.Query(query, of.level, lowest, highest) {
+		if err == nil {
+			err = add(row)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
