@@ -445,6 +445,16 @@ func legal(event proto.Message) (from []pb.TicketState, known bool) {
 		return in(triaged, dispatched, handling, review, ruling, suspended, submitted, callback)
 	case *pb.TicketDispatched:
 		return in(triaged, ruling)
+	case *pb.WhistleAsked, *pb.WhistleAskDeclined:
+		return in(handling)
+	case *pb.TicketClaimed:
+		return in(triaged)
+	case *pb.EchoPublished:
+		return in(reported, accepted, triaged, dispatched, handling, review, ruling, suspended, submitted, callback, closed)
+	case *pb.LeadRated, *pb.JointReviewRecorded:
+		return in(callback, closed)
+	case *pb.VerificationSampledOut:
+		return in(submitted)
 	case *pb.TicketSigned:
 		return in(dispatched)
 	case *pb.PetitionerContacted, *pb.ContactFailed:

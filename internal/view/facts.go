@@ -223,7 +223,9 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 		// No figure changes.
 	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.TicketSigned, *pb.PetitionerContacted, *pb.ContactFailed,
 		*pb.ProgressRecorded, *pb.RequirementWaived, *pb.VerificationPassed, *pb.VerificationFailed, *pb.CallbackRecorded,
-		*pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.VoidProposed, *pb.VoidDropped, *pb.WhistleLinked, *pb.WhistleSettled:
+		*pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.VoidProposed, *pb.VoidDropped, *pb.WhistleLinked, *pb.WhistleSettled,
+		*pb.WhistleAsked, *pb.WhistleAskDeclined, *pb.TicketClaimed, *pb.EchoPublished,
+		*pb.LeadRated, *pb.JointReviewRecorded, *pb.VerificationSampledOut:
 		// No figure changes.
 	default:
 		return unknown(d)

@@ -276,7 +276,9 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 		*pb.DuplicateDetached, *pb.FallbackAssigned, *pb.CoHandlerAccepted, *pb.CoHandlerDeclineProposed, *pb.CoHandlerDeclineDropped,
 		*pb.ExtensionRequested, *pb.ExtensionRefused, *pb.SuspensionRequested, *pb.SuspensionRefused, *pb.SuspensionReviewDue,
 		*pb.ExclusionRequested, *pb.ExclusionDenied, *pb.TicketUrged, *pb.ArchiveCorrectionProposed, *pb.ArchiveCorrectionDropped,
-		*pb.AcceptOverdue, *pb.DispatchOverdue, *pb.ContactOverdue, *pb.HandleOverdue, *pb.VerifyOverdue, *pb.CallbackOverdue, *pb.RightLapsed:
+		*pb.AcceptOverdue, *pb.DispatchOverdue, *pb.ContactOverdue, *pb.HandleOverdue, *pb.VerifyOverdue, *pb.CallbackOverdue, *pb.RightLapsed,
+		*pb.WhistleAsked, *pb.WhistleAskDeclined, *pb.TicketClaimed, *pb.EchoPublished,
+		*pb.LeadRated, *pb.JointReviewRecorded, *pb.VerificationSampledOut:
 		return nil // No figure of service changes.
 	default:
 		if s.what = whatOf(e); s.what == 0 {

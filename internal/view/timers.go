@@ -66,10 +66,8 @@ func (f *timerFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
 	kind, id := kind(d)
 	switch kind {
 	case "ticket":
-	case "whistle", "registry", "audit", "subject":
-		return nil
 	default:
-		return unknown(d)
+		return others(d, kind)
 	}
 	r, err := f.rows.of(id, d, func() (*timerRow, error) { return loadTimers(tx, id, d) })
 	if err != nil {

@@ -6,6 +6,7 @@ package view
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,4 +58,12 @@ func stamp(t int64) *timestamppb.Timestamp {
 		return nil
 	}
 	return timestamppb.New(time.UnixMicro(t))
+}
+
+// others is what a view says of an event that is not of its kinds of streams: nothing, if the contract has the kind.
+func others(d *event.Decoded, kind string) error {
+	if slices.Contains(eventstore.Kinds, kind) {
+		return nil
+	}
+	return unknown(d)
 }
