@@ -41,6 +41,8 @@ type Asked struct {
 	Sealed *pb.Sealed            // the command's particulars, sealed; nil if it had none
 	No     string                // the public number of a stream that comes to life
 	Linked map[string]*pb.Ticket // the tickets a whistle names, by stream id; a duplicate's primary, or a primary's duplicate
+	// Admissions are those that a command names, by id.
+	Admissions map[string]*pb.Admission
 	// Petitioner is the data subject of a duplicate; empty if nobody is known.
 	Petitioner string
 
