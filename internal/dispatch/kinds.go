@@ -45,8 +45,8 @@ type kind[S any, P interface {
 	*streams[S]
 	d        *Dispatcher
 	resource rule.Resource
-	// begun is the id that a command brings to life, which names none; the request's by default.
-	begun func(r Request) (string, error)
+	// begun is the id of what a command brings to life, where it follows from more than the request; nothing by default.
+	begun func(r Request) (id string, ok bool)
 	// facts are looked up before the rule is asked; none by default.
 	facts func(ctx context.Context, s S, a *rule.Asked, command proto.Message) error
 	// subject is whose key seals what a command says of something new; of the petitioner in the command by default.
@@ -78,6 +78,7 @@ func (d *Dispatcher) openKinds(cached int) {
 	d.listings = newKind[listing.State, *listing.State](d, "listings", cached, listing.Decide, listing.Evolve)
 	d.checks = newKind[check.State, *check.State](d, "checks", cached, check.Decide, check.Evolve)
 	d.reviews = newKind[review.State, *review.State](d, "reviews", cached, review.Decide, review.Evolve)
+	d.reviews.begun, d.reviews.facts = reviewOf, d.aboutReview
 	d.by = map[string]carrier{
 		"posts":         &d.posts,
 		"deliberations": &d.deliberations,
@@ -98,8 +99,9 @@ func (k *kind[S, P]) stream(r Request) (string, error) {
 		return Stream(named.GetName(), k.resource.Collection)
 	}
 	if k.begun != nil {
-		id, err := k.begun(r)
-		return k.resource.Stream + "-" + id, err
+		if id, ok := k.begun(r); ok {
+			return k.resource.Stream + "-" + id, nil
+		}
 	}
 	begin, ok := r.Command.(command)
 	if !ok {

@@ -77,6 +77,8 @@ type Registry interface {
 	Office(kind pb.UnitKind, unit string, at time.Time) (string, bool)
 	// Banned is the item of the ban list (禁入清单) that keeps matters of the category, or of one above it, out of communities.
 	Banned(category string, at time.Time) (*pb.BanItem, bool)
+	// Weights are those of reviews and ratings, never nil; they must not be changed.
+	Weights() *pb.ReviewWeights
 }
 
 // Within says whether a unit is the ancestor or lies below it in the unit tree.
