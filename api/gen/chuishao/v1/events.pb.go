@@ -6841,14 +6841,17 @@ func (x *EchoPublished) GetSealed() *Sealed {
 
 // LeadRated: a street or community rates the unit that led a ticket (反评价), each mark 1 to 5.
 type LeadRated struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
-	Response      uint32                 `protobuf:"varint,2,opt,name=response,proto3" json:"response,omitempty"`
-	Cooperation   uint32                 `protobuf:"varint,3,opt,name=cooperation,proto3" json:"cooperation,omitempty"`
-	Result        uint32                 `protobuf:"varint,4,opt,name=result,proto3" json:"result,omitempty"`
-	RaterKind     RaterKind              `protobuf:"varint,5,opt,name=rater_kind,json=raterKind,proto3,enum=chuishao.v1.RaterKind" json:"rater_kind,omitempty"`
-	Rater         string                 `protobuf:"bytes,6,opt,name=rater,proto3" json:"rater,omitempty"`
-	Sealed        *Sealed                `protobuf:"bytes,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Unit        string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Response    uint32                 `protobuf:"varint,2,opt,name=response,proto3" json:"response,omitempty"`
+	Cooperation uint32                 `protobuf:"varint,3,opt,name=cooperation,proto3" json:"cooperation,omitempty"`
+	Result      uint32                 `protobuf:"varint,4,opt,name=result,proto3" json:"result,omitempty"`
+	RaterKind   RaterKind              `protobuf:"varint,5,opt,name=rater_kind,json=raterKind,proto3,enum=chuishao.v1.RaterKind" json:"rater_kind,omitempty"`
+	Rater       string                 `protobuf:"bytes,6,opt,name=rater,proto3" json:"rater,omitempty"`
+	Sealed      *Sealed                `protobuf:"bytes,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// The root-first path of the unit through the unit tree, and the path of the place of the matter; unset in the events of the first versions.
+	UnitPath      []string    `protobuf:"bytes,8,rep,name=unit_path,json=unitPath,proto3" json:"unit_path,omitempty"`
+	Path          []*AreaNode `protobuf:"bytes,9,rep,name=path,proto3" json:"path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6928,6 +6931,20 @@ func (x *LeadRated) GetRater() string {
 func (x *LeadRated) GetSealed() *Sealed {
 	if x != nil {
 		return x.Sealed
+	}
+	return nil
+}
+
+func (x *LeadRated) GetUnitPath() []string {
+	if x != nil {
+		return x.UnitPath
+	}
+	return nil
+}
+
+func (x *LeadRated) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
 	}
 	return nil
 }
@@ -8022,7 +8039,10 @@ type UnitRated struct {
 	Sealed    *Sealed   `protobuf:"bytes,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	RaterKind RaterKind `protobuf:"varint,7,opt,name=rater_kind,json=raterKind,proto3,enum=chuishao.v1.RaterKind" json:"rater_kind,omitempty"`
 	// The rater's unit; of a resident the data subject's id.
-	Rater         string `protobuf:"bytes,8,opt,name=rater,proto3" json:"rater,omitempty"`
+	Rater string `protobuf:"bytes,8,opt,name=rater,proto3" json:"rater,omitempty"`
+	// The root-first path of the unit through the unit tree, and the path of the place of the matter; unset in the events of the first versions.
+	UnitPath      []string    `protobuf:"bytes,9,rep,name=unit_path,json=unitPath,proto3" json:"unit_path,omitempty"`
+	Path          []*AreaNode `protobuf:"bytes,10,rep,name=path,proto3" json:"path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -8111,6 +8131,20 @@ func (x *UnitRated) GetRater() string {
 		return x.Rater
 	}
 	return ""
+}
+
+func (x *UnitRated) GetUnitPath() []string {
+	if x != nil {
+		return x.UnitPath
+	}
+	return nil
+}
+
+func (x *UnitRated) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
+	}
+	return nil
 }
 
 // WhistleClosed: done, confirmed and rated (销哨).
@@ -11362,8 +11396,10 @@ type ReviewOpened struct {
 	// Who opened it.
 	OpenedBy string `protobuf:"bytes,8,opt,name=opened_by,json=openedBy,proto3" json:"opened_by,omitempty"`
 	// The ticket it is about; empty where it is about the period.
-	Ticket        string  `protobuf:"bytes,9,opt,name=ticket,proto3" json:"ticket,omitempty"`
-	Sealed        *Sealed `protobuf:"bytes,10,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Ticket string  `protobuf:"bytes,9,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	Sealed *Sealed `protobuf:"bytes,10,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// The root-first path of the unit through the unit tree.
+	UnitPath      []string `protobuf:"bytes,11,rep,name=unit_path,json=unitPath,proto3" json:"unit_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -11464,6 +11500,13 @@ func (x *ReviewOpened) GetTicket() string {
 func (x *ReviewOpened) GetSealed() *Sealed {
 	if x != nil {
 		return x.Sealed
+	}
+	return nil
+}
+
+func (x *ReviewOpened) GetUnitPath() []string {
+	if x != nil {
+		return x.UnitPath
 	}
 	return nil
 }
@@ -13803,7 +13846,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"g\n" +
 	"\rEchoPublished\x12)\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x15.chuishao.v1.EchoKindR\x04kind\x12+\n" +
-	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xef\x01\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xb7\x02\n" +
 	"\tLeadRated\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1a\n" +
 	"\bresponse\x18\x02 \x01(\rR\bresponse\x12 \n" +
@@ -13812,7 +13855,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"rater_kind\x18\x05 \x01(\x0e2\x16.chuishao.v1.RaterKindR\traterKind\x12\x14\n" +
 	"\x05rater\x18\x06 \x01(\tR\x05rater\x12+\n" +
-	"\x06sealed\x18\a \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x95\x02\n" +
+	"\x06sealed\x18\a \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x1b\n" +
+	"\tunit_path\x18\b \x03(\tR\bunitPath\x12)\n" +
+	"\x04path\x18\t \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\"\x95\x02\n" +
 	"\x13JointReviewRecorded\x12\x1c\n" +
 	"\tresidents\x18\x01 \x01(\rR\tresidents\x12'\n" +
 	"\x0fresidents_score\x18\x02 \x01(\rR\x0eresidentsScore\x12\x14\n" +
@@ -13906,7 +13951,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\"[\n" +
 	"\x10WhistleConfirmed\x12\x1a\n" +
 	"\bresolved\x18\x01 \x01(\bR\bresolved\x12+\n" +
-	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x8c\x02\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xd4\x02\n" +
 	"\tUnitRated\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1a\n" +
 	"\bresponse\x18\x02 \x01(\rR\bresponse\x12 \n" +
@@ -13916,7 +13961,10 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\x06 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x125\n" +
 	"\n" +
 	"rater_kind\x18\a \x01(\x0e2\x16.chuishao.v1.RaterKindR\traterKind\x12\x14\n" +
-	"\x05rater\x18\b \x01(\tR\x05rater\"\x0f\n" +
+	"\x05rater\x18\b \x01(\tR\x05rater\x12\x1b\n" +
+	"\tunit_path\x18\t \x03(\tR\bunitPath\x12)\n" +
+	"\x04path\x18\n" +
+	" \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\"\x0f\n" +
 	"\rWhistleClosed\">\n" +
 	"\x0eWhistleRetyped\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.chuishao.v1.WhistleKindR\x04kind\"p\n" +
@@ -14150,7 +14198,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\bReviewer\x12\x16\n" +
 	"\x06person\x18\x01 \x01(\tR\x06person\x12-\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x19.chuishao.v1.ReviewerKindR\x04kind\x12\x1a\n" +
-	"\bcapacity\x18\x03 \x01(\tR\bcapacity\"\xeb\x02\n" +
+	"\bcapacity\x18\x03 \x01(\tR\bcapacity\"\x88\x03\n" +
 	"\fReviewOpened\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\tR\x02no\x12\x12\n" +
 	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x16\n" +
@@ -14162,7 +14210,8 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\topened_by\x18\b \x01(\tR\bopenedBy\x12\x16\n" +
 	"\x06ticket\x18\t \x01(\tR\x06ticket\x12+\n" +
 	"\x06sealed\x18\n" +
-	" \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x98\x01\n" +
+	" \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x1b\n" +
+	"\tunit_path\x18\v \x03(\tR\bunitPath\"\x98\x01\n" +
 	"\fReviewScored\x12\x16\n" +
 	"\x06person\x18\x01 \x01(\tR\x06person\x12-\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x19.chuishao.v1.ReviewerKindR\x04kind\x12\x14\n" +
@@ -14804,157 +14853,159 @@ var file_chuishao_v1_events_proto_depIdxs = []int32{
 	186, // 212: chuishao.v1.EchoPublished.sealed:type_name -> chuishao.v1.Sealed
 	211, // 213: chuishao.v1.LeadRated.rater_kind:type_name -> chuishao.v1.RaterKind
 	186, // 214: chuishao.v1.LeadRated.sealed:type_name -> chuishao.v1.Sealed
-	186, // 215: chuishao.v1.JointReviewRecorded.sealed:type_name -> chuishao.v1.Sealed
-	178, // 216: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
-	178, // 217: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
-	178, // 218: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
-	209, // 219: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
-	182, // 220: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
-	94,  // 221: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
-	178, // 222: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
-	183, // 223: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
-	186, // 224: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
-	209, // 225: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
-	182, // 226: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
-	94,  // 227: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
-	178, // 228: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
-	183, // 229: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
-	179, // 230: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
-	186, // 231: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
-	94,  // 232: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
-	178, // 233: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
-	186, // 234: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
-	178, // 235: chuishao.v1.WhistleIssued.resolve_by:type_name -> google.protobuf.Timestamp
-	186, // 236: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
-	186, // 237: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
-	186, // 238: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
-	183, // 239: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
-	186, // 240: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
-	187, // 241: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
-	186, // 242: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
-	186, // 243: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
-	186, // 244: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
-	211, // 245: chuishao.v1.UnitRated.rater_kind:type_name -> chuishao.v1.RaterKind
-	209, // 246: chuishao.v1.WhistleRetyped.kind:type_name -> chuishao.v1.WhistleKind
-	94,  // 247: chuishao.v1.ParticipantAdded.participant:type_name -> chuishao.v1.Participant
-	186, // 248: chuishao.v1.ExcuseRequested.sealed:type_name -> chuishao.v1.Sealed
-	186, // 249: chuishao.v1.ExcuseRefused.sealed:type_name -> chuishao.v1.Sealed
-	94,  // 250: chuishao.v1.ParticipantExcused.replacement:type_name -> chuishao.v1.Participant
-	186, // 251: chuishao.v1.LeftEarly.sealed:type_name -> chuishao.v1.Sealed
-	186, // 252: chuishao.v1.TaskWaived.sealed:type_name -> chuishao.v1.Sealed
-	183, // 253: chuishao.v1.HelperJoined.position:type_name -> chuishao.v1.LonLat
-	212, // 254: chuishao.v1.WhistleTimerPassed.timer:type_name -> chuishao.v1.WhistleTimer
-	178, // 255: chuishao.v1.WhistleTimerPassed.by:type_name -> google.protobuf.Timestamp
-	186, // 256: chuishao.v1.WhistleCancelled.sealed:type_name -> chuishao.v1.Sealed
-	213, // 257: chuishao.v1.WhistleRaised.cause:type_name -> chuishao.v1.RaiseCause
-	186, // 258: chuishao.v1.WhistleRaised.sealed:type_name -> chuishao.v1.Sealed
-	182, // 259: chuishao.v1.PostPublished.path:type_name -> chuishao.v1.AreaNode
-	183, // 260: chuishao.v1.PostPublished.position:type_name -> chuishao.v1.LonLat
-	187, // 261: chuishao.v1.PostPublished.attachments:type_name -> chuishao.v1.Attachment
-	186, // 262: chuishao.v1.PostPublished.sealed:type_name -> chuishao.v1.Sealed
-	186, // 263: chuishao.v1.PostScreened.sealed:type_name -> chuishao.v1.Sealed
-	186, // 264: chuishao.v1.PostRefused.sealed:type_name -> chuishao.v1.Sealed
-	187, // 265: chuishao.v1.PostSelfSolved.attachments:type_name -> chuishao.v1.Attachment
-	186, // 266: chuishao.v1.PostSelfSolved.sealed:type_name -> chuishao.v1.Sealed
-	200, // 267: chuishao.v1.PostLifted.reason:type_name -> chuishao.v1.EscalationReason
-	182, // 268: chuishao.v1.PostLifted.path:type_name -> chuishao.v1.AreaNode
-	186, // 269: chuishao.v1.PostLifted.sealed:type_name -> chuishao.v1.Sealed
-	186, // 270: chuishao.v1.PostJointlyHandled.sealed:type_name -> chuishao.v1.Sealed
-	178, // 271: chuishao.v1.PostJointlySolved.held_at:type_name -> google.protobuf.Timestamp
-	186, // 272: chuishao.v1.PostJointlySolved.sealed:type_name -> chuishao.v1.Sealed
-	210, // 273: chuishao.v1.PostEchoed.kind:type_name -> chuishao.v1.EchoKind
-	186, // 274: chuishao.v1.PostReviewed.sealed:type_name -> chuishao.v1.Sealed
-	182, // 275: chuishao.v1.MatterChosen.path:type_name -> chuishao.v1.AreaNode
-	186, // 276: chuishao.v1.MatterChosen.sealed:type_name -> chuishao.v1.Sealed
-	178, // 277: chuishao.v1.MatterDeliberated.held_at:type_name -> google.protobuf.Timestamp
-	186, // 278: chuishao.v1.MatterDeliberated.sealed:type_name -> chuishao.v1.Sealed
-	178, // 279: chuishao.v1.MatterDecided.do_by:type_name -> google.protobuf.Timestamp
-	186, // 280: chuishao.v1.MatterDecided.sealed:type_name -> chuishao.v1.Sealed
-	186, // 281: chuishao.v1.MatterPublished.sealed:type_name -> chuishao.v1.Sealed
-	214, // 282: chuishao.v1.EntryOpened.kind:type_name -> chuishao.v1.ExchangeKind
-	182, // 283: chuishao.v1.EntryOpened.path:type_name -> chuishao.v1.AreaNode
-	178, // 284: chuishao.v1.EntryOpened.open_until:type_name -> google.protobuf.Timestamp
-	186, // 285: chuishao.v1.EntryOpened.sealed:type_name -> chuishao.v1.Sealed
-	186, // 286: chuishao.v1.EntryFulfilled.sealed:type_name -> chuishao.v1.Sealed
-	186, // 287: chuishao.v1.EntryWithdrawn.sealed:type_name -> chuishao.v1.Sealed
-	178, // 288: chuishao.v1.AdmissionApplied.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 289: chuishao.v1.AdmissionApplied.valid_to:type_name -> google.protobuf.Timestamp
-	178, // 290: chuishao.v1.AdmissionApplied.decide_by:type_name -> google.protobuf.Timestamp
-	186, // 291: chuishao.v1.AdmissionApplied.sealed:type_name -> chuishao.v1.Sealed
-	186, // 292: chuishao.v1.AdmissionReviewed.sealed:type_name -> chuishao.v1.Sealed
-	186, // 293: chuishao.v1.CommunityObjected.sealed:type_name -> chuishao.v1.Sealed
-	178, // 294: chuishao.v1.AdmissionAdmitted.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 295: chuishao.v1.AdmissionAdmitted.valid_to:type_name -> google.protobuf.Timestamp
-	186, // 296: chuishao.v1.AdmissionAdmitted.sealed:type_name -> chuishao.v1.Sealed
-	186, // 297: chuishao.v1.AdmissionRefused.sealed:type_name -> chuishao.v1.Sealed
-	186, // 298: chuishao.v1.AdmissionRevoked.sealed:type_name -> chuishao.v1.Sealed
-	215, // 299: chuishao.v1.ProblemListed.origin:type_name -> chuishao.v1.ListingOrigin
-	182, // 300: chuishao.v1.ProblemListed.path:type_name -> chuishao.v1.AreaNode
-	178, // 301: chuishao.v1.ProblemListed.plan_by:type_name -> google.protobuf.Timestamp
-	178, // 302: chuishao.v1.ProblemListed.clear_by:type_name -> google.protobuf.Timestamp
-	186, // 303: chuishao.v1.ProblemListed.sealed:type_name -> chuishao.v1.Sealed
-	178, // 304: chuishao.v1.RectificationPlanned.clear_by:type_name -> google.protobuf.Timestamp
-	186, // 305: chuishao.v1.RectificationPlanned.sealed:type_name -> chuishao.v1.Sealed
-	187, // 306: chuishao.v1.RectificationReported.attachments:type_name -> chuishao.v1.Attachment
-	186, // 307: chuishao.v1.RectificationReported.sealed:type_name -> chuishao.v1.Sealed
-	187, // 308: chuishao.v1.RectificationChecked.attachments:type_name -> chuishao.v1.Attachment
-	186, // 309: chuishao.v1.RectificationChecked.sealed:type_name -> chuishao.v1.Sealed
-	186, // 310: chuishao.v1.ListedProblemCleared.sealed:type_name -> chuishao.v1.Sealed
-	216, // 311: chuishao.v1.OwnerAccounted.kind:type_name -> chuishao.v1.AccountKind
-	186, // 312: chuishao.v1.OwnerAccounted.sealed:type_name -> chuishao.v1.Sealed
-	217, // 313: chuishao.v1.ListingTimerPassed.timer:type_name -> chuishao.v1.ListingTimer
-	178, // 314: chuishao.v1.ListingTimerPassed.by:type_name -> google.protobuf.Timestamp
-	218, // 315: chuishao.v1.SpotCheckDrawn.kind:type_name -> chuishao.v1.CheckKind
-	182, // 316: chuishao.v1.SpotCheckDrawn.path:type_name -> chuishao.v1.AreaNode
-	178, // 317: chuishao.v1.SpotCheckDrawn.from:type_name -> google.protobuf.Timestamp
-	178, // 318: chuishao.v1.SpotCheckDrawn.to:type_name -> google.protobuf.Timestamp
-	187, // 319: chuishao.v1.SpotCheckRecorded.attachments:type_name -> chuishao.v1.Attachment
-	186, // 320: chuishao.v1.SpotCheckRecorded.sealed:type_name -> chuishao.v1.Sealed
-	219, // 321: chuishao.v1.Reviewer.kind:type_name -> chuishao.v1.ReviewerKind
-	178, // 322: chuishao.v1.ReviewOpened.from:type_name -> google.protobuf.Timestamp
-	178, // 323: chuishao.v1.ReviewOpened.to:type_name -> google.protobuf.Timestamp
-	156, // 324: chuishao.v1.ReviewOpened.group:type_name -> chuishao.v1.Reviewer
-	172, // 325: chuishao.v1.ReviewOpened.weights:type_name -> chuishao.v1.ReviewWeights
-	186, // 326: chuishao.v1.ReviewOpened.sealed:type_name -> chuishao.v1.Sealed
-	219, // 327: chuishao.v1.ReviewScored.kind:type_name -> chuishao.v1.ReviewerKind
-	186, // 328: chuishao.v1.ReviewScored.sealed:type_name -> chuishao.v1.Sealed
-	186, // 329: chuishao.v1.ReviewClosed.sealed:type_name -> chuishao.v1.Sealed
-	178, // 330: chuishao.v1.ResidentUnitGraded.from:type_name -> google.protobuf.Timestamp
-	178, // 331: chuishao.v1.ResidentUnitGraded.to:type_name -> google.protobuf.Timestamp
-	186, // 332: chuishao.v1.ResidentUnitGraded.sealed:type_name -> chuishao.v1.Sealed
-	186, // 333: chuishao.v1.StreetOpinionGiven.sealed:type_name -> chuishao.v1.Sealed
-	164, // 334: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
-	178, // 335: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
-	165, // 336: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
-	166, // 337: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
-	167, // 338: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
-	168, // 339: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
-	169, // 340: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
-	170, // 341: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
-	171, // 342: chuishao.v1.RegistryPiece.call_items:type_name -> chuishao.v1.CallItem
-	172, // 343: chuishao.v1.RegistryPiece.weights:type_name -> chuishao.v1.ReviewWeights
-	178, // 344: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 345: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
-	0,   // 346: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
-	178, // 347: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 348: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
-	189, // 349: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
-	178, // 350: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 351: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
-	1,   // 352: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
-	2,   // 353: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
-	178, // 354: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 355: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
-	178, // 356: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 357: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
-	178, // 358: chuishao.v1.CallItem.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 359: chuishao.v1.CallItem.valid_to:type_name -> google.protobuf.Timestamp
-	220, // 360: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
-	361, // [361:361] is the sub-list for method output_type
-	361, // [361:361] is the sub-list for method input_type
-	361, // [361:361] is the sub-list for extension type_name
-	361, // [361:361] is the sub-list for extension extendee
-	0,   // [0:361] is the sub-list for field type_name
+	182, // 215: chuishao.v1.LeadRated.path:type_name -> chuishao.v1.AreaNode
+	186, // 216: chuishao.v1.JointReviewRecorded.sealed:type_name -> chuishao.v1.Sealed
+	178, // 217: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
+	178, // 218: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
+	178, // 219: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
+	209, // 220: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
+	182, // 221: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
+	94,  // 222: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
+	178, // 223: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
+	183, // 224: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
+	186, // 225: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
+	209, // 226: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
+	182, // 227: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
+	94,  // 228: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
+	178, // 229: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
+	183, // 230: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
+	179, // 231: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
+	186, // 232: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
+	94,  // 233: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
+	178, // 234: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
+	186, // 235: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
+	178, // 236: chuishao.v1.WhistleIssued.resolve_by:type_name -> google.protobuf.Timestamp
+	186, // 237: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
+	186, // 238: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
+	186, // 239: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
+	183, // 240: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
+	186, // 241: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
+	187, // 242: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
+	186, // 243: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
+	186, // 244: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
+	186, // 245: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
+	211, // 246: chuishao.v1.UnitRated.rater_kind:type_name -> chuishao.v1.RaterKind
+	182, // 247: chuishao.v1.UnitRated.path:type_name -> chuishao.v1.AreaNode
+	209, // 248: chuishao.v1.WhistleRetyped.kind:type_name -> chuishao.v1.WhistleKind
+	94,  // 249: chuishao.v1.ParticipantAdded.participant:type_name -> chuishao.v1.Participant
+	186, // 250: chuishao.v1.ExcuseRequested.sealed:type_name -> chuishao.v1.Sealed
+	186, // 251: chuishao.v1.ExcuseRefused.sealed:type_name -> chuishao.v1.Sealed
+	94,  // 252: chuishao.v1.ParticipantExcused.replacement:type_name -> chuishao.v1.Participant
+	186, // 253: chuishao.v1.LeftEarly.sealed:type_name -> chuishao.v1.Sealed
+	186, // 254: chuishao.v1.TaskWaived.sealed:type_name -> chuishao.v1.Sealed
+	183, // 255: chuishao.v1.HelperJoined.position:type_name -> chuishao.v1.LonLat
+	212, // 256: chuishao.v1.WhistleTimerPassed.timer:type_name -> chuishao.v1.WhistleTimer
+	178, // 257: chuishao.v1.WhistleTimerPassed.by:type_name -> google.protobuf.Timestamp
+	186, // 258: chuishao.v1.WhistleCancelled.sealed:type_name -> chuishao.v1.Sealed
+	213, // 259: chuishao.v1.WhistleRaised.cause:type_name -> chuishao.v1.RaiseCause
+	186, // 260: chuishao.v1.WhistleRaised.sealed:type_name -> chuishao.v1.Sealed
+	182, // 261: chuishao.v1.PostPublished.path:type_name -> chuishao.v1.AreaNode
+	183, // 262: chuishao.v1.PostPublished.position:type_name -> chuishao.v1.LonLat
+	187, // 263: chuishao.v1.PostPublished.attachments:type_name -> chuishao.v1.Attachment
+	186, // 264: chuishao.v1.PostPublished.sealed:type_name -> chuishao.v1.Sealed
+	186, // 265: chuishao.v1.PostScreened.sealed:type_name -> chuishao.v1.Sealed
+	186, // 266: chuishao.v1.PostRefused.sealed:type_name -> chuishao.v1.Sealed
+	187, // 267: chuishao.v1.PostSelfSolved.attachments:type_name -> chuishao.v1.Attachment
+	186, // 268: chuishao.v1.PostSelfSolved.sealed:type_name -> chuishao.v1.Sealed
+	200, // 269: chuishao.v1.PostLifted.reason:type_name -> chuishao.v1.EscalationReason
+	182, // 270: chuishao.v1.PostLifted.path:type_name -> chuishao.v1.AreaNode
+	186, // 271: chuishao.v1.PostLifted.sealed:type_name -> chuishao.v1.Sealed
+	186, // 272: chuishao.v1.PostJointlyHandled.sealed:type_name -> chuishao.v1.Sealed
+	178, // 273: chuishao.v1.PostJointlySolved.held_at:type_name -> google.protobuf.Timestamp
+	186, // 274: chuishao.v1.PostJointlySolved.sealed:type_name -> chuishao.v1.Sealed
+	210, // 275: chuishao.v1.PostEchoed.kind:type_name -> chuishao.v1.EchoKind
+	186, // 276: chuishao.v1.PostReviewed.sealed:type_name -> chuishao.v1.Sealed
+	182, // 277: chuishao.v1.MatterChosen.path:type_name -> chuishao.v1.AreaNode
+	186, // 278: chuishao.v1.MatterChosen.sealed:type_name -> chuishao.v1.Sealed
+	178, // 279: chuishao.v1.MatterDeliberated.held_at:type_name -> google.protobuf.Timestamp
+	186, // 280: chuishao.v1.MatterDeliberated.sealed:type_name -> chuishao.v1.Sealed
+	178, // 281: chuishao.v1.MatterDecided.do_by:type_name -> google.protobuf.Timestamp
+	186, // 282: chuishao.v1.MatterDecided.sealed:type_name -> chuishao.v1.Sealed
+	186, // 283: chuishao.v1.MatterPublished.sealed:type_name -> chuishao.v1.Sealed
+	214, // 284: chuishao.v1.EntryOpened.kind:type_name -> chuishao.v1.ExchangeKind
+	182, // 285: chuishao.v1.EntryOpened.path:type_name -> chuishao.v1.AreaNode
+	178, // 286: chuishao.v1.EntryOpened.open_until:type_name -> google.protobuf.Timestamp
+	186, // 287: chuishao.v1.EntryOpened.sealed:type_name -> chuishao.v1.Sealed
+	186, // 288: chuishao.v1.EntryFulfilled.sealed:type_name -> chuishao.v1.Sealed
+	186, // 289: chuishao.v1.EntryWithdrawn.sealed:type_name -> chuishao.v1.Sealed
+	178, // 290: chuishao.v1.AdmissionApplied.valid_from:type_name -> google.protobuf.Timestamp
+	178, // 291: chuishao.v1.AdmissionApplied.valid_to:type_name -> google.protobuf.Timestamp
+	178, // 292: chuishao.v1.AdmissionApplied.decide_by:type_name -> google.protobuf.Timestamp
+	186, // 293: chuishao.v1.AdmissionApplied.sealed:type_name -> chuishao.v1.Sealed
+	186, // 294: chuishao.v1.AdmissionReviewed.sealed:type_name -> chuishao.v1.Sealed
+	186, // 295: chuishao.v1.CommunityObjected.sealed:type_name -> chuishao.v1.Sealed
+	178, // 296: chuishao.v1.AdmissionAdmitted.valid_from:type_name -> google.protobuf.Timestamp
+	178, // 297: chuishao.v1.AdmissionAdmitted.valid_to:type_name -> google.protobuf.Timestamp
+	186, // 298: chuishao.v1.AdmissionAdmitted.sealed:type_name -> chuishao.v1.Sealed
+	186, // 299: chuishao.v1.AdmissionRefused.sealed:type_name -> chuishao.v1.Sealed
+	186, // 300: chuishao.v1.AdmissionRevoked.sealed:type_name -> chuishao.v1.Sealed
+	215, // 301: chuishao.v1.ProblemListed.origin:type_name -> chuishao.v1.ListingOrigin
+	182, // 302: chuishao.v1.ProblemListed.path:type_name -> chuishao.v1.AreaNode
+	178, // 303: chuishao.v1.ProblemListed.plan_by:type_name -> google.protobuf.Timestamp
+	178, // 304: chuishao.v1.ProblemListed.clear_by:type_name -> google.protobuf.Timestamp
+	186, // 305: chuishao.v1.ProblemListed.sealed:type_name -> chuishao.v1.Sealed
+	178, // 306: chuishao.v1.RectificationPlanned.clear_by:type_name -> google.protobuf.Timestamp
+	186, // 307: chuishao.v1.RectificationPlanned.sealed:type_name -> chuishao.v1.Sealed
+	187, // 308: chuishao.v1.RectificationReported.attachments:type_name -> chuishao.v1.Attachment
+	186, // 309: chuishao.v1.RectificationReported.sealed:type_name -> chuishao.v1.Sealed
+	187, // 310: chuishao.v1.RectificationChecked.attachments:type_name -> chuishao.v1.Attachment
+	186, // 311: chuishao.v1.RectificationChecked.sealed:type_name -> chuishao.v1.Sealed
+	186, // 312: chuishao.v1.ListedProblemCleared.sealed:type_name -> chuishao.v1.Sealed
+	216, // 313: chuishao.v1.OwnerAccounted.kind:type_name -> chuishao.v1.AccountKind
+	186, // 314: chuishao.v1.OwnerAccounted.sealed:type_name -> chuishao.v1.Sealed
+	217, // 315: chuishao.v1.ListingTimerPassed.timer:type_name -> chuishao.v1.ListingTimer
+	178, // 316: chuishao.v1.ListingTimerPassed.by:type_name -> google.protobuf.Timestamp
+	218, // 317: chuishao.v1.SpotCheckDrawn.kind:type_name -> chuishao.v1.CheckKind
+	182, // 318: chuishao.v1.SpotCheckDrawn.path:type_name -> chuishao.v1.AreaNode
+	178, // 319: chuishao.v1.SpotCheckDrawn.from:type_name -> google.protobuf.Timestamp
+	178, // 320: chuishao.v1.SpotCheckDrawn.to:type_name -> google.protobuf.Timestamp
+	187, // 321: chuishao.v1.SpotCheckRecorded.attachments:type_name -> chuishao.v1.Attachment
+	186, // 322: chuishao.v1.SpotCheckRecorded.sealed:type_name -> chuishao.v1.Sealed
+	219, // 323: chuishao.v1.Reviewer.kind:type_name -> chuishao.v1.ReviewerKind
+	178, // 324: chuishao.v1.ReviewOpened.from:type_name -> google.protobuf.Timestamp
+	178, // 325: chuishao.v1.ReviewOpened.to:type_name -> google.protobuf.Timestamp
+	156, // 326: chuishao.v1.ReviewOpened.group:type_name -> chuishao.v1.Reviewer
+	172, // 327: chuishao.v1.ReviewOpened.weights:type_name -> chuishao.v1.ReviewWeights
+	186, // 328: chuishao.v1.ReviewOpened.sealed:type_name -> chuishao.v1.Sealed
+	219, // 329: chuishao.v1.ReviewScored.kind:type_name -> chuishao.v1.ReviewerKind
+	186, // 330: chuishao.v1.ReviewScored.sealed:type_name -> chuishao.v1.Sealed
+	186, // 331: chuishao.v1.ReviewClosed.sealed:type_name -> chuishao.v1.Sealed
+	178, // 332: chuishao.v1.ResidentUnitGraded.from:type_name -> google.protobuf.Timestamp
+	178, // 333: chuishao.v1.ResidentUnitGraded.to:type_name -> google.protobuf.Timestamp
+	186, // 334: chuishao.v1.ResidentUnitGraded.sealed:type_name -> chuishao.v1.Sealed
+	186, // 335: chuishao.v1.StreetOpinionGiven.sealed:type_name -> chuishao.v1.Sealed
+	164, // 336: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
+	178, // 337: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
+	165, // 338: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
+	166, // 339: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
+	167, // 340: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
+	168, // 341: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
+	169, // 342: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
+	170, // 343: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
+	171, // 344: chuishao.v1.RegistryPiece.call_items:type_name -> chuishao.v1.CallItem
+	172, // 345: chuishao.v1.RegistryPiece.weights:type_name -> chuishao.v1.ReviewWeights
+	178, // 346: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
+	178, // 347: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
+	0,   // 348: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
+	178, // 349: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
+	178, // 350: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
+	189, // 351: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
+	178, // 352: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
+	178, // 353: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
+	1,   // 354: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
+	2,   // 355: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
+	178, // 356: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
+	178, // 357: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
+	178, // 358: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
+	178, // 359: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
+	178, // 360: chuishao.v1.CallItem.valid_from:type_name -> google.protobuf.Timestamp
+	178, // 361: chuishao.v1.CallItem.valid_to:type_name -> google.protobuf.Timestamp
+	220, // 362: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
+	363, // [363:363] is the sub-list for method output_type
+	363, // [363:363] is the sub-list for method input_type
+	363, // [363:363] is the sub-list for extension type_name
+	363, // [363:363] is the sub-list for extension extendee
+	0,   // [0:363] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_events_proto_init() }

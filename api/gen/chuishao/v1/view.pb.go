@@ -4200,8 +4200,10 @@ type ListReviewsRequest struct {
 	// AIP-160 over: no, state, kind, unit, person.
 	Filter              string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Empty: the latest first. "points": the fewest first, those without any last: the bottom of a list of grades.
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListReviewsRequest) Reset() {
@@ -4258,6 +4260,13 @@ func (x *ListReviewsRequest) GetFilter() string {
 func (x *ListReviewsRequest) GetMinConsistencyToken() string {
 	if x != nil {
 		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+func (x *ListReviewsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
 	}
 	return ""
 }
@@ -5270,13 +5279,14 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\vspot_checks\x18\x01 \x03(\v2\x16.chuishao.v1.SpotCheckR\n" +
 	"spotChecks\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
-	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\x9c\x01\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xb7\x01\n" +
 	"\x12ListReviewsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06filter\x18\x03 \x01(\tR\x06filter\x122\n" +
-	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"\x99\x01\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\x12\x19\n" +
+	"\border_by\x18\x05 \x01(\tR\aorderBy\"\x99\x01\n" +
 	"\x13ListReviewsResponse\x12-\n" +
 	"\areviews\x18\x01 \x03(\v2\x13.chuishao.v1.ReviewR\areviews\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
