@@ -82,7 +82,7 @@ func open(s State, a *rule.Asked, c *pb.OpenReviewRequest) ([]proto.Message, err
 	}
 	return rule.One(&pb.ReviewOpened{
 		No: a.No, Unit: c.Unit, Person: c.Person, From: c.From, To: c.To, Group: c.Group, Weights: a.Registry.Weights(), OpenedBy: a.Actor.Unit,
-		Ticket: id, Sealed: a.Sealed,
+		Ticket: id, Sealed: a.Sealed, UnitPath: a.Registry.UnitPath(c.Unit),
 	})
 }
 

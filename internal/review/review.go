@@ -127,8 +127,8 @@ func (s *State) Standing() (no, state string) { return s.No, s.State.String()[le
 // Owner is the data subject whose key seals what is said of it; empty while nothing was.
 func (s *State) Owner() string { return s.Subject }
 
-// MaySee says whether somebody may know of it: of what is closed anybody, before that the unit reviewed and those below it, who opened it, those
-// above either, and the group's members.
+// MaySee says whether somebody may know of it: of what is closed anybody, before that the unit reviewed with those above and below it, who
+// opened it with those below, and the group's members.
 func (s *State) MaySee(r rule.Registry, who rule.Actor, _ time.Time) bool {
 	if s.State == pb.ReviewState_REVIEW_STATE_CLOSED {
 		return true
@@ -136,12 +136,7 @@ func (s *State) MaySee(r rule.Registry, who rule.Actor, _ time.Time) bool {
 	if slices.Contains(who.Roles, pb.Role_ROLE_AUDITOR) || slices.Contains(who.Roles, pb.Role_ROLE_ASSESSMENT) {
 		return true
 	}
-	for _, unit := range []string{s.Unit, s.OpenedBy} {
-		if rule.Within(r, unit, who.Unit) || rule.Within(r, who.Unit, unit) {
-			return true
-		}
-	}
-	return s.member(who.Person) != nil
+	return rule.Within(r, s.Unit, who.Unit) || rule.Within(r, who.Unit, s.Unit) || rule.Within(r, who.Unit, s.OpenedBy) || s.member(who.Person) != nil
 }
 
 // member is a member of the group; nil if there is none of that reference.

@@ -34,7 +34,7 @@ func rateLead(s State, a *rule.Asked, c *pb.RateLeadRequest) ([]proto.Message, e
 	if err := a.CheckTime(s.SubmittedAt); err != nil {
 		return nil, err
 	}
-	e := &pb.LeadRated{Unit: s.Lead, Response: c.Response, Cooperation: c.Cooperation, Result: c.Result, Rater: a.Actor.Unit, Sealed: a.Sealed}
+	e := &pb.LeadRated{Unit: s.Lead, Response: c.Response, Cooperation: c.Cooperation, Result: c.Result, Rater: a.Actor.Unit, Sealed: a.Sealed, UnitPath: s.LeadPath, Path: s.Path}
 	switch {
 	case a.Acting == pb.Role_ROLE_CITIZEN:
 		if s.Subject == "" || s.Anonymous {
@@ -71,8 +71,12 @@ func rateLead(s State, a *rule.Asked, c *pb.RateLeadRequest) ([]proto.Message, e
 	return rule.One(e)
 }
 
-// lies says whether the actor's unit is anchored at an area of a street or below that the ticket lies in, or at one that is affected too.
+// lies says whether the actor's unit is anchored at an area of a street or below that the ticket lies in, or at one that is affected too. Of a
+// confidential ticket the place knows nothing but within its scope.
 func (s *State) lies(a *rule.Asked) (here, beside bool) {
+	if s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL && !s.InScope(a.Registry, a.Actor.Unit) {
+		return false, false
+	}
 	u, ok := a.Registry.Unit(a.Actor.Unit, a.At)
 	if _, rank := a.Registry.Level(a.Actor.Unit); !ok || rank < a.Registry.Rank("street") {
 		return false, false
