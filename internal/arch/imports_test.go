@@ -17,7 +17,7 @@ const (
 	// contract is the Go of api/proto.
 	contract = "api/gen/chuishao/v1"
 	// rules decide and evolve, one package for each kind of stream, on the ground that pure is.
-	rules = "internal/ticket internal/whistle internal/audit internal/wall internal/listing internal/admission internal/period internal/limits"
+	rules = "internal/ticket internal/whistle internal/audit internal/wall internal/listing internal/admission internal/period internal/limits internal/check internal/review internal/deliberation internal/exchange"
 	// pure is what rules are made of.
 	pure = contract + " internal/calendar internal/rule"
 	// adapters are the stores that histories may lie in.
@@ -52,6 +52,10 @@ var table = []struct{ pkg, may string }{
 	{"internal/admission", pure},
 	{"internal/period", pure},
 	{"internal/limits", pure},
+	{"internal/check", pure},
+	{"internal/review", pure},
+	{"internal/deliberation", pure},
+	{"internal/exchange", pure},
 
 	{"internal/eventstore", ""},
 	{"internal/eventstore/storetest", "internal/eventstore"},

@@ -50,6 +50,7 @@ type Dispatcher struct {
 	notes    *streams[audit.State]
 	registry registryStream
 	limits   limitsStream
+	kinds
 }
 
 // New makes a Dispatcher on a history and its keys; both stay the caller's to close. It reads the registry, calendars and profiles.
@@ -74,6 +75,7 @@ func New(ctx context.Context, store eventstore.Store, keys *privacy.Keys, o Opti
 	d.tickets.subject = func(s ticket.State) string { return s.Subject }
 	d.whistles = newStreams(max(cached/8, 1), whistle.Decide, whistle.Evolve)
 	d.whistles.subject = func(s whistle.State) string { return s.Subject }
+	d.openKinds(cached)
 	d.notes = newStreams(max(cached/8, 1), audit.Decide, audit.Evolve)
 	d.registry.streams = newStreams(1, registry.Decide, registry.Evolve)
 	d.limits.streams = newStreams(1, limits.Decide, limits.Evolve)

@@ -97,13 +97,17 @@ func sourceStream(source, ref string) string {
 	return "ticket-" + uuid.NewSHA1(ticketSpace, []byte("source\x00"+source+"\x00"+ref)).String()
 }
 
-// Stream is the stream of a resource's name, "tickets/{ticket}" or "whistles/{whistle}".
+// Stream is the stream of a resource's name, such as "tickets/{ticket}".
 func Stream(name, collection string) (string, error) {
+	of, known := rule.ResourceIn(collection)
+	if !known {
+		return "", rule.Bad("name", rule.InvalidName, "want the name of a ticket, a whistle or another resource")
+	}
 	id, ok := strings.CutPrefix(name, collection+"/")
 	if u, err := uuid.Parse(id); !ok || err != nil || u.String() != id {
 		return "", rule.Bad("name", rule.InvalidName, "want %s/ and a UUID in lower case", collection)
 	}
-	return strings.TrimSuffix(collection, "s") + "-" + id, nil
+	return of.Stream + "-" + id, nil
 }
 
 // PublicNumber is what a petitioner is told: twelve characters without I, L, O and U, derived from the stream's id.

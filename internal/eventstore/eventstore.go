@@ -30,7 +30,8 @@ const (
 
 // Kinds are the kinds of streams that belong to us. A stream's name is "<kind>-<id>". Streams of any other
 // kind that share a server with ours are invisible.
-var Kinds = []string{"ticket", "whistle", "wall", "registry", "audit", "subject", "listing", "admission", "period"}
+var Kinds = []string{"ticket", "whistle", "wall", "registry", "audit", "subject", "listing", "admission", "period",
+	"check", "review", "deliberation", "exchange"}
 
 // Store is a history of streams of events.
 type Store interface {

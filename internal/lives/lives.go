@@ -555,6 +555,8 @@ func (l *Life) closed(s *ticket.State) (Step, bool) {
 		return Step{l.centre(pb.Role_ROLE_ASSESSMENT), &pb.DecideExclusionRequest{Name: l.Name, RequestId: l.request(), Granted: l.chance(0.5), Particulars: note()}, l.hours(30)}, true
 	}
 	switch x := l.Float64(); {
+	case s.Lead != "" && l.chance(0.1):
+		return l.opinion(s), true
 	case x < 0.04 && s.Round < 3 && s.Lead != "":
 		return Step{l.centre(pb.Role_ROLE_CITIZEN), &pb.ReopenTicketRequest{Name: l.Name, RequestId: l.request(), Reason: pb.ReopenReason_REOPEN_REASON_APPEAL, Particulars: note()}, l.hours(100)}, true
 	case x < 0.08 && s.Lead != "" && s.Excluded == 0:
@@ -563,6 +565,25 @@ func (l *Life) closed(s *ticket.State) (Step, bool) {
 		return Step{l.centre(pb.Role_ROLE_SYSTEM), &pb.ArchiveTicketRequest{Name: l.Name, RequestId: l.request()}, 31*24*time.Hour + l.hours(24*4)}, true
 	}
 	return Step{}, false
+}
+
+// opinion is what the place, or the petitioner, thinks of how it was done. Not everybody who says so may.
+func (l *Life) opinion(s *ticket.State) Step {
+	place := l.World.root
+	if n := len(s.Path); n > 0 {
+		place = s.Path[min(n-1, 2+l.IntN(2))].Code
+	}
+	if l.chance(0.3) {
+		return Step{l.as(place, pb.Role_ROLE_COMMUNITY_SECRETARY), &pb.RecordJointReviewRequest{
+			Name: l.Name, RequestId: l.request(), Residents: uint32(1 + l.IntN(20)), ResidentsScore: uint32(l.IntN(10_001)),
+		}, l.hours(48)}
+	}
+	by := l.as(place, pick(l, pb.Role_ROLE_STREET_LEADER, pb.Role_ROLE_COMMUNITY_SECRETARY))
+	if l.chance(0.3) {
+		by = l.centre(pb.Role_ROLE_CITIZEN)
+	}
+	mark := func() uint32 { return uint32(1 + l.IntN(5)) }
+	return Step{by, &pb.RateLeadRequest{Name: l.Name, RequestId: l.request(), Response: mark(), Cooperation: mark(), Result: mark()}, l.hours(48)}
 }
 
 func (l *Life) declined(s *ticket.State) (Step, bool) {

@@ -15,6 +15,9 @@ type content struct {
 	categories []*pb.Category
 	bans       []*pb.BanItem
 	catalogue  []*pb.CatalogueEntry
+
+	weights      *pb.ReviewWeights // nil: the defaults
+	weightsTwice bool
 }
 
 func gather(pieces []*pb.RegistryPiece) content {
@@ -27,6 +30,7 @@ func gather(pieces []*pb.RegistryPiece) content {
 		c.bans = append(c.bans, p.GetBans()...)
 		c.catalogue = append(c.catalogue, p.GetCatalogue()...)
 	}
+	c.weights, c.weightsTwice = weightsOf(pieces)
 	if len(c.levels) == 0 {
 		c.levels = DefaultLevels()
 	}
@@ -73,7 +77,7 @@ func NewSnapshot(version string, validFrom time.Time, pieces []*pb.RegistryPiece
 	areas := c.areaTree()
 	paths, _ := c.paths(areas)
 	s := &Snapshot{
-		version: version, validFrom: validFrom, content: c, tree: areas,
+		version: version, validFrom: validFrom, content: c, tree: areas, weights: c.inForce(),
 		areas:      make(map[string][]span[place], len(areas.codes)),
 		categories: spans(c.categoryTree(), c.categories),
 		catalogue:  c.catalogueByCategory(),

@@ -82,7 +82,7 @@ var tables = []table{{
 	name: "catalogue", section: ofCatalogue, optional: true,
 	must: []string{"category", "area", "lead", "co", "fallback", "duty"}, may: []string{"valid_from", "valid_to"},
 	read: readCatalogue,
-}, bansTable}
+}, bansTable, weightsTable}
 
 // word is how a value is written in a file.
 type word[T any] struct {
@@ -126,7 +126,7 @@ type Content struct {
 }
 
 // ReadDir reads a registry from the files levels.csv (without it, the levels are the default ones), areas.csv, units.csv,
-// categories.csv and, where they are there, catalogue.csv and bans.csv of a directory, each plain or with gzip as .csv.gz. It lists
+// categories.csv and, where they are there, catalogue.csv, bans.csv and weights.csv of a directory, each plain or with gzip as .csv.gz. It lists
 // everything that cannot be read; a fault's
 // field is the file, the line, and the column. With any fault the content must not be used but to Validate it, so that
 // all that is wrong is known at once.
@@ -136,7 +136,7 @@ type Content struct {
 // valid_to, successors; for units code, name, kind, parent, area and maybe valid_from, valid_to, trusted_systems, closes_settled; for
 // categories code, name, parent, grade and maybe object, valid_from, valid_to; for the catalogue category, area, lead, co, fallback, duty
 // and maybe valid_from, valid_to; for bans code, name, categories and maybe valid_from, valid_to. Instants are in RFC 3339, successors
-// divided by ";", co-handlers, a ban's categories and trusted systems by spaces, what is so says yes and what is not nothing, kinds area, department, utility, command_centre, office,
+// divided by ";", weights in thousandths in one row (see ReviewWeights), co-handlers, a ban's categories and trusted systems by spaces, what is so says yes and what is not nothing, kinds area, department, utility, command_centre, office,
 // staffing_office, justice_office, grades G0, G1, G2, G3, CONSULT or nothing, objects component, incident or nothing, and duties
 // territorial, functional, utility, enforcement.
 func ReadDir(dir fs.FS) (*Content, []*pb.RegistryFault) {

@@ -42,6 +42,7 @@ type Snapshot struct {
 	validFrom time.Time
 	hash      []byte
 	content   content
+	weights   *pb.ReviewWeights
 
 	areas      map[string][]span[place]
 	units      map[string]*unit

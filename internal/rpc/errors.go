@@ -320,11 +320,14 @@ func resourceName(ctx context.Context) string {
 
 func resourceType(ctx context.Context) string {
 	collection, _, _ := strings.Cut(resourceName(ctx), "/")
-	switch collection {
-	case "tickets":
-		return "chuishao.v1.Ticket"
-	case "whistles":
-		return "chuishao.v1.Whistle"
+	if typ, ok := resourceTypes[collection]; ok {
+		return "chuishao.v1." + typ
 	}
 	return ""
+}
+
+// resourceTypes are the messages that show the resources of each collection.
+var resourceTypes = map[string]string{
+	"tickets": "Ticket", "whistles": "Whistle", "posts": "Post", "deliberations": "Deliberation", "exchanges": "Entry",
+	"admissions": "Admission", "listings": "Listing", "checks": "SpotCheck", "reviews": "Review",
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +82,14 @@ func (c *called) Do(ctx context.Context, at time.Time, by rule.Actor, command pr
 				return out, c.refused(ctx, by, command, err)
 			}
 			out.Name, out.State, out.Repeated = got.Name, got.State.String(), got.Repeated
+		} else if of := rule.ResourceOf(command); of.Collection != "tickets" {
+			kind = of.Stream
+			service := command.ProtoReflect().Descriptor().ParentFile().Services().Get(0).FullName()
+			var got pb.CommandAnswer
+			if err := c.conn.Invoke(ctx, fmt.Sprintf("/%s/%s", service, method), command, &got); err != nil {
+				return out, c.refused(ctx, by, command, err)
+			}
+			out.Name, out.State, out.Repeated = got.Name, got.State, got.Repeated
 		} else {
 			var got pb.TicketAnswer
 			if err := c.conn.Invoke(ctx, "/chuishao.v1.TicketService/"+method, command, &got); err != nil {
@@ -162,10 +169,13 @@ func (c *called) refused(ctx context.Context, by rule.Actor, command proto.Messa
 	case *pb.RevealIdentityRequest:
 		_, _, direct = c.city.Reveal(ctx, by, m)
 	default:
-		if command.ProtoReflect().Descriptor().ParentFile().Path() == "chuishao/v1/ticket.proto" {
+		switch rule.ResourceOf(command).Collection {
+		case "tickets":
 			_, _, direct = c.city.Ticket(ctx, request)
-		} else {
+		case "whistles":
 			_, _, direct = c.city.Whistle(ctx, request)
+		default:
+			_, _, direct = c.city.Carry(ctx, request)
 		}
 	}
 	conflict := new(eventstore.ConflictError)
@@ -178,15 +188,13 @@ func (c *called) refused(ctx context.Context, by rule.Actor, command proto.Messa
 	return direct
 }
 
-// maySee says whether somebody may see a ticket or whistle, and why it cannot be looked at.
+// maySee says whether somebody may see a resource, and why it cannot be looked at.
 func (c *called) maySee(ctx context.Context, who rule.Actor, name string) (bool, error) {
-	all := slices.Contains(who.Roles, pb.Role_ROLE_AUDITOR)
-	if collection(name) == "whistles" {
-		w, _, err := c.city.LoadWhistle(ctx, name)
-		return all || w.InScope(c.city.Registry(), who.Unit), err
+	it, _, err := c.city.Look(ctx, collection(name), name)
+	if err != nil {
+		return false, err
 	}
-	t, _, err := c.city.LoadTicket(ctx, name)
-	return t.MaySee(c.city.Registry(), who, c.city.Now()), err
+	return it.MaySee(c.city.Registry(), who, c.city.Now()), nil
 }
 
 // toldRefusal is the refusal that a status tells of.

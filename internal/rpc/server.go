@@ -122,6 +122,10 @@ func (c Config) register(to grpc.ServiceRegistrar, i *interceptor) {
 	s := service{interceptor: i, dispatcher: c.Dispatcher}
 	pb.RegisterTicketServiceServer(to, ticketService{service: s, suggest: c.Suggest})
 	pb.RegisterWhistleServiceServer(to, whistleService{service: s})
+	pb.RegisterWallServiceServer(to, wallService{service: s})
+	pb.RegisterAdmissionServiceServer(to, admissionService{service: s})
+	pb.RegisterListingServiceServer(to, listingService{service: s})
+	pb.RegisterReviewServiceServer(to, reviewService{service: s})
 	pb.RegisterImportServiceServer(to, importService{service: s})
 	pb.RegisterRegistryServiceServer(to, registryService{service: s})
 	pb.RegisterAuditServiceServer(to, auditService{

@@ -66,28 +66,24 @@ func (s *service) maySee(ctx context.Context, t *ticket.State) error {
 }
 
 // maySeeWhistle refuses a caller who may not know of the whistle.
-func (s *service) maySeeWhistle(ctx context.Context, w *whistle.State) error {
+func (s *service) maySeeWhistle(ctx context.Context, w *whistle.State) error { return s.shows(ctx, w) }
+
+// shows refuses a caller who may not know of something.
+func (s *service) shows(ctx context.Context, it rule.Aggregate) error {
 	actor, _ := ActorFrom(ctx)
-	if !slices.Contains(actor.Roles, pb.Role_ROLE_AUDITOR) && !w.InScope(s.dispatcher.Registry(), actor.Unit) {
+	if !it.MaySee(s.dispatcher.Registry(), actor, s.dispatcher.Now()) {
 		return rule.Bad("name", rule.OutOfScope, absentMessage)
 	}
 	return nil
 }
 
-// look finds a ticket or whistle that the caller may know of.
+// look finds a ticket, a whistle or another resource that the caller may know of.
 func (s *service) look(ctx context.Context, name string) (dispatch.Result, error) {
-	if collection(name) == "whistles" {
-		state, result, err := s.dispatcher.LoadWhistle(ctx, name)
-		if err != nil {
-			return result, s.absent(ctx, err)
-		}
-		return result, s.maySeeWhistle(ctx, &state)
-	}
-	state, result, err := s.dispatcher.LoadTicket(ctx, name)
+	it, result, err := s.dispatcher.Look(ctx, collection(name), name)
 	if err != nil {
 		return result, s.absent(ctx, err)
 	}
-	return result, s.maySee(ctx, &state)
+	return result, s.shows(ctx, it)
 }
 
 // refused is what a caller is told of a command that failed. Who may not see what it names hears the same whatever its rule
@@ -163,7 +159,7 @@ func instant(t *timestamppb.Timestamp) time.Time {
 	return t.AsTime()
 }
 
-// collection is the kind of resource a name is of: "tickets" or "whistles".
+// collection is the kind of resource a name is of, such as "tickets".
 func collection(name string) string {
 	c, _, _ := strings.Cut(name, "/")
 	return c

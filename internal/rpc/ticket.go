@@ -128,6 +128,34 @@ func (s ticketService) UnmergeTicket(ctx context.Context, r *pb.UnmergeTicketReq
 	return s.carryOut(ctx, r)
 }
 
+func (s ticketService) AskWhistle(ctx context.Context, r *pb.AskWhistleRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) DeclineWhistleAsk(ctx context.Context, r *pb.DeclineWhistleAskRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) ClaimTicket(ctx context.Context, r *pb.ClaimTicketRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) PublishEcho(ctx context.Context, r *pb.PublishEchoRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) RateLead(ctx context.Context, r *pb.RateLeadRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) RecordJointReview(ctx context.Context, r *pb.RecordJointReviewRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s ticketService) SolveOnWall(ctx context.Context, r *pb.SolveOnWallRequest) (*pb.TicketAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
 func (s ticketService) WithdrawTicket(ctx context.Context, r *pb.WithdrawTicketRequest) (*pb.TicketAnswer, error) {
 	return s.carryOut(ctx, r)
 }

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -388,12 +389,21 @@ func versionCheck(v protoreflect.Value) *rule.Refusal {
 func collections(fd protoreflect.FieldDescriptor) []string {
 	switch fd.ContainingMessage().Name() {
 	case "StreamHistoryRequest", "ListTimelineRequest":
-		return []string{"tickets/", "whistles/"}
+		list := []string{"tickets/", "whistles/"}
+		for _, r := range rule.Resources {
+			list = append(list, r.Collection+"/")
+		}
+		return list
 	}
-	if fd.ParentFile().Path() == pb.File_chuishao_v1_whistle_proto.Path() {
-		return []string{"whistles/"}
+	name := fd.ContainingMessage().Name()
+	if of, ok := strings.CutPrefix(strings.TrimSuffix(string(name), "Request"), "Get"); ok {
+		for _, r := range rule.Resources {
+			if resourceTypes[r.Collection] == of {
+				return []string{r.Collection + "/"}
+			}
+		}
 	}
-	return []string{"tickets/"}
+	return []string{rule.ResourceOf(dynamicpb.NewMessage(fd.ContainingMessage())).Collection + "/"}
 }
 
 // nameCheck refuses what is no name in the collections; an empty one only in a list.

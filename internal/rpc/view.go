@@ -168,7 +168,7 @@ func (s viewService) ListMetrics(ctx context.Context, q *pb.ListMetricsRequest) 
 	}
 	figures, next, position, err := s.reader.ListMetrics(ctx, view.MetricQuery{
 		Metric: q.Metric, Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), At: at, KnownAt: knownAt,
-		Map: s.areas(q.AreaMode), PageSize: q.PageSize, PageToken: inner,
+		Map: s.areas(q.AreaMode), Weights: s.dispatcher.Registry().Weights(), PageSize: q.PageSize, PageToken: inner,
 	})
 	if err != nil {
 		return nil, err
@@ -385,6 +385,23 @@ func (s viewService) ListWhistles(ctx context.Context, q *pb.ListWhistlesRequest
 		return nil, err
 	}
 	return &pb.ListWhistlesResponse{Whistles: rows, NextPageToken: next, ConsistencyToken: Token(position)}, nil
+}
+
+// ListReviews gives a page of the reviews that the caller may see.
+func (s viewService) ListReviews(ctx context.Context, q *pb.ListReviewsRequest) (*pb.ListReviewsResponse, error) {
+	if err := s.wait(ctx, q.MinConsistencyToken, view.ReviewsView); err != nil {
+		return nil, err
+	}
+	actor, _ := ActorFrom(ctx)
+	scope := s.scope(ctx)
+	scope.All = scope.All || slices.Contains(actor.Roles, pb.Role_ROLE_ASSESSMENT)
+	rows, next, position, err := s.reader.ListReviews(ctx, view.ReviewQuery{
+		Scope: scope, Person: actor.Person, Filter: q.Filter, OrderBy: q.OrderBy, PageSize: q.PageSize, PageToken: q.PageToken,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListReviewsResponse{Reviews: rows, NextPageToken: next, ConsistencyToken: Token(position)}, nil
 }
 
 // ListStages gives how long tickets dwelt in each stage.

@@ -66,6 +66,46 @@ func (s whistleService) CloseWhistle(ctx context.Context, r *pb.CloseWhistleRequ
 	return s.carryOut(ctx, r)
 }
 
+func (s whistleService) RequestExcuse(ctx context.Context, r *pb.RequestExcuseRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) EndorseExcuse(ctx context.Context, r *pb.EndorseExcuseRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) DecideExcuse(ctx context.Context, r *pb.DecideExcuseRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) AddParticipant(ctx context.Context, r *pb.AddParticipantRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) LeaveWhistle(ctx context.Context, r *pb.LeaveWhistleRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) WaiveTask(ctx context.Context, r *pb.WaiveTaskRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) JoinWhistle(ctx context.Context, r *pb.JoinWhistleRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) CancelWhistle(ctx context.Context, r *pb.CancelWhistleRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) RaiseWhistle(ctx context.Context, r *pb.RaiseWhistleRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
+func (s whistleService) PassWhistleTimer(ctx context.Context, r *pb.PassWhistleTimerRequest) (*pb.WhistleAnswer, error) {
+	return s.carryOut(ctx, r)
+}
+
 // GetWhistle gives the whistle as its history says it is now.
 func (s whistleService) GetWhistle(ctx context.Context, r *pb.GetWhistleRequest) (*pb.Whistle, error) {
 	state, result, err := s.dispatcher.LoadWhistle(ctx, r.Name)

@@ -112,6 +112,8 @@ type Refusal struct {
 	Message string // one English sentence without a full stop, starting in lower case
 	// DecidedBy is the event that made it impossible, "TicketDispatched@7 by unit 320200100", where there is one.
 	DecidedBy string
+	// BanItem and Target say what the ban list kept out of which unit; empty for any other refusal. They are noted with it.
+	BanItem, Target string
 }
 
 func (r *Refusal) Error() string {

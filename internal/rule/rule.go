@@ -42,6 +42,8 @@ type Asked struct {
 	Sealed *pb.Sealed            // the command's particulars, sealed; nil if it had none
 	No     string                // the public number of a stream that comes to life
 	Linked map[string]*pb.Ticket // the tickets a whistle names, by stream id; a duplicate's primary, or a primary's duplicate
+	// Admissions are those that a command names, by id.
+	Admissions map[string]*pb.Admission
 	// Petitioner is the data subject of a duplicate; empty if nobody is known.
 	Petitioner string
 
@@ -76,6 +78,8 @@ type Registry interface {
 	Office(kind pb.UnitKind, unit string, at time.Time) (string, bool)
 	// Banned is the item of the ban list (禁入清单) that keeps matters of the category, or of one above it, out of communities.
 	Banned(category string, at time.Time) (*pb.BanItem, bool)
+	// Weights are those of reviews and ratings, never nil; they must not be changed.
+	Weights() *pb.ReviewWeights
 }
 
 // Within says whether a unit is the ancestor or lies below it in the unit tree.

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	_ "github.com/chuishao/dispatch/api/gen/chuishao/v1" // the contract's messages
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
@@ -28,10 +28,10 @@ type Player interface {
 
 // Outcome is what a command led to.
 type Outcome struct {
-	Name     string          // "tickets/{ticket}" or "whistles/{whistle}"
+	Name     string          // such as "tickets/{ticket}"
 	Events   []proto.Message // what was recorded, in order, in the stream of the command
 	Repeated bool            // it had been carried out before; Events is empty
-	State    string          // the main state after it, such as "TICKET_STATE_CLOSED"
+	State    string          // the main state after it, such as "TICKET_STATE_CLOSED", or of kinds beside tickets and whistles "LISTED"
 }
 
 // Start is when a scenario begins that does not say: a Wednesday morning.
@@ -110,7 +110,7 @@ type run struct {
 	prefix string
 	at     time.Time
 	n      int
-	names  map[string]string // of the "ticket" and the "whistle" that commands are for, and of those that a story labels
+	names  map[string]string // of the "ticket", the "whistle" and so on that commands are for, and of those that a story labels
 }
 
 func (r *run) do(ctx context.Context, s *Step) (Outcome, error) {
@@ -136,19 +136,15 @@ func (r *run) do(ctx context.Context, s *Step) (Outcome, error) {
 	return got, err
 }
 
-// command makes the request of a step, and says whether it is for a ticket or a whistle.
+// command makes the request of a step, and says what kind of resource it is for, such as "ticket".
 func (r *run) command(s *Step) (command proto.Message, kind string, err error) {
 	typ, err := protoregistry.GlobalTypes.FindMessageByName(protoreflect.FullName("chuishao.v1." + s.Do + "Request"))
 	if err != nil {
 		return nil, "", fmt.Errorf("no command %q", s.Do)
 	}
-	kind = "ticket"
+	kind = rule.ResourceOf(typ.New().Interface()).Kind()
 	if typ.Descriptor().ParentFile().Path() == "chuishao/v1/registry.proto" {
 		kind = "registry"
-	}
-	whistles := pb.File_chuishao_v1_whistle_proto.Services().ByName("WhistleService").Methods()
-	if whistles.ByName(protoreflect.Name(s.Do)) != nil {
-		kind = "whistle"
 	}
 	fields, _ := r.plain(&s.With).(map[string]any)
 	if fields == nil {

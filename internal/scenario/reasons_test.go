@@ -38,7 +38,7 @@ func TestEveryReasonTheRulesGiveIsInAScenario(t *testing.T) {
 			told[s.Then.Refusal.Reason] = true
 		}
 	}
-	given := reasonsIn(t, "ticket", "whistle", "audit", "rule", "dispatch")
+	given := reasonsIn(t, "ticket", "whistle", "audit", "rule", "dispatch", "wall", "deliberation", "exchange", "admission", "listing", "check", "review")
 	for _, r := range rule.Reasons {
 		why, exempt := elsewhere[r]
 		switch {
@@ -129,7 +129,10 @@ func TestEveryCommandIsPlayedBothWays(t *testing.T) {
 			done[s.When.Do] = true
 		}
 	}
-	for _, file := range []protoreflect.FileDescriptor{pb.File_chuishao_v1_ticket_proto, pb.File_chuishao_v1_whistle_proto} {
+	for _, file := range []protoreflect.FileDescriptor{
+		pb.File_chuishao_v1_ticket_proto, pb.File_chuishao_v1_whistle_proto, pb.File_chuishao_v1_wall_proto, pb.File_chuishao_v1_admission_proto,
+		pb.File_chuishao_v1_listing_proto, pb.File_chuishao_v1_review_proto,
+	} {
 		messages := file.Messages()
 		for i := range messages.Len() {
 			command, ok := strings.CutSuffix(string(messages.Get(i).Name()), "Request")

@@ -12,8 +12,8 @@
 //	    - TicketDispatched: {handle_by: 2025-02-07 23:59:59, close_by: 2025-02-12 23:59:59}
 //
 // A step is a request of the contract without the word Request, by one of the cast (cast.yaml), with the request's fields as in
-// JSON. Times are the city's. Left out, "at" is a minute after the step before, "name" is the scenario's own ticket or whistle, and
-// the request id is one of its own; $ticket and $whistle stand for names within fields, $before for that of the ticket that was commanded
+// JSON. Times are the city's. Left out, "at" is a minute after the step before, "name" is the scenario's own ticket, whistle or other
+// resource of the command's kind, and the request id is one of its own; $ticket, $whistle, $post and so on stand for names within fields, $before for that of the ticket that was commanded
 // before the latest. A life (lives.yaml) is steps that many
 // scenarios begin with. Of an event only the fields that are given are compared; null means unset.
 package scenario
@@ -32,7 +32,7 @@ import (
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
-//go:embed *.yaml ticket/*.yaml whistle/*.yaml story/*.yaml
+//go:embed *.yaml */*.yaml
 var corpus embed.FS
 
 // Scenario is one promise.

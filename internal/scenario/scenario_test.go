@@ -14,14 +14,21 @@ import (
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/examples/wuxi"
+	"github.com/chuishao/dispatch/internal/admission"
 	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/check"
+	"github.com/chuishao/dispatch/internal/deliberation"
 	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
 	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/exchange"
+	"github.com/chuishao/dispatch/internal/listing"
 	"github.com/chuishao/dispatch/internal/registry"
+	"github.com/chuishao/dispatch/internal/review"
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/scenario"
 	"github.com/chuishao/dispatch/internal/ticket"
+	"github.com/chuishao/dispatch/internal/wall"
 	"github.com/chuishao/dispatch/internal/whistle"
 )
 
@@ -110,6 +117,7 @@ func calendarAndProfile() (*calendar.Calendar, calendar.Profile) {
 type rules struct {
 	tickets  map[string]ticket.State
 	whistles map[string]whistle.State
+	kinds    map[string]func(*rules, *rule.Asked, proto.Message) (scenario.Outcome, error)
 	events   []recorded
 }
 
@@ -120,7 +128,7 @@ type recorded struct {
 }
 
 func newRules() *rules {
-	return &rules{tickets: map[string]ticket.State{}, whistles: map[string]whistle.State{}}
+	return &rules{tickets: map[string]ticket.State{}, whistles: map[string]whistle.State{}, kinds: others()}
 }
 
 // Do is a scenario.Player's.
@@ -138,7 +146,66 @@ func (r *rules) Do(_ context.Context, at time.Time, by rule.Actor, command proto
 	if isWhistle(command) {
 		return r.whistle(a, command)
 	}
+	if k := r.kinds[rule.ResourceOf(command).Collection]; k != nil {
+		return k(r, a, command)
+	}
 	return r.ticket(a, command)
+}
+
+// others are what plays commands on each kind of resource beside tickets and whistles.
+func others() map[string]func(*rules, *rule.Asked, proto.Message) (scenario.Outcome, error) {
+	return map[string]func(*rules, *rule.Asked, proto.Message) (scenario.Outcome, error){
+		"posts":         playing[wall.State, *wall.State](wall.Decide, wall.Evolve, wall.CheckInvariants),
+		"deliberations": playing[deliberation.State, *deliberation.State](deliberation.Decide, deliberation.Evolve, deliberation.CheckInvariants),
+		"exchanges":     playing[exchange.State, *exchange.State](exchange.Decide, exchange.Evolve, exchange.CheckInvariants),
+		"admissions":    playing[admission.State, *admission.State](admission.Decide, admission.Evolve, admission.CheckInvariants),
+		"listings":      playing[listing.State, *listing.State](listing.Decide, listing.Evolve, listing.CheckInvariants),
+		"checks":        playing[check.State, *check.State](check.Decide, check.Evolve, check.CheckInvariants),
+		"reviews":       playing[review.State, *review.State](review.Decide, review.Evolve, review.CheckInvariants),
+	}
+}
+
+// playing plays commands on one kind of resource, on its rules alone. What a rule is told of other streams is not: a scenario that needs it
+// says "beyond: dispatch".
+func playing[S any, P interface {
+	*S
+	rule.Aggregate
+}](decide func(S, *rule.Asked, proto.Message) ([]proto.Message, error), evolve func(S, *pb.EventMeta, proto.Message) (S, error),
+	check func(before, after S, meta *pb.EventMeta, e proto.Message) error) func(*rules, *rule.Asked, proto.Message) (scenario.Outcome, error) {
+	states := map[string]S{}
+	return func(r *rules, a *rule.Asked, command proto.Message) (scenario.Outcome, error) {
+		of := rule.ResourceOf(command)
+		name := ""
+		if c, ok := command.(interface{ GetName() string }); ok {
+			name = c.GetName()
+		} else {
+			name = of.Collection + "/" + id(command.(interface{ GetRequestId() string }).GetRequestId())
+		}
+		s := states[name]
+		events, err := decide(s, a, command)
+		if err != nil {
+			return scenario.Outcome{}, err
+		}
+		out := scenario.Outcome{Name: name, Repeated: len(events) == 0}
+		for _, e := range events {
+			meta := r.envelope(a)
+			if l, ok := e.(rule.Later); ok {
+				e, meta.OccurredAt = l.Message, timestamppb.New(l.OccurredAt)
+			}
+			out.Events = append(out.Events, e)
+			before := s
+			if s, err = evolve(s, meta, e); err != nil {
+				return out, err
+			}
+			if err := check(before, s, meta, e); err != nil {
+				return out, err
+			}
+			r.events = append(r.events, recorded{name, e})
+		}
+		states[name] = s
+		_, out.State = P(&s).Standing()
+		return out, nil
+	}
 }
 
 func isWhistle(command proto.Message) bool {
@@ -314,10 +381,17 @@ func (w *written) Do(ctx context.Context, at time.Time, by rule.Actor, command p
 		_, result, err = w.Reveal(ctx, by, c)
 		out.Name, stream = c.Name, result.Stream
 	default:
+		of := rule.ResourceOf(command)
 		if isWhistle(command) {
 			var s whistle.State
 			s, result, err = w.Whistle(ctx, request)
 			out.Name, out.State = "whistles/"+dispatch.ID(result.Stream), s.State.String()
+		} else if of.Collection != "tickets" {
+			var s rule.Aggregate
+			if s, result, err = w.Carry(ctx, request); err == nil {
+				out.Name = of.Collection + "/" + dispatch.ID(result.Stream)
+				_, out.State = s.Standing()
+			}
 		} else {
 			var s ticket.State
 			s, result, err = w.Ticket(ctx, request)

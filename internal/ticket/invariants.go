@@ -104,6 +104,17 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 		if e.NonReturnable && e.ReturnBy != nil {
 			return wrong("may be returned until %s and may not be returned", e.ReturnBy.AsTime())
 		}
+	case *pb.LeadRated:
+		if e.Unit != before.Lead || slices.Contains(before.Ratings, Rating{e.Rater, e.Unit}) {
+			return wrong("rater %q rates unit %q again, or one that does not lead", e.Rater, e.Unit)
+		}
+		if min(e.Response, e.Cooperation, e.Result) < 1 || max(e.Response, e.Cooperation, e.Result) > 5 {
+			return wrong("the marks are %d, %d and %d", e.Response, e.Cooperation, e.Result)
+		}
+	case *pb.JointReviewRecorded:
+		if before.JointlyReviewed || e.Residents+e.Units+e.PartyMembers == 0 {
+			return wrong("is the second of the round, or of nobody")
+		}
 	case *pb.TicketDelegated:
 		if e.Round != max(before.Round, 1) || e.Hop != before.Hop+1 {
 			return wrong("is hop %d of round %d, after hop %d of round %d", e.Hop, e.Round, before.Hop, before.Round)
@@ -455,6 +466,16 @@ func legal(event proto.Message) (from []pb.TicketState, known bool) {
 		return in(triaged, dispatched, handling, review, ruling, suspended, submitted, callback)
 	case *pb.TicketDispatched:
 		return in(triaged, ruling)
+	case *pb.WhistleAsked, *pb.WhistleAskDeclined:
+		return in(handling)
+	case *pb.TicketClaimed:
+		return in(triaged)
+	case *pb.EchoPublished:
+		return in(reported, accepted, triaged, dispatched, handling, review, ruling, suspended, submitted, callback, closed)
+	case *pb.LeadRated, *pb.JointReviewRecorded:
+		return in(callback, closed)
+	case *pb.VerificationSampledOut:
+		return in(submitted)
 	case *pb.TicketSigned:
 		return in(dispatched)
 	case *pb.PetitionerContacted, *pb.ContactFailed, *pb.LateFactsAdmitted:

@@ -134,6 +134,9 @@ type State struct {
 	Correction      *pb.ArchiveCorrectionProposed
 	CorrectionBy    *pb.Actor
 
+	Ratings         []Rating // of leads, in any round
+	JointlyReviewed bool     // in this round
+
 	fired [timers]int64 // the limit, in Unix microseconds, for which each timer last fired; another limit is another timer
 
 	Imported *pb.RecordImported // for a record of another system
@@ -279,7 +282,7 @@ func (s *State) newRound(round uint32) {
 	s.HandleLimit, s.RoundLimit, s.ExtendedBy, s.Extension, s.Suspension = "", "", nil, nil, nil
 	s.Exclusion, s.Excluded, s.ExcludedMetrics, s.ExclusionDenied = nil, 0, nil, nil
 	s.NonReturnable, s.Returns, s.ReturnAsked, s.Led, s.RuledOut, s.Parties = false, 0, false, nil, nil, nil
-	s.CoTasks, s.Moves, s.Seen, s.Late = nil, nil, false, nil
+	s.CoTasks, s.Moves, s.Seen, s.Late, s.JointlyReviewed = nil, nil, false, nil, false
 	s.Limits = Limits{}
 }
 

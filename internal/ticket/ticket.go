@@ -23,6 +23,8 @@ func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, err
 		return report(s, a, c)
 	case *pb.ImportRecordRequest:
 		return importRecord(s, a, c)
+	case *pb.SolveOnWallRequest:
+		return solveOnWall(s, a, c)
 	}
 	if !s.Exists() {
 		return nil, rule.Bad("name", rule.NotFound, "no such ticket")
@@ -142,6 +144,18 @@ func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, err
 		return recompute(s, a, c)
 	case *pb.MoveHolderRequest:
 		return moveHolder(s, a, c)
+	case *pb.AskWhistleRequest:
+		return askWhistle(s, a, c)
+	case *pb.DeclineWhistleAskRequest:
+		return declineWhistleAsk(s, a, c)
+	case *pb.ClaimTicketRequest:
+		return claim(s, a, c)
+	case *pb.PublishEchoRequest:
+		return publishEcho(s, a, c)
+	case *pb.RateLeadRequest:
+		return rateLead(s, a, c)
+	case *pb.RecordJointReviewRequest:
+		return jointReview(s, a, c)
 	case *pb.WhistleLinked:
 		return linkWhistle(s, a, c)
 	case *pb.WhistleSettled:
@@ -327,6 +341,20 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 		}
 	case *pb.HolderMoved:
 		s.holderMoved(meta, e)
+	case *pb.WhistleAsked:
+		s.whistleAsked(meta, e)
+	case *pb.WhistleAskDeclined:
+		s.whistleAskDeclined(meta, e)
+	case *pb.TicketClaimed:
+		s.ticketClaimed(meta, e)
+	case *pb.EchoPublished:
+		s.echoPublished(meta, e)
+	case *pb.LeadRated:
+		s.leadRated(meta, e)
+	case *pb.JointReviewRecorded:
+		s.jointReviewRecorded(meta, e)
+	case *pb.VerificationSampledOut:
+		s.verificationSampledOut(meta, e)
 	case *pb.WhistleLinked:
 		s.whistleLinked(e)
 	case *pb.WhistleSettled:

@@ -18,14 +18,21 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/admission"
 	"github.com/chuishao/dispatch/internal/audit"
 	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/check"
+	"github.com/chuishao/dispatch/internal/deliberation"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/exchange"
 	"github.com/chuishao/dispatch/internal/limits"
+	"github.com/chuishao/dispatch/internal/listing"
 	"github.com/chuishao/dispatch/internal/registry"
+	"github.com/chuishao/dispatch/internal/review"
 	"github.com/chuishao/dispatch/internal/ticket"
 	"github.com/chuishao/dispatch/internal/viewdb"
+	"github.com/chuishao/dispatch/internal/wall"
 	"github.com/chuishao/dispatch/internal/whistle"
 )
 
@@ -65,8 +72,7 @@ type verifier struct {
 	last     eventstore.Position // of the events so far
 	findings int
 	links    map[string]link
-	tickets  *lru.Cache[string, ticket.State]
-	whistles *lru.Cache[string, whistle.State]
+	folds    map[string]func(context.Context, *event.Decoded) error // by the kind of stream
 	registry registry.State
 	limits   limits.State
 }
@@ -75,12 +81,16 @@ type verifier struct {
 // The error is trouble that kept it from checking, or tell's own; findings are no error.
 func Run(ctx context.Context, c Config, tell func(*pb.VerifyHistoryResponse) error) error {
 	v := &verifier{c: c, tell: tell, links: map[string]link{}, limits: limits.New(calendar.Default(), calendar.DefaultProfile())}
-	var err error
-	if v.tickets, err = lru.New[string, ticket.State](statesKept); err != nil {
-		return err
-	}
-	if v.whistles, err = lru.New[string, whistle.State](statesKept); err != nil {
-		return err
+	v.folds = map[string]func(context.Context, *event.Decoded) error{
+		"ticket":       folding(v, ticket.Evolve, ticket.CheckInvariants),
+		"whistle":      folding(v, whistle.Evolve, whistle.CheckInvariants),
+		"wall":         folding(v, wall.Evolve, wall.CheckInvariants),
+		"deliberation": folding(v, deliberation.Evolve, deliberation.CheckInvariants),
+		"exchange":     folding(v, exchange.Evolve, exchange.CheckInvariants),
+		"admission":    folding(v, admission.Evolve, admission.CheckInvariants),
+		"listing":      folding(v, listing.Evolve, listing.CheckInvariants),
+		"check":        folding(v, check.Evolve, check.CheckInvariants),
+		"review":       folding(v, review.Evolve, review.CheckInvariants),
 	}
 	if c.Integrity != nil {
 		if err := c.Integrity(ctx); err != nil {
@@ -198,11 +208,10 @@ func cause(err error) string {
 // fold takes the event into its stream's state and checks the invariants.
 func (v *verifier) fold(ctx context.Context, d *event.Decoded) error {
 	kind, _, _ := strings.Cut(d.Stream, "-")
+	if fold := v.folds[kind]; fold != nil {
+		return fold(ctx, d)
+	}
 	switch kind {
-	case "ticket":
-		return foldInto(ctx, v, v.tickets, d, ticket.Evolve, ticket.CheckInvariants)
-	case "whistle":
-		return foldInto(ctx, v, v.whistles, d, whistle.Evolve, whistle.CheckInvariants)
 	case "registry":
 		var err error
 		if d.Stream == limits.Stream {
@@ -295,6 +304,19 @@ func (v *verifier) ownReading(ctx context.Context, stream string, l link, brokeO
 	return &pb.VerifyFinding{Kind: "STORE", Version: 1, Message: differs + "its events lie at other positions"}, nil
 }
 
+// folding takes events of one kind of stream into their streams' states and checks the invariants.
+func folding[S any](v *verifier, evolve func(S, *pb.EventMeta, proto.Message) (S, error),
+	check func(before, after S, meta *pb.EventMeta, e proto.Message) error) func(context.Context, *event.Decoded) error {
+	states, err := lru.New[string, S](statesKept)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	return func(ctx context.Context, d *event.Decoded) error {
+		return foldInto(ctx, v, states, d, evolve, check)
+	}
+}
+
+// foldInto takes one event into its stream's state and checks the invariants.
 func foldInto[S any](ctx context.Context, v *verifier, states *lru.Cache[string, S], d *event.Decoded,
 	evolve func(S, *pb.EventMeta, proto.Message) (S, error), check func(before, after S, meta *pb.EventMeta, e proto.Message) error) error {
 	before, ok := states.Get(d.Stream)

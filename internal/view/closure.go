@@ -120,10 +120,8 @@ func (f *closureFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
 	kind, id := kind(d)
 	switch kind {
 	case "ticket":
-	case "whistle", "registry", "audit", "subject":
-		return nil
 	default:
-		return unknown(d)
+		return others(d, kind)
 	}
 	f.nodes.tx = tx
 	t, err := f.tickets.of(id, d, func() (*touched, error) { return loadTouched(tx, id, d) })

@@ -40,6 +40,10 @@ var dumps = map[string][]string{
 	PrecedentsView: {
 		"SELECT 'precedent', ruling, id, category, area, lead, co, basis, ruled_at FROM precedents_1 ORDER BY ruling",
 	},
+	ReviewsView: {
+		"SELECT 'rating', rating, behind, unit_path, path, kind, response, cooperation, result, rated_at FROM reviews_rating_1 ORDER BY rating",
+		"SELECT 'review', review, id, no, kind, state, unit, unit_path, person, opened_by, ticket, members, scored, points, from_at, to_at, opened_at, closed_at, closed FROM reviews_1 ORDER BY review",
+	},
 	WhistlesView: {
 		"SELECT 'whistle', whistle, id, no, kind, state, street, area, path, blown_at, issued_at, closed_at FROM whistles_1 ORDER BY whistle",
 		"SELECT 'party', whistle, place, unit, unit_path, compulsory, state, report_in_by, reported_in_at FROM whistles_party_1 ORDER BY whistle, place",

@@ -225,8 +225,10 @@ func (f *facts) fold(d *event.Decoded, nodes *nodes) error {
 		*pb.VerifyOverdue, *pb.CallbackOverdue, *pb.RightLapsed:
 		// No figure changes.
 	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.TicketSigned, *pb.PetitionerContacted, *pb.ContactFailed,
-		*pb.ProgressRecorded, *pb.RequirementWaived, *pb.LateFactsAdmitted, *pb.VerificationPassed, *pb.VerificationFailed, *pb.CallbackRecorded,
-		*pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.VoidProposed, *pb.VoidDropped, *pb.WhistleLinked, *pb.WhistleSettled:
+		*pb.ProgressRecorded, *pb.RequirementWaived, *pb.VerificationPassed, *pb.VerificationFailed, *pb.CallbackRecorded,
+		*pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.VoidProposed, *pb.VoidDropped, *pb.WhistleLinked, *pb.WhistleSettled,
+		*pb.WhistleAsked, *pb.WhistleAskDeclined, *pb.TicketClaimed, *pb.EchoPublished,
+		*pb.LeadRated, *pb.JointReviewRecorded, *pb.VerificationSampledOut, *pb.LateFactsAdmitted:
 		// No figure changes.
 	default:
 		return unknown(d)

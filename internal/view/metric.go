@@ -30,14 +30,16 @@ type MetricQuery struct {
 	At      time.Time
 	KnownAt *eventstore.Position
 	// Map restates ListMetrics on a map; nil: areas as at acceptance.
-	Map       Map
+	Map Map
+	// Weights are those of M37; nil: the defaults.
+	Weights   *pb.ReviewWeights
 	PageSize  int32
 	PageToken string
 }
 
 // MetricNames are the metrics that can be asked for, in order.
 var MetricNames = func() []string {
-	names := []string{"M31", "M33", stockOfHolds}
+	names := []string{"M31", "M33", "M37", "M40", stockOfHolds}
 	for name := range metrics {
 		names = append(names, name)
 	}
@@ -55,6 +57,8 @@ func MetricView(name string) string {
 	switch {
 	case isWhistleMetric(name):
 		return WhistlesView
+	case isReviewMetric(name):
+		return ReviewsView
 	case isServiceMetric(name):
 		return ServiceView
 	}
@@ -110,6 +114,9 @@ func (r *Reader) MetricOf(ctx context.Context, q MetricQuery) (figure *pb.Metric
 	if isWhistleMetric(q.Metric) {
 		return r.whistleMetricOf(ctx, q)
 	}
+	if isReviewMetric(q.Metric) {
+		return r.reviewMetricOf(ctx, q)
+	}
 	if isServiceMetric(q.Metric) {
 		return r.serviceMetricOf(ctx, q)
 	}
@@ -148,6 +155,8 @@ func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.Metr
 	}
 	if isWhistleMetric(q.Metric) {
 		all, at, err = r.whistleMetrics(ctx, q)
+	} else if isReviewMetric(q.Metric) {
+		all, at, err = r.reviewMetrics(ctx, q)
 	} else if isServiceMetric(q.Metric) {
 		at, err = r.openService(ctx, q.KnownAt, func(b logbook) error {
 			b, err := logOnMap(b, q.Map)
@@ -329,6 +338,9 @@ func (r *Reader) ListBehind(ctx context.Context, q BehindQuery) (tickets []*pb.B
 	}
 	if isWhistleMetric(q.Metric) {
 		return r.whistlesBehind(ctx, q, from, to, t, after, size, bound)
+	}
+	if isReviewMetric(q.Metric) {
+		return r.reviewsBehind(ctx, q, from, to, t, after, size, bound)
 	}
 	if isServiceMetric(q.Metric) {
 		return r.ticketsServed(ctx, q, &m, after, size, bound)

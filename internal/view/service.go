@@ -114,10 +114,8 @@ func (f *serviceFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
 	case "ticket":
 	case "registry":
 		return f.anchors.fold(d)
-	case "whistle", "audit", "subject":
-		return nil
 	default:
-		return unknown(d)
+		return others(d, kind)
 	}
 	t, err := f.tickets.of(id, d, func() (*served, error) { return loadServed(tx, id, d) })
 	if err != nil {

@@ -277,7 +277,8 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 		*pb.ExtensionRequested, *pb.ExtensionRefused, *pb.SuspensionRequested, *pb.SuspensionRefused, *pb.SuspensionReviewDue,
 		*pb.ExclusionRequested, *pb.ExclusionDenied, *pb.TicketUrged, *pb.ArchiveCorrectionProposed, *pb.ArchiveCorrectionDropped,
 		*pb.AcceptOverdue, *pb.DispatchOverdue, *pb.ContactOverdue, *pb.HandleOverdue, *pb.VerifyOverdue, *pb.CallbackOverdue, *pb.RightLapsed,
-		*pb.LateFactsAdmitted:
+		*pb.WhistleAsked, *pb.WhistleAskDeclined, *pb.TicketClaimed, *pb.EchoPublished,
+		*pb.LeadRated, *pb.JointReviewRecorded, *pb.VerificationSampledOut, *pb.LateFactsAdmitted:
 		return nil // No figure of service changes.
 	default:
 		if s.what = whatOf(e); s.what == 0 {

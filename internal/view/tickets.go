@@ -181,10 +181,8 @@ func (f *ticketFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
 	kind, id := kind(d)
 	switch kind {
 	case "ticket":
-	case "whistle", "registry", "audit", "subject":
-		return nil
 	default:
-		return unknown(d)
+		return others(d, kind)
 	}
 	f.paths.tx = tx
 	r, err := f.rows.of(id, d, func() (*ticketRow, error) { return loadTicket(tx, id, d) })
@@ -373,7 +371,9 @@ func (r *ticketRow) fold(d *event.Decoded, paths *paths) error {
 		*pb.SuspensionRefused, *pb.SuspensionReviewDue, *pb.ExclusionRequested, *pb.ExclusionGranted, *pb.ExclusionDenied, *pb.TicketUrged,
 		*pb.SupervisionRaised, *pb.SupervisionReplied, *pb.ListingCleared, *pb.SupervisionLifted, *pb.ArchiveCorrectionProposed,
 		*pb.ArchiveCorrectionDropped, *pb.AcceptOverdue, *pb.DispatchOverdue, *pb.ContactOverdue, *pb.HandleOverdue, *pb.VerifyOverdue,
-		*pb.CallbackOverdue, *pb.RightLapsed, *pb.LateFactsAdmitted:
+		*pb.CallbackOverdue, *pb.RightLapsed,
+		*pb.WhistleAsked, *pb.WhistleAskDeclined, *pb.TicketClaimed, *pb.EchoPublished,
+		*pb.LeadRated, *pb.JointReviewRecorded, *pb.VerificationSampledOut, *pb.LateFactsAdmitted:
 		// Nothing that a list shows, but for what the rules say.
 	case *pb.DeclineProposed, *pb.DeclineDropped, *pb.PetitionerContacted, *pb.ContactFailed, *pb.ProgressRecorded,
 		*pb.RequirementWaived, *pb.CallbackRecorded, *pb.CallbackAttemptFailed, *pb.CallbackUnreachable, *pb.VoidProposed,

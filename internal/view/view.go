@@ -6,6 +6,7 @@ package view
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ const Shanghai = "Asia/Shanghai"
 
 // All are the views of this release. Days are counted in the zone, such as Shanghai; the file of views remembers it.
 func All(zone *time.Location) []projector.View {
-	return []projector.View{Tickets(), Closure(zone), Service(zone), Whistles(), Precedents()}
+	return []projector.View{Tickets(), Closure(zone), Service(zone), Whistles(), Precedents(), Reviews()}
 }
 
 // Reader answers questions from the views in a database. It is safe for concurrent use.
@@ -57,4 +58,12 @@ func stamp(t int64) *timestamppb.Timestamp {
 		return nil
 	}
 	return timestamppb.New(time.UnixMicro(t))
+}
+
+// others is what a view says of an event that is not of its kinds of streams: nothing, if the contract has the kind.
+func others(d *event.Decoded, kind string) error {
+	if slices.Contains(eventstore.Kinds, kind) {
+		return nil
+	}
+	return unknown(d)
 }

@@ -92,10 +92,8 @@ func (f *whistleFolding) Add(tx *viewdb.Tx, d *event.Decoded) error {
 	kind, id := kind(d)
 	switch kind {
 	case "whistle":
-	case "ticket", "registry", "audit", "subject":
-		return nil
 	default:
-		return unknown(d)
+		return others(d, kind)
 	}
 	w, err := f.rows.of(id, d, func() (*whistleRow, error) { return loadWhistle(tx, id, d) })
 	if err != nil {

@@ -57,7 +57,7 @@ func rate(s State, a *rule.Asked, c *pb.RateUnitRequest) ([]proto.Message, error
 	all := !slices.ContainsFunc(s.Participants, func(p Participant) bool {
 		return p.Compulsory && p.Unit != c.Unit && p.Rated == nil && p.State != pb.ParticipantState_PARTICIPANT_STATE_EXCUSED
 	})
-	return rule.One(&pb.UnitRated{Unit: c.Unit, Response: c.Response, Cooperation: c.Cooperation, Result: c.Result, AllRated: all, Sealed: a.Sealed})
+	return rule.One(&pb.UnitRated{Unit: c.Unit, Response: c.Response, Cooperation: c.Cooperation, Result: c.Result, AllRated: all, Sealed: a.Sealed, UnitPath: p.UnitPath, Path: s.Path})
 }
 
 // closeWhistle: done, confirmed, rated, and everybody let go (销哨).

@@ -242,6 +242,17 @@ func (s *State) InScope(r rule.Registry, unit string) bool {
 	})
 }
 
+// Standing is its public number and its main state without the enum's prefix.
+func (s *State) Standing() (no, state string) { return s.No, name(s.State) }
+
+// Owner is the data subject whose key seals what is said of it; empty while nothing was.
+func (s *State) Owner() string { return s.Subject }
+
+// MaySee says whether somebody may know of the whistle.
+func (s *State) MaySee(r rule.Registry, who rule.Actor, _ time.Time) bool {
+	return slices.Contains(who.Roles, pb.Role_ROLE_AUDITOR) || s.InScope(r, who.Unit)
+}
+
 // clerks are the roles that act for a participant.
 var clerks = []pb.Role{
 	pb.Role_ROLE_DEPARTMENT_CLERK, pb.Role_ROLE_DEPARTMENT_HEAD, pb.Role_ROLE_STREET_CLERK, pb.Role_ROLE_STREET_LEADER,

@@ -1307,7 +1307,10 @@ type TicketDispatched struct {
 	// The lead may not return it: a ruling, or the fallback.
 	NonReturnable bool `protobuf:"varint,16,opt,name=non_returnable,json=nonReturnable,proto3" json:"non_returnable,omitempty"`
 	// What handle_by was computed with, as in a profile ("5 WD"); unset where it was set before.
-	HandleLimit   string `protobuf:"bytes,17,opt,name=handle_limit,json=handleLimit,proto3" json:"handle_limit,omitempty"`
+	HandleLimit string `protobuf:"bytes,17,opt,name=handle_limit,json=handleLimit,proto3" json:"handle_limit,omitempty"`
+	// The id of the admission that let it into a community, and what was ordered where that is not the ticket's own category.
+	Admission     string `protobuf:"bytes,20,opt,name=admission,proto3" json:"admission,omitempty"`
+	Task          string `protobuf:"bytes,21,opt,name=task,proto3" json:"task,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1457,6 +1460,20 @@ func (x *TicketDispatched) GetNonReturnable() bool {
 func (x *TicketDispatched) GetHandleLimit() string {
 	if x != nil {
 		return x.HandleLimit
+	}
+	return ""
+}
+
+func (x *TicketDispatched) GetAdmission() string {
+	if x != nil {
+		return x.Admission
+	}
+	return ""
+}
+
+func (x *TicketDispatched) GetTask() string {
+	if x != nil {
+		return x.Task
 	}
 	return ""
 }
@@ -3462,7 +3479,10 @@ type AdjudicationRuled struct {
 	PrecedentArea     string  `protobuf:"bytes,6,opt,name=precedent_area,json=precedentArea,proto3" json:"precedent_area,omitempty"`
 	Sealed            *Sealed `protobuf:"bytes,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	// Units that were dispatched to in this round and do not lead by this ruling.
-	RuledOut      []string `protobuf:"bytes,8,rep,name=ruled_out,json=ruledOut,proto3" json:"ruled_out,omitempty"`
+	RuledOut []string `protobuf:"bytes,8,rep,name=ruled_out,json=ruledOut,proto3" json:"ruled_out,omitempty"`
+	// The id of the admission that let it into a community, and what was ordered where that is not the ticket's own category.
+	Admission     string `protobuf:"bytes,12,opt,name=admission,proto3" json:"admission,omitempty"`
+	Task          string `protobuf:"bytes,13,opt,name=task,proto3" json:"task,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3553,6 +3573,20 @@ func (x *AdjudicationRuled) GetRuledOut() []string {
 	return nil
 }
 
+func (x *AdjudicationRuled) GetAdmission() string {
+	if x != nil {
+		return x.Admission
+	}
+	return ""
+}
+
+func (x *AdjudicationRuled) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
 // FallbackAssigned: nobody ruled in time, so the fallback unit takes the matter (兜底单位). Its dispatch follows in the same request.
 type FallbackAssigned struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3612,9 +3646,12 @@ type CoHandlerRequested struct {
 	Unit     string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
 	UnitPath []string               `protobuf:"bytes,2,rep,name=unit_path,json=unitPath,proto3" json:"unit_path,omitempty"`
 	// The result must wait for it.
-	Mandatory     bool                   `protobuf:"varint,3,opt,name=mandatory,proto3" json:"mandatory,omitempty"`
-	SubmitBy      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=submit_by,json=submitBy,proto3" json:"submit_by,omitempty"`
-	Sealed        *Sealed                `protobuf:"bytes,5,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Mandatory bool                   `protobuf:"varint,3,opt,name=mandatory,proto3" json:"mandatory,omitempty"`
+	SubmitBy  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=submit_by,json=submitBy,proto3" json:"submit_by,omitempty"`
+	Sealed    *Sealed                `protobuf:"bytes,5,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// The id of the admission that let it into a community, and what was ordered where that is not the ticket's own category.
+	Admission     string `protobuf:"bytes,10,opt,name=admission,proto3" json:"admission,omitempty"`
+	Task          string `protobuf:"bytes,11,opt,name=task,proto3" json:"task,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3682,6 +3719,20 @@ func (x *CoHandlerRequested) GetSealed() *Sealed {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *CoHandlerRequested) GetAdmission() string {
+	if x != nil {
+		return x.Admission
+	}
+	return ""
+}
+
+func (x *CoHandlerRequested) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
 }
 
 // CoHandlerAccepted: the co-handler takes the task.
@@ -4175,7 +4226,10 @@ type TicketDelegated struct {
 	HandleLimit string                 `protobuf:"bytes,14,opt,name=handle_limit,json=handleLimit,proto3" json:"handle_limit,omitempty"`
 	Sealed      *Sealed                `protobuf:"bytes,15,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	// A limit above was computed with a calendar year that was not loaded.
-	Provisional   bool `protobuf:"varint,16,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	Provisional bool `protobuf:"varint,16,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	// The id of the admission that let it into a community, and what was ordered where that is not the ticket's own category.
+	Admission     string `protobuf:"bytes,20,opt,name=admission,proto3" json:"admission,omitempty"`
+	Task          string `protobuf:"bytes,21,opt,name=task,proto3" json:"task,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4320,6 +4374,20 @@ func (x *TicketDelegated) GetProvisional() bool {
 		return x.Provisional
 	}
 	return false
+}
+
+func (x *TicketDelegated) GetAdmission() string {
+	if x != nil {
+		return x.Admission
+	}
+	return ""
+}
+
+func (x *TicketDelegated) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
 }
 
 // ExtensionRequested: the lead asks for more time (延期), and has told the petitioner.
@@ -6584,6 +6652,513 @@ func (x *ImportedRecordClosed) GetSealed() *Sealed {
 	return nil
 }
 
+// WhistleAsked: a community asks the street to blow a whistle for its ticket.
+type WhistleAsked struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Kind     WhistleKind            `protobuf:"varint,1,opt,name=kind,proto3,enum=chuishao.v1.WhistleKind" json:"kind,omitempty"`
+	CallItem string                 `protobuf:"bytes,2,opt,name=call_item,json=callItem,proto3" json:"call_item,omitempty"`
+	// The units it would have summoned.
+	Units []string `protobuf:"bytes,3,rep,name=units,proto3" json:"units,omitempty"`
+	// Who asks.
+	Unit          string  `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,5,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhistleAsked) Reset() {
+	*x = WhistleAsked{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[85]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhistleAsked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhistleAsked) ProtoMessage() {}
+
+func (x *WhistleAsked) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[85]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhistleAsked.ProtoReflect.Descriptor instead.
+func (*WhistleAsked) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{85}
+}
+
+func (x *WhistleAsked) GetKind() WhistleKind {
+	if x != nil {
+		return x.Kind
+	}
+	return WhistleKind_WHISTLE_KIND_UNSPECIFIED
+}
+
+func (x *WhistleAsked) GetCallItem() string {
+	if x != nil {
+		return x.CallItem
+	}
+	return ""
+}
+
+func (x *WhistleAsked) GetUnits() []string {
+	if x != nil {
+		return x.Units
+	}
+	return nil
+}
+
+func (x *WhistleAsked) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *WhistleAsked) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// WhistleAskDeclined: the street does not blow.
+type WhistleAskDeclined struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A code of A-Z 0-9 _ .
+	Reason        string  `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhistleAskDeclined) Reset() {
+	*x = WhistleAskDeclined{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[86]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhistleAskDeclined) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhistleAskDeclined) ProtoMessage() {}
+
+func (x *WhistleAskDeclined) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[86]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhistleAskDeclined.ProtoReflect.Descriptor instead.
+func (*WhistleAskDeclined) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{86}
+}
+
+func (x *WhistleAskDeclined) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *WhistleAskDeclined) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// TicketClaimed: a secretary, party member or resident unit takes a wall ticket (认领). Stands before the TicketDispatched to it.
+type TicketClaimed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Unit  string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	// It has not the powers to lead and will help whoever does; nothing is dispatched.
+	AsCo bool `protobuf:"varint,2,opt,name=as_co,json=asCo,proto3" json:"as_co,omitempty"`
+	// Led personally by a party secretary (书记领办).
+	SecretaryOwned bool    `protobuf:"varint,3,opt,name=secretary_owned,json=secretaryOwned,proto3" json:"secretary_owned,omitempty"`
+	Sealed         *Sealed `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *TicketClaimed) Reset() {
+	*x = TicketClaimed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[87]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TicketClaimed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TicketClaimed) ProtoMessage() {}
+
+func (x *TicketClaimed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[87]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TicketClaimed.ProtoReflect.Descriptor instead.
+func (*TicketClaimed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{87}
+}
+
+func (x *TicketClaimed) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *TicketClaimed) GetAsCo() bool {
+	if x != nil {
+		return x.AsCo
+	}
+	return false
+}
+
+func (x *TicketClaimed) GetSecretaryOwned() bool {
+	if x != nil {
+		return x.SecretaryOwned
+	}
+	return false
+}
+
+func (x *TicketClaimed) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// EchoPublished: what the wall is told of the ticket (回音). sealed holds the published words in reply.
+type EchoPublished struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          EchoKind               `protobuf:"varint,1,opt,name=kind,proto3,enum=chuishao.v1.EchoKind" json:"kind,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EchoPublished) Reset() {
+	*x = EchoPublished{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[88]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EchoPublished) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EchoPublished) ProtoMessage() {}
+
+func (x *EchoPublished) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[88]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EchoPublished.ProtoReflect.Descriptor instead.
+func (*EchoPublished) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{88}
+}
+
+func (x *EchoPublished) GetKind() EchoKind {
+	if x != nil {
+		return x.Kind
+	}
+	return EchoKind_ECHO_KIND_UNSPECIFIED
+}
+
+func (x *EchoPublished) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// LeadRated: a street or community rates the unit that led a ticket (反评价), each mark 1 to 5.
+type LeadRated struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Unit        string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Response    uint32                 `protobuf:"varint,2,opt,name=response,proto3" json:"response,omitempty"`
+	Cooperation uint32                 `protobuf:"varint,3,opt,name=cooperation,proto3" json:"cooperation,omitempty"`
+	Result      uint32                 `protobuf:"varint,4,opt,name=result,proto3" json:"result,omitempty"`
+	RaterKind   RaterKind              `protobuf:"varint,5,opt,name=rater_kind,json=raterKind,proto3,enum=chuishao.v1.RaterKind" json:"rater_kind,omitempty"`
+	Rater       string                 `protobuf:"bytes,6,opt,name=rater,proto3" json:"rater,omitempty"`
+	Sealed      *Sealed                `protobuf:"bytes,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// The root-first path of the unit through the unit tree, and the path of the place of the matter; unset in the events of the first versions.
+	UnitPath      []string    `protobuf:"bytes,8,rep,name=unit_path,json=unitPath,proto3" json:"unit_path,omitempty"`
+	Path          []*AreaNode `protobuf:"bytes,9,rep,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeadRated) Reset() {
+	*x = LeadRated{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[89]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeadRated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeadRated) ProtoMessage() {}
+
+func (x *LeadRated) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[89]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeadRated.ProtoReflect.Descriptor instead.
+func (*LeadRated) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{89}
+}
+
+func (x *LeadRated) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *LeadRated) GetResponse() uint32 {
+	if x != nil {
+		return x.Response
+	}
+	return 0
+}
+
+func (x *LeadRated) GetCooperation() uint32 {
+	if x != nil {
+		return x.Cooperation
+	}
+	return 0
+}
+
+func (x *LeadRated) GetResult() uint32 {
+	if x != nil {
+		return x.Result
+	}
+	return 0
+}
+
+func (x *LeadRated) GetRaterKind() RaterKind {
+	if x != nil {
+		return x.RaterKind
+	}
+	return RaterKind_RATER_KIND_UNSPECIFIED
+}
+
+func (x *LeadRated) GetRater() string {
+	if x != nil {
+		return x.Rater
+	}
+	return ""
+}
+
+func (x *LeadRated) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *LeadRated) GetUnitPath() []string {
+	if x != nil {
+		return x.UnitPath
+	}
+	return nil
+}
+
+func (x *LeadRated) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+// JointReviewRecorded: residents, units and party members said together what they think of how it was solved (联评). Scores are
+// hundredths of points of 0 to 100, the mean of those asked; counts are how many they were, 0 where a side was not asked.
+type JointReviewRecorded struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Residents         uint32                 `protobuf:"varint,1,opt,name=residents,proto3" json:"residents,omitempty"`
+	ResidentsScore    uint32                 `protobuf:"varint,2,opt,name=residents_score,json=residentsScore,proto3" json:"residents_score,omitempty"`
+	Units             uint32                 `protobuf:"varint,3,opt,name=units,proto3" json:"units,omitempty"`
+	UnitsScore        uint32                 `protobuf:"varint,4,opt,name=units_score,json=unitsScore,proto3" json:"units_score,omitempty"`
+	PartyMembers      uint32                 `protobuf:"varint,5,opt,name=party_members,json=partyMembers,proto3" json:"party_members,omitempty"`
+	PartyMembersScore uint32                 `protobuf:"varint,6,opt,name=party_members_score,json=partyMembersScore,proto3" json:"party_members_score,omitempty"`
+	Sealed            *Sealed                `protobuf:"bytes,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *JointReviewRecorded) Reset() {
+	*x = JointReviewRecorded{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[90]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JointReviewRecorded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JointReviewRecorded) ProtoMessage() {}
+
+func (x *JointReviewRecorded) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[90]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JointReviewRecorded.ProtoReflect.Descriptor instead.
+func (*JointReviewRecorded) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{90}
+}
+
+func (x *JointReviewRecorded) GetResidents() uint32 {
+	if x != nil {
+		return x.Residents
+	}
+	return 0
+}
+
+func (x *JointReviewRecorded) GetResidentsScore() uint32 {
+	if x != nil {
+		return x.ResidentsScore
+	}
+	return 0
+}
+
+func (x *JointReviewRecorded) GetUnits() uint32 {
+	if x != nil {
+		return x.Units
+	}
+	return 0
+}
+
+func (x *JointReviewRecorded) GetUnitsScore() uint32 {
+	if x != nil {
+		return x.UnitsScore
+	}
+	return 0
+}
+
+func (x *JointReviewRecorded) GetPartyMembers() uint32 {
+	if x != nil {
+		return x.PartyMembers
+	}
+	return 0
+}
+
+func (x *JointReviewRecorded) GetPartyMembersScore() uint32 {
+	if x != nil {
+		return x.PartyMembersScore
+	}
+	return 0
+}
+
+func (x *JointReviewRecorded) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// VerificationSampledOut: a matter that a grid worker solved on the wall was not drawn for verification.
+type VerificationSampledOut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The share that is drawn, in percent.
+	Percent       uint32 `protobuf:"varint,1,opt,name=percent,proto3" json:"percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerificationSampledOut) Reset() {
+	*x = VerificationSampledOut{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[91]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerificationSampledOut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerificationSampledOut) ProtoMessage() {}
+
+func (x *VerificationSampledOut) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[91]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerificationSampledOut.ProtoReflect.Descriptor instead.
+func (*VerificationSampledOut) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{91}
+}
+
+func (x *VerificationSampledOut) GetPercent() uint32 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
 // Participant is a unit that a whistle summons.
 type Participant struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -6593,14 +7168,17 @@ type Participant struct {
 	ContactBy  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=contact_by,json=contactBy,proto3" json:"contact_by,omitempty"`
 	ReportInBy *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=report_in_by,json=reportInBy,proto3" json:"report_in_by,omitempty"`
 	// The root-first path of the unit through the unit tree.
-	UnitPath      []string `protobuf:"bytes,6,rep,name=unit_path,json=unitPath,proto3" json:"unit_path,omitempty"`
+	UnitPath []string `protobuf:"bytes,6,rep,name=unit_path,json=unitPath,proto3" json:"unit_path,omitempty"`
+	// The category of its task, and the id of the admission that lets it into a community.
+	Category      string `protobuf:"bytes,7,opt,name=category,proto3" json:"category,omitempty"`
+	Admission     string `protobuf:"bytes,8,opt,name=admission,proto3" json:"admission,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Participant) Reset() {
 	*x = Participant{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[85]
+	mi := &file_chuishao_v1_events_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6612,7 +7190,7 @@ func (x *Participant) String() string {
 func (*Participant) ProtoMessage() {}
 
 func (x *Participant) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[85]
+	mi := &file_chuishao_v1_events_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6625,7 +7203,7 @@ func (x *Participant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Participant.ProtoReflect.Descriptor instead.
 func (*Participant) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{85}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *Participant) GetUnit() string {
@@ -6670,6 +7248,20 @@ func (x *Participant) GetUnitPath() []string {
 	return nil
 }
 
+func (x *Participant) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *Participant) GetAdmission() string {
+	if x != nil {
+		return x.Admission
+	}
+	return ""
+}
+
 // WhistleDrafted: the first of two required signatures.
 type WhistleDrafted struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -6683,15 +7275,16 @@ type WhistleDrafted struct {
 	GatherAt     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=gather_at,json=gatherAt,proto3" json:"gather_at,omitempty"`
 	Position     *LonLat                `protobuf:"bytes,9,opt,name=position,proto3" json:"position,omitempty"`
 	// The unit whose dispatcher screens: the lowest that commands the street and all participants.
-	ScreenedBy    string  `protobuf:"bytes,10,opt,name=screened_by,json=screenedBy,proto3" json:"screened_by,omitempty"`
-	Sealed        *Sealed `protobuf:"bytes,11,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	ScreenedBy    string   `protobuf:"bytes,10,opt,name=screened_by,json=screenedBy,proto3" json:"screened_by,omitempty"`
+	Sealed        *Sealed  `protobuf:"bytes,11,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	AlsoAffects   []string `protobuf:"bytes,12,rep,name=also_affects,json=alsoAffects,proto3" json:"also_affects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WhistleDrafted) Reset() {
 	*x = WhistleDrafted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[86]
+	mi := &file_chuishao_v1_events_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6703,7 +7296,7 @@ func (x *WhistleDrafted) String() string {
 func (*WhistleDrafted) ProtoMessage() {}
 
 func (x *WhistleDrafted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[86]
+	mi := &file_chuishao_v1_events_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6716,7 +7309,7 @@ func (x *WhistleDrafted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleDrafted.ProtoReflect.Descriptor instead.
 func (*WhistleDrafted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{86}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *WhistleDrafted) GetNo() string {
@@ -6796,6 +7389,13 @@ func (x *WhistleDrafted) GetSealed() *Sealed {
 	return nil
 }
 
+func (x *WhistleDrafted) GetAlsoAffects() []string {
+	if x != nil {
+		return x.AlsoAffects
+	}
+	return nil
+}
+
 // WhistleBlown: a lower level summons units it has no authority over (吹哨).
 type WhistleBlown struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -6812,15 +7412,18 @@ type WhistleBlown struct {
 	Position   *LonLat                `protobuf:"bytes,9,opt,name=position,proto3" json:"position,omitempty"`
 	ScreenedBy string                 `protobuf:"bytes,10,opt,name=screened_by,json=screenedBy,proto3" json:"screened_by,omitempty"`
 	// Who signed first, where two signatures are required.
-	DraftedBy     *Actor  `protobuf:"bytes,11,opt,name=drafted_by,json=draftedBy,proto3" json:"drafted_by,omitempty"`
-	Sealed        *Sealed `protobuf:"bytes,12,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	DraftedBy   *Actor   `protobuf:"bytes,11,opt,name=drafted_by,json=draftedBy,proto3" json:"drafted_by,omitempty"`
+	Sealed      *Sealed  `protobuf:"bytes,12,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	AlsoAffects []string `protobuf:"bytes,13,rep,name=also_affects,json=alsoAffects,proto3" json:"also_affects,omitempty"`
+	// The whistle it was raised from.
+	Parent        string `protobuf:"bytes,14,opt,name=parent,proto3" json:"parent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WhistleBlown) Reset() {
 	*x = WhistleBlown{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[87]
+	mi := &file_chuishao_v1_events_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6832,7 +7435,7 @@ func (x *WhistleBlown) String() string {
 func (*WhistleBlown) ProtoMessage() {}
 
 func (x *WhistleBlown) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[87]
+	mi := &file_chuishao_v1_events_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6845,7 +7448,7 @@ func (x *WhistleBlown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleBlown.ProtoReflect.Descriptor instead.
 func (*WhistleBlown) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{87}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *WhistleBlown) GetNo() string {
@@ -6932,6 +7535,20 @@ func (x *WhistleBlown) GetSealed() *Sealed {
 	return nil
 }
 
+func (x *WhistleBlown) GetAlsoAffects() []string {
+	if x != nil {
+		return x.AlsoAffects
+	}
+	return nil
+}
+
+func (x *WhistleBlown) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
 // WhistleIssued: screened (核哨) and sent to the participants. An emergency whistle is issued as it is blown.
 type WhistleIssued struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -6940,14 +7557,16 @@ type WhistleIssued struct {
 	ReviewBy *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=review_by,json=reviewBy,proto3" json:"review_by,omitempty"`
 	Sealed   *Sealed                `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	// A participant's limit was computed with a calendar year that was not loaded.
-	Provisional   bool `protobuf:"varint,4,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	Provisional bool `protobuf:"varint,4,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	// By when the matter should be resolved; unset where the profile sets no limit.
+	ResolveBy     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=resolve_by,json=resolveBy,proto3" json:"resolve_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WhistleIssued) Reset() {
 	*x = WhistleIssued{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[88]
+	mi := &file_chuishao_v1_events_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6959,7 +7578,7 @@ func (x *WhistleIssued) String() string {
 func (*WhistleIssued) ProtoMessage() {}
 
 func (x *WhistleIssued) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[88]
+	mi := &file_chuishao_v1_events_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6972,7 +7591,7 @@ func (x *WhistleIssued) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleIssued.ProtoReflect.Descriptor instead.
 func (*WhistleIssued) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{88}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *WhistleIssued) GetParticipants() []*Participant {
@@ -7003,6 +7622,13 @@ func (x *WhistleIssued) GetProvisional() bool {
 	return false
 }
 
+func (x *WhistleIssued) GetResolveBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResolveBy
+	}
+	return nil
+}
+
 // WhistleReviewed: an emergency whistle was looked at after the fact. It goes on either way.
 type WhistleReviewed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -7017,7 +7643,7 @@ type WhistleReviewed struct {
 
 func (x *WhistleReviewed) Reset() {
 	*x = WhistleReviewed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[89]
+	mi := &file_chuishao_v1_events_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7029,7 +7655,7 @@ func (x *WhistleReviewed) String() string {
 func (*WhistleReviewed) ProtoMessage() {}
 
 func (x *WhistleReviewed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[89]
+	mi := &file_chuishao_v1_events_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7042,7 +7668,7 @@ func (x *WhistleReviewed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleReviewed.ProtoReflect.Descriptor instead.
 func (*WhistleReviewed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{89}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *WhistleReviewed) GetJustified() bool {
@@ -7078,7 +7704,7 @@ type WhistleRefused struct {
 
 func (x *WhistleRefused) Reset() {
 	*x = WhistleRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[90]
+	mi := &file_chuishao_v1_events_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7090,7 +7716,7 @@ func (x *WhistleRefused) String() string {
 func (*WhistleRefused) ProtoMessage() {}
 
 func (x *WhistleRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[90]
+	mi := &file_chuishao_v1_events_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7103,7 +7729,7 @@ func (x *WhistleRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleRefused.ProtoReflect.Descriptor instead.
 func (*WhistleRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{90}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *WhistleRefused) GetReason() string {
@@ -7129,7 +7755,7 @@ type WhistleSigned struct {
 
 func (x *WhistleSigned) Reset() {
 	*x = WhistleSigned{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[91]
+	mi := &file_chuishao_v1_events_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7141,7 +7767,7 @@ func (x *WhistleSigned) String() string {
 func (*WhistleSigned) ProtoMessage() {}
 
 func (x *WhistleSigned) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[91]
+	mi := &file_chuishao_v1_events_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7154,7 +7780,7 @@ func (x *WhistleSigned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleSigned.ProtoReflect.Descriptor instead.
 func (*WhistleSigned) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{91}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *WhistleSigned) GetUnit() string {
@@ -7174,7 +7800,7 @@ type WhistleContacted struct {
 
 func (x *WhistleContacted) Reset() {
 	*x = WhistleContacted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[92]
+	mi := &file_chuishao_v1_events_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7186,7 +7812,7 @@ func (x *WhistleContacted) String() string {
 func (*WhistleContacted) ProtoMessage() {}
 
 func (x *WhistleContacted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[92]
+	mi := &file_chuishao_v1_events_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7199,7 +7825,7 @@ func (x *WhistleContacted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleContacted.ProtoReflect.Descriptor instead.
 func (*WhistleContacted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{92}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *WhistleContacted) GetUnit() string {
@@ -7235,7 +7861,7 @@ type ReportedIn struct {
 
 func (x *ReportedIn) Reset() {
 	*x = ReportedIn{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[93]
+	mi := &file_chuishao_v1_events_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7247,7 +7873,7 @@ func (x *ReportedIn) String() string {
 func (*ReportedIn) ProtoMessage() {}
 
 func (x *ReportedIn) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[93]
+	mi := &file_chuishao_v1_events_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7260,7 +7886,7 @@ func (x *ReportedIn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportedIn.ProtoReflect.Descriptor instead.
 func (*ReportedIn) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{93}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *ReportedIn) GetUnit() string {
@@ -7324,7 +7950,7 @@ type TaskDone struct {
 
 func (x *TaskDone) Reset() {
 	*x = TaskDone{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[94]
+	mi := &file_chuishao_v1_events_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7336,7 +7962,7 @@ func (x *TaskDone) String() string {
 func (*TaskDone) ProtoMessage() {}
 
 func (x *TaskDone) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[94]
+	mi := &file_chuishao_v1_events_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7349,7 +7975,7 @@ func (x *TaskDone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDone.ProtoReflect.Descriptor instead.
 func (*TaskDone) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{94}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *TaskDone) GetUnit() string {
@@ -7383,7 +8009,7 @@ type Released struct {
 
 func (x *Released) Reset() {
 	*x = Released{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[95]
+	mi := &file_chuishao_v1_events_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7395,7 +8021,7 @@ func (x *Released) String() string {
 func (*Released) ProtoMessage() {}
 
 func (x *Released) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[95]
+	mi := &file_chuishao_v1_events_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7408,7 +8034,7 @@ func (x *Released) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Released.ProtoReflect.Descriptor instead.
 func (*Released) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{95}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *Released) GetUnit() string {
@@ -7429,7 +8055,7 @@ type WhistleConfirmed struct {
 
 func (x *WhistleConfirmed) Reset() {
 	*x = WhistleConfirmed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[96]
+	mi := &file_chuishao_v1_events_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7441,7 +8067,7 @@ func (x *WhistleConfirmed) String() string {
 func (*WhistleConfirmed) ProtoMessage() {}
 
 func (x *WhistleConfirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[96]
+	mi := &file_chuishao_v1_events_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7454,7 +8080,7 @@ func (x *WhistleConfirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleConfirmed.ProtoReflect.Descriptor instead.
 func (*WhistleConfirmed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{96}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *WhistleConfirmed) GetResolved() bool {
@@ -7479,15 +8105,21 @@ type UnitRated struct {
 	Cooperation uint32                 `protobuf:"varint,3,opt,name=cooperation,proto3" json:"cooperation,omitempty"`
 	Result      uint32                 `protobuf:"varint,4,opt,name=result,proto3" json:"result,omitempty"`
 	// With this one, every compulsory participant is rated.
-	AllRated      bool    `protobuf:"varint,5,opt,name=all_rated,json=allRated,proto3" json:"all_rated,omitempty"`
-	Sealed        *Sealed `protobuf:"bytes,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	AllRated  bool      `protobuf:"varint,5,opt,name=all_rated,json=allRated,proto3" json:"all_rated,omitempty"`
+	Sealed    *Sealed   `protobuf:"bytes,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	RaterKind RaterKind `protobuf:"varint,7,opt,name=rater_kind,json=raterKind,proto3,enum=chuishao.v1.RaterKind" json:"rater_kind,omitempty"`
+	// The rater's unit; of a resident the data subject's id.
+	Rater string `protobuf:"bytes,8,opt,name=rater,proto3" json:"rater,omitempty"`
+	// The root-first path of the unit through the unit tree, and the path of the place of the matter; unset in the events of the first versions.
+	UnitPath      []string    `protobuf:"bytes,9,rep,name=unit_path,json=unitPath,proto3" json:"unit_path,omitempty"`
+	Path          []*AreaNode `protobuf:"bytes,10,rep,name=path,proto3" json:"path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UnitRated) Reset() {
 	*x = UnitRated{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[97]
+	mi := &file_chuishao_v1_events_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7499,7 +8131,7 @@ func (x *UnitRated) String() string {
 func (*UnitRated) ProtoMessage() {}
 
 func (x *UnitRated) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[97]
+	mi := &file_chuishao_v1_events_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7512,7 +8144,7 @@ func (x *UnitRated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnitRated.ProtoReflect.Descriptor instead.
 func (*UnitRated) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{97}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *UnitRated) GetUnit() string {
@@ -7557,6 +8189,34 @@ func (x *UnitRated) GetSealed() *Sealed {
 	return nil
 }
 
+func (x *UnitRated) GetRaterKind() RaterKind {
+	if x != nil {
+		return x.RaterKind
+	}
+	return RaterKind_RATER_KIND_UNSPECIFIED
+}
+
+func (x *UnitRated) GetRater() string {
+	if x != nil {
+		return x.Rater
+	}
+	return ""
+}
+
+func (x *UnitRated) GetUnitPath() []string {
+	if x != nil {
+		return x.UnitPath
+	}
+	return nil
+}
+
+func (x *UnitRated) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
 // WhistleClosed: done, confirmed and rated (销哨).
 type WhistleClosed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -7566,7 +8226,7 @@ type WhistleClosed struct {
 
 func (x *WhistleClosed) Reset() {
 	*x = WhistleClosed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[98]
+	mi := &file_chuishao_v1_events_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7578,7 +8238,7 @@ func (x *WhistleClosed) String() string {
 func (*WhistleClosed) ProtoMessage() {}
 
 func (x *WhistleClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[98]
+	mi := &file_chuishao_v1_events_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7591,7 +8251,3702 @@ func (x *WhistleClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleClosed.ProtoReflect.Descriptor instead.
 func (*WhistleClosed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{98}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{105}
+}
+
+// WhistleRetyped: screening makes it another kind. Stands before its WhistleIssued.
+type WhistleRetyped struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          WhistleKind            `protobuf:"varint,1,opt,name=kind,proto3,enum=chuishao.v1.WhistleKind" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhistleRetyped) Reset() {
+	*x = WhistleRetyped{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[106]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhistleRetyped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhistleRetyped) ProtoMessage() {}
+
+func (x *WhistleRetyped) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[106]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhistleRetyped.ProtoReflect.Descriptor instead.
+func (*WhistleRetyped) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{106}
+}
+
+func (x *WhistleRetyped) GetKind() WhistleKind {
+	if x != nil {
+		return x.Kind
+	}
+	return WhistleKind_WHISTLE_KIND_UNSPECIFIED
+}
+
+// ParticipantAdded: one more unit is summoned.
+type ParticipantAdded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Participant   *Participant           `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	Provisional   bool                   `protobuf:"varint,2,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParticipantAdded) Reset() {
+	*x = ParticipantAdded{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[107]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParticipantAdded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParticipantAdded) ProtoMessage() {}
+
+func (x *ParticipantAdded) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[107]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParticipantAdded.ProtoReflect.Descriptor instead.
+func (*ParticipantAdded) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{107}
+}
+
+func (x *ParticipantAdded) GetParticipant() *Participant {
+	if x != nil {
+		return x.Participant
+	}
+	return nil
+}
+
+func (x *ParticipantAdded) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+// ExcuseRequested: a participant asks not to have to come.
+type ExcuseRequested struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Replacement   string                 `protobuf:"bytes,2,opt,name=replacement,proto3" json:"replacement,omitempty"`
+	RulingRef     string                 `protobuf:"bytes,3,opt,name=ruling_ref,json=rulingRef,proto3" json:"ruling_ref,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExcuseRequested) Reset() {
+	*x = ExcuseRequested{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[108]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExcuseRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExcuseRequested) ProtoMessage() {}
+
+func (x *ExcuseRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[108]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExcuseRequested.ProtoReflect.Descriptor instead.
+func (*ExcuseRequested) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{108}
+}
+
+func (x *ExcuseRequested) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *ExcuseRequested) GetReplacement() string {
+	if x != nil {
+		return x.Replacement
+	}
+	return ""
+}
+
+func (x *ExcuseRequested) GetRulingRef() string {
+	if x != nil {
+		return x.RulingRef
+	}
+	return ""
+}
+
+func (x *ExcuseRequested) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// ExcuseEndorsed: the street agrees.
+type ExcuseEndorsed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExcuseEndorsed) Reset() {
+	*x = ExcuseEndorsed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[109]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExcuseEndorsed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExcuseEndorsed) ProtoMessage() {}
+
+func (x *ExcuseEndorsed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[109]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExcuseEndorsed.ProtoReflect.Descriptor instead.
+func (*ExcuseEndorsed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{109}
+}
+
+func (x *ExcuseEndorsed) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+// ExcuseRefused: the street, or the screener after it, says that the participant has to come.
+type ExcuseRefused struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	ByStreet      bool                   `protobuf:"varint,2,opt,name=by_street,json=byStreet,proto3" json:"by_street,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExcuseRefused) Reset() {
+	*x = ExcuseRefused{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[110]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExcuseRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExcuseRefused) ProtoMessage() {}
+
+func (x *ExcuseRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[110]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExcuseRefused.ProtoReflect.Descriptor instead.
+func (*ExcuseRefused) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{110}
+}
+
+func (x *ExcuseRefused) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *ExcuseRefused) GetByStreet() bool {
+	if x != nil {
+		return x.ByStreet
+	}
+	return false
+}
+
+func (x *ExcuseRefused) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// ParticipantExcused: a participant need not come.
+type ParticipantExcused struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Unit  string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Who comes in its place, with limits of its own; unset where a ruling excused it.
+	Replacement *Participant `protobuf:"bytes,2,opt,name=replacement,proto3" json:"replacement,omitempty"`
+	RulingRef   string       `protobuf:"bytes,3,opt,name=ruling_ref,json=rulingRef,proto3" json:"ruling_ref,omitempty"`
+	// With this, every compulsory participant is accounted for.
+	Convened      bool `protobuf:"varint,4,opt,name=convened,proto3" json:"convened,omitempty"`
+	Provisional   bool `protobuf:"varint,5,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ParticipantExcused) Reset() {
+	*x = ParticipantExcused{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[111]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ParticipantExcused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ParticipantExcused) ProtoMessage() {}
+
+func (x *ParticipantExcused) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[111]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ParticipantExcused.ProtoReflect.Descriptor instead.
+func (*ParticipantExcused) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{111}
+}
+
+func (x *ParticipantExcused) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *ParticipantExcused) GetReplacement() *Participant {
+	if x != nil {
+		return x.Replacement
+	}
+	return nil
+}
+
+func (x *ParticipantExcused) GetRulingRef() string {
+	if x != nil {
+		return x.RulingRef
+	}
+	return ""
+}
+
+func (x *ParticipantExcused) GetConvened() bool {
+	if x != nil {
+		return x.Convened
+	}
+	return false
+}
+
+func (x *ParticipantExcused) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+// NoShow: a participant did not report in by its limit (缺席).
+type NoShow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Unit  string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	// With this, every compulsory participant is accounted for.
+	Convened      bool `protobuf:"varint,2,opt,name=convened,proto3" json:"convened,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NoShow) Reset() {
+	*x = NoShow{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[112]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NoShow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NoShow) ProtoMessage() {}
+
+func (x *NoShow) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[112]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NoShow.ProtoReflect.Descriptor instead.
+func (*NoShow) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{112}
+}
+
+func (x *NoShow) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *NoShow) GetConvened() bool {
+	if x != nil {
+		return x.Convened
+	}
+	return false
+}
+
+// LeftEarly: a participant left before it was released (早退).
+type LeftEarly struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeftEarly) Reset() {
+	*x = LeftEarly{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[113]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeftEarly) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeftEarly) ProtoMessage() {}
+
+func (x *LeftEarly) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[113]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeftEarly.ProtoReflect.Descriptor instead.
+func (*LeftEarly) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{113}
+}
+
+func (x *LeftEarly) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *LeftEarly) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// TaskWaived: a participant's task need not be done.
+type TaskWaived struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Unit  string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	// A code of A-Z 0-9 _ .
+	Reason        string  `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskWaived) Reset() {
+	*x = TaskWaived{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[114]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskWaived) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskWaived) ProtoMessage() {}
+
+func (x *TaskWaived) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[114]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskWaived.ProtoReflect.Descriptor instead.
+func (*TaskWaived) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{114}
+}
+
+func (x *TaskWaived) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *TaskWaived) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *TaskWaived) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// HelperJoined: somebody who was not summoned came to help (三报到).
+type HelperJoined struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`
+	Position      *LonLat                `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HelperJoined) Reset() {
+	*x = HelperJoined{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[115]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HelperJoined) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HelperJoined) ProtoMessage() {}
+
+func (x *HelperJoined) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[115]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HelperJoined.ProtoReflect.Descriptor instead.
+func (*HelperJoined) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{115}
+}
+
+func (x *HelperJoined) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *HelperJoined) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *HelperJoined) GetPosition() *LonLat {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+// WhistleTimerPassed: an instant has passed by which something should have happened.
+type WhistleTimerPassed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Timer         WhistleTimer           `protobuf:"varint,1,opt,name=timer,proto3,enum=chuishao.v1.WhistleTimer" json:"timer,omitempty"`
+	By            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	Unit          string                 `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhistleTimerPassed) Reset() {
+	*x = WhistleTimerPassed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[116]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhistleTimerPassed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhistleTimerPassed) ProtoMessage() {}
+
+func (x *WhistleTimerPassed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[116]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhistleTimerPassed.ProtoReflect.Descriptor instead.
+func (*WhistleTimerPassed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{116}
+}
+
+func (x *WhistleTimerPassed) GetTimer() WhistleTimer {
+	if x != nil {
+		return x.Timer
+	}
+	return WhistleTimer_WHISTLE_TIMER_UNSPECIFIED
+}
+
+func (x *WhistleTimerPassed) GetBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *WhistleTimerPassed) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+// WhistleCancelled: the street took it back.
+type WhistleCancelled struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A code of A-Z 0-9 _ .
+	Reason        string  `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhistleCancelled) Reset() {
+	*x = WhistleCancelled{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[117]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhistleCancelled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhistleCancelled) ProtoMessage() {}
+
+func (x *WhistleCancelled) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[117]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhistleCancelled.ProtoReflect.Descriptor instead.
+func (*WhistleCancelled) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{117}
+}
+
+func (x *WhistleCancelled) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *WhistleCancelled) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// WhistleRaised: the next higher level has it now, as a whistle of its own.
+type WhistleRaised struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The unit that screens the child.
+	To string `protobuf:"bytes,1,opt,name=to,proto3" json:"to,omitempty"`
+	// The id of the child whistle.
+	Child         string     `protobuf:"bytes,2,opt,name=child,proto3" json:"child,omitempty"`
+	Cause         RaiseCause `protobuf:"varint,3,opt,name=cause,proto3,enum=chuishao.v1.RaiseCause" json:"cause,omitempty"`
+	Sealed        *Sealed    `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WhistleRaised) Reset() {
+	*x = WhistleRaised{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[118]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WhistleRaised) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WhistleRaised) ProtoMessage() {}
+
+func (x *WhistleRaised) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[118]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WhistleRaised.ProtoReflect.Descriptor instead.
+func (*WhistleRaised) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{118}
+}
+
+func (x *WhistleRaised) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *WhistleRaised) GetChild() string {
+	if x != nil {
+		return x.Child
+	}
+	return ""
+}
+
+func (x *WhistleRaised) GetCause() RaiseCause {
+	if x != nil {
+		return x.Cause
+	}
+	return RaiseCause_RAISE_CAUSE_UNSPECIFIED
+}
+
+func (x *WhistleRaised) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// PostPublished: somebody put a problem on a child wall (问题墙).
+type PostPublished struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	No    string                 `protobuf:"bytes,1,opt,name=no,proto3" json:"no,omitempty"`
+	// The wall's area: a grid or compound, else a community's mother wall.
+	Path     []*AreaNode `protobuf:"bytes,2,rep,name=path,proto3" json:"path,omitempty"`
+	Position *LonLat     `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	// What the poster takes it for; screening decides.
+	Category  string `protobuf:"bytes,4,opt,name=category,proto3" json:"category,omitempty"`
+	Anonymous bool   `protobuf:"varint,5,opt,name=anonymous,proto3" json:"anonymous,omitempty"`
+	// Campaign tags, words of a-z 0-9 - _ .
+	Tags        []string      `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	Attachments []*Attachment `protobuf:"bytes,7,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	Sealed      *Sealed       `protobuf:"bytes,8,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Straight on the community's mother wall.
+	Mother bool `protobuf:"varint,9,opt,name=mother,proto3" json:"mother,omitempty"`
+	// The unit that has the wall.
+	Keeper        string `protobuf:"bytes,10,opt,name=keeper,proto3" json:"keeper,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostPublished) Reset() {
+	*x = PostPublished{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[119]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostPublished) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostPublished) ProtoMessage() {}
+
+func (x *PostPublished) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[119]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostPublished.ProtoReflect.Descriptor instead.
+func (*PostPublished) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{119}
+}
+
+func (x *PostPublished) GetNo() string {
+	if x != nil {
+		return x.No
+	}
+	return ""
+}
+
+func (x *PostPublished) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *PostPublished) GetPosition() *LonLat {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *PostPublished) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *PostPublished) GetAnonymous() bool {
+	if x != nil {
+		return x.Anonymous
+	}
+	return false
+}
+
+func (x *PostPublished) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *PostPublished) GetAttachments() []*Attachment {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+func (x *PostPublished) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *PostPublished) GetMother() bool {
+	if x != nil {
+		return x.Mother
+	}
+	return false
+}
+
+func (x *PostPublished) GetKeeper() string {
+	if x != nil {
+		return x.Keeper
+	}
+	return ""
+}
+
+// PostScreened: it is admitted to the wall; the first echo (已受理). sealed holds the public words.
+type PostScreened struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Category      string                 `protobuf:"bytes,1,opt,name=category,proto3" json:"category,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostScreened) Reset() {
+	*x = PostScreened{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[120]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostScreened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostScreened) ProtoMessage() {}
+
+func (x *PostScreened) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[120]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostScreened.ProtoReflect.Descriptor instead.
+func (*PostScreened) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{120}
+}
+
+func (x *PostScreened) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *PostScreened) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// PostRefused: it is no matter for the wall.
+type PostRefused struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A code of A-Z 0-9 _ .
+	Reason        string  `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostRefused) Reset() {
+	*x = PostRefused{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[121]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostRefused) ProtoMessage() {}
+
+func (x *PostRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[121]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostRefused.ProtoReflect.Descriptor instead.
+func (*PostRefused) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{121}
+}
+
+func (x *PostRefused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PostRefused) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// PostSupported: another resident has the same problem (我也是). Once a resident.
+type PostSupported struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The data subject's id of the resident: it means nothing outside the key database.
+	Resident      string `protobuf:"bytes,1,opt,name=resident,proto3" json:"resident,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostSupported) Reset() {
+	*x = PostSupported{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[122]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostSupported) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostSupported) ProtoMessage() {}
+
+func (x *PostSupported) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[122]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostSupported.ProtoReflect.Descriptor instead.
+func (*PostSupported) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{122}
+}
+
+func (x *PostSupported) GetResident() string {
+	if x != nil {
+		return x.Resident
+	}
+	return ""
+}
+
+// PostSelfSolved: the grid worker solved it within his own powers (子墙自解). sealed holds the result echo.
+type PostSelfSolved struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Unit        string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Category    string                 `protobuf:"bytes,2,opt,name=category,proto3" json:"category,omitempty"`
+	Attachments []*Attachment          `protobuf:"bytes,3,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	Sealed      *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// The community looks at it.
+	Drawn         bool   `protobuf:"varint,5,opt,name=drawn,proto3" json:"drawn,omitempty"`
+	Percent       uint32 `protobuf:"varint,6,opt,name=percent,proto3" json:"percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostSelfSolved) Reset() {
+	*x = PostSelfSolved{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[123]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostSelfSolved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostSelfSolved) ProtoMessage() {}
+
+func (x *PostSelfSolved) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[123]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostSelfSolved.ProtoReflect.Descriptor instead.
+func (*PostSelfSolved) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{123}
+}
+
+func (x *PostSelfSolved) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *PostSelfSolved) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *PostSelfSolved) GetAttachments() []*Attachment {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+func (x *PostSelfSolved) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *PostSelfSolved) GetDrawn() bool {
+	if x != nil {
+		return x.Drawn
+	}
+	return false
+}
+
+func (x *PostSelfSolved) GetPercent() uint32 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+// PostLifted: it goes on the community's mother wall (上墙), the same post.
+type PostLifted struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Reason EscalationReason       `protobuf:"varint,1,opt,name=reason,proto3,enum=chuishao.v1.EscalationReason" json:"reason,omitempty"`
+	// The unit that has the mother wall, and its area's path.
+	Keeper        string      `protobuf:"bytes,2,opt,name=keeper,proto3" json:"keeper,omitempty"`
+	Path          []*AreaNode `protobuf:"bytes,3,rep,name=path,proto3" json:"path,omitempty"`
+	Sealed        *Sealed     `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostLifted) Reset() {
+	*x = PostLifted{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[124]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostLifted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostLifted) ProtoMessage() {}
+
+func (x *PostLifted) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[124]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostLifted.ProtoReflect.Descriptor instead.
+func (*PostLifted) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{124}
+}
+
+func (x *PostLifted) GetReason() EscalationReason {
+	if x != nil {
+		return x.Reason
+	}
+	return EscalationReason_ESCALATION_REASON_UNSPECIFIED
+}
+
+func (x *PostLifted) GetKeeper() string {
+	if x != nil {
+		return x.Keeper
+	}
+	return ""
+}
+
+func (x *PostLifted) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *PostLifted) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// PostTicketed: it goes on as a ticket of the same id.
+type PostTicketed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Category      string                 `protobuf:"bytes,1,opt,name=category,proto3" json:"category,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostTicketed) Reset() {
+	*x = PostTicketed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[125]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostTicketed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostTicketed) ProtoMessage() {}
+
+func (x *PostTicketed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[125]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostTicketed.ProtoReflect.Descriptor instead.
+func (*PostTicketed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{125}
+}
+
+func (x *PostTicketed) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+// PostJointlyHandled: members of the community's joint committee take parts of it (联办).
+type PostJointlyHandled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Units         []string               `protobuf:"bytes,1,rep,name=units,proto3" json:"units,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostJointlyHandled) Reset() {
+	*x = PostJointlyHandled{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[126]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostJointlyHandled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostJointlyHandled) ProtoMessage() {}
+
+func (x *PostJointlyHandled) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[126]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostJointlyHandled.ProtoReflect.Descriptor instead.
+func (*PostJointlyHandled) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{126}
+}
+
+func (x *PostJointlyHandled) GetUnits() []string {
+	if x != nil {
+		return x.Units
+	}
+	return nil
+}
+
+func (x *PostJointlyHandled) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// PostJointlySolved: a joint session was held on it (联解). sealed holds the minutes.
+type PostJointlySolved struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	HeldAt        *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=held_at,json=heldAt,proto3" json:"held_at,omitempty"`
+	Units         []string               `protobuf:"bytes,2,rep,name=units,proto3" json:"units,omitempty"`
+	Residents     uint32                 `protobuf:"varint,3,opt,name=residents,proto3" json:"residents,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostJointlySolved) Reset() {
+	*x = PostJointlySolved{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[127]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostJointlySolved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostJointlySolved) ProtoMessage() {}
+
+func (x *PostJointlySolved) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[127]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostJointlySolved.ProtoReflect.Descriptor instead.
+func (*PostJointlySolved) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{127}
+}
+
+func (x *PostJointlySolved) GetHeldAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HeldAt
+	}
+	return nil
+}
+
+func (x *PostJointlySolved) GetUnits() []string {
+	if x != nil {
+		return x.Units
+	}
+	return nil
+}
+
+func (x *PostJointlySolved) GetResidents() uint32 {
+	if x != nil {
+		return x.Residents
+	}
+	return 0
+}
+
+func (x *PostJointlySolved) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// PostEchoed: the echo of its ticket, on the wall as well. The words stand with the ticket's EchoPublished.
+type PostEchoed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  EchoKind               `protobuf:"varint,1,opt,name=kind,proto3,enum=chuishao.v1.EchoKind" json:"kind,omitempty"`
+	// The ticket's id and the version of the EchoPublished.
+	Ticket        string `protobuf:"bytes,2,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	Version       uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostEchoed) Reset() {
+	*x = PostEchoed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[128]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostEchoed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostEchoed) ProtoMessage() {}
+
+func (x *PostEchoed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[128]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostEchoed.ProtoReflect.Descriptor instead.
+func (*PostEchoed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{128}
+}
+
+func (x *PostEchoed) GetKind() EchoKind {
+	if x != nil {
+		return x.Kind
+	}
+	return EchoKind_ECHO_KIND_UNSPECIFIED
+}
+
+func (x *PostEchoed) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *PostEchoed) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// PostReviewed: the poster or a supporter says whether it is solved, or a joint review did (联评).
+type PostReviewed struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Resident string                 `protobuf:"bytes,1,opt,name=resident,proto3" json:"resident,omitempty"`
+	// 1 to 5.
+	Score         uint32  `protobuf:"varint,2,opt,name=score,proto3" json:"score,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostReviewed) Reset() {
+	*x = PostReviewed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[129]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostReviewed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostReviewed) ProtoMessage() {}
+
+func (x *PostReviewed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[129]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostReviewed.ProtoReflect.Descriptor instead.
+func (*PostReviewed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{129}
+}
+
+func (x *PostReviewed) GetResident() string {
+	if x != nil {
+		return x.Resident
+	}
+	return ""
+}
+
+func (x *PostReviewed) GetScore() uint32 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *PostReviewed) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// MatterChosen: a community's matter of the month (一月一事).
+type MatterChosen struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	No    string                 `protobuf:"bytes,1,opt,name=no,proto3" json:"no,omitempty"`
+	Path  []*AreaNode            `protobuf:"bytes,2,rep,name=path,proto3" json:"path,omitempty"`
+	// "2026-11".
+	Month string `protobuf:"bytes,3,opt,name=month,proto3" json:"month,omitempty"`
+	// Ids of the posts it is about.
+	Posts         []string `protobuf:"bytes,4,rep,name=posts,proto3" json:"posts,omitempty"`
+	Sealed        *Sealed  `protobuf:"bytes,5,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Keeper        string   `protobuf:"bytes,6,opt,name=keeper,proto3" json:"keeper,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MatterChosen) Reset() {
+	*x = MatterChosen{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[130]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MatterChosen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MatterChosen) ProtoMessage() {}
+
+func (x *MatterChosen) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[130]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MatterChosen.ProtoReflect.Descriptor instead.
+func (*MatterChosen) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{130}
+}
+
+func (x *MatterChosen) GetNo() string {
+	if x != nil {
+		return x.No
+	}
+	return ""
+}
+
+func (x *MatterChosen) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *MatterChosen) GetMonth() string {
+	if x != nil {
+		return x.Month
+	}
+	return ""
+}
+
+func (x *MatterChosen) GetPosts() []string {
+	if x != nil {
+		return x.Posts
+	}
+	return nil
+}
+
+func (x *MatterChosen) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *MatterChosen) GetKeeper() string {
+	if x != nil {
+		return x.Keeper
+	}
+	return ""
+}
+
+// MatterDeliberated: it was deliberated (一议).
+type MatterDeliberated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	HeldAt        *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=held_at,json=heldAt,proto3" json:"held_at,omitempty"`
+	Residents     uint32                 `protobuf:"varint,2,opt,name=residents,proto3" json:"residents,omitempty"`
+	Units         []string               `protobuf:"bytes,3,rep,name=units,proto3" json:"units,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MatterDeliberated) Reset() {
+	*x = MatterDeliberated{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[131]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MatterDeliberated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MatterDeliberated) ProtoMessage() {}
+
+func (x *MatterDeliberated) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[131]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MatterDeliberated.ProtoReflect.Descriptor instead.
+func (*MatterDeliberated) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{131}
+}
+
+func (x *MatterDeliberated) GetHeldAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HeldAt
+	}
+	return nil
+}
+
+func (x *MatterDeliberated) GetResidents() uint32 {
+	if x != nil {
+		return x.Residents
+	}
+	return 0
+}
+
+func (x *MatterDeliberated) GetUnits() []string {
+	if x != nil {
+		return x.Units
+	}
+	return nil
+}
+
+func (x *MatterDeliberated) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// MatterDecided: what is to be done, and by when.
+type MatterDecided struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	VotesFor      uint32                 `protobuf:"varint,1,opt,name=votes_for,json=votesFor,proto3" json:"votes_for,omitempty"`
+	VotesAgainst  uint32                 `protobuf:"varint,2,opt,name=votes_against,json=votesAgainst,proto3" json:"votes_against,omitempty"`
+	Lead          string                 `protobuf:"bytes,3,opt,name=lead,proto3" json:"lead,omitempty"`
+	DoBy          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=do_by,json=doBy,proto3" json:"do_by,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,5,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MatterDecided) Reset() {
+	*x = MatterDecided{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[132]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MatterDecided) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MatterDecided) ProtoMessage() {}
+
+func (x *MatterDecided) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[132]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MatterDecided.ProtoReflect.Descriptor instead.
+func (*MatterDecided) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{132}
+}
+
+func (x *MatterDecided) GetVotesFor() uint32 {
+	if x != nil {
+		return x.VotesFor
+	}
+	return 0
+}
+
+func (x *MatterDecided) GetVotesAgainst() uint32 {
+	if x != nil {
+		return x.VotesAgainst
+	}
+	return 0
+}
+
+func (x *MatterDecided) GetLead() string {
+	if x != nil {
+		return x.Lead
+	}
+	return ""
+}
+
+func (x *MatterDecided) GetDoBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DoBy
+	}
+	return nil
+}
+
+func (x *MatterDecided) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// MatterPublished: the outcome was published (一公开). sealed holds the public words.
+type MatterPublished struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sealed        *Sealed                `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MatterPublished) Reset() {
+	*x = MatterPublished{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[133]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MatterPublished) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MatterPublished) ProtoMessage() {}
+
+func (x *MatterPublished) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[133]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MatterPublished.ProtoReflect.Descriptor instead.
+func (*MatterPublished) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{133}
+}
+
+func (x *MatterPublished) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// EntryOpened: a need or a resource is put on the exchange.
+type EntryOpened struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	No    string                 `protobuf:"bytes,1,opt,name=no,proto3" json:"no,omitempty"`
+	Kind  ExchangeKind           `protobuf:"varint,2,opt,name=kind,proto3,enum=chuishao.v1.ExchangeKind" json:"kind,omitempty"`
+	Path  []*AreaNode            `protobuf:"bytes,3,rep,name=path,proto3" json:"path,omitempty"`
+	// The unit that offers, or states the need.
+	Unit string `protobuf:"bytes,4,opt,name=unit,proto3" json:"unit,omitempty"`
+	// What it is about: a word of a-z 0-9 - _ .
+	Topic         string                 `protobuf:"bytes,5,opt,name=topic,proto3" json:"topic,omitempty"`
+	OpenUntil     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=open_until,json=openUntil,proto3" json:"open_until,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EntryOpened) Reset() {
+	*x = EntryOpened{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[134]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EntryOpened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EntryOpened) ProtoMessage() {}
+
+func (x *EntryOpened) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[134]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EntryOpened.ProtoReflect.Descriptor instead.
+func (*EntryOpened) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{134}
+}
+
+func (x *EntryOpened) GetNo() string {
+	if x != nil {
+		return x.No
+	}
+	return ""
+}
+
+func (x *EntryOpened) GetKind() ExchangeKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ExchangeKind_EXCHANGE_KIND_UNSPECIFIED
+}
+
+func (x *EntryOpened) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *EntryOpened) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *EntryOpened) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *EntryOpened) GetOpenUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OpenUntil
+	}
+	return nil
+}
+
+func (x *EntryOpened) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// EntryMatched: a need and a resource are taken by one another (双向认领).
+type EntryMatched struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the other entry.
+	With          string `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"`
+	Unit          string `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EntryMatched) Reset() {
+	*x = EntryMatched{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[135]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EntryMatched) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EntryMatched) ProtoMessage() {}
+
+func (x *EntryMatched) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[135]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EntryMatched.ProtoReflect.Descriptor instead.
+func (*EntryMatched) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{135}
+}
+
+func (x *EntryMatched) GetWith() string {
+	if x != nil {
+		return x.With
+	}
+	return ""
+}
+
+func (x *EntryMatched) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+type EntryFulfilled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	With          string                 `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EntryFulfilled) Reset() {
+	*x = EntryFulfilled{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[136]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EntryFulfilled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EntryFulfilled) ProtoMessage() {}
+
+func (x *EntryFulfilled) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[136]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EntryFulfilled.ProtoReflect.Descriptor instead.
+func (*EntryFulfilled) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{136}
+}
+
+func (x *EntryFulfilled) GetWith() string {
+	if x != nil {
+		return x.With
+	}
+	return ""
+}
+
+func (x *EntryFulfilled) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+type EntryWithdrawn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sealed        *Sealed                `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EntryWithdrawn) Reset() {
+	*x = EntryWithdrawn{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[137]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EntryWithdrawn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EntryWithdrawn) ProtoMessage() {}
+
+func (x *EntryWithdrawn) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[137]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EntryWithdrawn.ProtoReflect.Descriptor instead.
+func (*EntryWithdrawn) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{137}
+}
+
+func (x *EntryWithdrawn) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// AdmissionApplied: a department asks to bring a banned item into communities (准入申请).
+type AdmissionApplied struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	No    string                 `protobuf:"bytes,1,opt,name=no,proto3" json:"no,omitempty"`
+	// The item of the ban list.
+	Item string `protobuf:"bytes,2,opt,name=item,proto3" json:"item,omitempty"`
+	Unit string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	// The communities' areas, and the lowest unit that commands the applicant and all of them: it decides.
+	Communities []string               `protobuf:"bytes,4,rep,name=communities,proto3" json:"communities,omitempty"`
+	DecidedBy   string                 `protobuf:"bytes,5,opt,name=decided_by,json=decidedBy,proto3" json:"decided_by,omitempty"`
+	ValidFrom   *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
+	ValidTo     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	// What comes with it: yuan and persons.
+	Budget        uint64                 `protobuf:"varint,8,opt,name=budget,proto3" json:"budget,omitempty"`
+	Staff         uint32                 `protobuf:"varint,9,opt,name=staff,proto3" json:"staff,omitempty"`
+	DecideBy      *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=decide_by,json=decideBy,proto3" json:"decide_by,omitempty"`
+	Provisional   bool                   `protobuf:"varint,11,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,12,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmissionApplied) Reset() {
+	*x = AdmissionApplied{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[138]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmissionApplied) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmissionApplied) ProtoMessage() {}
+
+func (x *AdmissionApplied) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[138]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmissionApplied.ProtoReflect.Descriptor instead.
+func (*AdmissionApplied) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{138}
+}
+
+func (x *AdmissionApplied) GetNo() string {
+	if x != nil {
+		return x.No
+	}
+	return ""
+}
+
+func (x *AdmissionApplied) GetItem() string {
+	if x != nil {
+		return x.Item
+	}
+	return ""
+}
+
+func (x *AdmissionApplied) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *AdmissionApplied) GetCommunities() []string {
+	if x != nil {
+		return x.Communities
+	}
+	return nil
+}
+
+func (x *AdmissionApplied) GetDecidedBy() string {
+	if x != nil {
+		return x.DecidedBy
+	}
+	return ""
+}
+
+func (x *AdmissionApplied) GetValidFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ValidFrom
+	}
+	return nil
+}
+
+func (x *AdmissionApplied) GetValidTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ValidTo
+	}
+	return nil
+}
+
+func (x *AdmissionApplied) GetBudget() uint64 {
+	if x != nil {
+		return x.Budget
+	}
+	return 0
+}
+
+func (x *AdmissionApplied) GetStaff() uint32 {
+	if x != nil {
+		return x.Staff
+	}
+	return 0
+}
+
+func (x *AdmissionApplied) GetDecideBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DecideBy
+	}
+	return nil
+}
+
+func (x *AdmissionApplied) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+func (x *AdmissionApplied) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+type AdmissionReviewed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Recommended   bool                   `protobuf:"varint,1,opt,name=recommended,proto3" json:"recommended,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmissionReviewed) Reset() {
+	*x = AdmissionReviewed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[139]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmissionReviewed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmissionReviewed) ProtoMessage() {}
+
+func (x *AdmissionReviewed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[139]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmissionReviewed.ProtoReflect.Descriptor instead.
+func (*AdmissionReviewed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{139}
+}
+
+func (x *AdmissionReviewed) GetRecommended() bool {
+	if x != nil {
+		return x.Recommended
+	}
+	return false
+}
+
+func (x *AdmissionReviewed) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// CommunityObjected: a community does not take it.
+type CommunityObjected struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Community     string                 `protobuf:"bytes,1,opt,name=community,proto3" json:"community,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommunityObjected) Reset() {
+	*x = CommunityObjected{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[140]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommunityObjected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommunityObjected) ProtoMessage() {}
+
+func (x *CommunityObjected) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[140]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommunityObjected.ProtoReflect.Descriptor instead.
+func (*CommunityObjected) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{140}
+}
+
+func (x *CommunityObjected) GetCommunity() string {
+	if x != nil {
+		return x.Community
+	}
+	return ""
+}
+
+func (x *CommunityObjected) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+type AdmissionAdmitted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Communities   []string               `protobuf:"bytes,1,rep,name=communities,proto3" json:"communities,omitempty"`
+	ValidFrom     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
+	ValidTo       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmissionAdmitted) Reset() {
+	*x = AdmissionAdmitted{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[141]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmissionAdmitted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmissionAdmitted) ProtoMessage() {}
+
+func (x *AdmissionAdmitted) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[141]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmissionAdmitted.ProtoReflect.Descriptor instead.
+func (*AdmissionAdmitted) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{141}
+}
+
+func (x *AdmissionAdmitted) GetCommunities() []string {
+	if x != nil {
+		return x.Communities
+	}
+	return nil
+}
+
+func (x *AdmissionAdmitted) GetValidFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ValidFrom
+	}
+	return nil
+}
+
+func (x *AdmissionAdmitted) GetValidTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ValidTo
+	}
+	return nil
+}
+
+func (x *AdmissionAdmitted) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+type AdmissionRefused struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A code of A-Z 0-9 _ ; NOT_DECIDED where the limit passed, COMMUNITIES_OBJECT where none is left.
+	Reason        string  `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmissionRefused) Reset() {
+	*x = AdmissionRefused{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[142]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmissionRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmissionRefused) ProtoMessage() {}
+
+func (x *AdmissionRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[142]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmissionRefused.ProtoReflect.Descriptor instead.
+func (*AdmissionRefused) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{142}
+}
+
+func (x *AdmissionRefused) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AdmissionRefused) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+type AdmissionRevoked struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A code of A-Z 0-9 _ .
+	Reason        string  `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmissionRevoked) Reset() {
+	*x = AdmissionRevoked{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[143]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmissionRevoked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmissionRevoked) ProtoMessage() {}
+
+func (x *AdmissionRevoked) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[143]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmissionRevoked.ProtoReflect.Descriptor instead.
+func (*AdmissionRevoked) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{143}
+}
+
+func (x *AdmissionRevoked) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AdmissionRevoked) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+type AdmissionExpired struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmissionExpired) Reset() {
+	*x = AdmissionExpired{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[144]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmissionExpired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmissionExpired) ProtoMessage() {}
+
+func (x *AdmissionExpired) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[144]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmissionExpired.ProtoReflect.Descriptor instead.
+func (*AdmissionExpired) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{144}
+}
+
+// ProblemListed: a problem that is no ticket is listed (挂牌).
+type ProblemListed struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	No     string                 `protobuf:"bytes,1,opt,name=no,proto3" json:"no,omitempty"`
+	Origin ListingOrigin          `protobuf:"varint,2,opt,name=origin,proto3,enum=chuishao.v1.ListingOrigin" json:"origin,omitempty"`
+	Path   []*AreaNode            `protobuf:"bytes,3,rep,name=path,proto3" json:"path,omitempty"`
+	// Who has to put it right, and who listed it: only the issuer clears.
+	Owner  string `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`
+	Issuer string `protobuf:"bytes,5,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// The level of the issuer.
+	Level         string                 `protobuf:"bytes,6,opt,name=level,proto3" json:"level,omitempty"`
+	PlanBy        *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=plan_by,json=planBy,proto3" json:"plan_by,omitempty"`
+	ClearBy       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=clear_by,json=clearBy,proto3" json:"clear_by,omitempty"`
+	Provisional   bool                   `protobuf:"varint,9,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,10,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProblemListed) Reset() {
+	*x = ProblemListed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[145]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProblemListed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProblemListed) ProtoMessage() {}
+
+func (x *ProblemListed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[145]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProblemListed.ProtoReflect.Descriptor instead.
+func (*ProblemListed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{145}
+}
+
+func (x *ProblemListed) GetNo() string {
+	if x != nil {
+		return x.No
+	}
+	return ""
+}
+
+func (x *ProblemListed) GetOrigin() ListingOrigin {
+	if x != nil {
+		return x.Origin
+	}
+	return ListingOrigin_LISTING_ORIGIN_UNSPECIFIED
+}
+
+func (x *ProblemListed) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *ProblemListed) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *ProblemListed) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *ProblemListed) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *ProblemListed) GetPlanBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PlanBy
+	}
+	return nil
+}
+
+func (x *ProblemListed) GetClearBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClearBy
+	}
+	return nil
+}
+
+func (x *ProblemListed) GetProvisional() bool {
+	if x != nil {
+		return x.Provisional
+	}
+	return false
+}
+
+func (x *ProblemListed) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// RectificationPlanned: the owner says how and by when (整改方案).
+type RectificationPlanned struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Staff reference of who answers for it.
+	Person        string                 `protobuf:"bytes,1,opt,name=person,proto3" json:"person,omitempty"`
+	ClearBy       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=clear_by,json=clearBy,proto3" json:"clear_by,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RectificationPlanned) Reset() {
+	*x = RectificationPlanned{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[146]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RectificationPlanned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RectificationPlanned) ProtoMessage() {}
+
+func (x *RectificationPlanned) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[146]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RectificationPlanned.ProtoReflect.Descriptor instead.
+func (*RectificationPlanned) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{146}
+}
+
+func (x *RectificationPlanned) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *RectificationPlanned) GetClearBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClearBy
+	}
+	return nil
+}
+
+func (x *RectificationPlanned) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+type RectificationReported struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attachments   []*Attachment          `protobuf:"bytes,1,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RectificationReported) Reset() {
+	*x = RectificationReported{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[147]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RectificationReported) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RectificationReported) ProtoMessage() {}
+
+func (x *RectificationReported) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[147]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RectificationReported.ProtoReflect.Descriptor instead.
+func (*RectificationReported) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{147}
+}
+
+func (x *RectificationReported) GetAttachments() []*Attachment {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+func (x *RectificationReported) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// RectificationChecked: somebody outside the owner looked.
+type RectificationChecked struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Passed        bool                   `protobuf:"varint,1,opt,name=passed,proto3" json:"passed,omitempty"`
+	Attachments   []*Attachment          `protobuf:"bytes,2,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RectificationChecked) Reset() {
+	*x = RectificationChecked{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[148]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RectificationChecked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RectificationChecked) ProtoMessage() {}
+
+func (x *RectificationChecked) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[148]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RectificationChecked.ProtoReflect.Descriptor instead.
+func (*RectificationChecked) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{148}
+}
+
+func (x *RectificationChecked) GetPassed() bool {
+	if x != nil {
+		return x.Passed
+	}
+	return false
+}
+
+func (x *RectificationChecked) GetAttachments() []*Attachment {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+func (x *RectificationChecked) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// ListedProblemCleared: the issuer confirms (销号).
+type ListedProblemCleared struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sealed        *Sealed                `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListedProblemCleared) Reset() {
+	*x = ListedProblemCleared{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[149]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListedProblemCleared) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListedProblemCleared) ProtoMessage() {}
+
+func (x *ListedProblemCleared) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[149]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListedProblemCleared.ProtoReflect.Descriptor instead.
+func (*ListedProblemCleared) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{149}
+}
+
+func (x *ListedProblemCleared) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// OwnerAccounted: the owner was held to account (通报, 约谈).
+type OwnerAccounted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          AccountKind            `protobuf:"varint,1,opt,name=kind,proto3,enum=chuishao.v1.AccountKind" json:"kind,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OwnerAccounted) Reset() {
+	*x = OwnerAccounted{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[150]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OwnerAccounted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OwnerAccounted) ProtoMessage() {}
+
+func (x *OwnerAccounted) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[150]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OwnerAccounted.ProtoReflect.Descriptor instead.
+func (*OwnerAccounted) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{150}
+}
+
+func (x *OwnerAccounted) GetKind() AccountKind {
+	if x != nil {
+		return x.Kind
+	}
+	return AccountKind_ACCOUNT_KIND_UNSPECIFIED
+}
+
+func (x *OwnerAccounted) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// ListingTimerPassed: an instant has passed by which something should have happened.
+type ListingTimerPassed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Timer         ListingTimer           `protobuf:"varint,1,opt,name=timer,proto3,enum=chuishao.v1.ListingTimer" json:"timer,omitempty"`
+	By            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListingTimerPassed) Reset() {
+	*x = ListingTimerPassed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[151]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListingTimerPassed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListingTimerPassed) ProtoMessage() {}
+
+func (x *ListingTimerPassed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[151]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListingTimerPassed.ProtoReflect.Descriptor instead.
+func (*ListingTimerPassed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{151}
+}
+
+func (x *ListingTimerPassed) GetTimer() ListingTimer {
+	if x != nil {
+		return x.Timer
+	}
+	return ListingTimer_LISTING_TIMER_UNSPECIFIED
+}
+
+func (x *ListingTimerPassed) GetBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+// SpotCheckDrawn: a sample of closed tickets to be verified again (抽查). Anybody can draw it again from what it says.
+type SpotCheckDrawn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	No    string                 `protobuf:"bytes,1,opt,name=no,proto3" json:"no,omitempty"`
+	Kind  CheckKind              `protobuf:"varint,2,opt,name=kind,proto3,enum=chuishao.v1.CheckKind" json:"kind,omitempty"`
+	Path  []*AreaNode            `protobuf:"bytes,3,rep,name=path,proto3" json:"path,omitempty"`
+	// Tickets closed in [from, to), as known at the position.
+	From    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	To      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=to,proto3" json:"to,omitempty"`
+	KnownAt uint64                 `protobuf:"varint,6,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
+	// 16 bytes, made by the system as it drew.
+	Seed []byte `protobuf:"bytes,7,opt,name=seed,proto3" json:"seed,omitempty"`
+	// How many there were to draw from, and the SHA-256 of their ids, sorted, each with a line feed.
+	Population     uint64 `protobuf:"varint,8,opt,name=population,proto3" json:"population,omitempty"`
+	PopulationHash []byte `protobuf:"bytes,9,opt,name=population_hash,json=populationHash,proto3" json:"population_hash,omitempty"`
+	// Ids of the tickets drawn.
+	Tickets []string `protobuf:"bytes,10,rep,name=tickets,proto3" json:"tickets,omitempty"`
+	// Who draws.
+	Unit string `protobuf:"bytes,11,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Of a focused inspection: only tickets of the category and those below it.
+	Category      string `protobuf:"bytes,12,opt,name=category,proto3" json:"category,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpotCheckDrawn) Reset() {
+	*x = SpotCheckDrawn{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[152]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpotCheckDrawn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpotCheckDrawn) ProtoMessage() {}
+
+func (x *SpotCheckDrawn) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[152]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpotCheckDrawn.ProtoReflect.Descriptor instead.
+func (*SpotCheckDrawn) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{152}
+}
+
+func (x *SpotCheckDrawn) GetNo() string {
+	if x != nil {
+		return x.No
+	}
+	return ""
+}
+
+func (x *SpotCheckDrawn) GetKind() CheckKind {
+	if x != nil {
+		return x.Kind
+	}
+	return CheckKind_CHECK_KIND_UNSPECIFIED
+}
+
+func (x *SpotCheckDrawn) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *SpotCheckDrawn) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *SpotCheckDrawn) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *SpotCheckDrawn) GetKnownAt() uint64 {
+	if x != nil {
+		return x.KnownAt
+	}
+	return 0
+}
+
+func (x *SpotCheckDrawn) GetSeed() []byte {
+	if x != nil {
+		return x.Seed
+	}
+	return nil
+}
+
+func (x *SpotCheckDrawn) GetPopulation() uint64 {
+	if x != nil {
+		return x.Population
+	}
+	return 0
+}
+
+func (x *SpotCheckDrawn) GetPopulationHash() []byte {
+	if x != nil {
+		return x.PopulationHash
+	}
+	return nil
+}
+
+func (x *SpotCheckDrawn) GetTickets() []string {
+	if x != nil {
+		return x.Tickets
+	}
+	return nil
+}
+
+func (x *SpotCheckDrawn) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *SpotCheckDrawn) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+// SpotCheckRecorded: what a second look at a ticket found.
+type SpotCheckRecorded struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Ticket string                 `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	Lead   string                 `protobuf:"bytes,2,opt,name=lead,proto3" json:"lead,omitempty"`
+	// The result that was reported is false.
+	FalseResult bool          `protobuf:"varint,3,opt,name=false_result,json=falseResult,proto3" json:"false_result,omitempty"`
+	Attachments []*Attachment `protobuf:"bytes,4,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	// With this one the sample is done.
+	Done          bool    `protobuf:"varint,5,opt,name=done,proto3" json:"done,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpotCheckRecorded) Reset() {
+	*x = SpotCheckRecorded{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[153]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpotCheckRecorded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpotCheckRecorded) ProtoMessage() {}
+
+func (x *SpotCheckRecorded) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[153]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpotCheckRecorded.ProtoReflect.Descriptor instead.
+func (*SpotCheckRecorded) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{153}
+}
+
+func (x *SpotCheckRecorded) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *SpotCheckRecorded) GetLead() string {
+	if x != nil {
+		return x.Lead
+	}
+	return ""
+}
+
+func (x *SpotCheckRecorded) GetFalseResult() bool {
+	if x != nil {
+		return x.FalseResult
+	}
+	return false
+}
+
+func (x *SpotCheckRecorded) GetAttachments() []*Attachment {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+func (x *SpotCheckRecorded) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *SpotCheckRecorded) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// Reviewer is a member of a review group, with what makes them eligible.
+type Reviewer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Staff or member reference, printable ASCII; never a name.
+	Person string       `protobuf:"bytes,1,opt,name=person,proto3" json:"person,omitempty"`
+	Kind   ReviewerKind `protobuf:"varint,2,opt,name=kind,proto3,enum=chuishao.v1.ReviewerKind" json:"kind,omitempty"`
+	// Such as "branch-secretary", "council-member", "resident-representative": a word of a-z 0-9 - _ .
+	Capacity      string `protobuf:"bytes,3,opt,name=capacity,proto3" json:"capacity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reviewer) Reset() {
+	*x = Reviewer{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[154]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reviewer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reviewer) ProtoMessage() {}
+
+func (x *Reviewer) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[154]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reviewer.ProtoReflect.Descriptor instead.
+func (*Reviewer) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{154}
+}
+
+func (x *Reviewer) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *Reviewer) GetKind() ReviewerKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ReviewerKind_REVIEWER_KIND_UNSPECIFIED
+}
+
+func (x *Reviewer) GetCapacity() string {
+	if x != nil {
+		return x.Capacity
+	}
+	return ""
+}
+
+// ReviewOpened: a unit, or a cadre of it, is reviewed (三方评议).
+type ReviewOpened struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	No    string                 `protobuf:"bytes,1,opt,name=no,proto3" json:"no,omitempty"`
+	Unit  string                 `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Staff reference of the cadre; empty where the unit itself is.
+	Person  string                 `protobuf:"bytes,3,opt,name=person,proto3" json:"person,omitempty"`
+	From    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	To      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=to,proto3" json:"to,omitempty"`
+	Group   []*Reviewer            `protobuf:"bytes,6,rep,name=group,proto3" json:"group,omitempty"`
+	Weights *ReviewWeights         `protobuf:"bytes,7,opt,name=weights,proto3" json:"weights,omitempty"`
+	// Who opened it.
+	OpenedBy string `protobuf:"bytes,8,opt,name=opened_by,json=openedBy,proto3" json:"opened_by,omitempty"`
+	// The ticket it is about; empty where it is about the period.
+	Ticket string  `protobuf:"bytes,9,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	Sealed *Sealed `protobuf:"bytes,10,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// The root-first path of the unit through the unit tree.
+	UnitPath      []string `protobuf:"bytes,11,rep,name=unit_path,json=unitPath,proto3" json:"unit_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewOpened) Reset() {
+	*x = ReviewOpened{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[155]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewOpened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewOpened) ProtoMessage() {}
+
+func (x *ReviewOpened) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[155]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewOpened.ProtoReflect.Descriptor instead.
+func (*ReviewOpened) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{155}
+}
+
+func (x *ReviewOpened) GetNo() string {
+	if x != nil {
+		return x.No
+	}
+	return ""
+}
+
+func (x *ReviewOpened) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *ReviewOpened) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *ReviewOpened) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ReviewOpened) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ReviewOpened) GetGroup() []*Reviewer {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *ReviewOpened) GetWeights() *ReviewWeights {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
+func (x *ReviewOpened) GetOpenedBy() string {
+	if x != nil {
+		return x.OpenedBy
+	}
+	return ""
+}
+
+func (x *ReviewOpened) GetTicket() string {
+	if x != nil {
+		return x.Ticket
+	}
+	return ""
+}
+
+func (x *ReviewOpened) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *ReviewOpened) GetUnitPath() []string {
+	if x != nil {
+		return x.UnitPath
+	}
+	return nil
+}
+
+// ReviewScored: a member of the group gave points, in hundredths of 0 to 100.
+type ReviewScored struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Person        string                 `protobuf:"bytes,1,opt,name=person,proto3" json:"person,omitempty"`
+	Kind          ReviewerKind           `protobuf:"varint,2,opt,name=kind,proto3,enum=chuishao.v1.ReviewerKind" json:"kind,omitempty"`
+	Score         uint32                 `protobuf:"varint,3,opt,name=score,proto3" json:"score,omitempty"`
+	Sealed        *Sealed                `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewScored) Reset() {
+	*x = ReviewScored{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[156]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewScored) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewScored) ProtoMessage() {}
+
+func (x *ReviewScored) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[156]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewScored.ProtoReflect.Descriptor instead.
+func (*ReviewScored) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{156}
+}
+
+func (x *ReviewScored) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *ReviewScored) GetKind() ReviewerKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ReviewerKind_REVIEWER_KIND_UNSPECIFIED
+}
+
+func (x *ReviewScored) GetScore() uint32 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *ReviewScored) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// ReviewClosed: the result. Sums are of hundredths of points, over as many members; points is the weighted mean of the three means, in
+// hundredths, half up.
+type ReviewClosed struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Organisation      uint64                 `protobuf:"varint,1,opt,name=organisation,proto3" json:"organisation,omitempty"`
+	OrganisationCount uint32                 `protobuf:"varint,2,opt,name=organisation_count,json=organisationCount,proto3" json:"organisation_count,omitempty"`
+	PartyMembers      uint64                 `protobuf:"varint,3,opt,name=party_members,json=partyMembers,proto3" json:"party_members,omitempty"`
+	PartyMembersCount uint32                 `protobuf:"varint,4,opt,name=party_members_count,json=partyMembersCount,proto3" json:"party_members_count,omitempty"`
+	Residents         uint64                 `protobuf:"varint,5,opt,name=residents,proto3" json:"residents,omitempty"`
+	ResidentsCount    uint32                 `protobuf:"varint,6,opt,name=residents_count,json=residentsCount,proto3" json:"residents_count,omitempty"`
+	Points            uint32                 `protobuf:"varint,7,opt,name=points,proto3" json:"points,omitempty"`
+	Sealed            *Sealed                `protobuf:"bytes,8,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *ReviewClosed) Reset() {
+	*x = ReviewClosed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[157]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewClosed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewClosed) ProtoMessage() {}
+
+func (x *ReviewClosed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[157]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewClosed.ProtoReflect.Descriptor instead.
+func (*ReviewClosed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{157}
+}
+
+func (x *ReviewClosed) GetOrganisation() uint64 {
+	if x != nil {
+		return x.Organisation
+	}
+	return 0
+}
+
+func (x *ReviewClosed) GetOrganisationCount() uint32 {
+	if x != nil {
+		return x.OrganisationCount
+	}
+	return 0
+}
+
+func (x *ReviewClosed) GetPartyMembers() uint64 {
+	if x != nil {
+		return x.PartyMembers
+	}
+	return 0
+}
+
+func (x *ReviewClosed) GetPartyMembersCount() uint32 {
+	if x != nil {
+		return x.PartyMembersCount
+	}
+	return 0
+}
+
+func (x *ReviewClosed) GetResidents() uint64 {
+	if x != nil {
+		return x.Residents
+	}
+	return 0
+}
+
+func (x *ReviewClosed) GetResidentsCount() uint32 {
+	if x != nil {
+		return x.ResidentsCount
+	}
+	return 0
+}
+
+func (x *ReviewClosed) GetPoints() uint32 {
+	if x != nil {
+		return x.Points
+	}
+	return 0
+}
+
+func (x *ReviewClosed) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// ResidentUnitGraded: a community grades a resident unit for what it took part in (驻区单位评议).
+type ResidentUnitGraded struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	No        string                 `protobuf:"bytes,1,opt,name=no,proto3" json:"no,omitempty"`
+	Unit      string                 `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
+	Community string                 `protobuf:"bytes,3,opt,name=community,proto3" json:"community,omitempty"`
+	From      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	To        *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=to,proto3" json:"to,omitempty"`
+	// Hundredths of 0 to 100.
+	Score uint32 `protobuf:"varint,6,opt,name=score,proto3" json:"score,omitempty"`
+	// How often it did not report in, and did not take a task that was asked of it.
+	NotReportedIn uint32  `protobuf:"varint,7,opt,name=not_reported_in,json=notReportedIn,proto3" json:"not_reported_in,omitempty"`
+	NotTaken      uint32  `protobuf:"varint,8,opt,name=not_taken,json=notTaken,proto3" json:"not_taken,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,9,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResidentUnitGraded) Reset() {
+	*x = ResidentUnitGraded{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[158]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResidentUnitGraded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResidentUnitGraded) ProtoMessage() {}
+
+func (x *ResidentUnitGraded) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[158]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResidentUnitGraded.ProtoReflect.Descriptor instead.
+func (*ResidentUnitGraded) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{158}
+}
+
+func (x *ResidentUnitGraded) GetNo() string {
+	if x != nil {
+		return x.No
+	}
+	return ""
+}
+
+func (x *ResidentUnitGraded) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *ResidentUnitGraded) GetCommunity() string {
+	if x != nil {
+		return x.Community
+	}
+	return ""
+}
+
+func (x *ResidentUnitGraded) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ResidentUnitGraded) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ResidentUnitGraded) GetScore() uint32 {
+	if x != nil {
+		return x.Score
+	}
+	return 0
+}
+
+func (x *ResidentUnitGraded) GetNotReportedIn() uint32 {
+	if x != nil {
+		return x.NotReportedIn
+	}
+	return 0
+}
+
+func (x *ResidentUnitGraded) GetNotTaken() uint32 {
+	if x != nil {
+		return x.NotTaken
+	}
+	return 0
+}
+
+func (x *ResidentUnitGraded) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// StreetOpinionGiven: a street says what it thinks of a department's decision (街道对部门重大决策的意见权).
+type StreetOpinionGiven struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	No         string                 `protobuf:"bytes,1,opt,name=no,proto3" json:"no,omitempty"`
+	Street     string                 `protobuf:"bytes,2,opt,name=street,proto3" json:"street,omitempty"`
+	Department string                 `protobuf:"bytes,3,opt,name=department,proto3" json:"department,omitempty"`
+	// The decision's reference, printable ASCII.
+	DecisionRef   string  `protobuf:"bytes,4,opt,name=decision_ref,json=decisionRef,proto3" json:"decision_ref,omitempty"`
+	Supports      bool    `protobuf:"varint,5,opt,name=supports,proto3" json:"supports,omitempty"`
+	Sealed        *Sealed `protobuf:"bytes,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreetOpinionGiven) Reset() {
+	*x = StreetOpinionGiven{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[159]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreetOpinionGiven) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreetOpinionGiven) ProtoMessage() {}
+
+func (x *StreetOpinionGiven) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[159]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreetOpinionGiven.ProtoReflect.Descriptor instead.
+func (*StreetOpinionGiven) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{159}
+}
+
+func (x *StreetOpinionGiven) GetNo() string {
+	if x != nil {
+		return x.No
+	}
+	return ""
+}
+
+func (x *StreetOpinionGiven) GetStreet() string {
+	if x != nil {
+		return x.Street
+	}
+	return ""
+}
+
+func (x *StreetOpinionGiven) GetDepartment() string {
+	if x != nil {
+		return x.Department
+	}
+	return ""
+}
+
+func (x *StreetOpinionGiven) GetDecisionRef() string {
+	if x != nil {
+		return x.DecisionRef
+	}
+	return ""
+}
+
+func (x *StreetOpinionGiven) GetSupports() bool {
+	if x != nil {
+		return x.Supports
+	}
+	return false
+}
+
+func (x *StreetOpinionGiven) GetSealed() *Sealed {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
 }
 
 // RegistryStaged: a piece of a registry version. It takes effect only with RegistryVersionPublished.
@@ -7607,7 +11962,7 @@ type RegistryStaged struct {
 
 func (x *RegistryStaged) Reset() {
 	*x = RegistryStaged{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[99]
+	mi := &file_chuishao_v1_events_proto_msgTypes[160]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7619,7 +11974,7 @@ func (x *RegistryStaged) String() string {
 func (*RegistryStaged) ProtoMessage() {}
 
 func (x *RegistryStaged) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[99]
+	mi := &file_chuishao_v1_events_proto_msgTypes[160]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7632,7 +11987,7 @@ func (x *RegistryStaged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryStaged.ProtoReflect.Descriptor instead.
 func (*RegistryStaged) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{99}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{160}
 }
 
 func (x *RegistryStaged) GetVersion() string {
@@ -7673,7 +12028,7 @@ type RegistryVersionPublished struct {
 
 func (x *RegistryVersionPublished) Reset() {
 	*x = RegistryVersionPublished{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[100]
+	mi := &file_chuishao_v1_events_proto_msgTypes[161]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7685,7 +12040,7 @@ func (x *RegistryVersionPublished) String() string {
 func (*RegistryVersionPublished) ProtoMessage() {}
 
 func (x *RegistryVersionPublished) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[100]
+	mi := &file_chuishao_v1_events_proto_msgTypes[161]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7698,7 +12053,7 @@ func (x *RegistryVersionPublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryVersionPublished.ProtoReflect.Descriptor instead.
 func (*RegistryVersionPublished) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{100}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{161}
 }
 
 func (x *RegistryVersionPublished) GetVersion() string {
@@ -7759,13 +12114,15 @@ type RegistryPiece struct {
 	Categories    []*Category            `protobuf:"bytes,4,rep,name=categories,proto3" json:"categories,omitempty"`
 	Catalogue     []*CatalogueEntry      `protobuf:"bytes,5,rep,name=catalogue,proto3" json:"catalogue,omitempty"`
 	Bans          []*BanItem             `protobuf:"bytes,6,rep,name=bans,proto3" json:"bans,omitempty"`
+	CallItems     []*CallItem            `protobuf:"bytes,7,rep,name=call_items,json=callItems,proto3" json:"call_items,omitempty"`
+	Weights       *ReviewWeights         `protobuf:"bytes,8,opt,name=weights,proto3" json:"weights,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RegistryPiece) Reset() {
 	*x = RegistryPiece{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[101]
+	mi := &file_chuishao_v1_events_proto_msgTypes[162]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7777,7 +12134,7 @@ func (x *RegistryPiece) String() string {
 func (*RegistryPiece) ProtoMessage() {}
 
 func (x *RegistryPiece) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[101]
+	mi := &file_chuishao_v1_events_proto_msgTypes[162]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7790,7 +12147,7 @@ func (x *RegistryPiece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryPiece.ProtoReflect.Descriptor instead.
 func (*RegistryPiece) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{101}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{162}
 }
 
 func (x *RegistryPiece) GetLevels() []*Level {
@@ -7835,6 +12192,20 @@ func (x *RegistryPiece) GetBans() []*BanItem {
 	return nil
 }
 
+func (x *RegistryPiece) GetCallItems() []*CallItem {
+	if x != nil {
+		return x.CallItems
+	}
+	return nil
+}
+
+func (x *RegistryPiece) GetWeights() *ReviewWeights {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
 // Level is one kind of node of the area tree. Levels are data: a city names its own.
 type Level struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -7849,7 +12220,7 @@ type Level struct {
 
 func (x *Level) Reset() {
 	*x = Level{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[102]
+	mi := &file_chuishao_v1_events_proto_msgTypes[163]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7861,7 +12232,7 @@ func (x *Level) String() string {
 func (*Level) ProtoMessage() {}
 
 func (x *Level) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[102]
+	mi := &file_chuishao_v1_events_proto_msgTypes[163]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7874,7 +12245,7 @@ func (x *Level) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Level.ProtoReflect.Descriptor instead.
 func (*Level) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{102}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{163}
 }
 
 func (x *Level) GetName() string {
@@ -7916,7 +12287,7 @@ type Area struct {
 
 func (x *Area) Reset() {
 	*x = Area{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[103]
+	mi := &file_chuishao_v1_events_proto_msgTypes[164]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7928,7 +12299,7 @@ func (x *Area) String() string {
 func (*Area) ProtoMessage() {}
 
 func (x *Area) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[103]
+	mi := &file_chuishao_v1_events_proto_msgTypes[164]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7941,7 +12312,7 @@ func (x *Area) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Area.ProtoReflect.Descriptor instead.
 func (*Area) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{103}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{164}
 }
 
 func (x *Area) GetCode() string {
@@ -8016,7 +12387,7 @@ type Unit struct {
 
 func (x *Unit) Reset() {
 	*x = Unit{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[104]
+	mi := &file_chuishao_v1_events_proto_msgTypes[165]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8028,7 +12399,7 @@ func (x *Unit) String() string {
 func (*Unit) ProtoMessage() {}
 
 func (x *Unit) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[104]
+	mi := &file_chuishao_v1_events_proto_msgTypes[165]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8041,7 +12412,7 @@ func (x *Unit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unit.ProtoReflect.Descriptor instead.
 func (*Unit) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{104}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{165}
 }
 
 func (x *Unit) GetCode() string {
@@ -8113,18 +12484,20 @@ type Category struct {
 	Code  string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// The category above; empty at the top.
-	Parent        string                 `protobuf:"bytes,3,opt,name=parent,proto3" json:"parent,omitempty"`
-	Grade         Grade                  `protobuf:"varint,4,opt,name=grade,proto3,enum=chuishao.v1.Grade" json:"grade,omitempty"`
-	ValidFrom     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
-	ValidTo       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
-	Object        MatterObject           `protobuf:"varint,7,opt,name=object,proto3,enum=chuishao.v1.MatterObject" json:"object,omitempty"`
+	Parent    string                 `protobuf:"bytes,3,opt,name=parent,proto3" json:"parent,omitempty"`
+	Grade     Grade                  `protobuf:"varint,4,opt,name=grade,proto3,enum=chuishao.v1.Grade" json:"grade,omitempty"`
+	ValidFrom *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
+	ValidTo   *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	Object    MatterObject           `protobuf:"varint,7,opt,name=object,proto3,enum=chuishao.v1.MatterObject" json:"object,omitempty"`
+	// 网格员能力范围内: a grid worker may solve it on the wall.
+	SelfSolvable  bool `protobuf:"varint,12,opt,name=self_solvable,json=selfSolvable,proto3" json:"self_solvable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Category) Reset() {
 	*x = Category{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[105]
+	mi := &file_chuishao_v1_events_proto_msgTypes[166]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8136,7 +12509,7 @@ func (x *Category) String() string {
 func (*Category) ProtoMessage() {}
 
 func (x *Category) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[105]
+	mi := &file_chuishao_v1_events_proto_msgTypes[166]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8149,7 +12522,7 @@ func (x *Category) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Category.ProtoReflect.Descriptor instead.
 func (*Category) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{105}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{166}
 }
 
 func (x *Category) GetCode() string {
@@ -8201,6 +12574,13 @@ func (x *Category) GetObject() MatterObject {
 	return MatterObject_MATTER_OBJECT_UNSPECIFIED
 }
 
+func (x *Category) GetSelfSolvable() bool {
+	if x != nil {
+		return x.SelfSolvable
+	}
+	return false
+}
+
 // CatalogueEntry (派单目录) says who leads matters of a category in an area and below it.
 type CatalogueEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -8220,7 +12600,7 @@ type CatalogueEntry struct {
 
 func (x *CatalogueEntry) Reset() {
 	*x = CatalogueEntry{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[106]
+	mi := &file_chuishao_v1_events_proto_msgTypes[167]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8232,7 +12612,7 @@ func (x *CatalogueEntry) String() string {
 func (*CatalogueEntry) ProtoMessage() {}
 
 func (x *CatalogueEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[106]
+	mi := &file_chuishao_v1_events_proto_msgTypes[167]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8245,7 +12625,7 @@ func (x *CatalogueEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueEntry.ProtoReflect.Descriptor instead.
 func (*CatalogueEntry) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{106}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{167}
 }
 
 func (x *CatalogueEntry) GetCategory() string {
@@ -8319,7 +12699,7 @@ type BanItem struct {
 
 func (x *BanItem) Reset() {
 	*x = BanItem{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[107]
+	mi := &file_chuishao_v1_events_proto_msgTypes[168]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8331,7 +12711,7 @@ func (x *BanItem) String() string {
 func (*BanItem) ProtoMessage() {}
 
 func (x *BanItem) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[107]
+	mi := &file_chuishao_v1_events_proto_msgTypes[168]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8344,7 +12724,7 @@ func (x *BanItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanItem.ProtoReflect.Descriptor instead.
 func (*BanItem) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{107}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{168}
 }
 
 func (x *BanItem) GetCode() string {
@@ -8382,6 +12762,273 @@ func (x *BanItem) GetValidTo() *timestamppb.Timestamp {
 	return nil
 }
 
+// CallItem (呼应启动事项) is a matter that starts the linkage of levels, with who answers the call.
+type CallItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Two digits of the class and two of the item, such as "0101".
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The class's own code and name.
+	Class     string   `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`
+	ClassName string   `protobuf:"bytes,4,opt,name=class_name,json=className,proto3" json:"class_name,omitempty"`
+	Lead      string   `protobuf:"bytes,5,opt,name=lead,proto3" json:"lead,omitempty"`
+	Co        []string `protobuf:"bytes,6,rep,name=co,proto3" json:"co,omitempty"`
+	Fallback  string   `protobuf:"bytes,7,opt,name=fallback,proto3" json:"fallback,omitempty"`
+	// When a call may be started, in words.
+	StartStandard string `protobuf:"bytes,8,opt,name=start_standard,json=startStandard,proto3" json:"start_standard,omitempty"`
+	// Limits as in a deadline profile, such as "30 min", "3 WD"; empty: as the profile has them.
+	ReportIn string `protobuf:"bytes,9,opt,name=report_in,json=reportIn,proto3" json:"report_in,omitempty"`
+	Resolve  string `protobuf:"bytes,10,opt,name=resolve,proto3" json:"resolve,omitempty"`
+	// The category of its matters; empty where there is none.
+	Category      string                 `protobuf:"bytes,11,opt,name=category,proto3" json:"category,omitempty"`
+	ValidFrom     *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
+	ValidTo       *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallItem) Reset() {
+	*x = CallItem{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[169]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallItem) ProtoMessage() {}
+
+func (x *CallItem) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[169]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallItem.ProtoReflect.Descriptor instead.
+func (*CallItem) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{169}
+}
+
+func (x *CallItem) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *CallItem) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CallItem) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *CallItem) GetClassName() string {
+	if x != nil {
+		return x.ClassName
+	}
+	return ""
+}
+
+func (x *CallItem) GetLead() string {
+	if x != nil {
+		return x.Lead
+	}
+	return ""
+}
+
+func (x *CallItem) GetCo() []string {
+	if x != nil {
+		return x.Co
+	}
+	return nil
+}
+
+func (x *CallItem) GetFallback() string {
+	if x != nil {
+		return x.Fallback
+	}
+	return ""
+}
+
+func (x *CallItem) GetStartStandard() string {
+	if x != nil {
+		return x.StartStandard
+	}
+	return ""
+}
+
+func (x *CallItem) GetReportIn() string {
+	if x != nil {
+		return x.ReportIn
+	}
+	return ""
+}
+
+func (x *CallItem) GetResolve() string {
+	if x != nil {
+		return x.Resolve
+	}
+	return ""
+}
+
+func (x *CallItem) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *CallItem) GetValidFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ValidFrom
+	}
+	return nil
+}
+
+func (x *CallItem) GetValidTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ValidTo
+	}
+	return nil
+}
+
+// ReviewWeights are in thousandths. Absent, they are those of the defaults.
+type ReviewWeights struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the triple review (组织考, 党员议, 居民评): 400, 300, 300 by default. They add to 1,000.
+	Organisation uint32 `protobuf:"varint,1,opt,name=organisation,proto3" json:"organisation,omitempty"`
+	PartyMembers uint32 `protobuf:"varint,2,opt,name=party_members,json=partyMembers,proto3" json:"party_members,omitempty"`
+	Residents    uint32 `protobuf:"varint,3,opt,name=residents,proto3" json:"residents,omitempty"`
+	// Of the marks of a rating (响应, 配合, 结果): 300, 300, 400 by default. They add to 1,000.
+	Response    uint32 `protobuf:"varint,4,opt,name=response,proto3" json:"response,omitempty"`
+	Cooperation uint32 `protobuf:"varint,5,opt,name=cooperation,proto3" json:"cooperation,omitempty"`
+	Result      uint32 `protobuf:"varint,6,opt,name=result,proto3" json:"result,omitempty"`
+	// Of the raters of a unit (街道, 社区, 居民): 500, 300, 200 by default. They add to 1,000.
+	ByStreet    uint32 `protobuf:"varint,7,opt,name=by_street,json=byStreet,proto3" json:"by_street,omitempty"`
+	ByCommunity uint32 `protobuf:"varint,8,opt,name=by_community,json=byCommunity,proto3" json:"by_community,omitempty"`
+	ByResidents uint32 `protobuf:"varint,9,opt,name=by_residents,json=byResidents,proto3" json:"by_residents,omitempty"`
+	// How many of a hundred matters solved on the wall are verified: 10 by default where no weights are loaded.
+	VerifyPercent uint32 `protobuf:"varint,10,opt,name=verify_percent,json=verifyPercent,proto3" json:"verify_percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewWeights) Reset() {
+	*x = ReviewWeights{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[170]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewWeights) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewWeights) ProtoMessage() {}
+
+func (x *ReviewWeights) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[170]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewWeights.ProtoReflect.Descriptor instead.
+func (*ReviewWeights) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{170}
+}
+
+func (x *ReviewWeights) GetOrganisation() uint32 {
+	if x != nil {
+		return x.Organisation
+	}
+	return 0
+}
+
+func (x *ReviewWeights) GetPartyMembers() uint32 {
+	if x != nil {
+		return x.PartyMembers
+	}
+	return 0
+}
+
+func (x *ReviewWeights) GetResidents() uint32 {
+	if x != nil {
+		return x.Residents
+	}
+	return 0
+}
+
+func (x *ReviewWeights) GetResponse() uint32 {
+	if x != nil {
+		return x.Response
+	}
+	return 0
+}
+
+func (x *ReviewWeights) GetCooperation() uint32 {
+	if x != nil {
+		return x.Cooperation
+	}
+	return 0
+}
+
+func (x *ReviewWeights) GetResult() uint32 {
+	if x != nil {
+		return x.Result
+	}
+	return 0
+}
+
+func (x *ReviewWeights) GetByStreet() uint32 {
+	if x != nil {
+		return x.ByStreet
+	}
+	return 0
+}
+
+func (x *ReviewWeights) GetByCommunity() uint32 {
+	if x != nil {
+		return x.ByCommunity
+	}
+	return 0
+}
+
+func (x *ReviewWeights) GetByResidents() uint32 {
+	if x != nil {
+		return x.ByResidents
+	}
+	return 0
+}
+
+func (x *ReviewWeights) GetVerifyPercent() uint32 {
+	if x != nil {
+		return x.VerifyPercent
+	}
+	return 0
+}
+
 // CalendarYearLoaded: the State Council's notice for a year, or a corrected one. It takes the place of the year's former days.
 type CalendarYearLoaded struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -8398,7 +13045,7 @@ type CalendarYearLoaded struct {
 
 func (x *CalendarYearLoaded) Reset() {
 	*x = CalendarYearLoaded{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[108]
+	mi := &file_chuishao_v1_events_proto_msgTypes[171]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8410,7 +13057,7 @@ func (x *CalendarYearLoaded) String() string {
 func (*CalendarYearLoaded) ProtoMessage() {}
 
 func (x *CalendarYearLoaded) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[108]
+	mi := &file_chuishao_v1_events_proto_msgTypes[171]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8423,7 +13070,7 @@ func (x *CalendarYearLoaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CalendarYearLoaded.ProtoReflect.Descriptor instead.
 func (*CalendarYearLoaded) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{108}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{171}
 }
 
 func (x *CalendarYearLoaded) GetVersion() string {
@@ -8467,7 +13114,7 @@ type ProfilePublished struct {
 
 func (x *ProfilePublished) Reset() {
 	*x = ProfilePublished{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[109]
+	mi := &file_chuishao_v1_events_proto_msgTypes[172]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8479,7 +13126,7 @@ func (x *ProfilePublished) String() string {
 func (*ProfilePublished) ProtoMessage() {}
 
 func (x *ProfilePublished) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[109]
+	mi := &file_chuishao_v1_events_proto_msgTypes[172]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8492,7 +13139,7 @@ func (x *ProfilePublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfilePublished.ProtoReflect.Descriptor instead.
 func (*ProfilePublished) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{109}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{172}
 }
 
 func (x *ProfilePublished) GetName() string {
@@ -8523,17 +13170,20 @@ type CommandRefused struct {
 	Stream  string `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
 	Version uint64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
 	// The command's message name.
-	Command       string `protobuf:"bytes,3,opt,name=command,proto3" json:"command,omitempty"`
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	Field         string `protobuf:"bytes,5,opt,name=field,proto3" json:"field,omitempty"`
-	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Command   string `protobuf:"bytes,3,opt,name=command,proto3" json:"command,omitempty"`
+	Reason    string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Field     string `protobuf:"bytes,5,opt,name=field,proto3" json:"field,omitempty"`
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Of what the ban list kept out of a community: the item, and the unit it was meant for.
+	BanItem       string `protobuf:"bytes,7,opt,name=ban_item,json=banItem,proto3" json:"ban_item,omitempty"`
+	Target        string `protobuf:"bytes,8,opt,name=target,proto3" json:"target,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CommandRefused) Reset() {
 	*x = CommandRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[110]
+	mi := &file_chuishao_v1_events_proto_msgTypes[173]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8545,7 +13195,7 @@ func (x *CommandRefused) String() string {
 func (*CommandRefused) ProtoMessage() {}
 
 func (x *CommandRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[110]
+	mi := &file_chuishao_v1_events_proto_msgTypes[173]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8558,7 +13208,7 @@ func (x *CommandRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRefused.ProtoReflect.Descriptor instead.
 func (*CommandRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{110}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{173}
 }
 
 func (x *CommandRefused) GetStream() string {
@@ -8603,6 +13253,20 @@ func (x *CommandRefused) GetRequestId() string {
 	return ""
 }
 
+func (x *CommandRefused) GetBanItem() string {
+	if x != nil {
+		return x.BanItem
+	}
+	return ""
+}
+
+func (x *CommandRefused) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
 // IdentityRevealed: somebody was shown a petitioner's identity.
 type IdentityRevealed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -8615,7 +13279,7 @@ type IdentityRevealed struct {
 
 func (x *IdentityRevealed) Reset() {
 	*x = IdentityRevealed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[111]
+	mi := &file_chuishao_v1_events_proto_msgTypes[174]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8627,7 +13291,7 @@ func (x *IdentityRevealed) String() string {
 func (*IdentityRevealed) ProtoMessage() {}
 
 func (x *IdentityRevealed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[111]
+	mi := &file_chuishao_v1_events_proto_msgTypes[174]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8640,7 +13304,7 @@ func (x *IdentityRevealed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityRevealed.ProtoReflect.Descriptor instead.
 func (*IdentityRevealed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{111}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{174}
 }
 
 func (x *IdentityRevealed) GetStream() string {
@@ -8676,7 +13340,7 @@ type SubjectErased struct {
 
 func (x *SubjectErased) Reset() {
 	*x = SubjectErased{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[112]
+	mi := &file_chuishao_v1_events_proto_msgTypes[175]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8688,7 +13352,7 @@ func (x *SubjectErased) String() string {
 func (*SubjectErased) ProtoMessage() {}
 
 func (x *SubjectErased) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[112]
+	mi := &file_chuishao_v1_events_proto_msgTypes[175]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8701,7 +13365,7 @@ func (x *SubjectErased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectErased.ProtoReflect.Descriptor instead.
 func (*SubjectErased) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{112}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{175}
 }
 
 func (x *SubjectErased) GetSubject() string {
@@ -8840,7 +13504,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\treturn_by\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\breturnBy\x12D\n" +
 	"\x10decide_return_by\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\x0edecideReturnBy\x127\n" +
 	"\truling_by\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\brulingBy\x12\x1c\n" +
-	"\tremaining\x18\x15 \x01(\tR\tremaining\"\xb4\x05\n" +
+	"\tremaining\x18\x15 \x01(\tR\tremaining\"\xe6\x05\n" +
 	"\x10TicketDispatched\x12\x12\n" +
 	"\x04lead\x18\x01 \x01(\tR\x04lead\x12\x1b\n" +
 	"\tlead_path\x18\x02 \x03(\tR\bleadPath\x12\x0e\n" +
@@ -8862,7 +13526,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"segment_by\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tsegmentBy\x12+\n" +
 	"\x06sealed\x18\x0f \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12%\n" +
 	"\x0enon_returnable\x18\x10 \x01(\bR\rnonReturnable\x12!\n" +
-	"\fhandle_limit\x18\x11 \x01(\tR\vhandleLimit\"\x0e\n" +
+	"\fhandle_limit\x18\x11 \x01(\tR\vhandleLimit\x12\x1c\n" +
+	"\tadmission\x18\x14 \x01(\tR\tadmission\x12\x12\n" +
+	"\x04task\x18\x15 \x01(\tR\x04task\"\x0e\n" +
 	"\fTicketSigned\"\x81\x01\n" +
 	"\x13PetitionerContacted\x12\x18\n" +
 	"\achannel\x18\x01 \x01(\tR\achannel\x12#\n" +
@@ -9007,7 +13673,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\tautomatic\x18\x06 \x01(\bR\tautomatic\x12\x16\n" +
 	"\x06holder\x18\a \x01(\tR\x06holder\x12\x1f\n" +
 	"\vholder_path\x18\b \x03(\tR\n" +
-	"holderPath\"\xa4\x02\n" +
+	"holderPath\"\xd6\x02\n" +
 	"\x11AdjudicationRuled\x12\x12\n" +
 	"\x04lead\x18\x01 \x01(\tR\x04lead\x12\x0e\n" +
 	"\x02co\x18\x02 \x03(\tR\x02co\x12\x1b\n" +
@@ -9016,16 +13682,21 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x12precedent_category\x18\x05 \x01(\tR\x11precedentCategory\x12%\n" +
 	"\x0eprecedent_area\x18\x06 \x01(\tR\rprecedentArea\x12+\n" +
 	"\x06sealed\x18\a \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x1b\n" +
-	"\truled_out\x18\b \x03(\tR\bruledOut\"C\n" +
+	"\truled_out\x18\b \x03(\tR\bruledOut\x12\x1c\n" +
+	"\tadmission\x18\f \x01(\tR\tadmission\x12\x12\n" +
+	"\x04task\x18\r \x01(\tR\x04task\"C\n" +
 	"\x10FallbackAssigned\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1b\n" +
-	"\truled_out\x18\x02 \x03(\tR\bruledOut\"\xc9\x01\n" +
+	"\truled_out\x18\x02 \x03(\tR\bruledOut\"\xfb\x01\n" +
 	"\x12CoHandlerRequested\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1b\n" +
 	"\tunit_path\x18\x02 \x03(\tR\bunitPath\x12\x1c\n" +
 	"\tmandatory\x18\x03 \x01(\bR\tmandatory\x127\n" +
 	"\tsubmit_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bsubmitBy\x12+\n" +
-	"\x06sealed\x18\x05 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"'\n" +
+	"\x06sealed\x18\x05 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x1c\n" +
+	"\tadmission\x18\n" +
+	" \x01(\tR\tadmission\x12\x12\n" +
+	"\x04task\x18\v \x01(\tR\x04task\"'\n" +
 	"\x11CoHandlerAccepted\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\"[\n" +
 	"\x18CoHandlerDeclineProposed\x12\x12\n" +
@@ -9062,7 +13733,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x129\n" +
 	"\n" +
 	"segment_by\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tsegmentBy\x12 \n" +
-	"\vprovisional\x18\x06 \x01(\bR\vprovisional\"\xfa\x04\n" +
+	"\vprovisional\x18\x06 \x01(\bR\vprovisional\"\xac\x05\n" +
 	"\x0fTicketDelegated\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1b\n" +
@@ -9083,7 +13754,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"segment_by\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tsegmentBy\x12!\n" +
 	"\fhandle_limit\x18\x0e \x01(\tR\vhandleLimit\x12+\n" +
 	"\x06sealed\x18\x0f \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
-	"\vprovisional\x18\x10 \x01(\bR\vprovisional\"\x87\x02\n" +
+	"\vprovisional\x18\x10 \x01(\bR\vprovisional\x12\x1c\n" +
+	"\tadmission\x18\x14 \x01(\tR\tadmission\x12\x12\n" +
+	"\x04task\x18\x15 \x01(\tR\x04task\"\x87\x02\n" +
 	"\x12ExtensionRequested\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.chuishao.v1.ExtensionKindR\x04kind\x12!\n" +
 	"\fworking_days\x18\x02 \x01(\rR\vworkingDays\x127\n" +
@@ -9252,7 +13925,46 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\boddities\x18\r \x03(\tR\boddities\x12+\n" +
 	"\x06sealed\x18\x0e \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"C\n" +
 	"\x14ImportedRecordClosed\x12+\n" +
-	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x8c\x02\n" +
+	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xb0\x01\n" +
+	"\fWhistleAsked\x12,\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x18.chuishao.v1.WhistleKindR\x04kind\x12\x1b\n" +
+	"\tcall_item\x18\x02 \x01(\tR\bcallItem\x12\x14\n" +
+	"\x05units\x18\x03 \x03(\tR\x05units\x12\x12\n" +
+	"\x04unit\x18\x04 \x01(\tR\x04unit\x12+\n" +
+	"\x06sealed\x18\x05 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"Y\n" +
+	"\x12WhistleAskDeclined\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x8e\x01\n" +
+	"\rTicketClaimed\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x13\n" +
+	"\x05as_co\x18\x02 \x01(\bR\x04asCo\x12'\n" +
+	"\x0fsecretary_owned\x18\x03 \x01(\bR\x0esecretaryOwned\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"g\n" +
+	"\rEchoPublished\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.chuishao.v1.EchoKindR\x04kind\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xb7\x02\n" +
+	"\tLeadRated\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1a\n" +
+	"\bresponse\x18\x02 \x01(\rR\bresponse\x12 \n" +
+	"\vcooperation\x18\x03 \x01(\rR\vcooperation\x12\x16\n" +
+	"\x06result\x18\x04 \x01(\rR\x06result\x125\n" +
+	"\n" +
+	"rater_kind\x18\x05 \x01(\x0e2\x16.chuishao.v1.RaterKindR\traterKind\x12\x14\n" +
+	"\x05rater\x18\x06 \x01(\tR\x05rater\x12+\n" +
+	"\x06sealed\x18\a \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x1b\n" +
+	"\tunit_path\x18\b \x03(\tR\bunitPath\x12)\n" +
+	"\x04path\x18\t \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\"\x95\x02\n" +
+	"\x13JointReviewRecorded\x12\x1c\n" +
+	"\tresidents\x18\x01 \x01(\rR\tresidents\x12'\n" +
+	"\x0fresidents_score\x18\x02 \x01(\rR\x0eresidentsScore\x12\x14\n" +
+	"\x05units\x18\x03 \x01(\rR\x05units\x12\x1f\n" +
+	"\vunits_score\x18\x04 \x01(\rR\n" +
+	"unitsScore\x12#\n" +
+	"\rparty_members\x18\x05 \x01(\rR\fpartyMembers\x12.\n" +
+	"\x13party_members_score\x18\x06 \x01(\rR\x11partyMembersScore\x12+\n" +
+	"\x06sealed\x18\a \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"2\n" +
+	"\x16VerificationSampledOut\x12\x18\n" +
+	"\apercent\x18\x01 \x01(\rR\apercent\"\xc6\x02\n" +
 	"\vParticipant\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1e\n" +
 	"\n" +
@@ -9263,7 +13975,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"contact_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcontactBy\x12<\n" +
 	"\freport_in_by\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"reportInBy\x12\x1b\n" +
-	"\tunit_path\x18\x06 \x03(\tR\bunitPath\"\xbe\x03\n" +
+	"\tunit_path\x18\x06 \x03(\tR\bunitPath\x12\x1a\n" +
+	"\bcategory\x18\a \x01(\tR\bcategory\x12\x1c\n" +
+	"\tadmission\x18\b \x01(\tR\tadmission\"\xe1\x03\n" +
 	"\x0eWhistleDrafted\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\tR\x02no\x12,\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x18.chuishao.v1.WhistleKindR\x04kind\x12\x18\n" +
@@ -9277,7 +13991,8 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\vscreened_by\x18\n" +
 	" \x01(\tR\n" +
 	"screenedBy\x12+\n" +
-	"\x06sealed\x18\v \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xef\x03\n" +
+	"\x06sealed\x18\v \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12!\n" +
+	"\falso_affects\x18\f \x03(\tR\valsoAffects\"\xaa\x04\n" +
 	"\fWhistleBlown\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\tR\x02no\x12,\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x18.chuishao.v1.WhistleKindR\x04kind\x12\x18\n" +
@@ -9293,12 +14008,16 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"screenedBy\x121\n" +
 	"\n" +
 	"drafted_by\x18\v \x01(\v2\x12.chuishao.v1.ActorR\tdraftedBy\x12+\n" +
-	"\x06sealed\x18\f \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xd5\x01\n" +
+	"\x06sealed\x18\f \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12!\n" +
+	"\falso_affects\x18\r \x03(\tR\valsoAffects\x12\x16\n" +
+	"\x06parent\x18\x0e \x01(\tR\x06parent\"\x90\x02\n" +
 	"\rWhistleIssued\x12<\n" +
 	"\fparticipants\x18\x01 \x03(\v2\x18.chuishao.v1.ParticipantR\fparticipants\x127\n" +
 	"\treview_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\breviewBy\x12+\n" +
 	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12 \n" +
-	"\vprovisional\x18\x04 \x01(\bR\vprovisional\"t\n" +
+	"\vprovisional\x18\x04 \x01(\bR\vprovisional\x129\n" +
+	"\n" +
+	"resolve_by\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tresolveBy\"t\n" +
 	"\x0fWhistleReviewed\x12\x1c\n" +
 	"\tjustified\x18\x01 \x01(\bR\tjustified\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12+\n" +
@@ -9328,15 +14047,300 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\"[\n" +
 	"\x10WhistleConfirmed\x12\x1a\n" +
 	"\bresolved\x18\x01 \x01(\bR\bresolved\x12+\n" +
-	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xbf\x01\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xd4\x02\n" +
 	"\tUnitRated\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1a\n" +
 	"\bresponse\x18\x02 \x01(\rR\bresponse\x12 \n" +
 	"\vcooperation\x18\x03 \x01(\rR\vcooperation\x12\x16\n" +
 	"\x06result\x18\x04 \x01(\rR\x06result\x12\x1b\n" +
 	"\tall_rated\x18\x05 \x01(\bR\ballRated\x12+\n" +
-	"\x06sealed\x18\x06 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x0f\n" +
-	"\rWhistleClosed\"v\n" +
+	"\x06sealed\x18\x06 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x125\n" +
+	"\n" +
+	"rater_kind\x18\a \x01(\x0e2\x16.chuishao.v1.RaterKindR\traterKind\x12\x14\n" +
+	"\x05rater\x18\b \x01(\tR\x05rater\x12\x1b\n" +
+	"\tunit_path\x18\t \x03(\tR\bunitPath\x12)\n" +
+	"\x04path\x18\n" +
+	" \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\"\x0f\n" +
+	"\rWhistleClosed\">\n" +
+	"\x0eWhistleRetyped\x12,\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x18.chuishao.v1.WhistleKindR\x04kind\"p\n" +
+	"\x10ParticipantAdded\x12:\n" +
+	"\vparticipant\x18\x01 \x01(\v2\x18.chuishao.v1.ParticipantR\vparticipant\x12 \n" +
+	"\vprovisional\x18\x02 \x01(\bR\vprovisional\"\x93\x01\n" +
+	"\x0fExcuseRequested\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12 \n" +
+	"\vreplacement\x18\x02 \x01(\tR\vreplacement\x12\x1d\n" +
+	"\n" +
+	"ruling_ref\x18\x03 \x01(\tR\trulingRef\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"$\n" +
+	"\x0eExcuseEndorsed\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\"m\n" +
+	"\rExcuseRefused\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1b\n" +
+	"\tby_street\x18\x02 \x01(\bR\bbyStreet\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xc1\x01\n" +
+	"\x12ParticipantExcused\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12:\n" +
+	"\vreplacement\x18\x02 \x01(\v2\x18.chuishao.v1.ParticipantR\vreplacement\x12\x1d\n" +
+	"\n" +
+	"ruling_ref\x18\x03 \x01(\tR\trulingRef\x12\x1a\n" +
+	"\bconvened\x18\x04 \x01(\bR\bconvened\x12 \n" +
+	"\vprovisional\x18\x05 \x01(\bR\vprovisional\"8\n" +
+	"\x06NoShow\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1a\n" +
+	"\bconvened\x18\x02 \x01(\bR\bconvened\"L\n" +
+	"\tLeftEarly\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"e\n" +
+	"\n" +
+	"TaskWaived\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"k\n" +
+	"\fHelperJoined\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x16\n" +
+	"\x06person\x18\x02 \x01(\tR\x06person\x12/\n" +
+	"\bposition\x18\x03 \x01(\v2\x13.chuishao.v1.LonLatR\bposition\"\x85\x01\n" +
+	"\x12WhistleTimerPassed\x12/\n" +
+	"\x05timer\x18\x01 \x01(\x0e2\x19.chuishao.v1.WhistleTimerR\x05timer\x12*\n" +
+	"\x02by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02by\x12\x12\n" +
+	"\x04unit\x18\x03 \x01(\tR\x04unit\"W\n" +
+	"\x10WhistleCancelled\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x91\x01\n" +
+	"\rWhistleRaised\x12\x0e\n" +
+	"\x02to\x18\x01 \x01(\tR\x02to\x12\x14\n" +
+	"\x05child\x18\x02 \x01(\tR\x05child\x12-\n" +
+	"\x05cause\x18\x03 \x01(\x0e2\x17.chuishao.v1.RaiseCauseR\x05cause\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xe1\x02\n" +
+	"\rPostPublished\x12\x0e\n" +
+	"\x02no\x18\x01 \x01(\tR\x02no\x12)\n" +
+	"\x04path\x18\x02 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12/\n" +
+	"\bposition\x18\x03 \x01(\v2\x13.chuishao.v1.LonLatR\bposition\x12\x1a\n" +
+	"\bcategory\x18\x04 \x01(\tR\bcategory\x12\x1c\n" +
+	"\tanonymous\x18\x05 \x01(\bR\tanonymous\x12\x12\n" +
+	"\x04tags\x18\x06 \x03(\tR\x04tags\x129\n" +
+	"\vattachments\x18\a \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12+\n" +
+	"\x06sealed\x18\b \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x16\n" +
+	"\x06mother\x18\t \x01(\bR\x06mother\x12\x16\n" +
+	"\x06keeper\x18\n" +
+	" \x01(\tR\x06keeper\"W\n" +
+	"\fPostScreened\x12\x1a\n" +
+	"\bcategory\x18\x01 \x01(\tR\bcategory\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"R\n" +
+	"\vPostRefused\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"+\n" +
+	"\rPostSupported\x12\x1a\n" +
+	"\bresident\x18\x01 \x01(\tR\bresident\"\xd8\x01\n" +
+	"\x0ePostSelfSolved\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1a\n" +
+	"\bcategory\x18\x02 \x01(\tR\bcategory\x129\n" +
+	"\vattachments\x18\x03 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x14\n" +
+	"\x05drawn\x18\x05 \x01(\bR\x05drawn\x12\x18\n" +
+	"\apercent\x18\x06 \x01(\rR\apercent\"\xb3\x01\n" +
+	"\n" +
+	"PostLifted\x125\n" +
+	"\x06reason\x18\x01 \x01(\x0e2\x1d.chuishao.v1.EscalationReasonR\x06reason\x12\x16\n" +
+	"\x06keeper\x18\x02 \x01(\tR\x06keeper\x12)\n" +
+	"\x04path\x18\x03 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"*\n" +
+	"\fPostTicketed\x12\x1a\n" +
+	"\bcategory\x18\x01 \x01(\tR\bcategory\"W\n" +
+	"\x12PostJointlyHandled\x12\x14\n" +
+	"\x05units\x18\x01 \x03(\tR\x05units\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xa9\x01\n" +
+	"\x11PostJointlySolved\x123\n" +
+	"\aheld_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x06heldAt\x12\x14\n" +
+	"\x05units\x18\x02 \x03(\tR\x05units\x12\x1c\n" +
+	"\tresidents\x18\x03 \x01(\rR\tresidents\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"i\n" +
+	"\n" +
+	"PostEchoed\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.chuishao.v1.EchoKindR\x04kind\x12\x16\n" +
+	"\x06ticket\x18\x02 \x01(\tR\x06ticket\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"m\n" +
+	"\fPostReviewed\x12\x1a\n" +
+	"\bresident\x18\x01 \x01(\tR\bresident\x12\x14\n" +
+	"\x05score\x18\x02 \x01(\rR\x05score\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xba\x01\n" +
+	"\fMatterChosen\x12\x0e\n" +
+	"\x02no\x18\x01 \x01(\tR\x02no\x12)\n" +
+	"\x04path\x18\x02 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12\x14\n" +
+	"\x05month\x18\x03 \x01(\tR\x05month\x12\x14\n" +
+	"\x05posts\x18\x04 \x03(\tR\x05posts\x12+\n" +
+	"\x06sealed\x18\x05 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x16\n" +
+	"\x06keeper\x18\x06 \x01(\tR\x06keeper\"\xa9\x01\n" +
+	"\x11MatterDeliberated\x123\n" +
+	"\aheld_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x06heldAt\x12\x1c\n" +
+	"\tresidents\x18\x02 \x01(\rR\tresidents\x12\x14\n" +
+	"\x05units\x18\x03 \x03(\tR\x05units\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xc3\x01\n" +
+	"\rMatterDecided\x12\x1b\n" +
+	"\tvotes_for\x18\x01 \x01(\rR\bvotesFor\x12#\n" +
+	"\rvotes_against\x18\x02 \x01(\rR\fvotesAgainst\x12\x12\n" +
+	"\x04lead\x18\x03 \x01(\tR\x04lead\x12/\n" +
+	"\x05do_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04doBy\x12+\n" +
+	"\x06sealed\x18\x05 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\">\n" +
+	"\x0fMatterPublished\x12+\n" +
+	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x89\x02\n" +
+	"\vEntryOpened\x12\x0e\n" +
+	"\x02no\x18\x01 \x01(\tR\x02no\x12-\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x19.chuishao.v1.ExchangeKindR\x04kind\x12)\n" +
+	"\x04path\x18\x03 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12\x12\n" +
+	"\x04unit\x18\x04 \x01(\tR\x04unit\x12\x14\n" +
+	"\x05topic\x18\x05 \x01(\tR\x05topic\x129\n" +
+	"\n" +
+	"open_until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\topenUntil\x12+\n" +
+	"\x06sealed\x18\a \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"6\n" +
+	"\fEntryMatched\x12\x12\n" +
+	"\x04with\x18\x01 \x01(\tR\x04with\x12\x12\n" +
+	"\x04unit\x18\x02 \x01(\tR\x04unit\"Q\n" +
+	"\x0eEntryFulfilled\x12\x12\n" +
+	"\x04with\x18\x01 \x01(\tR\x04with\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"=\n" +
+	"\x0eEntryWithdrawn\x12+\n" +
+	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xb3\x03\n" +
+	"\x10AdmissionApplied\x12\x0e\n" +
+	"\x02no\x18\x01 \x01(\tR\x02no\x12\x12\n" +
+	"\x04item\x18\x02 \x01(\tR\x04item\x12\x12\n" +
+	"\x04unit\x18\x03 \x01(\tR\x04unit\x12 \n" +
+	"\vcommunities\x18\x04 \x03(\tR\vcommunities\x12\x1d\n" +
+	"\n" +
+	"decided_by\x18\x05 \x01(\tR\tdecidedBy\x129\n" +
+	"\n" +
+	"valid_from\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
+	"\bvalid_to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\x12\x16\n" +
+	"\x06budget\x18\b \x01(\x04R\x06budget\x12\x14\n" +
+	"\x05staff\x18\t \x01(\rR\x05staff\x127\n" +
+	"\tdecide_by\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\bdecideBy\x12 \n" +
+	"\vprovisional\x18\v \x01(\bR\vprovisional\x12+\n" +
+	"\x06sealed\x18\f \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"b\n" +
+	"\x11AdmissionReviewed\x12 \n" +
+	"\vrecommended\x18\x01 \x01(\bR\vrecommended\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"^\n" +
+	"\x11CommunityObjected\x12\x1c\n" +
+	"\tcommunity\x18\x01 \x01(\tR\tcommunity\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xd4\x01\n" +
+	"\x11AdmissionAdmitted\x12 \n" +
+	"\vcommunities\x18\x01 \x03(\tR\vcommunities\x129\n" +
+	"\n" +
+	"valid_from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
+	"\bvalid_to\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"W\n" +
+	"\x10AdmissionRefused\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"W\n" +
+	"\x10AdmissionRevoked\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x12\n" +
+	"\x10AdmissionExpired\"\xfd\x02\n" +
+	"\rProblemListed\x12\x0e\n" +
+	"\x02no\x18\x01 \x01(\tR\x02no\x122\n" +
+	"\x06origin\x18\x02 \x01(\x0e2\x1a.chuishao.v1.ListingOriginR\x06origin\x12)\n" +
+	"\x04path\x18\x03 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12\x14\n" +
+	"\x05owner\x18\x04 \x01(\tR\x05owner\x12\x16\n" +
+	"\x06issuer\x18\x05 \x01(\tR\x06issuer\x12\x14\n" +
+	"\x05level\x18\x06 \x01(\tR\x05level\x123\n" +
+	"\aplan_by\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x06planBy\x125\n" +
+	"\bclear_by\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aclearBy\x12 \n" +
+	"\vprovisional\x18\t \x01(\bR\vprovisional\x12+\n" +
+	"\x06sealed\x18\n" +
+	" \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x92\x01\n" +
+	"\x14RectificationPlanned\x12\x16\n" +
+	"\x06person\x18\x01 \x01(\tR\x06person\x125\n" +
+	"\bclear_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aclearBy\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x7f\n" +
+	"\x15RectificationReported\x129\n" +
+	"\vattachments\x18\x01 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x96\x01\n" +
+	"\x14RectificationChecked\x12\x16\n" +
+	"\x06passed\x18\x01 \x01(\bR\x06passed\x129\n" +
+	"\vattachments\x18\x02 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"C\n" +
+	"\x14ListedProblemCleared\x12+\n" +
+	"\x06sealed\x18\x01 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"k\n" +
+	"\x0eOwnerAccounted\x12,\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x18.chuishao.v1.AccountKindR\x04kind\x12+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"q\n" +
+	"\x12ListingTimerPassed\x12/\n" +
+	"\x05timer\x18\x01 \x01(\x0e2\x19.chuishao.v1.ListingTimerR\x05timer\x12*\n" +
+	"\x02by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02by\"\x95\x03\n" +
+	"\x0eSpotCheckDrawn\x12\x0e\n" +
+	"\x02no\x18\x01 \x01(\tR\x02no\x12*\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x16.chuishao.v1.CheckKindR\x04kind\x12)\n" +
+	"\x04path\x18\x03 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12.\n" +
+	"\x04from\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x19\n" +
+	"\bknown_at\x18\x06 \x01(\x04R\aknownAt\x12\x12\n" +
+	"\x04seed\x18\a \x01(\fR\x04seed\x12\x1e\n" +
+	"\n" +
+	"population\x18\b \x01(\x04R\n" +
+	"population\x12'\n" +
+	"\x0fpopulation_hash\x18\t \x01(\fR\x0epopulationHash\x12\x18\n" +
+	"\atickets\x18\n" +
+	" \x03(\tR\atickets\x12\x12\n" +
+	"\x04unit\x18\v \x01(\tR\x04unit\x12\x1a\n" +
+	"\bcategory\x18\f \x01(\tR\bcategory\"\xde\x01\n" +
+	"\x11SpotCheckRecorded\x12\x16\n" +
+	"\x06ticket\x18\x01 \x01(\tR\x06ticket\x12\x12\n" +
+	"\x04lead\x18\x02 \x01(\tR\x04lead\x12!\n" +
+	"\ffalse_result\x18\x03 \x01(\bR\vfalseResult\x129\n" +
+	"\vattachments\x18\x04 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12\x12\n" +
+	"\x04done\x18\x05 \x01(\bR\x04done\x12+\n" +
+	"\x06sealed\x18\x06 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"m\n" +
+	"\bReviewer\x12\x16\n" +
+	"\x06person\x18\x01 \x01(\tR\x06person\x12-\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x19.chuishao.v1.ReviewerKindR\x04kind\x12\x1a\n" +
+	"\bcapacity\x18\x03 \x01(\tR\bcapacity\"\x88\x03\n" +
+	"\fReviewOpened\x12\x0e\n" +
+	"\x02no\x18\x01 \x01(\tR\x02no\x12\x12\n" +
+	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x16\n" +
+	"\x06person\x18\x03 \x01(\tR\x06person\x12.\n" +
+	"\x04from\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12+\n" +
+	"\x05group\x18\x06 \x03(\v2\x15.chuishao.v1.ReviewerR\x05group\x124\n" +
+	"\aweights\x18\a \x01(\v2\x1a.chuishao.v1.ReviewWeightsR\aweights\x12\x1b\n" +
+	"\topened_by\x18\b \x01(\tR\bopenedBy\x12\x16\n" +
+	"\x06ticket\x18\t \x01(\tR\x06ticket\x12+\n" +
+	"\x06sealed\x18\n" +
+	" \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x1b\n" +
+	"\tunit_path\x18\v \x03(\tR\bunitPath\"\x98\x01\n" +
+	"\fReviewScored\x12\x16\n" +
+	"\x06person\x18\x01 \x01(\tR\x06person\x12-\n" +
+	"\x04kind\x18\x02 \x01(\x0e2\x19.chuishao.v1.ReviewerKindR\x04kind\x12\x14\n" +
+	"\x05score\x18\x03 \x01(\rR\x05score\x12+\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xc2\x02\n" +
+	"\fReviewClosed\x12\"\n" +
+	"\forganisation\x18\x01 \x01(\x04R\forganisation\x12-\n" +
+	"\x12organisation_count\x18\x02 \x01(\rR\x11organisationCount\x12#\n" +
+	"\rparty_members\x18\x03 \x01(\x04R\fpartyMembers\x12.\n" +
+	"\x13party_members_count\x18\x04 \x01(\rR\x11partyMembersCount\x12\x1c\n" +
+	"\tresidents\x18\x05 \x01(\x04R\tresidents\x12'\n" +
+	"\x0fresidents_count\x18\x06 \x01(\rR\x0eresidentsCount\x12\x16\n" +
+	"\x06points\x18\a \x01(\rR\x06points\x12+\n" +
+	"\x06sealed\x18\b \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xba\x02\n" +
+	"\x12ResidentUnitGraded\x12\x0e\n" +
+	"\x02no\x18\x01 \x01(\tR\x02no\x12\x12\n" +
+	"\x04unit\x18\x02 \x01(\tR\x04unit\x12\x1c\n" +
+	"\tcommunity\x18\x03 \x01(\tR\tcommunity\x12.\n" +
+	"\x04from\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x14\n" +
+	"\x05score\x18\x06 \x01(\rR\x05score\x12&\n" +
+	"\x0fnot_reported_in\x18\a \x01(\rR\rnotReportedIn\x12\x1b\n" +
+	"\tnot_taken\x18\b \x01(\rR\bnotTaken\x12+\n" +
+	"\x06sealed\x18\t \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xc8\x01\n" +
+	"\x12StreetOpinionGiven\x12\x0e\n" +
+	"\x02no\x18\x01 \x01(\tR\x02no\x12\x16\n" +
+	"\x06street\x18\x02 \x01(\tR\x06street\x12\x1e\n" +
+	"\n" +
+	"department\x18\x03 \x01(\tR\n" +
+	"department\x12!\n" +
+	"\fdecision_ref\x18\x04 \x01(\tR\vdecisionRef\x12\x1a\n" +
+	"\bsupports\x18\x05 \x01(\bR\bsupports\x12+\n" +
+	"\x06sealed\x18\x06 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"v\n" +
 	"\x0eRegistryStaged\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x14\n" +
 	"\x05piece\x18\x02 \x01(\rR\x05piece\x124\n" +
@@ -9351,7 +14355,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"categories\x18\x06 \x01(\rR\n" +
 	"categories\x129\n" +
 	"\n" +
-	"valid_from\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\"\xa9\x02\n" +
+	"valid_from\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\"\x95\x03\n" +
 	"\rRegistryPiece\x12*\n" +
 	"\x06levels\x18\x01 \x03(\v2\x12.chuishao.v1.LevelR\x06levels\x12'\n" +
 	"\x05areas\x18\x02 \x03(\v2\x11.chuishao.v1.AreaR\x05areas\x12'\n" +
@@ -9360,7 +14364,10 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"categories\x18\x04 \x03(\v2\x15.chuishao.v1.CategoryR\n" +
 	"categories\x129\n" +
 	"\tcatalogue\x18\x05 \x03(\v2\x1b.chuishao.v1.CatalogueEntryR\tcatalogue\x12(\n" +
-	"\x04bans\x18\x06 \x03(\v2\x14.chuishao.v1.BanItemR\x04bans\"R\n" +
+	"\x04bans\x18\x06 \x03(\v2\x14.chuishao.v1.BanItemR\x04bans\x124\n" +
+	"\n" +
+	"call_items\x18\a \x03(\v2\x15.chuishao.v1.CallItemR\tcallItems\x124\n" +
+	"\aweights\x18\b \x01(\v2\x1a.chuishao.v1.ReviewWeightsR\aweights\"R\n" +
 	"\x05Level\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\rR\x04rank\x12!\n" +
@@ -9386,7 +14393,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"valid_from\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
 	"\bvalid_to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\x12'\n" +
 	"\x0ftrusted_systems\x18\b \x03(\tR\x0etrustedSystems\x12%\n" +
-	"\x0ecloses_settled\x18\t \x01(\bR\rclosesSettled\"\x99\x02\n" +
+	"\x0ecloses_settled\x18\t \x01(\bR\rclosesSettled\"\xbe\x02\n" +
 	"\bCategory\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -9395,7 +14402,8 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"valid_from\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
 	"\bvalid_to\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\x121\n" +
-	"\x06object\x18\a \x01(\x0e2\x19.chuishao.v1.MatterObjectR\x06object\"\x99\x02\n" +
+	"\x06object\x18\a \x01(\x0e2\x19.chuishao.v1.MatterObjectR\x06object\x12#\n" +
+	"\rself_solvable\x18\f \x01(\bR\fselfSolvable\"\x99\x02\n" +
 	"\x0eCatalogueEntry\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12\x12\n" +
 	"\x04area\x18\x02 \x01(\tR\x04area\x12\x12\n" +
@@ -9414,7 +14422,36 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"categories\x129\n" +
 	"\n" +
 	"valid_from\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
-	"\bvalid_to\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\"h\n" +
+	"\bvalid_to\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\"\x93\x03\n" +
+	"\bCallItem\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05class\x18\x03 \x01(\tR\x05class\x12\x1d\n" +
+	"\n" +
+	"class_name\x18\x04 \x01(\tR\tclassName\x12\x12\n" +
+	"\x04lead\x18\x05 \x01(\tR\x04lead\x12\x0e\n" +
+	"\x02co\x18\x06 \x03(\tR\x02co\x12\x1a\n" +
+	"\bfallback\x18\a \x01(\tR\bfallback\x12%\n" +
+	"\x0estart_standard\x18\b \x01(\tR\rstartStandard\x12\x1b\n" +
+	"\treport_in\x18\t \x01(\tR\breportIn\x12\x18\n" +
+	"\aresolve\x18\n" +
+	" \x01(\tR\aresolve\x12\x1a\n" +
+	"\bcategory\x18\v \x01(\tR\bcategory\x129\n" +
+	"\n" +
+	"valid_from\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
+	"\bvalid_to\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\"\xd6\x02\n" +
+	"\rReviewWeights\x12\"\n" +
+	"\forganisation\x18\x01 \x01(\rR\forganisation\x12#\n" +
+	"\rparty_members\x18\x02 \x01(\rR\fpartyMembers\x12\x1c\n" +
+	"\tresidents\x18\x03 \x01(\rR\tresidents\x12\x1a\n" +
+	"\bresponse\x18\x04 \x01(\rR\bresponse\x12 \n" +
+	"\vcooperation\x18\x05 \x01(\rR\vcooperation\x12\x16\n" +
+	"\x06result\x18\x06 \x01(\rR\x06result\x12\x1b\n" +
+	"\tby_street\x18\a \x01(\rR\bbyStreet\x12!\n" +
+	"\fby_community\x18\b \x01(\rR\vbyCommunity\x12!\n" +
+	"\fby_residents\x18\t \x01(\rR\vbyResidents\x12%\n" +
+	"\x0everify_percent\x18\n" +
+	" \x01(\rR\rverifyPercent\"h\n" +
 	"\x12CalendarYearLoaded\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x12\n" +
 	"\x04year\x18\x02 \x01(\x05R\x04year\x12\x10\n" +
@@ -9423,7 +14460,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x10ProfilePublished\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
-	"\acontent\x18\x03 \x01(\tR\acontent\"\xa9\x01\n" +
+	"\acontent\x18\x03 \x01(\tR\acontent\"\xdc\x01\n" +
 	"\x0eCommandRefused\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x18\n" +
@@ -9431,7 +14468,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05field\x18\x05 \x01(\tR\x05field\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x06 \x01(\tR\trequestId\"x\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\x12\x19\n" +
+	"\bban_item\x18\a \x01(\tR\abanItem\x12\x16\n" +
+	"\x06target\x18\b \x01(\tR\x06target\"x\n" +
 	"\x10IdentityRevealed\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x124\n" +
 	"\apurpose\x18\x02 \x01(\x0e2\x1a.chuishao.v1.RevealPurposeR\apurpose\x12\x16\n" +
@@ -9472,7 +14511,7 @@ func file_chuishao_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_chuishao_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_chuishao_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 113)
+var file_chuishao_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 176)
 var file_chuishao_v1_events_proto_goTypes = []any{
 	(UnitKind)(0),                     // 0: chuishao.v1.UnitKind
 	(MatterObject)(0),                 // 1: chuishao.v1.MatterObject
@@ -9562,335 +14601,513 @@ var file_chuishao_v1_events_proto_goTypes = []any{
 	(*HolderMoved)(nil),               // 85: chuishao.v1.HolderMoved
 	(*RecordImported)(nil),            // 86: chuishao.v1.RecordImported
 	(*ImportedRecordClosed)(nil),      // 87: chuishao.v1.ImportedRecordClosed
-	(*Participant)(nil),               // 88: chuishao.v1.Participant
-	(*WhistleDrafted)(nil),            // 89: chuishao.v1.WhistleDrafted
-	(*WhistleBlown)(nil),              // 90: chuishao.v1.WhistleBlown
-	(*WhistleIssued)(nil),             // 91: chuishao.v1.WhistleIssued
-	(*WhistleReviewed)(nil),           // 92: chuishao.v1.WhistleReviewed
-	(*WhistleRefused)(nil),            // 93: chuishao.v1.WhistleRefused
-	(*WhistleSigned)(nil),             // 94: chuishao.v1.WhistleSigned
-	(*WhistleContacted)(nil),          // 95: chuishao.v1.WhistleContacted
-	(*ReportedIn)(nil),                // 96: chuishao.v1.ReportedIn
-	(*TaskDone)(nil),                  // 97: chuishao.v1.TaskDone
-	(*Released)(nil),                  // 98: chuishao.v1.Released
-	(*WhistleConfirmed)(nil),          // 99: chuishao.v1.WhistleConfirmed
-	(*UnitRated)(nil),                 // 100: chuishao.v1.UnitRated
-	(*WhistleClosed)(nil),             // 101: chuishao.v1.WhistleClosed
-	(*RegistryStaged)(nil),            // 102: chuishao.v1.RegistryStaged
-	(*RegistryVersionPublished)(nil),  // 103: chuishao.v1.RegistryVersionPublished
-	(*RegistryPiece)(nil),             // 104: chuishao.v1.RegistryPiece
-	(*Level)(nil),                     // 105: chuishao.v1.Level
-	(*Area)(nil),                      // 106: chuishao.v1.Area
-	(*Unit)(nil),                      // 107: chuishao.v1.Unit
-	(*Category)(nil),                  // 108: chuishao.v1.Category
-	(*CatalogueEntry)(nil),            // 109: chuishao.v1.CatalogueEntry
-	(*BanItem)(nil),                   // 110: chuishao.v1.BanItem
-	(*CalendarYearLoaded)(nil),        // 111: chuishao.v1.CalendarYearLoaded
-	(*ProfilePublished)(nil),          // 112: chuishao.v1.ProfilePublished
-	(*CommandRefused)(nil),            // 113: chuishao.v1.CommandRefused
-	(*IdentityRevealed)(nil),          // 114: chuishao.v1.IdentityRevealed
-	(*SubjectErased)(nil),             // 115: chuishao.v1.SubjectErased
-	(*timestamppb.Timestamp)(nil),     // 116: google.protobuf.Timestamp
-	(*Actor)(nil),                     // 117: chuishao.v1.Actor
-	(Channel)(0),                      // 118: chuishao.v1.Channel
-	(MatterKind)(0),                   // 119: chuishao.v1.MatterKind
-	(*AreaNode)(nil),                  // 120: chuishao.v1.AreaNode
-	(*LonLat)(nil),                    // 121: chuishao.v1.LonLat
-	(Element)(0),                      // 122: chuishao.v1.Element
-	(Confidentiality)(0),              // 123: chuishao.v1.Confidentiality
-	(*Sealed)(nil),                    // 124: chuishao.v1.Sealed
-	(*Attachment)(nil),                // 125: chuishao.v1.Attachment
-	(DeclineReason)(0),                // 126: chuishao.v1.DeclineReason
-	(Grade)(0),                        // 127: chuishao.v1.Grade
-	(Requirement)(0),                  // 128: chuishao.v1.Requirement
-	(ResultCode)(0),                   // 129: chuishao.v1.ResultCode
-	(Solved)(0),                       // 130: chuishao.v1.Solved
-	(CloseKind)(0),                    // 131: chuishao.v1.CloseKind
-	(ReopenReason)(0),                 // 132: chuishao.v1.ReopenReason
-	(WhistleState)(0),                 // 133: chuishao.v1.WhistleState
-	(EmergencyLine)(0),                // 134: chuishao.v1.EmergencyLine
-	(TicketState)(0),                  // 135: chuishao.v1.TicketState
-	(ReturnReason)(0),                 // 136: chuishao.v1.ReturnReason
-	(ReturnFault)(0),                  // 137: chuishao.v1.ReturnFault
-	(EscalationReason)(0),             // 138: chuishao.v1.EscalationReason
-	(ExtensionKind)(0),                // 139: chuishao.v1.ExtensionKind
-	(SuspensionReason)(0),             // 140: chuishao.v1.SuspensionReason
-	(ResultRejection)(0),              // 141: chuishao.v1.ResultRejection
-	(ExclusionCode)(0),                // 142: chuishao.v1.ExclusionCode
-	(SupervisionTrigger)(0),           // 143: chuishao.v1.SupervisionTrigger
-	(SupervisionReplyKind)(0),         // 144: chuishao.v1.SupervisionReplyKind
-	(TicketTimer)(0),                  // 145: chuishao.v1.TicketTimer
-	(*Dimension)(nil),                 // 146: chuishao.v1.Dimension
-	(WhistleKind)(0),                  // 147: chuishao.v1.WhistleKind
-	(RevealPurpose)(0),                // 148: chuishao.v1.RevealPurpose
+	(*WhistleAsked)(nil),              // 88: chuishao.v1.WhistleAsked
+	(*WhistleAskDeclined)(nil),        // 89: chuishao.v1.WhistleAskDeclined
+	(*TicketClaimed)(nil),             // 90: chuishao.v1.TicketClaimed
+	(*EchoPublished)(nil),             // 91: chuishao.v1.EchoPublished
+	(*LeadRated)(nil),                 // 92: chuishao.v1.LeadRated
+	(*JointReviewRecorded)(nil),       // 93: chuishao.v1.JointReviewRecorded
+	(*VerificationSampledOut)(nil),    // 94: chuishao.v1.VerificationSampledOut
+	(*Participant)(nil),               // 95: chuishao.v1.Participant
+	(*WhistleDrafted)(nil),            // 96: chuishao.v1.WhistleDrafted
+	(*WhistleBlown)(nil),              // 97: chuishao.v1.WhistleBlown
+	(*WhistleIssued)(nil),             // 98: chuishao.v1.WhistleIssued
+	(*WhistleReviewed)(nil),           // 99: chuishao.v1.WhistleReviewed
+	(*WhistleRefused)(nil),            // 100: chuishao.v1.WhistleRefused
+	(*WhistleSigned)(nil),             // 101: chuishao.v1.WhistleSigned
+	(*WhistleContacted)(nil),          // 102: chuishao.v1.WhistleContacted
+	(*ReportedIn)(nil),                // 103: chuishao.v1.ReportedIn
+	(*TaskDone)(nil),                  // 104: chuishao.v1.TaskDone
+	(*Released)(nil),                  // 105: chuishao.v1.Released
+	(*WhistleConfirmed)(nil),          // 106: chuishao.v1.WhistleConfirmed
+	(*UnitRated)(nil),                 // 107: chuishao.v1.UnitRated
+	(*WhistleClosed)(nil),             // 108: chuishao.v1.WhistleClosed
+	(*WhistleRetyped)(nil),            // 109: chuishao.v1.WhistleRetyped
+	(*ParticipantAdded)(nil),          // 110: chuishao.v1.ParticipantAdded
+	(*ExcuseRequested)(nil),           // 111: chuishao.v1.ExcuseRequested
+	(*ExcuseEndorsed)(nil),            // 112: chuishao.v1.ExcuseEndorsed
+	(*ExcuseRefused)(nil),             // 113: chuishao.v1.ExcuseRefused
+	(*ParticipantExcused)(nil),        // 114: chuishao.v1.ParticipantExcused
+	(*NoShow)(nil),                    // 115: chuishao.v1.NoShow
+	(*LeftEarly)(nil),                 // 116: chuishao.v1.LeftEarly
+	(*TaskWaived)(nil),                // 117: chuishao.v1.TaskWaived
+	(*HelperJoined)(nil),              // 118: chuishao.v1.HelperJoined
+	(*WhistleTimerPassed)(nil),        // 119: chuishao.v1.WhistleTimerPassed
+	(*WhistleCancelled)(nil),          // 120: chuishao.v1.WhistleCancelled
+	(*WhistleRaised)(nil),             // 121: chuishao.v1.WhistleRaised
+	(*PostPublished)(nil),             // 122: chuishao.v1.PostPublished
+	(*PostScreened)(nil),              // 123: chuishao.v1.PostScreened
+	(*PostRefused)(nil),               // 124: chuishao.v1.PostRefused
+	(*PostSupported)(nil),             // 125: chuishao.v1.PostSupported
+	(*PostSelfSolved)(nil),            // 126: chuishao.v1.PostSelfSolved
+	(*PostLifted)(nil),                // 127: chuishao.v1.PostLifted
+	(*PostTicketed)(nil),              // 128: chuishao.v1.PostTicketed
+	(*PostJointlyHandled)(nil),        // 129: chuishao.v1.PostJointlyHandled
+	(*PostJointlySolved)(nil),         // 130: chuishao.v1.PostJointlySolved
+	(*PostEchoed)(nil),                // 131: chuishao.v1.PostEchoed
+	(*PostReviewed)(nil),              // 132: chuishao.v1.PostReviewed
+	(*MatterChosen)(nil),              // 133: chuishao.v1.MatterChosen
+	(*MatterDeliberated)(nil),         // 134: chuishao.v1.MatterDeliberated
+	(*MatterDecided)(nil),             // 135: chuishao.v1.MatterDecided
+	(*MatterPublished)(nil),           // 136: chuishao.v1.MatterPublished
+	(*EntryOpened)(nil),               // 137: chuishao.v1.EntryOpened
+	(*EntryMatched)(nil),              // 138: chuishao.v1.EntryMatched
+	(*EntryFulfilled)(nil),            // 139: chuishao.v1.EntryFulfilled
+	(*EntryWithdrawn)(nil),            // 140: chuishao.v1.EntryWithdrawn
+	(*AdmissionApplied)(nil),          // 141: chuishao.v1.AdmissionApplied
+	(*AdmissionReviewed)(nil),         // 142: chuishao.v1.AdmissionReviewed
+	(*CommunityObjected)(nil),         // 143: chuishao.v1.CommunityObjected
+	(*AdmissionAdmitted)(nil),         // 144: chuishao.v1.AdmissionAdmitted
+	(*AdmissionRefused)(nil),          // 145: chuishao.v1.AdmissionRefused
+	(*AdmissionRevoked)(nil),          // 146: chuishao.v1.AdmissionRevoked
+	(*AdmissionExpired)(nil),          // 147: chuishao.v1.AdmissionExpired
+	(*ProblemListed)(nil),             // 148: chuishao.v1.ProblemListed
+	(*RectificationPlanned)(nil),      // 149: chuishao.v1.RectificationPlanned
+	(*RectificationReported)(nil),     // 150: chuishao.v1.RectificationReported
+	(*RectificationChecked)(nil),      // 151: chuishao.v1.RectificationChecked
+	(*ListedProblemCleared)(nil),      // 152: chuishao.v1.ListedProblemCleared
+	(*OwnerAccounted)(nil),            // 153: chuishao.v1.OwnerAccounted
+	(*ListingTimerPassed)(nil),        // 154: chuishao.v1.ListingTimerPassed
+	(*SpotCheckDrawn)(nil),            // 155: chuishao.v1.SpotCheckDrawn
+	(*SpotCheckRecorded)(nil),         // 156: chuishao.v1.SpotCheckRecorded
+	(*Reviewer)(nil),                  // 157: chuishao.v1.Reviewer
+	(*ReviewOpened)(nil),              // 158: chuishao.v1.ReviewOpened
+	(*ReviewScored)(nil),              // 159: chuishao.v1.ReviewScored
+	(*ReviewClosed)(nil),              // 160: chuishao.v1.ReviewClosed
+	(*ResidentUnitGraded)(nil),        // 161: chuishao.v1.ResidentUnitGraded
+	(*StreetOpinionGiven)(nil),        // 162: chuishao.v1.StreetOpinionGiven
+	(*RegistryStaged)(nil),            // 163: chuishao.v1.RegistryStaged
+	(*RegistryVersionPublished)(nil),  // 164: chuishao.v1.RegistryVersionPublished
+	(*RegistryPiece)(nil),             // 165: chuishao.v1.RegistryPiece
+	(*Level)(nil),                     // 166: chuishao.v1.Level
+	(*Area)(nil),                      // 167: chuishao.v1.Area
+	(*Unit)(nil),                      // 168: chuishao.v1.Unit
+	(*Category)(nil),                  // 169: chuishao.v1.Category
+	(*CatalogueEntry)(nil),            // 170: chuishao.v1.CatalogueEntry
+	(*BanItem)(nil),                   // 171: chuishao.v1.BanItem
+	(*CallItem)(nil),                  // 172: chuishao.v1.CallItem
+	(*ReviewWeights)(nil),             // 173: chuishao.v1.ReviewWeights
+	(*CalendarYearLoaded)(nil),        // 174: chuishao.v1.CalendarYearLoaded
+	(*ProfilePublished)(nil),          // 175: chuishao.v1.ProfilePublished
+	(*CommandRefused)(nil),            // 176: chuishao.v1.CommandRefused
+	(*IdentityRevealed)(nil),          // 177: chuishao.v1.IdentityRevealed
+	(*SubjectErased)(nil),             // 178: chuishao.v1.SubjectErased
+	(*timestamppb.Timestamp)(nil),     // 179: google.protobuf.Timestamp
+	(*Actor)(nil),                     // 180: chuishao.v1.Actor
+	(Channel)(0),                      // 181: chuishao.v1.Channel
+	(MatterKind)(0),                   // 182: chuishao.v1.MatterKind
+	(*AreaNode)(nil),                  // 183: chuishao.v1.AreaNode
+	(*LonLat)(nil),                    // 184: chuishao.v1.LonLat
+	(Element)(0),                      // 185: chuishao.v1.Element
+	(Confidentiality)(0),              // 186: chuishao.v1.Confidentiality
+	(*Sealed)(nil),                    // 187: chuishao.v1.Sealed
+	(*Attachment)(nil),                // 188: chuishao.v1.Attachment
+	(DeclineReason)(0),                // 189: chuishao.v1.DeclineReason
+	(Grade)(0),                        // 190: chuishao.v1.Grade
+	(Requirement)(0),                  // 191: chuishao.v1.Requirement
+	(ResultCode)(0),                   // 192: chuishao.v1.ResultCode
+	(Solved)(0),                       // 193: chuishao.v1.Solved
+	(CloseKind)(0),                    // 194: chuishao.v1.CloseKind
+	(ReopenReason)(0),                 // 195: chuishao.v1.ReopenReason
+	(WhistleState)(0),                 // 196: chuishao.v1.WhistleState
+	(EmergencyLine)(0),                // 197: chuishao.v1.EmergencyLine
+	(TicketState)(0),                  // 198: chuishao.v1.TicketState
+	(ReturnReason)(0),                 // 199: chuishao.v1.ReturnReason
+	(ReturnFault)(0),                  // 200: chuishao.v1.ReturnFault
+	(EscalationReason)(0),             // 201: chuishao.v1.EscalationReason
+	(ExtensionKind)(0),                // 202: chuishao.v1.ExtensionKind
+	(SuspensionReason)(0),             // 203: chuishao.v1.SuspensionReason
+	(ResultRejection)(0),              // 204: chuishao.v1.ResultRejection
+	(ExclusionCode)(0),                // 205: chuishao.v1.ExclusionCode
+	(SupervisionTrigger)(0),           // 206: chuishao.v1.SupervisionTrigger
+	(SupervisionReplyKind)(0),         // 207: chuishao.v1.SupervisionReplyKind
+	(TicketTimer)(0),                  // 208: chuishao.v1.TicketTimer
+	(*Dimension)(nil),                 // 209: chuishao.v1.Dimension
+	(WhistleKind)(0),                  // 210: chuishao.v1.WhistleKind
+	(EchoKind)(0),                     // 211: chuishao.v1.EchoKind
+	(RaterKind)(0),                    // 212: chuishao.v1.RaterKind
+	(WhistleTimer)(0),                 // 213: chuishao.v1.WhistleTimer
+	(RaiseCause)(0),                   // 214: chuishao.v1.RaiseCause
+	(ExchangeKind)(0),                 // 215: chuishao.v1.ExchangeKind
+	(ListingOrigin)(0),                // 216: chuishao.v1.ListingOrigin
+	(AccountKind)(0),                  // 217: chuishao.v1.AccountKind
+	(ListingTimer)(0),                 // 218: chuishao.v1.ListingTimer
+	(CheckKind)(0),                    // 219: chuishao.v1.CheckKind
+	(ReviewerKind)(0),                 // 220: chuishao.v1.ReviewerKind
+	(RevealPurpose)(0),                // 221: chuishao.v1.RevealPurpose
 }
 var file_chuishao_v1_events_proto_depIdxs = []int32{
-	116, // 0: chuishao.v1.EventMeta.occurred_at:type_name -> google.protobuf.Timestamp
-	116, // 1: chuishao.v1.EventMeta.recorded_at:type_name -> google.protobuf.Timestamp
-	117, // 2: chuishao.v1.EventMeta.actor:type_name -> chuishao.v1.Actor
-	118, // 3: chuishao.v1.TicketReported.channel:type_name -> chuishao.v1.Channel
-	119, // 4: chuishao.v1.TicketReported.kind:type_name -> chuishao.v1.MatterKind
-	120, // 5: chuishao.v1.TicketReported.path:type_name -> chuishao.v1.AreaNode
-	121, // 6: chuishao.v1.TicketReported.position:type_name -> chuishao.v1.LonLat
-	122, // 7: chuishao.v1.TicketReported.elements:type_name -> chuishao.v1.Element
-	123, // 8: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
-	116, // 9: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
-	124, // 10: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
-	125, // 11: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
-	120, // 12: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
-	116, // 13: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
-	124, // 14: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
-	122, // 15: chuishao.v1.TicketAccepted.elements:type_name -> chuishao.v1.Element
-	123, // 16: chuishao.v1.TicketAccepted.confidentiality:type_name -> chuishao.v1.Confidentiality
-	126, // 17: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
-	124, // 18: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
-	124, // 19: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
-	126, // 20: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
-	117, // 21: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
-	124, // 22: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
-	116, // 23: chuishao.v1.TicketDeclined.appeal_by:type_name -> google.protobuf.Timestamp
-	124, // 24: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
-	127, // 25: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
-	120, // 26: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
-	123, // 27: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
-	116, // 28: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
-	124, // 29: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
-	127, // 30: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
-	120, // 31: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
-	123, // 32: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
-	116, // 33: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
-	116, // 34: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
-	124, // 35: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
-	116, // 36: chuishao.v1.TriageCorrected.dispatch_by:type_name -> google.protobuf.Timestamp
-	116, // 37: chuishao.v1.TriageCorrected.sign_by:type_name -> google.protobuf.Timestamp
-	116, // 38: chuishao.v1.TriageCorrected.contact_by:type_name -> google.protobuf.Timestamp
-	116, // 39: chuishao.v1.TriageCorrected.verify_by:type_name -> google.protobuf.Timestamp
-	116, // 40: chuishao.v1.TriageCorrected.callback_by:type_name -> google.protobuf.Timestamp
-	116, // 41: chuishao.v1.TriageCorrected.return_by:type_name -> google.protobuf.Timestamp
-	116, // 42: chuishao.v1.TriageCorrected.decide_return_by:type_name -> google.protobuf.Timestamp
-	116, // 43: chuishao.v1.TriageCorrected.ruling_by:type_name -> google.protobuf.Timestamp
-	116, // 44: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
-	116, // 45: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
-	116, // 46: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
-	116, // 47: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
-	116, // 48: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
-	116, // 49: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
-	124, // 50: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
-	124, // 51: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
-	124, // 52: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
-	125, // 53: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
-	124, // 54: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
-	128, // 55: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
-	124, // 56: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
-	116, // 57: chuishao.v1.LateFactsAdmitted.not_before:type_name -> google.protobuf.Timestamp
-	116, // 58: chuishao.v1.LateFactsAdmitted.valid_until:type_name -> google.protobuf.Timestamp
-	124, // 59: chuishao.v1.LateFactsAdmitted.sealed:type_name -> chuishao.v1.Sealed
-	129, // 60: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
-	125, // 61: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	116, // 62: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
-	124, // 63: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	125, // 64: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
-	116, // 65: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
-	124, // 66: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
-	125, // 67: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
-	124, // 68: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
-	130, // 69: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
-	124, // 70: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
-	116, // 71: chuishao.v1.CallbackRecorded.exclusion_by:type_name -> google.protobuf.Timestamp
-	116, // 72: chuishao.v1.CallbackUnreachable.exclusion_by:type_name -> google.protobuf.Timestamp
-	131, // 73: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
-	116, // 74: chuishao.v1.TicketClosed.appeal_by:type_name -> google.protobuf.Timestamp
-	132, // 75: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
-	116, // 76: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
-	116, // 77: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
-	116, // 78: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
-	116, // 79: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
-	124, // 80: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
-	124, // 81: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
-	124, // 82: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
-	117, // 83: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
-	124, // 84: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
-	133, // 85: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
-	124, // 86: chuishao.v1.DeclineAppealed.sealed:type_name -> chuishao.v1.Sealed
-	120, // 87: chuishao.v1.DeclineOverturned.path:type_name -> chuishao.v1.AreaNode
-	116, // 88: chuishao.v1.DeclineOverturned.dispatch_by:type_name -> google.protobuf.Timestamp
-	124, // 89: chuishao.v1.DeclineOverturned.sealed:type_name -> chuishao.v1.Sealed
-	134, // 90: chuishao.v1.EmergencyHandedOver.line:type_name -> chuishao.v1.EmergencyLine
-	124, // 91: chuishao.v1.EmergencyHandedOver.sealed:type_name -> chuishao.v1.Sealed
-	124, // 92: chuishao.v1.DuplicateAttached.sealed:type_name -> chuishao.v1.Sealed
-	135, // 93: chuishao.v1.TicketUnmerged.state:type_name -> chuishao.v1.TicketState
-	124, // 94: chuishao.v1.TicketUnmerged.sealed:type_name -> chuishao.v1.Sealed
-	136, // 95: chuishao.v1.ReturnRequested.reason:type_name -> chuishao.v1.ReturnReason
-	116, // 96: chuishao.v1.ReturnRequested.decide_by:type_name -> google.protobuf.Timestamp
-	124, // 97: chuishao.v1.ReturnRequested.sealed:type_name -> chuishao.v1.Sealed
-	137, // 98: chuishao.v1.ReturnApproved.fault:type_name -> chuishao.v1.ReturnFault
-	124, // 99: chuishao.v1.ReturnApproved.sealed:type_name -> chuishao.v1.Sealed
-	116, // 100: chuishao.v1.ReturnApproved.dispatch_by:type_name -> google.protobuf.Timestamp
-	124, // 101: chuishao.v1.ReturnRejected.sealed:type_name -> chuishao.v1.Sealed
-	116, // 102: chuishao.v1.AdjudicationOpened.ruling_by:type_name -> google.protobuf.Timestamp
-	124, // 103: chuishao.v1.AdjudicationOpened.sealed:type_name -> chuishao.v1.Sealed
-	137, // 104: chuishao.v1.AdjudicationRuled.fault:type_name -> chuishao.v1.ReturnFault
-	124, // 105: chuishao.v1.AdjudicationRuled.sealed:type_name -> chuishao.v1.Sealed
-	116, // 106: chuishao.v1.CoHandlerRequested.submit_by:type_name -> google.protobuf.Timestamp
-	124, // 107: chuishao.v1.CoHandlerRequested.sealed:type_name -> chuishao.v1.Sealed
-	124, // 108: chuishao.v1.CoHandlerDeclineProposed.sealed:type_name -> chuishao.v1.Sealed
-	124, // 109: chuishao.v1.CoHandlerDeclineDropped.sealed:type_name -> chuishao.v1.Sealed
-	124, // 110: chuishao.v1.CoHandlerDeclined.sealed:type_name -> chuishao.v1.Sealed
-	125, // 111: chuishao.v1.CoHandlerSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	124, // 112: chuishao.v1.CoHandlerSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	138, // 113: chuishao.v1.TicketEscalated.reason:type_name -> chuishao.v1.EscalationReason
-	116, // 114: chuishao.v1.TicketEscalated.sign_by:type_name -> google.protobuf.Timestamp
-	116, // 115: chuishao.v1.TicketEscalated.segment_by:type_name -> google.protobuf.Timestamp
-	124, // 116: chuishao.v1.TicketEscalated.sealed:type_name -> chuishao.v1.Sealed
-	124, // 117: chuishao.v1.EscalationRefused.sealed:type_name -> chuishao.v1.Sealed
-	116, // 118: chuishao.v1.EscalationRefused.segment_by:type_name -> google.protobuf.Timestamp
-	116, // 119: chuishao.v1.TicketDelegated.sign_by:type_name -> google.protobuf.Timestamp
-	116, // 120: chuishao.v1.TicketDelegated.contact_by:type_name -> google.protobuf.Timestamp
-	116, // 121: chuishao.v1.TicketDelegated.handle_by:type_name -> google.protobuf.Timestamp
-	116, // 122: chuishao.v1.TicketDelegated.close_by:type_name -> google.protobuf.Timestamp
-	116, // 123: chuishao.v1.TicketDelegated.return_by:type_name -> google.protobuf.Timestamp
-	116, // 124: chuishao.v1.TicketDelegated.segment_by:type_name -> google.protobuf.Timestamp
-	124, // 125: chuishao.v1.TicketDelegated.sealed:type_name -> chuishao.v1.Sealed
-	139, // 126: chuishao.v1.ExtensionRequested.kind:type_name -> chuishao.v1.ExtensionKind
-	116, // 127: chuishao.v1.ExtensionRequested.handle_by:type_name -> google.protobuf.Timestamp
-	124, // 128: chuishao.v1.ExtensionRequested.sealed:type_name -> chuishao.v1.Sealed
-	116, // 129: chuishao.v1.ExtensionGranted.handle_by:type_name -> google.protobuf.Timestamp
-	116, // 130: chuishao.v1.ExtensionGranted.close_by:type_name -> google.protobuf.Timestamp
-	116, // 131: chuishao.v1.ExtensionGranted.segment_by:type_name -> google.protobuf.Timestamp
-	124, // 132: chuishao.v1.ExtensionGranted.sealed:type_name -> chuishao.v1.Sealed
-	124, // 133: chuishao.v1.ExtensionRefused.sealed:type_name -> chuishao.v1.Sealed
-	140, // 134: chuishao.v1.SuspensionRequested.reason:type_name -> chuishao.v1.SuspensionReason
-	116, // 135: chuishao.v1.SuspensionRequested.review_at:type_name -> google.protobuf.Timestamp
-	124, // 136: chuishao.v1.SuspensionRequested.sealed:type_name -> chuishao.v1.Sealed
-	140, // 137: chuishao.v1.SuspensionGranted.reason:type_name -> chuishao.v1.SuspensionReason
-	116, // 138: chuishao.v1.SuspensionGranted.review_at:type_name -> google.protobuf.Timestamp
-	116, // 139: chuishao.v1.SuspensionGranted.review_overdue_at:type_name -> google.protobuf.Timestamp
-	124, // 140: chuishao.v1.SuspensionGranted.sealed:type_name -> chuishao.v1.Sealed
-	124, // 141: chuishao.v1.SuspensionRefused.sealed:type_name -> chuishao.v1.Sealed
-	116, // 142: chuishao.v1.TicketResumed.handle_by:type_name -> google.protobuf.Timestamp
-	116, // 143: chuishao.v1.TicketResumed.close_by:type_name -> google.protobuf.Timestamp
-	116, // 144: chuishao.v1.TicketResumed.segment_by:type_name -> google.protobuf.Timestamp
-	124, // 145: chuishao.v1.TicketResumed.sealed:type_name -> chuishao.v1.Sealed
-	141, // 146: chuishao.v1.ResultRejected.reason:type_name -> chuishao.v1.ResultRejection
-	124, // 147: chuishao.v1.ResultRejected.sealed:type_name -> chuishao.v1.Sealed
-	142, // 148: chuishao.v1.ExclusionRequested.code:type_name -> chuishao.v1.ExclusionCode
-	124, // 149: chuishao.v1.ExclusionRequested.sealed:type_name -> chuishao.v1.Sealed
-	142, // 150: chuishao.v1.ExclusionGranted.code:type_name -> chuishao.v1.ExclusionCode
-	124, // 151: chuishao.v1.ExclusionGranted.sealed:type_name -> chuishao.v1.Sealed
-	142, // 152: chuishao.v1.ExclusionDenied.code:type_name -> chuishao.v1.ExclusionCode
-	124, // 153: chuishao.v1.ExclusionDenied.sealed:type_name -> chuishao.v1.Sealed
-	124, // 154: chuishao.v1.TicketUrged.sealed:type_name -> chuishao.v1.Sealed
-	143, // 155: chuishao.v1.SupervisionRaised.trigger:type_name -> chuishao.v1.SupervisionTrigger
-	116, // 156: chuishao.v1.SupervisionRaised.reply_by:type_name -> google.protobuf.Timestamp
-	116, // 157: chuishao.v1.SupervisionRaised.plan_by:type_name -> google.protobuf.Timestamp
-	116, // 158: chuishao.v1.SupervisionRaised.clear_by:type_name -> google.protobuf.Timestamp
-	124, // 159: chuishao.v1.SupervisionRaised.sealed:type_name -> chuishao.v1.Sealed
-	144, // 160: chuishao.v1.SupervisionReplied.kind:type_name -> chuishao.v1.SupervisionReplyKind
-	116, // 161: chuishao.v1.SupervisionReplied.clear_by:type_name -> google.protobuf.Timestamp
-	125, // 162: chuishao.v1.SupervisionReplied.attachments:type_name -> chuishao.v1.Attachment
-	124, // 163: chuishao.v1.SupervisionReplied.sealed:type_name -> chuishao.v1.Sealed
-	125, // 164: chuishao.v1.ListingCleared.attachments:type_name -> chuishao.v1.Attachment
-	124, // 165: chuishao.v1.ListingCleared.sealed:type_name -> chuishao.v1.Sealed
-	124, // 166: chuishao.v1.SupervisionLifted.sealed:type_name -> chuishao.v1.Sealed
-	124, // 167: chuishao.v1.TicketWithdrawn.sealed:type_name -> chuishao.v1.Sealed
-	120, // 168: chuishao.v1.ArchiveCorrectionProposed.path:type_name -> chuishao.v1.AreaNode
-	129, // 169: chuishao.v1.ArchiveCorrectionProposed.result:type_name -> chuishao.v1.ResultCode
-	124, // 170: chuishao.v1.ArchiveCorrectionProposed.sealed:type_name -> chuishao.v1.Sealed
-	124, // 171: chuishao.v1.ArchiveCorrectionDropped.sealed:type_name -> chuishao.v1.Sealed
-	120, // 172: chuishao.v1.ArchiveCorrected.path:type_name -> chuishao.v1.AreaNode
-	129, // 173: chuishao.v1.ArchiveCorrected.result:type_name -> chuishao.v1.ResultCode
-	117, // 174: chuishao.v1.ArchiveCorrected.proposed_by:type_name -> chuishao.v1.Actor
-	124, // 175: chuishao.v1.ArchiveCorrected.sealed:type_name -> chuishao.v1.Sealed
-	116, // 176: chuishao.v1.AcceptOverdue.by:type_name -> google.protobuf.Timestamp
-	116, // 177: chuishao.v1.DispatchOverdue.by:type_name -> google.protobuf.Timestamp
-	116, // 178: chuishao.v1.SignOverdue.by:type_name -> google.protobuf.Timestamp
-	116, // 179: chuishao.v1.ContactOverdue.by:type_name -> google.protobuf.Timestamp
-	116, // 180: chuishao.v1.HandleOverdue.by:type_name -> google.protobuf.Timestamp
-	116, // 181: chuishao.v1.HandleOverdue.long_overdue_at:type_name -> google.protobuf.Timestamp
-	116, // 182: chuishao.v1.VerifyOverdue.by:type_name -> google.protobuf.Timestamp
-	116, // 183: chuishao.v1.CallbackOverdue.by:type_name -> google.protobuf.Timestamp
-	116, // 184: chuishao.v1.SuspensionReviewDue.by:type_name -> google.protobuf.Timestamp
-	145, // 185: chuishao.v1.RightLapsed.right:type_name -> chuishao.v1.TicketTimer
-	116, // 186: chuishao.v1.RightLapsed.by:type_name -> google.protobuf.Timestamp
-	116, // 187: chuishao.v1.LimitsRecomputed.accept_by:type_name -> google.protobuf.Timestamp
-	116, // 188: chuishao.v1.LimitsRecomputed.dispatch_by:type_name -> google.protobuf.Timestamp
-	116, // 189: chuishao.v1.LimitsRecomputed.sign_by:type_name -> google.protobuf.Timestamp
-	116, // 190: chuishao.v1.LimitsRecomputed.contact_by:type_name -> google.protobuf.Timestamp
-	116, // 191: chuishao.v1.LimitsRecomputed.return_by:type_name -> google.protobuf.Timestamp
-	116, // 192: chuishao.v1.LimitsRecomputed.handle_by:type_name -> google.protobuf.Timestamp
-	116, // 193: chuishao.v1.LimitsRecomputed.verify_by:type_name -> google.protobuf.Timestamp
-	116, // 194: chuishao.v1.LimitsRecomputed.callback_by:type_name -> google.protobuf.Timestamp
-	116, // 195: chuishao.v1.LimitsRecomputed.close_by:type_name -> google.protobuf.Timestamp
-	116, // 196: chuishao.v1.LimitsRecomputed.segment_by:type_name -> google.protobuf.Timestamp
-	116, // 197: chuishao.v1.LimitsRecomputed.decide_return_by:type_name -> google.protobuf.Timestamp
-	116, // 198: chuishao.v1.LimitsRecomputed.ruling_by:type_name -> google.protobuf.Timestamp
-	116, // 199: chuishao.v1.LimitsRecomputed.appeal_by:type_name -> google.protobuf.Timestamp
-	116, // 200: chuishao.v1.LimitsRecomputed.exclusion_by:type_name -> google.protobuf.Timestamp
-	116, // 201: chuishao.v1.LimitsRecomputed.suspension_overdue_at:type_name -> google.protobuf.Timestamp
-	116, // 202: chuishao.v1.LimitsRecomputed.long_overdue_at:type_name -> google.protobuf.Timestamp
-	118, // 203: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
-	120, // 204: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
-	146, // 205: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
-	116, // 206: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
-	121, // 207: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
-	124, // 208: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
-	124, // 209: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
-	116, // 210: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
-	116, // 211: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
-	116, // 212: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
-	147, // 213: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
-	120, // 214: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
-	88,  // 215: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
-	116, // 216: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
-	121, // 217: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
-	124, // 218: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
-	147, // 219: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
-	120, // 220: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
-	88,  // 221: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
-	116, // 222: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
-	121, // 223: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
-	117, // 224: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
-	124, // 225: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
-	88,  // 226: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
-	116, // 227: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
-	124, // 228: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
-	124, // 229: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
-	124, // 230: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
-	124, // 231: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
-	121, // 232: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
-	124, // 233: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
-	125, // 234: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
-	124, // 235: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
-	124, // 236: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
-	124, // 237: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
-	104, // 238: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
-	116, // 239: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
-	105, // 240: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
-	106, // 241: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
-	107, // 242: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
-	108, // 243: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
-	109, // 244: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
-	110, // 245: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
-	116, // 246: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
-	116, // 247: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
-	0,   // 248: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
-	116, // 249: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
-	116, // 250: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
-	127, // 251: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
-	116, // 252: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
-	116, // 253: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
-	1,   // 254: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
-	2,   // 255: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
-	116, // 256: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
-	116, // 257: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
-	116, // 258: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
-	116, // 259: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
-	148, // 260: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
-	261, // [261:261] is the sub-list for method output_type
-	261, // [261:261] is the sub-list for method input_type
-	261, // [261:261] is the sub-list for extension type_name
-	261, // [261:261] is the sub-list for extension extendee
-	0,   // [0:261] is the sub-list for field type_name
+	179, // 0: chuishao.v1.EventMeta.occurred_at:type_name -> google.protobuf.Timestamp
+	179, // 1: chuishao.v1.EventMeta.recorded_at:type_name -> google.protobuf.Timestamp
+	180, // 2: chuishao.v1.EventMeta.actor:type_name -> chuishao.v1.Actor
+	181, // 3: chuishao.v1.TicketReported.channel:type_name -> chuishao.v1.Channel
+	182, // 4: chuishao.v1.TicketReported.kind:type_name -> chuishao.v1.MatterKind
+	183, // 5: chuishao.v1.TicketReported.path:type_name -> chuishao.v1.AreaNode
+	184, // 6: chuishao.v1.TicketReported.position:type_name -> chuishao.v1.LonLat
+	185, // 7: chuishao.v1.TicketReported.elements:type_name -> chuishao.v1.Element
+	186, // 8: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
+	179, // 9: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
+	187, // 10: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
+	188, // 11: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
+	183, // 12: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
+	179, // 13: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
+	187, // 14: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
+	185, // 15: chuishao.v1.TicketAccepted.elements:type_name -> chuishao.v1.Element
+	186, // 16: chuishao.v1.TicketAccepted.confidentiality:type_name -> chuishao.v1.Confidentiality
+	189, // 17: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
+	187, // 18: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 19: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	189, // 20: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
+	180, // 21: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
+	187, // 22: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
+	179, // 23: chuishao.v1.TicketDeclined.appeal_by:type_name -> google.protobuf.Timestamp
+	187, // 24: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
+	190, // 25: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
+	183, // 26: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
+	186, // 27: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
+	179, // 28: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
+	187, // 29: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
+	190, // 30: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
+	183, // 31: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
+	186, // 32: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
+	179, // 33: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
+	179, // 34: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
+	187, // 35: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
+	179, // 36: chuishao.v1.TriageCorrected.dispatch_by:type_name -> google.protobuf.Timestamp
+	179, // 37: chuishao.v1.TriageCorrected.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 38: chuishao.v1.TriageCorrected.contact_by:type_name -> google.protobuf.Timestamp
+	179, // 39: chuishao.v1.TriageCorrected.verify_by:type_name -> google.protobuf.Timestamp
+	179, // 40: chuishao.v1.TriageCorrected.callback_by:type_name -> google.protobuf.Timestamp
+	179, // 41: chuishao.v1.TriageCorrected.return_by:type_name -> google.protobuf.Timestamp
+	179, // 42: chuishao.v1.TriageCorrected.decide_return_by:type_name -> google.protobuf.Timestamp
+	179, // 43: chuishao.v1.TriageCorrected.ruling_by:type_name -> google.protobuf.Timestamp
+	179, // 44: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 45: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
+	179, // 46: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
+	179, // 47: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
+	179, // 48: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
+	179, // 49: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
+	187, // 50: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
+	187, // 51: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
+	187, // 52: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
+	188, // 53: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
+	187, // 54: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
+	191, // 55: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
+	187, // 56: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
+	179, // 57: chuishao.v1.LateFactsAdmitted.not_before:type_name -> google.protobuf.Timestamp
+	179, // 58: chuishao.v1.LateFactsAdmitted.valid_until:type_name -> google.protobuf.Timestamp
+	187, // 59: chuishao.v1.LateFactsAdmitted.sealed:type_name -> chuishao.v1.Sealed
+	192, // 60: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
+	188, // 61: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	179, // 62: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
+	187, // 63: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	188, // 64: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
+	179, // 65: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
+	187, // 66: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
+	188, // 67: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
+	187, // 68: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
+	193, // 69: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
+	187, // 70: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
+	179, // 71: chuishao.v1.CallbackRecorded.exclusion_by:type_name -> google.protobuf.Timestamp
+	179, // 72: chuishao.v1.CallbackUnreachable.exclusion_by:type_name -> google.protobuf.Timestamp
+	194, // 73: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
+	179, // 74: chuishao.v1.TicketClosed.appeal_by:type_name -> google.protobuf.Timestamp
+	195, // 75: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
+	179, // 76: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 77: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
+	179, // 78: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
+	179, // 79: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
+	187, // 80: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
+	187, // 81: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 82: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
+	180, // 83: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
+	187, // 84: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
+	196, // 85: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
+	187, // 86: chuishao.v1.DeclineAppealed.sealed:type_name -> chuishao.v1.Sealed
+	183, // 87: chuishao.v1.DeclineOverturned.path:type_name -> chuishao.v1.AreaNode
+	179, // 88: chuishao.v1.DeclineOverturned.dispatch_by:type_name -> google.protobuf.Timestamp
+	187, // 89: chuishao.v1.DeclineOverturned.sealed:type_name -> chuishao.v1.Sealed
+	197, // 90: chuishao.v1.EmergencyHandedOver.line:type_name -> chuishao.v1.EmergencyLine
+	187, // 91: chuishao.v1.EmergencyHandedOver.sealed:type_name -> chuishao.v1.Sealed
+	187, // 92: chuishao.v1.DuplicateAttached.sealed:type_name -> chuishao.v1.Sealed
+	198, // 93: chuishao.v1.TicketUnmerged.state:type_name -> chuishao.v1.TicketState
+	187, // 94: chuishao.v1.TicketUnmerged.sealed:type_name -> chuishao.v1.Sealed
+	199, // 95: chuishao.v1.ReturnRequested.reason:type_name -> chuishao.v1.ReturnReason
+	179, // 96: chuishao.v1.ReturnRequested.decide_by:type_name -> google.protobuf.Timestamp
+	187, // 97: chuishao.v1.ReturnRequested.sealed:type_name -> chuishao.v1.Sealed
+	200, // 98: chuishao.v1.ReturnApproved.fault:type_name -> chuishao.v1.ReturnFault
+	187, // 99: chuishao.v1.ReturnApproved.sealed:type_name -> chuishao.v1.Sealed
+	179, // 100: chuishao.v1.ReturnApproved.dispatch_by:type_name -> google.protobuf.Timestamp
+	187, // 101: chuishao.v1.ReturnRejected.sealed:type_name -> chuishao.v1.Sealed
+	179, // 102: chuishao.v1.AdjudicationOpened.ruling_by:type_name -> google.protobuf.Timestamp
+	187, // 103: chuishao.v1.AdjudicationOpened.sealed:type_name -> chuishao.v1.Sealed
+	200, // 104: chuishao.v1.AdjudicationRuled.fault:type_name -> chuishao.v1.ReturnFault
+	187, // 105: chuishao.v1.AdjudicationRuled.sealed:type_name -> chuishao.v1.Sealed
+	179, // 106: chuishao.v1.CoHandlerRequested.submit_by:type_name -> google.protobuf.Timestamp
+	187, // 107: chuishao.v1.CoHandlerRequested.sealed:type_name -> chuishao.v1.Sealed
+	187, // 108: chuishao.v1.CoHandlerDeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 109: chuishao.v1.CoHandlerDeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	187, // 110: chuishao.v1.CoHandlerDeclined.sealed:type_name -> chuishao.v1.Sealed
+	188, // 111: chuishao.v1.CoHandlerSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	187, // 112: chuishao.v1.CoHandlerSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	201, // 113: chuishao.v1.TicketEscalated.reason:type_name -> chuishao.v1.EscalationReason
+	179, // 114: chuishao.v1.TicketEscalated.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 115: chuishao.v1.TicketEscalated.segment_by:type_name -> google.protobuf.Timestamp
+	187, // 116: chuishao.v1.TicketEscalated.sealed:type_name -> chuishao.v1.Sealed
+	187, // 117: chuishao.v1.EscalationRefused.sealed:type_name -> chuishao.v1.Sealed
+	179, // 118: chuishao.v1.EscalationRefused.segment_by:type_name -> google.protobuf.Timestamp
+	179, // 119: chuishao.v1.TicketDelegated.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 120: chuishao.v1.TicketDelegated.contact_by:type_name -> google.protobuf.Timestamp
+	179, // 121: chuishao.v1.TicketDelegated.handle_by:type_name -> google.protobuf.Timestamp
+	179, // 122: chuishao.v1.TicketDelegated.close_by:type_name -> google.protobuf.Timestamp
+	179, // 123: chuishao.v1.TicketDelegated.return_by:type_name -> google.protobuf.Timestamp
+	179, // 124: chuishao.v1.TicketDelegated.segment_by:type_name -> google.protobuf.Timestamp
+	187, // 125: chuishao.v1.TicketDelegated.sealed:type_name -> chuishao.v1.Sealed
+	202, // 126: chuishao.v1.ExtensionRequested.kind:type_name -> chuishao.v1.ExtensionKind
+	179, // 127: chuishao.v1.ExtensionRequested.handle_by:type_name -> google.protobuf.Timestamp
+	187, // 128: chuishao.v1.ExtensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	179, // 129: chuishao.v1.ExtensionGranted.handle_by:type_name -> google.protobuf.Timestamp
+	179, // 130: chuishao.v1.ExtensionGranted.close_by:type_name -> google.protobuf.Timestamp
+	179, // 131: chuishao.v1.ExtensionGranted.segment_by:type_name -> google.protobuf.Timestamp
+	187, // 132: chuishao.v1.ExtensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	187, // 133: chuishao.v1.ExtensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	203, // 134: chuishao.v1.SuspensionRequested.reason:type_name -> chuishao.v1.SuspensionReason
+	179, // 135: chuishao.v1.SuspensionRequested.review_at:type_name -> google.protobuf.Timestamp
+	187, // 136: chuishao.v1.SuspensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	203, // 137: chuishao.v1.SuspensionGranted.reason:type_name -> chuishao.v1.SuspensionReason
+	179, // 138: chuishao.v1.SuspensionGranted.review_at:type_name -> google.protobuf.Timestamp
+	179, // 139: chuishao.v1.SuspensionGranted.review_overdue_at:type_name -> google.protobuf.Timestamp
+	187, // 140: chuishao.v1.SuspensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	187, // 141: chuishao.v1.SuspensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	179, // 142: chuishao.v1.TicketResumed.handle_by:type_name -> google.protobuf.Timestamp
+	179, // 143: chuishao.v1.TicketResumed.close_by:type_name -> google.protobuf.Timestamp
+	179, // 144: chuishao.v1.TicketResumed.segment_by:type_name -> google.protobuf.Timestamp
+	187, // 145: chuishao.v1.TicketResumed.sealed:type_name -> chuishao.v1.Sealed
+	204, // 146: chuishao.v1.ResultRejected.reason:type_name -> chuishao.v1.ResultRejection
+	187, // 147: chuishao.v1.ResultRejected.sealed:type_name -> chuishao.v1.Sealed
+	205, // 148: chuishao.v1.ExclusionRequested.code:type_name -> chuishao.v1.ExclusionCode
+	187, // 149: chuishao.v1.ExclusionRequested.sealed:type_name -> chuishao.v1.Sealed
+	205, // 150: chuishao.v1.ExclusionGranted.code:type_name -> chuishao.v1.ExclusionCode
+	187, // 151: chuishao.v1.ExclusionGranted.sealed:type_name -> chuishao.v1.Sealed
+	205, // 152: chuishao.v1.ExclusionDenied.code:type_name -> chuishao.v1.ExclusionCode
+	187, // 153: chuishao.v1.ExclusionDenied.sealed:type_name -> chuishao.v1.Sealed
+	187, // 154: chuishao.v1.TicketUrged.sealed:type_name -> chuishao.v1.Sealed
+	206, // 155: chuishao.v1.SupervisionRaised.trigger:type_name -> chuishao.v1.SupervisionTrigger
+	179, // 156: chuishao.v1.SupervisionRaised.reply_by:type_name -> google.protobuf.Timestamp
+	179, // 157: chuishao.v1.SupervisionRaised.plan_by:type_name -> google.protobuf.Timestamp
+	179, // 158: chuishao.v1.SupervisionRaised.clear_by:type_name -> google.protobuf.Timestamp
+	187, // 159: chuishao.v1.SupervisionRaised.sealed:type_name -> chuishao.v1.Sealed
+	207, // 160: chuishao.v1.SupervisionReplied.kind:type_name -> chuishao.v1.SupervisionReplyKind
+	179, // 161: chuishao.v1.SupervisionReplied.clear_by:type_name -> google.protobuf.Timestamp
+	188, // 162: chuishao.v1.SupervisionReplied.attachments:type_name -> chuishao.v1.Attachment
+	187, // 163: chuishao.v1.SupervisionReplied.sealed:type_name -> chuishao.v1.Sealed
+	188, // 164: chuishao.v1.ListingCleared.attachments:type_name -> chuishao.v1.Attachment
+	187, // 165: chuishao.v1.ListingCleared.sealed:type_name -> chuishao.v1.Sealed
+	187, // 166: chuishao.v1.SupervisionLifted.sealed:type_name -> chuishao.v1.Sealed
+	187, // 167: chuishao.v1.TicketWithdrawn.sealed:type_name -> chuishao.v1.Sealed
+	183, // 168: chuishao.v1.ArchiveCorrectionProposed.path:type_name -> chuishao.v1.AreaNode
+	192, // 169: chuishao.v1.ArchiveCorrectionProposed.result:type_name -> chuishao.v1.ResultCode
+	187, // 170: chuishao.v1.ArchiveCorrectionProposed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 171: chuishao.v1.ArchiveCorrectionDropped.sealed:type_name -> chuishao.v1.Sealed
+	183, // 172: chuishao.v1.ArchiveCorrected.path:type_name -> chuishao.v1.AreaNode
+	192, // 173: chuishao.v1.ArchiveCorrected.result:type_name -> chuishao.v1.ResultCode
+	180, // 174: chuishao.v1.ArchiveCorrected.proposed_by:type_name -> chuishao.v1.Actor
+	187, // 175: chuishao.v1.ArchiveCorrected.sealed:type_name -> chuishao.v1.Sealed
+	179, // 176: chuishao.v1.AcceptOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 177: chuishao.v1.DispatchOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 178: chuishao.v1.SignOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 179: chuishao.v1.ContactOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 180: chuishao.v1.HandleOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 181: chuishao.v1.HandleOverdue.long_overdue_at:type_name -> google.protobuf.Timestamp
+	179, // 182: chuishao.v1.VerifyOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 183: chuishao.v1.CallbackOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 184: chuishao.v1.SuspensionReviewDue.by:type_name -> google.protobuf.Timestamp
+	208, // 185: chuishao.v1.RightLapsed.right:type_name -> chuishao.v1.TicketTimer
+	179, // 186: chuishao.v1.RightLapsed.by:type_name -> google.protobuf.Timestamp
+	179, // 187: chuishao.v1.LimitsRecomputed.accept_by:type_name -> google.protobuf.Timestamp
+	179, // 188: chuishao.v1.LimitsRecomputed.dispatch_by:type_name -> google.protobuf.Timestamp
+	179, // 189: chuishao.v1.LimitsRecomputed.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 190: chuishao.v1.LimitsRecomputed.contact_by:type_name -> google.protobuf.Timestamp
+	179, // 191: chuishao.v1.LimitsRecomputed.return_by:type_name -> google.protobuf.Timestamp
+	179, // 192: chuishao.v1.LimitsRecomputed.handle_by:type_name -> google.protobuf.Timestamp
+	179, // 193: chuishao.v1.LimitsRecomputed.verify_by:type_name -> google.protobuf.Timestamp
+	179, // 194: chuishao.v1.LimitsRecomputed.callback_by:type_name -> google.protobuf.Timestamp
+	179, // 195: chuishao.v1.LimitsRecomputed.close_by:type_name -> google.protobuf.Timestamp
+	179, // 196: chuishao.v1.LimitsRecomputed.segment_by:type_name -> google.protobuf.Timestamp
+	179, // 197: chuishao.v1.LimitsRecomputed.decide_return_by:type_name -> google.protobuf.Timestamp
+	179, // 198: chuishao.v1.LimitsRecomputed.ruling_by:type_name -> google.protobuf.Timestamp
+	179, // 199: chuishao.v1.LimitsRecomputed.appeal_by:type_name -> google.protobuf.Timestamp
+	179, // 200: chuishao.v1.LimitsRecomputed.exclusion_by:type_name -> google.protobuf.Timestamp
+	179, // 201: chuishao.v1.LimitsRecomputed.suspension_overdue_at:type_name -> google.protobuf.Timestamp
+	179, // 202: chuishao.v1.LimitsRecomputed.long_overdue_at:type_name -> google.protobuf.Timestamp
+	181, // 203: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
+	183, // 204: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
+	209, // 205: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
+	179, // 206: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
+	184, // 207: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
+	187, // 208: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
+	187, // 209: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
+	210, // 210: chuishao.v1.WhistleAsked.kind:type_name -> chuishao.v1.WhistleKind
+	187, // 211: chuishao.v1.WhistleAsked.sealed:type_name -> chuishao.v1.Sealed
+	187, // 212: chuishao.v1.WhistleAskDeclined.sealed:type_name -> chuishao.v1.Sealed
+	187, // 213: chuishao.v1.TicketClaimed.sealed:type_name -> chuishao.v1.Sealed
+	211, // 214: chuishao.v1.EchoPublished.kind:type_name -> chuishao.v1.EchoKind
+	187, // 215: chuishao.v1.EchoPublished.sealed:type_name -> chuishao.v1.Sealed
+	212, // 216: chuishao.v1.LeadRated.rater_kind:type_name -> chuishao.v1.RaterKind
+	187, // 217: chuishao.v1.LeadRated.sealed:type_name -> chuishao.v1.Sealed
+	183, // 218: chuishao.v1.LeadRated.path:type_name -> chuishao.v1.AreaNode
+	187, // 219: chuishao.v1.JointReviewRecorded.sealed:type_name -> chuishao.v1.Sealed
+	179, // 220: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 221: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
+	179, // 222: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
+	210, // 223: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
+	183, // 224: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
+	95,  // 225: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
+	179, // 226: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
+	184, // 227: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
+	187, // 228: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
+	210, // 229: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
+	183, // 230: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
+	95,  // 231: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
+	179, // 232: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
+	184, // 233: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
+	180, // 234: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
+	187, // 235: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
+	95,  // 236: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
+	179, // 237: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
+	187, // 238: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
+	179, // 239: chuishao.v1.WhistleIssued.resolve_by:type_name -> google.protobuf.Timestamp
+	187, // 240: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 241: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
+	187, // 242: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
+	184, // 243: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
+	187, // 244: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
+	188, // 245: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
+	187, // 246: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
+	187, // 247: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 248: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
+	212, // 249: chuishao.v1.UnitRated.rater_kind:type_name -> chuishao.v1.RaterKind
+	183, // 250: chuishao.v1.UnitRated.path:type_name -> chuishao.v1.AreaNode
+	210, // 251: chuishao.v1.WhistleRetyped.kind:type_name -> chuishao.v1.WhistleKind
+	95,  // 252: chuishao.v1.ParticipantAdded.participant:type_name -> chuishao.v1.Participant
+	187, // 253: chuishao.v1.ExcuseRequested.sealed:type_name -> chuishao.v1.Sealed
+	187, // 254: chuishao.v1.ExcuseRefused.sealed:type_name -> chuishao.v1.Sealed
+	95,  // 255: chuishao.v1.ParticipantExcused.replacement:type_name -> chuishao.v1.Participant
+	187, // 256: chuishao.v1.LeftEarly.sealed:type_name -> chuishao.v1.Sealed
+	187, // 257: chuishao.v1.TaskWaived.sealed:type_name -> chuishao.v1.Sealed
+	184, // 258: chuishao.v1.HelperJoined.position:type_name -> chuishao.v1.LonLat
+	213, // 259: chuishao.v1.WhistleTimerPassed.timer:type_name -> chuishao.v1.WhistleTimer
+	179, // 260: chuishao.v1.WhistleTimerPassed.by:type_name -> google.protobuf.Timestamp
+	187, // 261: chuishao.v1.WhistleCancelled.sealed:type_name -> chuishao.v1.Sealed
+	214, // 262: chuishao.v1.WhistleRaised.cause:type_name -> chuishao.v1.RaiseCause
+	187, // 263: chuishao.v1.WhistleRaised.sealed:type_name -> chuishao.v1.Sealed
+	183, // 264: chuishao.v1.PostPublished.path:type_name -> chuishao.v1.AreaNode
+	184, // 265: chuishao.v1.PostPublished.position:type_name -> chuishao.v1.LonLat
+	188, // 266: chuishao.v1.PostPublished.attachments:type_name -> chuishao.v1.Attachment
+	187, // 267: chuishao.v1.PostPublished.sealed:type_name -> chuishao.v1.Sealed
+	187, // 268: chuishao.v1.PostScreened.sealed:type_name -> chuishao.v1.Sealed
+	187, // 269: chuishao.v1.PostRefused.sealed:type_name -> chuishao.v1.Sealed
+	188, // 270: chuishao.v1.PostSelfSolved.attachments:type_name -> chuishao.v1.Attachment
+	187, // 271: chuishao.v1.PostSelfSolved.sealed:type_name -> chuishao.v1.Sealed
+	201, // 272: chuishao.v1.PostLifted.reason:type_name -> chuishao.v1.EscalationReason
+	183, // 273: chuishao.v1.PostLifted.path:type_name -> chuishao.v1.AreaNode
+	187, // 274: chuishao.v1.PostLifted.sealed:type_name -> chuishao.v1.Sealed
+	187, // 275: chuishao.v1.PostJointlyHandled.sealed:type_name -> chuishao.v1.Sealed
+	179, // 276: chuishao.v1.PostJointlySolved.held_at:type_name -> google.protobuf.Timestamp
+	187, // 277: chuishao.v1.PostJointlySolved.sealed:type_name -> chuishao.v1.Sealed
+	211, // 278: chuishao.v1.PostEchoed.kind:type_name -> chuishao.v1.EchoKind
+	187, // 279: chuishao.v1.PostReviewed.sealed:type_name -> chuishao.v1.Sealed
+	183, // 280: chuishao.v1.MatterChosen.path:type_name -> chuishao.v1.AreaNode
+	187, // 281: chuishao.v1.MatterChosen.sealed:type_name -> chuishao.v1.Sealed
+	179, // 282: chuishao.v1.MatterDeliberated.held_at:type_name -> google.protobuf.Timestamp
+	187, // 283: chuishao.v1.MatterDeliberated.sealed:type_name -> chuishao.v1.Sealed
+	179, // 284: chuishao.v1.MatterDecided.do_by:type_name -> google.protobuf.Timestamp
+	187, // 285: chuishao.v1.MatterDecided.sealed:type_name -> chuishao.v1.Sealed
+	187, // 286: chuishao.v1.MatterPublished.sealed:type_name -> chuishao.v1.Sealed
+	215, // 287: chuishao.v1.EntryOpened.kind:type_name -> chuishao.v1.ExchangeKind
+	183, // 288: chuishao.v1.EntryOpened.path:type_name -> chuishao.v1.AreaNode
+	179, // 289: chuishao.v1.EntryOpened.open_until:type_name -> google.protobuf.Timestamp
+	187, // 290: chuishao.v1.EntryOpened.sealed:type_name -> chuishao.v1.Sealed
+	187, // 291: chuishao.v1.EntryFulfilled.sealed:type_name -> chuishao.v1.Sealed
+	187, // 292: chuishao.v1.EntryWithdrawn.sealed:type_name -> chuishao.v1.Sealed
+	179, // 293: chuishao.v1.AdmissionApplied.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 294: chuishao.v1.AdmissionApplied.valid_to:type_name -> google.protobuf.Timestamp
+	179, // 295: chuishao.v1.AdmissionApplied.decide_by:type_name -> google.protobuf.Timestamp
+	187, // 296: chuishao.v1.AdmissionApplied.sealed:type_name -> chuishao.v1.Sealed
+	187, // 297: chuishao.v1.AdmissionReviewed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 298: chuishao.v1.CommunityObjected.sealed:type_name -> chuishao.v1.Sealed
+	179, // 299: chuishao.v1.AdmissionAdmitted.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 300: chuishao.v1.AdmissionAdmitted.valid_to:type_name -> google.protobuf.Timestamp
+	187, // 301: chuishao.v1.AdmissionAdmitted.sealed:type_name -> chuishao.v1.Sealed
+	187, // 302: chuishao.v1.AdmissionRefused.sealed:type_name -> chuishao.v1.Sealed
+	187, // 303: chuishao.v1.AdmissionRevoked.sealed:type_name -> chuishao.v1.Sealed
+	216, // 304: chuishao.v1.ProblemListed.origin:type_name -> chuishao.v1.ListingOrigin
+	183, // 305: chuishao.v1.ProblemListed.path:type_name -> chuishao.v1.AreaNode
+	179, // 306: chuishao.v1.ProblemListed.plan_by:type_name -> google.protobuf.Timestamp
+	179, // 307: chuishao.v1.ProblemListed.clear_by:type_name -> google.protobuf.Timestamp
+	187, // 308: chuishao.v1.ProblemListed.sealed:type_name -> chuishao.v1.Sealed
+	179, // 309: chuishao.v1.RectificationPlanned.clear_by:type_name -> google.protobuf.Timestamp
+	187, // 310: chuishao.v1.RectificationPlanned.sealed:type_name -> chuishao.v1.Sealed
+	188, // 311: chuishao.v1.RectificationReported.attachments:type_name -> chuishao.v1.Attachment
+	187, // 312: chuishao.v1.RectificationReported.sealed:type_name -> chuishao.v1.Sealed
+	188, // 313: chuishao.v1.RectificationChecked.attachments:type_name -> chuishao.v1.Attachment
+	187, // 314: chuishao.v1.RectificationChecked.sealed:type_name -> chuishao.v1.Sealed
+	187, // 315: chuishao.v1.ListedProblemCleared.sealed:type_name -> chuishao.v1.Sealed
+	217, // 316: chuishao.v1.OwnerAccounted.kind:type_name -> chuishao.v1.AccountKind
+	187, // 317: chuishao.v1.OwnerAccounted.sealed:type_name -> chuishao.v1.Sealed
+	218, // 318: chuishao.v1.ListingTimerPassed.timer:type_name -> chuishao.v1.ListingTimer
+	179, // 319: chuishao.v1.ListingTimerPassed.by:type_name -> google.protobuf.Timestamp
+	219, // 320: chuishao.v1.SpotCheckDrawn.kind:type_name -> chuishao.v1.CheckKind
+	183, // 321: chuishao.v1.SpotCheckDrawn.path:type_name -> chuishao.v1.AreaNode
+	179, // 322: chuishao.v1.SpotCheckDrawn.from:type_name -> google.protobuf.Timestamp
+	179, // 323: chuishao.v1.SpotCheckDrawn.to:type_name -> google.protobuf.Timestamp
+	188, // 324: chuishao.v1.SpotCheckRecorded.attachments:type_name -> chuishao.v1.Attachment
+	187, // 325: chuishao.v1.SpotCheckRecorded.sealed:type_name -> chuishao.v1.Sealed
+	220, // 326: chuishao.v1.Reviewer.kind:type_name -> chuishao.v1.ReviewerKind
+	179, // 327: chuishao.v1.ReviewOpened.from:type_name -> google.protobuf.Timestamp
+	179, // 328: chuishao.v1.ReviewOpened.to:type_name -> google.protobuf.Timestamp
+	157, // 329: chuishao.v1.ReviewOpened.group:type_name -> chuishao.v1.Reviewer
+	173, // 330: chuishao.v1.ReviewOpened.weights:type_name -> chuishao.v1.ReviewWeights
+	187, // 331: chuishao.v1.ReviewOpened.sealed:type_name -> chuishao.v1.Sealed
+	220, // 332: chuishao.v1.ReviewScored.kind:type_name -> chuishao.v1.ReviewerKind
+	187, // 333: chuishao.v1.ReviewScored.sealed:type_name -> chuishao.v1.Sealed
+	187, // 334: chuishao.v1.ReviewClosed.sealed:type_name -> chuishao.v1.Sealed
+	179, // 335: chuishao.v1.ResidentUnitGraded.from:type_name -> google.protobuf.Timestamp
+	179, // 336: chuishao.v1.ResidentUnitGraded.to:type_name -> google.protobuf.Timestamp
+	187, // 337: chuishao.v1.ResidentUnitGraded.sealed:type_name -> chuishao.v1.Sealed
+	187, // 338: chuishao.v1.StreetOpinionGiven.sealed:type_name -> chuishao.v1.Sealed
+	165, // 339: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
+	179, // 340: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
+	166, // 341: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
+	167, // 342: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
+	168, // 343: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
+	169, // 344: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
+	170, // 345: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
+	171, // 346: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
+	172, // 347: chuishao.v1.RegistryPiece.call_items:type_name -> chuishao.v1.CallItem
+	173, // 348: chuishao.v1.RegistryPiece.weights:type_name -> chuishao.v1.ReviewWeights
+	179, // 349: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 350: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
+	0,   // 351: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
+	179, // 352: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 353: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
+	190, // 354: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
+	179, // 355: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 356: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
+	1,   // 357: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
+	2,   // 358: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
+	179, // 359: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 360: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
+	179, // 361: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 362: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
+	179, // 363: chuishao.v1.CallItem.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 364: chuishao.v1.CallItem.valid_to:type_name -> google.protobuf.Timestamp
+	221, // 365: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
+	366, // [366:366] is the sub-list for method output_type
+	366, // [366:366] is the sub-list for method input_type
+	366, // [366:366] is the sub-list for extension type_name
+	366, // [366:366] is the sub-list for extension extendee
+	0,   // [0:366] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_events_proto_init() }
@@ -9906,7 +15123,7 @@ func file_chuishao_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_events_proto_rawDesc), len(file_chuishao_v1_events_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   113,
+			NumMessages:   176,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -112,6 +112,7 @@ type LoadRegistryResponse struct {
 	Categories       uint32           `protobuf:"varint,6,opt,name=categories,proto3" json:"categories,omitempty"`
 	Catalogue        uint32           `protobuf:"varint,7,opt,name=catalogue,proto3" json:"catalogue,omitempty"`
 	Bans             uint32           `protobuf:"varint,8,opt,name=bans,proto3" json:"bans,omitempty"`
+	CallItems        uint32           `protobuf:"varint,9,opt,name=call_items,json=callItems,proto3" json:"call_items,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -198,6 +199,13 @@ func (x *LoadRegistryResponse) GetCatalogue() uint32 {
 func (x *LoadRegistryResponse) GetBans() uint32 {
 	if x != nil {
 		return x.Bans
+	}
+	return 0
+}
+
+func (x *LoadRegistryResponse) GetCallItems() uint32 {
+	if x != nil {
+		return x.CallItems
 	}
 	return 0
 }
@@ -966,6 +974,260 @@ func (x *ListCategoriesResponse) GetNextPageToken() string {
 	return ""
 }
 
+type ListCallItemsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 100. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only items of this class.
+	Class string `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ListCallItemsRequest) Reset() {
+	*x = ListCallItemsRequest{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCallItemsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCallItemsRequest) ProtoMessage() {}
+
+func (x *ListCallItemsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCallItemsRequest.ProtoReflect.Descriptor instead.
+func (*ListCallItemsRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListCallItemsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListCallItemsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListCallItemsRequest) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *ListCallItemsRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type ListCallItemsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CallItems     []*CallItem            `protobuf:"bytes,1,rep,name=call_items,json=callItems,proto3" json:"call_items,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// The registry version they stand in.
+	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCallItemsResponse) Reset() {
+	*x = ListCallItemsResponse{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCallItemsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCallItemsResponse) ProtoMessage() {}
+
+func (x *ListCallItemsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCallItemsResponse.ProtoReflect.Descriptor instead.
+func (*ListCallItemsResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ListCallItemsResponse) GetCallItems() []*CallItem {
+	if x != nil {
+		return x.CallItems
+	}
+	return nil
+}
+
+func (x *ListCallItemsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListCallItemsResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+type ListBansRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 100. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,3,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ListBansRequest) Reset() {
+	*x = ListBansRequest{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBansRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBansRequest) ProtoMessage() {}
+
+func (x *ListBansRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBansRequest.ProtoReflect.Descriptor instead.
+func (*ListBansRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListBansRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListBansRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListBansRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type ListBansResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bans          []*BanItem             `protobuf:"bytes,1,rep,name=bans,proto3" json:"bans,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBansResponse) Reset() {
+	*x = ListBansResponse{}
+	mi := &file_chuishao_v1_registry_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBansResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBansResponse) ProtoMessage() {}
+
+func (x *ListBansResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_registry_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBansResponse.ProtoReflect.Descriptor instead.
+func (*ListBansResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListBansResponse) GetBans() []*BanItem {
+	if x != nil {
+		return x.Bans
+	}
+	return nil
+}
+
+func (x *ListBansResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListBansResponse) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 type LoadCalendarYearRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	RequestId string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -980,7 +1242,7 @@ type LoadCalendarYearRequest struct {
 
 func (x *LoadCalendarYearRequest) Reset() {
 	*x = LoadCalendarYearRequest{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[14]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1254,7 @@ func (x *LoadCalendarYearRequest) String() string {
 func (*LoadCalendarYearRequest) ProtoMessage() {}
 
 func (x *LoadCalendarYearRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[14]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +1267,7 @@ func (x *LoadCalendarYearRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadCalendarYearRequest.ProtoReflect.Descriptor instead.
 func (*LoadCalendarYearRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{14}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LoadCalendarYearRequest) GetRequestId() string {
@@ -1047,7 +1309,7 @@ type LoadCalendarYearResponse struct {
 
 func (x *LoadCalendarYearResponse) Reset() {
 	*x = LoadCalendarYearResponse{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[15]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1321,7 @@ func (x *LoadCalendarYearResponse) String() string {
 func (*LoadCalendarYearResponse) ProtoMessage() {}
 
 func (x *LoadCalendarYearResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[15]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1334,7 @@ func (x *LoadCalendarYearResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadCalendarYearResponse.ProtoReflect.Descriptor instead.
 func (*LoadCalendarYearResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{15}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LoadCalendarYearResponse) GetVersion() string {
@@ -1098,7 +1360,7 @@ type GetCalendarRequest struct {
 
 func (x *GetCalendarRequest) Reset() {
 	*x = GetCalendarRequest{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[16]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1372,7 @@ func (x *GetCalendarRequest) String() string {
 func (*GetCalendarRequest) ProtoMessage() {}
 
 func (x *GetCalendarRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[16]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1385,7 @@ func (x *GetCalendarRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCalendarRequest.ProtoReflect.Descriptor instead.
 func (*GetCalendarRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{16}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetCalendarRequest) GetMinConsistencyToken() string {
@@ -1147,7 +1409,7 @@ type Calendar struct {
 
 func (x *Calendar) Reset() {
 	*x = Calendar{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[17]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1421,7 @@ func (x *Calendar) String() string {
 func (*Calendar) ProtoMessage() {}
 
 func (x *Calendar) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[17]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1434,7 @@ func (x *Calendar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Calendar.ProtoReflect.Descriptor instead.
 func (*Calendar) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{17}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Calendar) GetVersion() string {
@@ -1214,7 +1476,7 @@ type CalendarYear struct {
 
 func (x *CalendarYear) Reset() {
 	*x = CalendarYear{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[18]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1488,7 @@ func (x *CalendarYear) String() string {
 func (*CalendarYear) ProtoMessage() {}
 
 func (x *CalendarYear) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[18]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1501,7 @@ func (x *CalendarYear) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CalendarYear.ProtoReflect.Descriptor instead.
 func (*CalendarYear) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{18}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CalendarYear) GetYear() int32 {
@@ -1274,7 +1536,7 @@ type LoadProfileRequest struct {
 
 func (x *LoadProfileRequest) Reset() {
 	*x = LoadProfileRequest{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[19]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1548,7 @@ func (x *LoadProfileRequest) String() string {
 func (*LoadProfileRequest) ProtoMessage() {}
 
 func (x *LoadProfileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[19]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1561,7 @@ func (x *LoadProfileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadProfileRequest.ProtoReflect.Descriptor instead.
 func (*LoadProfileRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{19}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LoadProfileRequest) GetRequestId() string {
@@ -1327,7 +1589,7 @@ type LoadProfileResponse struct {
 
 func (x *LoadProfileResponse) Reset() {
 	*x = LoadProfileResponse{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[20]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1339,7 +1601,7 @@ func (x *LoadProfileResponse) String() string {
 func (*LoadProfileResponse) ProtoMessage() {}
 
 func (x *LoadProfileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[20]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1352,7 +1614,7 @@ func (x *LoadProfileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadProfileResponse.ProtoReflect.Descriptor instead.
 func (*LoadProfileResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{20}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LoadProfileResponse) GetName() string {
@@ -1385,7 +1647,7 @@ type GetProfileRequest struct {
 
 func (x *GetProfileRequest) Reset() {
 	*x = GetProfileRequest{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[21]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1659,7 @@ func (x *GetProfileRequest) String() string {
 func (*GetProfileRequest) ProtoMessage() {}
 
 func (x *GetProfileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[21]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1672,7 @@ func (x *GetProfileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProfileRequest.ProtoReflect.Descriptor instead.
 func (*GetProfileRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{21}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetProfileRequest) GetMinConsistencyToken() string {
@@ -1432,7 +1694,7 @@ type DeadlineProfile struct {
 
 func (x *DeadlineProfile) Reset() {
 	*x = DeadlineProfile{}
-	mi := &file_chuishao_v1_registry_proto_msgTypes[22]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1444,7 +1706,7 @@ func (x *DeadlineProfile) String() string {
 func (*DeadlineProfile) ProtoMessage() {}
 
 func (x *DeadlineProfile) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_registry_proto_msgTypes[22]
+	mi := &file_chuishao_v1_registry_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1457,7 +1719,7 @@ func (x *DeadlineProfile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadlineProfile.ProtoReflect.Descriptor instead.
 func (*DeadlineProfile) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{22}
+	return file_chuishao_v1_registry_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeadlineProfile) GetName() string {
@@ -1494,7 +1756,7 @@ const file_chuishao_v1_registry_proto_rawDesc = "" +
 	"valid_from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x12#\n" +
 	"\rvalidate_only\x18\x04 \x01(\bR\fvalidateOnly\x120\n" +
 	"\x05piece\x18\n" +
-	" \x01(\v2\x1a.chuishao.v1.RegistryPieceR\x05piece\"\x8f\x02\n" +
+	" \x01(\v2\x1a.chuishao.v1.RegistryPieceR\x05piece\"\xae\x02\n" +
 	"\x14LoadRegistryResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x122\n" +
 	"\x06faults\x18\x02 \x03(\v2\x1a.chuishao.v1.RegistryFaultR\x06faults\x12+\n" +
@@ -1505,7 +1767,9 @@ const file_chuishao_v1_registry_proto_rawDesc = "" +
 	"categories\x18\x06 \x01(\rR\n" +
 	"categories\x12\x1c\n" +
 	"\tcatalogue\x18\a \x01(\rR\tcatalogue\x12\x12\n" +
-	"\x04bans\x18\b \x01(\rR\x04bans\"g\n" +
+	"\x04bans\x18\b \x01(\rR\x04bans\x12\x1d\n" +
+	"\n" +
+	"call_items\x18\t \x01(\rR\tcallItems\"g\n" +
 	"\rRegistryFault\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x12\n" +
@@ -1565,7 +1829,27 @@ const file_chuishao_v1_registry_proto_rawDesc = "" +
 	"\n" +
 	"categories\x18\x01 \x03(\v2\x15.chuishao.v1.CategoryR\n" +
 	"categories\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"r\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9c\x01\n" +
+	"\x14ListCallItemsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x14\n" +
+	"\x05class\x18\x03 \x01(\tR\x05class\x122\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"\x8f\x01\n" +
+	"\x15ListCallItemsResponse\x124\n" +
+	"\n" +
+	"call_items\x18\x01 \x03(\v2\x15.chuishao.v1.CallItemR\tcallItems\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\"\x81\x01\n" +
+	"\x0fListBansRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x122\n" +
+	"\x15min_consistency_token\x18\x03 \x01(\tR\x13minConsistencyToken\"~\n" +
+	"\x10ListBansResponse\x12(\n" +
+	"\x04bans\x18\x01 \x03(\v2\x14.chuishao.v1.BanItemR\x04bans\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\"r\n" +
 	"\x17LoadCalendarYearRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
@@ -1599,14 +1883,16 @@ const file_chuishao_v1_registry_proto_rawDesc = "" +
 	"\x0fDeadlineProfile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
-	"\acontent\x18\x03 \x01(\tR\acontent2\xc3\x06\n" +
+	"\acontent\x18\x03 \x01(\tR\acontent2\xe4\a\n" +
 	"\x0fRegistryService\x12U\n" +
 	"\fLoadRegistry\x12 .chuishao.v1.LoadRegistryRequest\x1a!.chuishao.v1.LoadRegistryResponse(\x01\x12E\n" +
 	"\vGetRegistry\x12\x1f.chuishao.v1.GetRegistryRequest\x1a\x15.chuishao.v1.Registry\x12J\n" +
 	"\tListAreas\x12\x1d.chuishao.v1.ListAreasRequest\x1a\x1e.chuishao.v1.ListAreasResponse\x12Y\n" +
 	"\x0eGetAreaHistory\x12\".chuishao.v1.GetAreaHistoryRequest\x1a#.chuishao.v1.GetAreaHistoryResponse\x12J\n" +
 	"\tListUnits\x12\x1d.chuishao.v1.ListUnitsRequest\x1a\x1e.chuishao.v1.ListUnitsResponse\x12Y\n" +
-	"\x0eListCategories\x12\".chuishao.v1.ListCategoriesRequest\x1a#.chuishao.v1.ListCategoriesResponse\x12_\n" +
+	"\x0eListCategories\x12\".chuishao.v1.ListCategoriesRequest\x1a#.chuishao.v1.ListCategoriesResponse\x12V\n" +
+	"\rListCallItems\x12!.chuishao.v1.ListCallItemsRequest\x1a\".chuishao.v1.ListCallItemsResponse\x12G\n" +
+	"\bListBans\x12\x1c.chuishao.v1.ListBansRequest\x1a\x1d.chuishao.v1.ListBansResponse\x12_\n" +
 	"\x10LoadCalendarYear\x12$.chuishao.v1.LoadCalendarYearRequest\x1a%.chuishao.v1.LoadCalendarYearResponse\x12E\n" +
 	"\vGetCalendar\x12\x1f.chuishao.v1.GetCalendarRequest\x1a\x15.chuishao.v1.Calendar\x12P\n" +
 	"\vLoadProfile\x12\x1f.chuishao.v1.LoadProfileRequest\x1a .chuishao.v1.LoadProfileResponse\x12J\n" +
@@ -1625,7 +1911,7 @@ func file_chuishao_v1_registry_proto_rawDescGZIP() []byte {
 	return file_chuishao_v1_registry_proto_rawDescData
 }
 
-var file_chuishao_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_chuishao_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_chuishao_v1_registry_proto_goTypes = []any{
 	(*LoadRegistryRequest)(nil),      // 0: chuishao.v1.LoadRegistryRequest
 	(*LoadRegistryResponse)(nil),     // 1: chuishao.v1.LoadRegistryResponse
@@ -1641,61 +1927,73 @@ var file_chuishao_v1_registry_proto_goTypes = []any{
 	(*ListUnitsResponse)(nil),        // 11: chuishao.v1.ListUnitsResponse
 	(*ListCategoriesRequest)(nil),    // 12: chuishao.v1.ListCategoriesRequest
 	(*ListCategoriesResponse)(nil),   // 13: chuishao.v1.ListCategoriesResponse
-	(*LoadCalendarYearRequest)(nil),  // 14: chuishao.v1.LoadCalendarYearRequest
-	(*LoadCalendarYearResponse)(nil), // 15: chuishao.v1.LoadCalendarYearResponse
-	(*GetCalendarRequest)(nil),       // 16: chuishao.v1.GetCalendarRequest
-	(*Calendar)(nil),                 // 17: chuishao.v1.Calendar
-	(*CalendarYear)(nil),             // 18: chuishao.v1.CalendarYear
-	(*LoadProfileRequest)(nil),       // 19: chuishao.v1.LoadProfileRequest
-	(*LoadProfileResponse)(nil),      // 20: chuishao.v1.LoadProfileResponse
-	(*GetProfileRequest)(nil),        // 21: chuishao.v1.GetProfileRequest
-	(*DeadlineProfile)(nil),          // 22: chuishao.v1.DeadlineProfile
-	(*timestamppb.Timestamp)(nil),    // 23: google.protobuf.Timestamp
-	(*RegistryPiece)(nil),            // 24: chuishao.v1.RegistryPiece
-	(*Level)(nil),                    // 25: chuishao.v1.Level
-	(*Area)(nil),                     // 26: chuishao.v1.Area
-	(*AreaNode)(nil),                 // 27: chuishao.v1.AreaNode
-	(*Unit)(nil),                     // 28: chuishao.v1.Unit
-	(*Category)(nil),                 // 29: chuishao.v1.Category
+	(*ListCallItemsRequest)(nil),     // 14: chuishao.v1.ListCallItemsRequest
+	(*ListCallItemsResponse)(nil),    // 15: chuishao.v1.ListCallItemsResponse
+	(*ListBansRequest)(nil),          // 16: chuishao.v1.ListBansRequest
+	(*ListBansResponse)(nil),         // 17: chuishao.v1.ListBansResponse
+	(*LoadCalendarYearRequest)(nil),  // 18: chuishao.v1.LoadCalendarYearRequest
+	(*LoadCalendarYearResponse)(nil), // 19: chuishao.v1.LoadCalendarYearResponse
+	(*GetCalendarRequest)(nil),       // 20: chuishao.v1.GetCalendarRequest
+	(*Calendar)(nil),                 // 21: chuishao.v1.Calendar
+	(*CalendarYear)(nil),             // 22: chuishao.v1.CalendarYear
+	(*LoadProfileRequest)(nil),       // 23: chuishao.v1.LoadProfileRequest
+	(*LoadProfileResponse)(nil),      // 24: chuishao.v1.LoadProfileResponse
+	(*GetProfileRequest)(nil),        // 25: chuishao.v1.GetProfileRequest
+	(*DeadlineProfile)(nil),          // 26: chuishao.v1.DeadlineProfile
+	(*timestamppb.Timestamp)(nil),    // 27: google.protobuf.Timestamp
+	(*RegistryPiece)(nil),            // 28: chuishao.v1.RegistryPiece
+	(*Level)(nil),                    // 29: chuishao.v1.Level
+	(*Area)(nil),                     // 30: chuishao.v1.Area
+	(*AreaNode)(nil),                 // 31: chuishao.v1.AreaNode
+	(*Unit)(nil),                     // 32: chuishao.v1.Unit
+	(*Category)(nil),                 // 33: chuishao.v1.Category
+	(*CallItem)(nil),                 // 34: chuishao.v1.CallItem
+	(*BanItem)(nil),                  // 35: chuishao.v1.BanItem
 }
 var file_chuishao_v1_registry_proto_depIdxs = []int32{
-	23, // 0: chuishao.v1.LoadRegistryRequest.valid_from:type_name -> google.protobuf.Timestamp
-	24, // 1: chuishao.v1.LoadRegistryRequest.piece:type_name -> chuishao.v1.RegistryPiece
+	27, // 0: chuishao.v1.LoadRegistryRequest.valid_from:type_name -> google.protobuf.Timestamp
+	28, // 1: chuishao.v1.LoadRegistryRequest.piece:type_name -> chuishao.v1.RegistryPiece
 	2,  // 2: chuishao.v1.LoadRegistryResponse.faults:type_name -> chuishao.v1.RegistryFault
-	25, // 3: chuishao.v1.Registry.levels:type_name -> chuishao.v1.Level
-	23, // 4: chuishao.v1.Registry.valid_from:type_name -> google.protobuf.Timestamp
-	26, // 5: chuishao.v1.ListAreasResponse.areas:type_name -> chuishao.v1.Area
+	29, // 3: chuishao.v1.Registry.levels:type_name -> chuishao.v1.Level
+	27, // 4: chuishao.v1.Registry.valid_from:type_name -> google.protobuf.Timestamp
+	30, // 5: chuishao.v1.ListAreasResponse.areas:type_name -> chuishao.v1.Area
 	9,  // 6: chuishao.v1.GetAreaHistoryResponse.steps:type_name -> chuishao.v1.AreaStep
-	27, // 7: chuishao.v1.GetAreaHistoryResponse.present:type_name -> chuishao.v1.AreaNode
-	26, // 8: chuishao.v1.AreaStep.area:type_name -> chuishao.v1.Area
-	28, // 9: chuishao.v1.ListUnitsResponse.units:type_name -> chuishao.v1.Unit
-	29, // 10: chuishao.v1.ListCategoriesResponse.categories:type_name -> chuishao.v1.Category
-	18, // 11: chuishao.v1.Calendar.years:type_name -> chuishao.v1.CalendarYear
-	0,  // 12: chuishao.v1.RegistryService.LoadRegistry:input_type -> chuishao.v1.LoadRegistryRequest
-	3,  // 13: chuishao.v1.RegistryService.GetRegistry:input_type -> chuishao.v1.GetRegistryRequest
-	5,  // 14: chuishao.v1.RegistryService.ListAreas:input_type -> chuishao.v1.ListAreasRequest
-	7,  // 15: chuishao.v1.RegistryService.GetAreaHistory:input_type -> chuishao.v1.GetAreaHistoryRequest
-	10, // 16: chuishao.v1.RegistryService.ListUnits:input_type -> chuishao.v1.ListUnitsRequest
-	12, // 17: chuishao.v1.RegistryService.ListCategories:input_type -> chuishao.v1.ListCategoriesRequest
-	14, // 18: chuishao.v1.RegistryService.LoadCalendarYear:input_type -> chuishao.v1.LoadCalendarYearRequest
-	16, // 19: chuishao.v1.RegistryService.GetCalendar:input_type -> chuishao.v1.GetCalendarRequest
-	19, // 20: chuishao.v1.RegistryService.LoadProfile:input_type -> chuishao.v1.LoadProfileRequest
-	21, // 21: chuishao.v1.RegistryService.GetProfile:input_type -> chuishao.v1.GetProfileRequest
-	1,  // 22: chuishao.v1.RegistryService.LoadRegistry:output_type -> chuishao.v1.LoadRegistryResponse
-	4,  // 23: chuishao.v1.RegistryService.GetRegistry:output_type -> chuishao.v1.Registry
-	6,  // 24: chuishao.v1.RegistryService.ListAreas:output_type -> chuishao.v1.ListAreasResponse
-	8,  // 25: chuishao.v1.RegistryService.GetAreaHistory:output_type -> chuishao.v1.GetAreaHistoryResponse
-	11, // 26: chuishao.v1.RegistryService.ListUnits:output_type -> chuishao.v1.ListUnitsResponse
-	13, // 27: chuishao.v1.RegistryService.ListCategories:output_type -> chuishao.v1.ListCategoriesResponse
-	15, // 28: chuishao.v1.RegistryService.LoadCalendarYear:output_type -> chuishao.v1.LoadCalendarYearResponse
-	17, // 29: chuishao.v1.RegistryService.GetCalendar:output_type -> chuishao.v1.Calendar
-	20, // 30: chuishao.v1.RegistryService.LoadProfile:output_type -> chuishao.v1.LoadProfileResponse
-	22, // 31: chuishao.v1.RegistryService.GetProfile:output_type -> chuishao.v1.DeadlineProfile
-	22, // [22:32] is the sub-list for method output_type
-	12, // [12:22] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	31, // 7: chuishao.v1.GetAreaHistoryResponse.present:type_name -> chuishao.v1.AreaNode
+	30, // 8: chuishao.v1.AreaStep.area:type_name -> chuishao.v1.Area
+	32, // 9: chuishao.v1.ListUnitsResponse.units:type_name -> chuishao.v1.Unit
+	33, // 10: chuishao.v1.ListCategoriesResponse.categories:type_name -> chuishao.v1.Category
+	34, // 11: chuishao.v1.ListCallItemsResponse.call_items:type_name -> chuishao.v1.CallItem
+	35, // 12: chuishao.v1.ListBansResponse.bans:type_name -> chuishao.v1.BanItem
+	22, // 13: chuishao.v1.Calendar.years:type_name -> chuishao.v1.CalendarYear
+	0,  // 14: chuishao.v1.RegistryService.LoadRegistry:input_type -> chuishao.v1.LoadRegistryRequest
+	3,  // 15: chuishao.v1.RegistryService.GetRegistry:input_type -> chuishao.v1.GetRegistryRequest
+	5,  // 16: chuishao.v1.RegistryService.ListAreas:input_type -> chuishao.v1.ListAreasRequest
+	7,  // 17: chuishao.v1.RegistryService.GetAreaHistory:input_type -> chuishao.v1.GetAreaHistoryRequest
+	10, // 18: chuishao.v1.RegistryService.ListUnits:input_type -> chuishao.v1.ListUnitsRequest
+	12, // 19: chuishao.v1.RegistryService.ListCategories:input_type -> chuishao.v1.ListCategoriesRequest
+	14, // 20: chuishao.v1.RegistryService.ListCallItems:input_type -> chuishao.v1.ListCallItemsRequest
+	16, // 21: chuishao.v1.RegistryService.ListBans:input_type -> chuishao.v1.ListBansRequest
+	18, // 22: chuishao.v1.RegistryService.LoadCalendarYear:input_type -> chuishao.v1.LoadCalendarYearRequest
+	20, // 23: chuishao.v1.RegistryService.GetCalendar:input_type -> chuishao.v1.GetCalendarRequest
+	23, // 24: chuishao.v1.RegistryService.LoadProfile:input_type -> chuishao.v1.LoadProfileRequest
+	25, // 25: chuishao.v1.RegistryService.GetProfile:input_type -> chuishao.v1.GetProfileRequest
+	1,  // 26: chuishao.v1.RegistryService.LoadRegistry:output_type -> chuishao.v1.LoadRegistryResponse
+	4,  // 27: chuishao.v1.RegistryService.GetRegistry:output_type -> chuishao.v1.Registry
+	6,  // 28: chuishao.v1.RegistryService.ListAreas:output_type -> chuishao.v1.ListAreasResponse
+	8,  // 29: chuishao.v1.RegistryService.GetAreaHistory:output_type -> chuishao.v1.GetAreaHistoryResponse
+	11, // 30: chuishao.v1.RegistryService.ListUnits:output_type -> chuishao.v1.ListUnitsResponse
+	13, // 31: chuishao.v1.RegistryService.ListCategories:output_type -> chuishao.v1.ListCategoriesResponse
+	15, // 32: chuishao.v1.RegistryService.ListCallItems:output_type -> chuishao.v1.ListCallItemsResponse
+	17, // 33: chuishao.v1.RegistryService.ListBans:output_type -> chuishao.v1.ListBansResponse
+	19, // 34: chuishao.v1.RegistryService.LoadCalendarYear:output_type -> chuishao.v1.LoadCalendarYearResponse
+	21, // 35: chuishao.v1.RegistryService.GetCalendar:output_type -> chuishao.v1.Calendar
+	24, // 36: chuishao.v1.RegistryService.LoadProfile:output_type -> chuishao.v1.LoadProfileResponse
+	26, // 37: chuishao.v1.RegistryService.GetProfile:output_type -> chuishao.v1.DeadlineProfile
+	26, // [26:38] is the sub-list for method output_type
+	14, // [14:26] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_registry_proto_init() }
@@ -1711,7 +2009,7 @@ func file_chuishao_v1_registry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_registry_proto_rawDesc), len(file_chuishao_v1_registry_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

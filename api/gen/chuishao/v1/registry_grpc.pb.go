@@ -25,6 +25,8 @@ const (
 	RegistryService_GetAreaHistory_FullMethodName   = "/chuishao.v1.RegistryService/GetAreaHistory"
 	RegistryService_ListUnits_FullMethodName        = "/chuishao.v1.RegistryService/ListUnits"
 	RegistryService_ListCategories_FullMethodName   = "/chuishao.v1.RegistryService/ListCategories"
+	RegistryService_ListCallItems_FullMethodName    = "/chuishao.v1.RegistryService/ListCallItems"
+	RegistryService_ListBans_FullMethodName         = "/chuishao.v1.RegistryService/ListBans"
 	RegistryService_LoadCalendarYear_FullMethodName = "/chuishao.v1.RegistryService/LoadCalendarYear"
 	RegistryService_GetCalendar_FullMethodName      = "/chuishao.v1.RegistryService/GetCalendar"
 	RegistryService_LoadProfile_FullMethodName      = "/chuishao.v1.RegistryService/LoadProfile"
@@ -50,6 +52,10 @@ type RegistryServiceClient interface {
 	ListUnits(ctx context.Context, in *ListUnitsRequest, opts ...grpc.CallOption) (*ListUnitsResponse, error)
 	// Categories. Who: anyone.
 	ListCategories(ctx context.Context, in *ListCategoriesRequest, opts ...grpc.CallOption) (*ListCategoriesResponse, error)
+	// The call-item list (呼应启动事项). Who: anyone.
+	ListCallItems(ctx context.Context, in *ListCallItemsRequest, opts ...grpc.CallOption) (*ListCallItemsResponse, error)
+	// The ban list (禁入清单). Who: anyone.
+	ListBans(ctx context.Context, in *ListBansRequest, opts ...grpc.CallOption) (*ListBansResponse, error)
 	// Loads the holidays of a year, as the State Council's notice has them; a corrected one takes the place of the former. Open limits
 	// that change by it are computed again. Who: AUDITOR, SYSTEM.
 	LoadCalendarYear(ctx context.Context, in *LoadCalendarYearRequest, opts ...grpc.CallOption) (*LoadCalendarYearResponse, error)
@@ -132,6 +138,26 @@ func (c *registryServiceClient) ListCategories(ctx context.Context, in *ListCate
 	return out, nil
 }
 
+func (c *registryServiceClient) ListCallItems(ctx context.Context, in *ListCallItemsRequest, opts ...grpc.CallOption) (*ListCallItemsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCallItemsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListCallItems_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ListBans(ctx context.Context, in *ListBansRequest, opts ...grpc.CallOption) (*ListBansResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListBansResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ListBans_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *registryServiceClient) LoadCalendarYear(ctx context.Context, in *LoadCalendarYearRequest, opts ...grpc.CallOption) (*LoadCalendarYearResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LoadCalendarYearResponse)
@@ -191,6 +217,10 @@ type RegistryServiceServer interface {
 	ListUnits(context.Context, *ListUnitsRequest) (*ListUnitsResponse, error)
 	// Categories. Who: anyone.
 	ListCategories(context.Context, *ListCategoriesRequest) (*ListCategoriesResponse, error)
+	// The call-item list (呼应启动事项). Who: anyone.
+	ListCallItems(context.Context, *ListCallItemsRequest) (*ListCallItemsResponse, error)
+	// The ban list (禁入清单). Who: anyone.
+	ListBans(context.Context, *ListBansRequest) (*ListBansResponse, error)
 	// Loads the holidays of a year, as the State Council's notice has them; a corrected one takes the place of the former. Open limits
 	// that change by it are computed again. Who: AUDITOR, SYSTEM.
 	LoadCalendarYear(context.Context, *LoadCalendarYearRequest) (*LoadCalendarYearResponse, error)
@@ -227,6 +257,12 @@ func (UnimplementedRegistryServiceServer) ListUnits(context.Context, *ListUnitsR
 }
 func (UnimplementedRegistryServiceServer) ListCategories(context.Context, *ListCategoriesRequest) (*ListCategoriesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListCategories not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListCallItems(context.Context, *ListCallItemsRequest) (*ListCallItemsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCallItems not implemented")
+}
+func (UnimplementedRegistryServiceServer) ListBans(context.Context, *ListBansRequest) (*ListBansResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListBans not implemented")
 }
 func (UnimplementedRegistryServiceServer) LoadCalendarYear(context.Context, *LoadCalendarYearRequest) (*LoadCalendarYearResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method LoadCalendarYear not implemented")
@@ -358,6 +394,42 @@ func _RegistryService_ListCategories_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_ListCallItems_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCallItemsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListCallItems(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListCallItems_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListCallItems(ctx, req.(*ListCallItemsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ListBans_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListBansRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ListBans(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ListBans_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ListBans(ctx, req.(*ListBansRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RegistryService_LoadCalendarYear_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(LoadCalendarYearRequest)
 	if err := dec(in); err != nil {
@@ -456,6 +528,14 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListCategories",
 			Handler:    _RegistryService_ListCategories_Handler,
+		},
+		{
+			MethodName: "ListCallItems",
+			Handler:    _RegistryService_ListCallItems_Handler,
+		},
+		{
+			MethodName: "ListBans",
+			Handler:    _RegistryService_ListBans_Handler,
 		},
 		{
 			MethodName: "LoadCalendarYear",

@@ -2178,6 +2178,1010 @@ func (TicketTimer) EnumDescriptor() ([]byte, []int) {
 	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{31}
 }
 
+// WhistleTimer is something that must happen to a whistle by a certain instant.
+type WhistleTimer int32
+
+const (
+	WhistleTimer_WHISTLE_TIMER_UNSPECIFIED WhistleTimer = 0
+	// A participant has not signed, contacted the street, or reported in: the last makes it a no-show.
+	WhistleTimer_WHISTLE_TIMER_SIGN      WhistleTimer = 1
+	WhistleTimer_WHISTLE_TIMER_CONTACT   WhistleTimer = 2
+	WhistleTimer_WHISTLE_TIMER_REPORT_IN WhistleTimer = 3
+	// The emergency whistle was not looked at after the fact.
+	WhistleTimer_WHISTLE_TIMER_REVIEW WhistleTimer = 4
+	// The matter is not resolved.
+	WhistleTimer_WHISTLE_TIMER_RESOLVE WhistleTimer = 5
+)
+
+// Enum value maps for WhistleTimer.
+var (
+	WhistleTimer_name = map[int32]string{
+		0: "WHISTLE_TIMER_UNSPECIFIED",
+		1: "WHISTLE_TIMER_SIGN",
+		2: "WHISTLE_TIMER_CONTACT",
+		3: "WHISTLE_TIMER_REPORT_IN",
+		4: "WHISTLE_TIMER_REVIEW",
+		5: "WHISTLE_TIMER_RESOLVE",
+	}
+	WhistleTimer_value = map[string]int32{
+		"WHISTLE_TIMER_UNSPECIFIED": 0,
+		"WHISTLE_TIMER_SIGN":        1,
+		"WHISTLE_TIMER_CONTACT":     2,
+		"WHISTLE_TIMER_REPORT_IN":   3,
+		"WHISTLE_TIMER_REVIEW":      4,
+		"WHISTLE_TIMER_RESOLVE":     5,
+	}
+)
+
+func (x WhistleTimer) Enum() *WhistleTimer {
+	p := new(WhistleTimer)
+	*p = x
+	return p
+}
+
+func (x WhistleTimer) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WhistleTimer) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[32].Descriptor()
+}
+
+func (WhistleTimer) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[32]
+}
+
+func (x WhistleTimer) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WhistleTimer.Descriptor instead.
+func (WhistleTimer) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{32}
+}
+
+// RaiseCause is why a whistle goes to the next higher level.
+type RaiseCause int32
+
+const (
+	RaiseCause_RAISE_CAUSE_UNSPECIFIED RaiseCause = 0
+	RaiseCause_RAISE_CAUSE_NO_SHOWS    RaiseCause = 1
+	RaiseCause_RAISE_CAUSE_UNRESOLVED  RaiseCause = 2
+)
+
+// Enum value maps for RaiseCause.
+var (
+	RaiseCause_name = map[int32]string{
+		0: "RAISE_CAUSE_UNSPECIFIED",
+		1: "RAISE_CAUSE_NO_SHOWS",
+		2: "RAISE_CAUSE_UNRESOLVED",
+	}
+	RaiseCause_value = map[string]int32{
+		"RAISE_CAUSE_UNSPECIFIED": 0,
+		"RAISE_CAUSE_NO_SHOWS":    1,
+		"RAISE_CAUSE_UNRESOLVED":  2,
+	}
+)
+
+func (x RaiseCause) Enum() *RaiseCause {
+	p := new(RaiseCause)
+	*p = x
+	return p
+}
+
+func (x RaiseCause) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RaiseCause) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[33].Descriptor()
+}
+
+func (RaiseCause) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[33]
+}
+
+func (x RaiseCause) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RaiseCause.Descriptor instead.
+func (RaiseCause) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{33}
+}
+
+// RaterKind is who rates a unit. UNSPECIFIED, as in the events of the first versions, means the street.
+type RaterKind int32
+
+const (
+	RaterKind_RATER_KIND_UNSPECIFIED RaterKind = 0
+	RaterKind_RATER_KIND_STREET      RaterKind = 1
+	RaterKind_RATER_KIND_COMMUNITY   RaterKind = 2
+	RaterKind_RATER_KIND_RESIDENT    RaterKind = 3
+	// A street whose area is affected too.
+	RaterKind_RATER_KIND_OTHER_STREET RaterKind = 4
+)
+
+// Enum value maps for RaterKind.
+var (
+	RaterKind_name = map[int32]string{
+		0: "RATER_KIND_UNSPECIFIED",
+		1: "RATER_KIND_STREET",
+		2: "RATER_KIND_COMMUNITY",
+		3: "RATER_KIND_RESIDENT",
+		4: "RATER_KIND_OTHER_STREET",
+	}
+	RaterKind_value = map[string]int32{
+		"RATER_KIND_UNSPECIFIED":  0,
+		"RATER_KIND_STREET":       1,
+		"RATER_KIND_COMMUNITY":    2,
+		"RATER_KIND_RESIDENT":     3,
+		"RATER_KIND_OTHER_STREET": 4,
+	}
+)
+
+func (x RaterKind) Enum() *RaterKind {
+	p := new(RaterKind)
+	*p = x
+	return p
+}
+
+func (x RaterKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RaterKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[34].Descriptor()
+}
+
+func (RaterKind) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[34]
+}
+
+func (x RaterKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RaterKind.Descriptor instead.
+func (RaterKind) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{34}
+}
+
+// EchoKind is what an echo (回音) says.
+type EchoKind int32
+
+const (
+	EchoKind_ECHO_KIND_UNSPECIFIED EchoKind = 0
+	// 已受理.
+	EchoKind_ECHO_KIND_ACCEPTED EchoKind = 1
+	// 进展.
+	EchoKind_ECHO_KIND_PROGRESS EchoKind = 2
+	// 结果.
+	EchoKind_ECHO_KIND_RESULT EchoKind = 3
+)
+
+// Enum value maps for EchoKind.
+var (
+	EchoKind_name = map[int32]string{
+		0: "ECHO_KIND_UNSPECIFIED",
+		1: "ECHO_KIND_ACCEPTED",
+		2: "ECHO_KIND_PROGRESS",
+		3: "ECHO_KIND_RESULT",
+	}
+	EchoKind_value = map[string]int32{
+		"ECHO_KIND_UNSPECIFIED": 0,
+		"ECHO_KIND_ACCEPTED":    1,
+		"ECHO_KIND_PROGRESS":    2,
+		"ECHO_KIND_RESULT":      3,
+	}
+)
+
+func (x EchoKind) Enum() *EchoKind {
+	p := new(EchoKind)
+	*p = x
+	return p
+}
+
+func (x EchoKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EchoKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[35].Descriptor()
+}
+
+func (EchoKind) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[35]
+}
+
+func (x EchoKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EchoKind.Descriptor instead.
+func (EchoKind) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{35}
+}
+
+// PostState is the main state of a post on a problem wall.
+type PostState int32
+
+const (
+	PostState_POST_STATE_UNSPECIFIED PostState = 0
+	PostState_POST_STATE_POSTED      PostState = 1
+	// Seen and admitted to the wall.
+	PostState_POST_STATE_SCREENED PostState = 2
+	// 子墙自解: the grid worker solved it.
+	PostState_POST_STATE_SELF_SOLVED PostState = 3
+	// 上墙: on the community's mother wall.
+	PostState_POST_STATE_LIFTED   PostState = 4
+	PostState_POST_STATE_TICKETED PostState = 5
+	// The result was echoed.
+	PostState_POST_STATE_ECHOED PostState = 6
+	// 联评: the result was reviewed.
+	PostState_POST_STATE_REVIEWED PostState = 7
+	// Not admitted to the wall.
+	PostState_POST_STATE_REFUSED PostState = 8
+)
+
+// Enum value maps for PostState.
+var (
+	PostState_name = map[int32]string{
+		0: "POST_STATE_UNSPECIFIED",
+		1: "POST_STATE_POSTED",
+		2: "POST_STATE_SCREENED",
+		3: "POST_STATE_SELF_SOLVED",
+		4: "POST_STATE_LIFTED",
+		5: "POST_STATE_TICKETED",
+		6: "POST_STATE_ECHOED",
+		7: "POST_STATE_REVIEWED",
+		8: "POST_STATE_REFUSED",
+	}
+	PostState_value = map[string]int32{
+		"POST_STATE_UNSPECIFIED": 0,
+		"POST_STATE_POSTED":      1,
+		"POST_STATE_SCREENED":    2,
+		"POST_STATE_SELF_SOLVED": 3,
+		"POST_STATE_LIFTED":      4,
+		"POST_STATE_TICKETED":    5,
+		"POST_STATE_ECHOED":      6,
+		"POST_STATE_REVIEWED":    7,
+		"POST_STATE_REFUSED":     8,
+	}
+)
+
+func (x PostState) Enum() *PostState {
+	p := new(PostState)
+	*p = x
+	return p
+}
+
+func (x PostState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PostState) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[36].Descriptor()
+}
+
+func (PostState) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[36]
+}
+
+func (x PostState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PostState.Descriptor instead.
+func (PostState) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{36}
+}
+
+// DeliberationState is how far a month's matter has come (一月一事一议一公开).
+type DeliberationState int32
+
+const (
+	DeliberationState_DELIBERATION_STATE_UNSPECIFIED DeliberationState = 0
+	DeliberationState_DELIBERATION_STATE_CHOSEN      DeliberationState = 1
+	DeliberationState_DELIBERATION_STATE_DELIBERATED DeliberationState = 2
+	DeliberationState_DELIBERATION_STATE_DECIDED     DeliberationState = 3
+	DeliberationState_DELIBERATION_STATE_PUBLISHED   DeliberationState = 4
+)
+
+// Enum value maps for DeliberationState.
+var (
+	DeliberationState_name = map[int32]string{
+		0: "DELIBERATION_STATE_UNSPECIFIED",
+		1: "DELIBERATION_STATE_CHOSEN",
+		2: "DELIBERATION_STATE_DELIBERATED",
+		3: "DELIBERATION_STATE_DECIDED",
+		4: "DELIBERATION_STATE_PUBLISHED",
+	}
+	DeliberationState_value = map[string]int32{
+		"DELIBERATION_STATE_UNSPECIFIED": 0,
+		"DELIBERATION_STATE_CHOSEN":      1,
+		"DELIBERATION_STATE_DELIBERATED": 2,
+		"DELIBERATION_STATE_DECIDED":     3,
+		"DELIBERATION_STATE_PUBLISHED":   4,
+	}
+)
+
+func (x DeliberationState) Enum() *DeliberationState {
+	p := new(DeliberationState)
+	*p = x
+	return p
+}
+
+func (x DeliberationState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeliberationState) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[37].Descriptor()
+}
+
+func (DeliberationState) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[37]
+}
+
+func (x DeliberationState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeliberationState.Descriptor instead.
+func (DeliberationState) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{37}
+}
+
+// ExchangeKind is a side of the exchange of needs and resources (双向认领).
+type ExchangeKind int32
+
+const (
+	ExchangeKind_EXCHANGE_KIND_UNSPECIFIED ExchangeKind = 0
+	// 需求.
+	ExchangeKind_EXCHANGE_KIND_NEED ExchangeKind = 1
+	// 资源.
+	ExchangeKind_EXCHANGE_KIND_RESOURCE ExchangeKind = 2
+)
+
+// Enum value maps for ExchangeKind.
+var (
+	ExchangeKind_name = map[int32]string{
+		0: "EXCHANGE_KIND_UNSPECIFIED",
+		1: "EXCHANGE_KIND_NEED",
+		2: "EXCHANGE_KIND_RESOURCE",
+	}
+	ExchangeKind_value = map[string]int32{
+		"EXCHANGE_KIND_UNSPECIFIED": 0,
+		"EXCHANGE_KIND_NEED":        1,
+		"EXCHANGE_KIND_RESOURCE":    2,
+	}
+)
+
+func (x ExchangeKind) Enum() *ExchangeKind {
+	p := new(ExchangeKind)
+	*p = x
+	return p
+}
+
+func (x ExchangeKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExchangeKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[38].Descriptor()
+}
+
+func (ExchangeKind) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[38]
+}
+
+func (x ExchangeKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExchangeKind.Descriptor instead.
+func (ExchangeKind) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{38}
+}
+
+type ExchangeState int32
+
+const (
+	ExchangeState_EXCHANGE_STATE_UNSPECIFIED ExchangeState = 0
+	ExchangeState_EXCHANGE_STATE_OPEN        ExchangeState = 1
+	ExchangeState_EXCHANGE_STATE_MATCHED     ExchangeState = 2
+	ExchangeState_EXCHANGE_STATE_FULFILLED   ExchangeState = 3
+	ExchangeState_EXCHANGE_STATE_WITHDRAWN   ExchangeState = 4
+)
+
+// Enum value maps for ExchangeState.
+var (
+	ExchangeState_name = map[int32]string{
+		0: "EXCHANGE_STATE_UNSPECIFIED",
+		1: "EXCHANGE_STATE_OPEN",
+		2: "EXCHANGE_STATE_MATCHED",
+		3: "EXCHANGE_STATE_FULFILLED",
+		4: "EXCHANGE_STATE_WITHDRAWN",
+	}
+	ExchangeState_value = map[string]int32{
+		"EXCHANGE_STATE_UNSPECIFIED": 0,
+		"EXCHANGE_STATE_OPEN":        1,
+		"EXCHANGE_STATE_MATCHED":     2,
+		"EXCHANGE_STATE_FULFILLED":   3,
+		"EXCHANGE_STATE_WITHDRAWN":   4,
+	}
+)
+
+func (x ExchangeState) Enum() *ExchangeState {
+	p := new(ExchangeState)
+	*p = x
+	return p
+}
+
+func (x ExchangeState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExchangeState) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[39].Descriptor()
+}
+
+func (ExchangeState) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[39]
+}
+
+func (x ExchangeState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExchangeState.Descriptor instead.
+func (ExchangeState) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{39}
+}
+
+// AdmissionState is the main state of a community admission (社区准入).
+type AdmissionState int32
+
+const (
+	AdmissionState_ADMISSION_STATE_UNSPECIFIED AdmissionState = 0
+	AdmissionState_ADMISSION_STATE_APPLIED     AdmissionState = 1
+	AdmissionState_ADMISSION_STATE_REVIEWED    AdmissionState = 2
+	AdmissionState_ADMISSION_STATE_ADMITTED    AdmissionState = 3
+	AdmissionState_ADMISSION_STATE_REFUSED     AdmissionState = 4
+	AdmissionState_ADMISSION_STATE_REVOKED     AdmissionState = 5
+	AdmissionState_ADMISSION_STATE_EXPIRED     AdmissionState = 6
+)
+
+// Enum value maps for AdmissionState.
+var (
+	AdmissionState_name = map[int32]string{
+		0: "ADMISSION_STATE_UNSPECIFIED",
+		1: "ADMISSION_STATE_APPLIED",
+		2: "ADMISSION_STATE_REVIEWED",
+		3: "ADMISSION_STATE_ADMITTED",
+		4: "ADMISSION_STATE_REFUSED",
+		5: "ADMISSION_STATE_REVOKED",
+		6: "ADMISSION_STATE_EXPIRED",
+	}
+	AdmissionState_value = map[string]int32{
+		"ADMISSION_STATE_UNSPECIFIED": 0,
+		"ADMISSION_STATE_APPLIED":     1,
+		"ADMISSION_STATE_REVIEWED":    2,
+		"ADMISSION_STATE_ADMITTED":    3,
+		"ADMISSION_STATE_REFUSED":     4,
+		"ADMISSION_STATE_REVOKED":     5,
+		"ADMISSION_STATE_EXPIRED":     6,
+	}
+)
+
+func (x AdmissionState) Enum() *AdmissionState {
+	p := new(AdmissionState)
+	*p = x
+	return p
+}
+
+func (x AdmissionState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AdmissionState) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[40].Descriptor()
+}
+
+func (AdmissionState) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[40]
+}
+
+func (x AdmissionState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AdmissionState.Descriptor instead.
+func (AdmissionState) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{40}
+}
+
+type AdmissionTimer int32
+
+const (
+	AdmissionTimer_ADMISSION_TIMER_UNSPECIFIED AdmissionTimer = 0
+	// Nobody decided: it is refused.
+	AdmissionTimer_ADMISSION_TIMER_DECIDE AdmissionTimer = 1
+	AdmissionTimer_ADMISSION_TIMER_EXPIRE AdmissionTimer = 2
+)
+
+// Enum value maps for AdmissionTimer.
+var (
+	AdmissionTimer_name = map[int32]string{
+		0: "ADMISSION_TIMER_UNSPECIFIED",
+		1: "ADMISSION_TIMER_DECIDE",
+		2: "ADMISSION_TIMER_EXPIRE",
+	}
+	AdmissionTimer_value = map[string]int32{
+		"ADMISSION_TIMER_UNSPECIFIED": 0,
+		"ADMISSION_TIMER_DECIDE":      1,
+		"ADMISSION_TIMER_EXPIRE":      2,
+	}
+)
+
+func (x AdmissionTimer) Enum() *AdmissionTimer {
+	p := new(AdmissionTimer)
+	*p = x
+	return p
+}
+
+func (x AdmissionTimer) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AdmissionTimer) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[41].Descriptor()
+}
+
+func (AdmissionTimer) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[41]
+}
+
+func (x AdmissionTimer) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AdmissionTimer.Descriptor instead.
+func (AdmissionTimer) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{41}
+}
+
+// ListingState is the main state of a listed problem (挂牌) that is no ticket.
+type ListingState int32
+
+const (
+	ListingState_LISTING_STATE_UNSPECIFIED ListingState = 0
+	ListingState_LISTING_STATE_LISTED      ListingState = 1
+	// The owner says that it is done.
+	ListingState_LISTING_STATE_REPORTED_DONE ListingState = 2
+	// Somebody else found it so.
+	ListingState_LISTING_STATE_CHECKED ListingState = 3
+	// 销号.
+	ListingState_LISTING_STATE_CLEARED ListingState = 4
+	// The check found it not done; the owner goes on.
+	ListingState_LISTING_STATE_FAILED ListingState = 5
+)
+
+// Enum value maps for ListingState.
+var (
+	ListingState_name = map[int32]string{
+		0: "LISTING_STATE_UNSPECIFIED",
+		1: "LISTING_STATE_LISTED",
+		2: "LISTING_STATE_REPORTED_DONE",
+		3: "LISTING_STATE_CHECKED",
+		4: "LISTING_STATE_CLEARED",
+		5: "LISTING_STATE_FAILED",
+	}
+	ListingState_value = map[string]int32{
+		"LISTING_STATE_UNSPECIFIED":   0,
+		"LISTING_STATE_LISTED":        1,
+		"LISTING_STATE_REPORTED_DONE": 2,
+		"LISTING_STATE_CHECKED":       3,
+		"LISTING_STATE_CLEARED":       4,
+		"LISTING_STATE_FAILED":        5,
+	}
+)
+
+func (x ListingState) Enum() *ListingState {
+	p := new(ListingState)
+	*p = x
+	return p
+}
+
+func (x ListingState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ListingState) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[42].Descriptor()
+}
+
+func (ListingState) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[42]
+}
+
+func (x ListingState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ListingState.Descriptor instead.
+func (ListingState) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{42}
+}
+
+// ListingOrigin is where a listed problem comes from.
+type ListingOrigin int32
+
+const (
+	ListingOrigin_LISTING_ORIGIN_UNSPECIFIED ListingOrigin = 0
+	// 述职评议.
+	ListingOrigin_LISTING_ORIGIN_APPRAISAL  ListingOrigin = 1
+	ListingOrigin_LISTING_ORIGIN_INSPECTION ListingOrigin = 2
+	ListingOrigin_LISTING_ORIGIN_SPOT_CHECK ListingOrigin = 3
+	ListingOrigin_LISTING_ORIGIN_MEDIA      ListingOrigin = 4
+	ListingOrigin_LISTING_ORIGIN_SUPERIOR   ListingOrigin = 5
+)
+
+// Enum value maps for ListingOrigin.
+var (
+	ListingOrigin_name = map[int32]string{
+		0: "LISTING_ORIGIN_UNSPECIFIED",
+		1: "LISTING_ORIGIN_APPRAISAL",
+		2: "LISTING_ORIGIN_INSPECTION",
+		3: "LISTING_ORIGIN_SPOT_CHECK",
+		4: "LISTING_ORIGIN_MEDIA",
+		5: "LISTING_ORIGIN_SUPERIOR",
+	}
+	ListingOrigin_value = map[string]int32{
+		"LISTING_ORIGIN_UNSPECIFIED": 0,
+		"LISTING_ORIGIN_APPRAISAL":   1,
+		"LISTING_ORIGIN_INSPECTION":  2,
+		"LISTING_ORIGIN_SPOT_CHECK":  3,
+		"LISTING_ORIGIN_MEDIA":       4,
+		"LISTING_ORIGIN_SUPERIOR":    5,
+	}
+)
+
+func (x ListingOrigin) Enum() *ListingOrigin {
+	p := new(ListingOrigin)
+	*p = x
+	return p
+}
+
+func (x ListingOrigin) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ListingOrigin) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[43].Descriptor()
+}
+
+func (ListingOrigin) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[43]
+}
+
+func (x ListingOrigin) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ListingOrigin.Descriptor instead.
+func (ListingOrigin) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{43}
+}
+
+type ListingTimer int32
+
+const (
+	ListingTimer_LISTING_TIMER_UNSPECIFIED ListingTimer = 0
+	// No plan yet.
+	ListingTimer_LISTING_TIMER_PLAN ListingTimer = 1
+	// Not cleared yet.
+	ListingTimer_LISTING_TIMER_CLEAR ListingTimer = 2
+)
+
+// Enum value maps for ListingTimer.
+var (
+	ListingTimer_name = map[int32]string{
+		0: "LISTING_TIMER_UNSPECIFIED",
+		1: "LISTING_TIMER_PLAN",
+		2: "LISTING_TIMER_CLEAR",
+	}
+	ListingTimer_value = map[string]int32{
+		"LISTING_TIMER_UNSPECIFIED": 0,
+		"LISTING_TIMER_PLAN":        1,
+		"LISTING_TIMER_CLEAR":       2,
+	}
+)
+
+func (x ListingTimer) Enum() *ListingTimer {
+	p := new(ListingTimer)
+	*p = x
+	return p
+}
+
+func (x ListingTimer) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ListingTimer) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[44].Descriptor()
+}
+
+func (ListingTimer) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[44]
+}
+
+func (x ListingTimer) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ListingTimer.Descriptor instead.
+func (ListingTimer) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{44}
+}
+
+// AccountKind is how an owner is held to account.
+type AccountKind int32
+
+const (
+	AccountKind_ACCOUNT_KIND_UNSPECIFIED AccountKind = 0
+	// 通报.
+	AccountKind_ACCOUNT_KIND_BULLETIN AccountKind = 1
+	// 约谈.
+	AccountKind_ACCOUNT_KIND_INTERVIEW AccountKind = 2
+)
+
+// Enum value maps for AccountKind.
+var (
+	AccountKind_name = map[int32]string{
+		0: "ACCOUNT_KIND_UNSPECIFIED",
+		1: "ACCOUNT_KIND_BULLETIN",
+		2: "ACCOUNT_KIND_INTERVIEW",
+	}
+	AccountKind_value = map[string]int32{
+		"ACCOUNT_KIND_UNSPECIFIED": 0,
+		"ACCOUNT_KIND_BULLETIN":    1,
+		"ACCOUNT_KIND_INTERVIEW":   2,
+	}
+)
+
+func (x AccountKind) Enum() *AccountKind {
+	p := new(AccountKind)
+	*p = x
+	return p
+}
+
+func (x AccountKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AccountKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[45].Descriptor()
+}
+
+func (AccountKind) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[45]
+}
+
+func (x AccountKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AccountKind.Descriptor instead.
+func (AccountKind) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{45}
+}
+
+// CheckKind is how a sample is drawn for.
+type CheckKind int32
+
+const (
+	CheckKind_CHECK_KIND_UNSPECIFIED CheckKind = 0
+	// 双月随机抽查.
+	CheckKind_CHECK_KIND_SPOT_CHECK CheckKind = 1
+	// 半年集中督查.
+	CheckKind_CHECK_KIND_FOCUSED_INSPECTION CheckKind = 2
+)
+
+// Enum value maps for CheckKind.
+var (
+	CheckKind_name = map[int32]string{
+		0: "CHECK_KIND_UNSPECIFIED",
+		1: "CHECK_KIND_SPOT_CHECK",
+		2: "CHECK_KIND_FOCUSED_INSPECTION",
+	}
+	CheckKind_value = map[string]int32{
+		"CHECK_KIND_UNSPECIFIED":        0,
+		"CHECK_KIND_SPOT_CHECK":         1,
+		"CHECK_KIND_FOCUSED_INSPECTION": 2,
+	}
+)
+
+func (x CheckKind) Enum() *CheckKind {
+	p := new(CheckKind)
+	*p = x
+	return p
+}
+
+func (x CheckKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CheckKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[46].Descriptor()
+}
+
+func (CheckKind) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[46]
+}
+
+func (x CheckKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CheckKind.Descriptor instead.
+func (CheckKind) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{46}
+}
+
+type CheckState int32
+
+const (
+	CheckState_CHECK_STATE_UNSPECIFIED CheckState = 0
+	CheckState_CHECK_STATE_DRAWN       CheckState = 1
+	// Every ticket of the sample was looked at.
+	CheckState_CHECK_STATE_DONE CheckState = 2
+)
+
+// Enum value maps for CheckState.
+var (
+	CheckState_name = map[int32]string{
+		0: "CHECK_STATE_UNSPECIFIED",
+		1: "CHECK_STATE_DRAWN",
+		2: "CHECK_STATE_DONE",
+	}
+	CheckState_value = map[string]int32{
+		"CHECK_STATE_UNSPECIFIED": 0,
+		"CHECK_STATE_DRAWN":       1,
+		"CHECK_STATE_DONE":        2,
+	}
+)
+
+func (x CheckState) Enum() *CheckState {
+	p := new(CheckState)
+	*p = x
+	return p
+}
+
+func (x CheckState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CheckState) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[47].Descriptor()
+}
+
+func (CheckState) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[47]
+}
+
+func (x CheckState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CheckState.Descriptor instead.
+func (CheckState) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{47}
+}
+
+// ReviewerKind is a side of the triple review (组织考+党员议+居民评).
+type ReviewerKind int32
+
+const (
+	ReviewerKind_REVIEWER_KIND_UNSPECIFIED  ReviewerKind = 0
+	ReviewerKind_REVIEWER_KIND_ORGANISATION ReviewerKind = 1
+	ReviewerKind_REVIEWER_KIND_PARTY_MEMBER ReviewerKind = 2
+	ReviewerKind_REVIEWER_KIND_RESIDENT     ReviewerKind = 3
+)
+
+// Enum value maps for ReviewerKind.
+var (
+	ReviewerKind_name = map[int32]string{
+		0: "REVIEWER_KIND_UNSPECIFIED",
+		1: "REVIEWER_KIND_ORGANISATION",
+		2: "REVIEWER_KIND_PARTY_MEMBER",
+		3: "REVIEWER_KIND_RESIDENT",
+	}
+	ReviewerKind_value = map[string]int32{
+		"REVIEWER_KIND_UNSPECIFIED":  0,
+		"REVIEWER_KIND_ORGANISATION": 1,
+		"REVIEWER_KIND_PARTY_MEMBER": 2,
+		"REVIEWER_KIND_RESIDENT":     3,
+	}
+)
+
+func (x ReviewerKind) Enum() *ReviewerKind {
+	p := new(ReviewerKind)
+	*p = x
+	return p
+}
+
+func (x ReviewerKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReviewerKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[48].Descriptor()
+}
+
+func (ReviewerKind) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[48]
+}
+
+func (x ReviewerKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReviewerKind.Descriptor instead.
+func (ReviewerKind) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{48}
+}
+
+type ReviewState int32
+
+const (
+	ReviewState_REVIEW_STATE_UNSPECIFIED ReviewState = 0
+	ReviewState_REVIEW_STATE_OPEN        ReviewState = 1
+	ReviewState_REVIEW_STATE_CLOSED      ReviewState = 2
+)
+
+// Enum value maps for ReviewState.
+var (
+	ReviewState_name = map[int32]string{
+		0: "REVIEW_STATE_UNSPECIFIED",
+		1: "REVIEW_STATE_OPEN",
+		2: "REVIEW_STATE_CLOSED",
+	}
+	ReviewState_value = map[string]int32{
+		"REVIEW_STATE_UNSPECIFIED": 0,
+		"REVIEW_STATE_OPEN":        1,
+		"REVIEW_STATE_CLOSED":      2,
+	}
+)
+
+func (x ReviewState) Enum() *ReviewState {
+	p := new(ReviewState)
+	*p = x
+	return p
+}
+
+func (x ReviewState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReviewState) Descriptor() protoreflect.EnumDescriptor {
+	return file_chuishao_v1_terms_proto_enumTypes[49].Descriptor()
+}
+
+func (ReviewState) Type() protoreflect.EnumType {
+	return &file_chuishao_v1_terms_proto_enumTypes[49]
+}
+
+func (x ReviewState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReviewState.Descriptor instead.
+func (ReviewState) EnumDescriptor() ([]byte, []int) {
+	return file_chuishao_v1_terms_proto_rawDescGZIP(), []int{49}
+}
+
 // Actor is who acts. It comes from the call's credentials, never from a request's body.
 type Actor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3101,7 +4105,108 @@ const file_chuishao_v1_terms_proto_rawDesc = "" +
 	"\x1fTICKET_TIMER_SUSPENSION_OVERDUE\x10\x0e\x12\x17\n" +
 	"\x13TICKET_TIMER_APPEAL\x10\x0f\x12\x1a\n" +
 	"\x16TICKET_TIMER_EXCLUSION\x10\x10\x12\x19\n" +
-	"\x15TICKET_TIMER_CLEARING\x10\x11B=Z;github.com/chuishao/dispatch/api/gen/chuishao/v1;chuishaov1b\x06proto3"
+	"\x15TICKET_TIMER_CLEARING\x10\x11*\xb2\x01\n" +
+	"\fWhistleTimer\x12\x1d\n" +
+	"\x19WHISTLE_TIMER_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12WHISTLE_TIMER_SIGN\x10\x01\x12\x19\n" +
+	"\x15WHISTLE_TIMER_CONTACT\x10\x02\x12\x1b\n" +
+	"\x17WHISTLE_TIMER_REPORT_IN\x10\x03\x12\x18\n" +
+	"\x14WHISTLE_TIMER_REVIEW\x10\x04\x12\x19\n" +
+	"\x15WHISTLE_TIMER_RESOLVE\x10\x05*_\n" +
+	"\n" +
+	"RaiseCause\x12\x1b\n" +
+	"\x17RAISE_CAUSE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14RAISE_CAUSE_NO_SHOWS\x10\x01\x12\x1a\n" +
+	"\x16RAISE_CAUSE_UNRESOLVED\x10\x02*\x8e\x01\n" +
+	"\tRaterKind\x12\x1a\n" +
+	"\x16RATER_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11RATER_KIND_STREET\x10\x01\x12\x18\n" +
+	"\x14RATER_KIND_COMMUNITY\x10\x02\x12\x17\n" +
+	"\x13RATER_KIND_RESIDENT\x10\x03\x12\x1b\n" +
+	"\x17RATER_KIND_OTHER_STREET\x10\x04*k\n" +
+	"\bEchoKind\x12\x19\n" +
+	"\x15ECHO_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12ECHO_KIND_ACCEPTED\x10\x01\x12\x16\n" +
+	"\x12ECHO_KIND_PROGRESS\x10\x02\x12\x14\n" +
+	"\x10ECHO_KIND_RESULT\x10\x03*\xeb\x01\n" +
+	"\tPostState\x12\x1a\n" +
+	"\x16POST_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11POST_STATE_POSTED\x10\x01\x12\x17\n" +
+	"\x13POST_STATE_SCREENED\x10\x02\x12\x1a\n" +
+	"\x16POST_STATE_SELF_SOLVED\x10\x03\x12\x15\n" +
+	"\x11POST_STATE_LIFTED\x10\x04\x12\x17\n" +
+	"\x13POST_STATE_TICKETED\x10\x05\x12\x15\n" +
+	"\x11POST_STATE_ECHOED\x10\x06\x12\x17\n" +
+	"\x13POST_STATE_REVIEWED\x10\a\x12\x16\n" +
+	"\x12POST_STATE_REFUSED\x10\b*\xbc\x01\n" +
+	"\x11DeliberationState\x12\"\n" +
+	"\x1eDELIBERATION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19DELIBERATION_STATE_CHOSEN\x10\x01\x12\"\n" +
+	"\x1eDELIBERATION_STATE_DELIBERATED\x10\x02\x12\x1e\n" +
+	"\x1aDELIBERATION_STATE_DECIDED\x10\x03\x12 \n" +
+	"\x1cDELIBERATION_STATE_PUBLISHED\x10\x04*a\n" +
+	"\fExchangeKind\x12\x1d\n" +
+	"\x19EXCHANGE_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12EXCHANGE_KIND_NEED\x10\x01\x12\x1a\n" +
+	"\x16EXCHANGE_KIND_RESOURCE\x10\x02*\xa0\x01\n" +
+	"\rExchangeState\x12\x1e\n" +
+	"\x1aEXCHANGE_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13EXCHANGE_STATE_OPEN\x10\x01\x12\x1a\n" +
+	"\x16EXCHANGE_STATE_MATCHED\x10\x02\x12\x1c\n" +
+	"\x18EXCHANGE_STATE_FULFILLED\x10\x03\x12\x1c\n" +
+	"\x18EXCHANGE_STATE_WITHDRAWN\x10\x04*\xe1\x01\n" +
+	"\x0eAdmissionState\x12\x1f\n" +
+	"\x1bADMISSION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17ADMISSION_STATE_APPLIED\x10\x01\x12\x1c\n" +
+	"\x18ADMISSION_STATE_REVIEWED\x10\x02\x12\x1c\n" +
+	"\x18ADMISSION_STATE_ADMITTED\x10\x03\x12\x1b\n" +
+	"\x17ADMISSION_STATE_REFUSED\x10\x04\x12\x1b\n" +
+	"\x17ADMISSION_STATE_REVOKED\x10\x05\x12\x1b\n" +
+	"\x17ADMISSION_STATE_EXPIRED\x10\x06*i\n" +
+	"\x0eAdmissionTimer\x12\x1f\n" +
+	"\x1bADMISSION_TIMER_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16ADMISSION_TIMER_DECIDE\x10\x01\x12\x1a\n" +
+	"\x16ADMISSION_TIMER_EXPIRE\x10\x02*\xb8\x01\n" +
+	"\fListingState\x12\x1d\n" +
+	"\x19LISTING_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14LISTING_STATE_LISTED\x10\x01\x12\x1f\n" +
+	"\x1bLISTING_STATE_REPORTED_DONE\x10\x02\x12\x19\n" +
+	"\x15LISTING_STATE_CHECKED\x10\x03\x12\x19\n" +
+	"\x15LISTING_STATE_CLEARED\x10\x04\x12\x18\n" +
+	"\x14LISTING_STATE_FAILED\x10\x05*\xc2\x01\n" +
+	"\rListingOrigin\x12\x1e\n" +
+	"\x1aLISTING_ORIGIN_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18LISTING_ORIGIN_APPRAISAL\x10\x01\x12\x1d\n" +
+	"\x19LISTING_ORIGIN_INSPECTION\x10\x02\x12\x1d\n" +
+	"\x19LISTING_ORIGIN_SPOT_CHECK\x10\x03\x12\x18\n" +
+	"\x14LISTING_ORIGIN_MEDIA\x10\x04\x12\x1b\n" +
+	"\x17LISTING_ORIGIN_SUPERIOR\x10\x05*^\n" +
+	"\fListingTimer\x12\x1d\n" +
+	"\x19LISTING_TIMER_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12LISTING_TIMER_PLAN\x10\x01\x12\x17\n" +
+	"\x13LISTING_TIMER_CLEAR\x10\x02*b\n" +
+	"\vAccountKind\x12\x1c\n" +
+	"\x18ACCOUNT_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15ACCOUNT_KIND_BULLETIN\x10\x01\x12\x1a\n" +
+	"\x16ACCOUNT_KIND_INTERVIEW\x10\x02*e\n" +
+	"\tCheckKind\x12\x1a\n" +
+	"\x16CHECK_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15CHECK_KIND_SPOT_CHECK\x10\x01\x12!\n" +
+	"\x1dCHECK_KIND_FOCUSED_INSPECTION\x10\x02*V\n" +
+	"\n" +
+	"CheckState\x12\x1b\n" +
+	"\x17CHECK_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11CHECK_STATE_DRAWN\x10\x01\x12\x14\n" +
+	"\x10CHECK_STATE_DONE\x10\x02*\x89\x01\n" +
+	"\fReviewerKind\x12\x1d\n" +
+	"\x19REVIEWER_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aREVIEWER_KIND_ORGANISATION\x10\x01\x12\x1e\n" +
+	"\x1aREVIEWER_KIND_PARTY_MEMBER\x10\x02\x12\x1a\n" +
+	"\x16REVIEWER_KIND_RESIDENT\x10\x03*[\n" +
+	"\vReviewState\x12\x1c\n" +
+	"\x18REVIEW_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11REVIEW_STATE_OPEN\x10\x01\x12\x17\n" +
+	"\x13REVIEW_STATE_CLOSED\x10\x02B=Z;github.com/chuishao/dispatch/api/gen/chuishao/v1;chuishaov1b\x06proto3"
 
 var (
 	file_chuishao_v1_terms_proto_rawDescOnce sync.Once
@@ -3115,7 +4220,7 @@ func file_chuishao_v1_terms_proto_rawDescGZIP() []byte {
 	return file_chuishao_v1_terms_proto_rawDescData
 }
 
-var file_chuishao_v1_terms_proto_enumTypes = make([]protoimpl.EnumInfo, 32)
+var file_chuishao_v1_terms_proto_enumTypes = make([]protoimpl.EnumInfo, 50)
 var file_chuishao_v1_terms_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_chuishao_v1_terms_proto_goTypes = []any{
 	(Role)(0),                     // 0: chuishao.v1.Role
@@ -3150,23 +4255,41 @@ var file_chuishao_v1_terms_proto_goTypes = []any{
 	(SupervisionTrigger)(0),       // 29: chuishao.v1.SupervisionTrigger
 	(SupervisionReplyKind)(0),     // 30: chuishao.v1.SupervisionReplyKind
 	(TicketTimer)(0),              // 31: chuishao.v1.TicketTimer
-	(*Actor)(nil),                 // 32: chuishao.v1.Actor
-	(*Petitioner)(nil),            // 33: chuishao.v1.Petitioner
-	(*Particulars)(nil),           // 34: chuishao.v1.Particulars
-	(*Sealed)(nil),                // 35: chuishao.v1.Sealed
-	(*LonLat)(nil),                // 36: chuishao.v1.LonLat
-	(*Attachment)(nil),            // 37: chuishao.v1.Attachment
-	(*AreaNode)(nil),              // 38: chuishao.v1.AreaNode
-	(*Dimension)(nil),             // 39: chuishao.v1.Dimension
-	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
+	(WhistleTimer)(0),             // 32: chuishao.v1.WhistleTimer
+	(RaiseCause)(0),               // 33: chuishao.v1.RaiseCause
+	(RaterKind)(0),                // 34: chuishao.v1.RaterKind
+	(EchoKind)(0),                 // 35: chuishao.v1.EchoKind
+	(PostState)(0),                // 36: chuishao.v1.PostState
+	(DeliberationState)(0),        // 37: chuishao.v1.DeliberationState
+	(ExchangeKind)(0),             // 38: chuishao.v1.ExchangeKind
+	(ExchangeState)(0),            // 39: chuishao.v1.ExchangeState
+	(AdmissionState)(0),           // 40: chuishao.v1.AdmissionState
+	(AdmissionTimer)(0),           // 41: chuishao.v1.AdmissionTimer
+	(ListingState)(0),             // 42: chuishao.v1.ListingState
+	(ListingOrigin)(0),            // 43: chuishao.v1.ListingOrigin
+	(ListingTimer)(0),             // 44: chuishao.v1.ListingTimer
+	(AccountKind)(0),              // 45: chuishao.v1.AccountKind
+	(CheckKind)(0),                // 46: chuishao.v1.CheckKind
+	(CheckState)(0),               // 47: chuishao.v1.CheckState
+	(ReviewerKind)(0),             // 48: chuishao.v1.ReviewerKind
+	(ReviewState)(0),              // 49: chuishao.v1.ReviewState
+	(*Actor)(nil),                 // 50: chuishao.v1.Actor
+	(*Petitioner)(nil),            // 51: chuishao.v1.Petitioner
+	(*Particulars)(nil),           // 52: chuishao.v1.Particulars
+	(*Sealed)(nil),                // 53: chuishao.v1.Sealed
+	(*LonLat)(nil),                // 54: chuishao.v1.LonLat
+	(*Attachment)(nil),            // 55: chuishao.v1.Attachment
+	(*AreaNode)(nil),              // 56: chuishao.v1.AreaNode
+	(*Dimension)(nil),             // 57: chuishao.v1.Dimension
+	(*timestamppb.Timestamp)(nil), // 58: google.protobuf.Timestamp
 }
 var file_chuishao_v1_terms_proto_depIdxs = []int32{
 	0,  // 0: chuishao.v1.Actor.role:type_name -> chuishao.v1.Role
-	33, // 1: chuishao.v1.Particulars.petitioner:type_name -> chuishao.v1.Petitioner
+	51, // 1: chuishao.v1.Particulars.petitioner:type_name -> chuishao.v1.Petitioner
 	8,  // 2: chuishao.v1.LonLat.datum:type_name -> chuishao.v1.Datum
 	9,  // 3: chuishao.v1.Attachment.kind:type_name -> chuishao.v1.AttachmentKind
-	36, // 4: chuishao.v1.Attachment.position:type_name -> chuishao.v1.LonLat
-	40, // 5: chuishao.v1.Attachment.shot_at:type_name -> google.protobuf.Timestamp
+	54, // 4: chuishao.v1.Attachment.position:type_name -> chuishao.v1.LonLat
+	58, // 5: chuishao.v1.Attachment.shot_at:type_name -> google.protobuf.Timestamp
 	6,  // [6:6] is the sub-list for method output_type
 	6,  // [6:6] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
@@ -3184,7 +4307,7 @@ func file_chuishao_v1_terms_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_terms_proto_rawDesc), len(file_chuishao_v1_terms_proto_rawDesc)),
-			NumEnums:      32,
+			NumEnums:      50,
 			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,

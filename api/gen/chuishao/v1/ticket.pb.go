@@ -1275,7 +1275,11 @@ type DispatchTicketRequest struct {
 	Lead string   `protobuf:"bytes,10,opt,name=lead,proto3" json:"lead,omitempty"`
 	Co   []string `protobuf:"bytes,11,rep,name=co,proto3" json:"co,omitempty"`
 	// The rule of the dispatch order it follows, 1 to 8; 0 where none is claimed.
-	BasisRule     uint32 `protobuf:"varint,12,opt,name=basis_rule,json=basisRule,proto3" json:"basis_rule,omitempty"`
+	BasisRule uint32 `protobuf:"varint,12,opt,name=basis_rule,json=basisRule,proto3" json:"basis_rule,omitempty"`
+	// The category of what is ordered, by which the ban list is asked; the ticket's own by default.
+	Task string `protobuf:"bytes,13,opt,name=task,proto3" json:"task,omitempty"`
+	// "admissions/{admission}": what lets a banned matter into a community.
+	Admission     string `protobuf:"bytes,14,opt,name=admission,proto3" json:"admission,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1364,6 +1368,20 @@ func (x *DispatchTicketRequest) GetBasisRule() uint32 {
 		return x.BasisRule
 	}
 	return 0
+}
+
+func (x *DispatchTicketRequest) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *DispatchTicketRequest) GetAdmission() string {
+	if x != nil {
+		return x.Admission
+	}
+	return ""
 }
 
 type SignTicketRequest struct {
@@ -3069,7 +3087,11 @@ type RuleAdjudicationRequest struct {
 	// Required if a unit asked to return it and does not lead now.
 	Fault ReturnFault `protobuf:"varint,13,opt,name=fault,proto3,enum=chuishao.v1.ReturnFault" json:"fault,omitempty"`
 	// It may be followed in later matters of the category in the area.
-	Precedent     bool `protobuf:"varint,14,opt,name=precedent,proto3" json:"precedent,omitempty"`
+	Precedent bool `protobuf:"varint,14,opt,name=precedent,proto3" json:"precedent,omitempty"`
+	// The category of what is ordered, by which the ban list is asked; the ticket's own by default.
+	Task string `protobuf:"bytes,15,opt,name=task,proto3" json:"task,omitempty"`
+	// "admissions/{admission}": what lets a banned matter into a community.
+	Admission     string `protobuf:"bytes,16,opt,name=admission,proto3" json:"admission,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3174,6 +3196,20 @@ func (x *RuleAdjudicationRequest) GetPrecedent() bool {
 	return false
 }
 
+func (x *RuleAdjudicationRequest) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *RuleAdjudicationRequest) GetAdmission() string {
+	if x != nil {
+		return x.Admission
+	}
+	return ""
+}
+
 type RequestCoHandlerRequest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -3186,7 +3222,11 @@ type RequestCoHandlerRequest struct {
 	// The result must wait for it.
 	Mandatory bool `protobuf:"varint,11,opt,name=mandatory,proto3" json:"mandatory,omitempty"`
 	// By when. Not after handle_by, which stands where it is unset.
-	SubmitBy      *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=submit_by,json=submitBy,proto3" json:"submit_by,omitempty"`
+	SubmitBy *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=submit_by,json=submitBy,proto3" json:"submit_by,omitempty"`
+	// The category of what is ordered, by which the ban list is asked; the ticket's own by default.
+	Task string `protobuf:"bytes,13,opt,name=task,proto3" json:"task,omitempty"`
+	// "admissions/{admission}": what lets a banned matter into a community.
+	Admission     string `protobuf:"bytes,14,opt,name=admission,proto3" json:"admission,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3275,6 +3315,20 @@ func (x *RequestCoHandlerRequest) GetSubmitBy() *timestamppb.Timestamp {
 		return x.SubmitBy
 	}
 	return nil
+}
+
+func (x *RequestCoHandlerRequest) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *RequestCoHandlerRequest) GetAdmission() string {
+	if x != nil {
+		return x.Admission
+	}
+	return ""
 }
 
 type AnswerCoHandlingRequest struct {
@@ -3712,7 +3766,11 @@ type DelegateTicketRequest struct {
 	// A unit one level below the holder.
 	To string `protobuf:"bytes,10,opt,name=to,proto3" json:"to,omitempty"`
 	// The rule of the dispatch order it follows, 1 to 8; 0 where none is claimed.
-	BasisRule     uint32 `protobuf:"varint,11,opt,name=basis_rule,json=basisRule,proto3" json:"basis_rule,omitempty"`
+	BasisRule uint32 `protobuf:"varint,11,opt,name=basis_rule,json=basisRule,proto3" json:"basis_rule,omitempty"`
+	// The category of what is ordered, by which the ban list is asked; the ticket's own by default.
+	Task string `protobuf:"bytes,12,opt,name=task,proto3" json:"task,omitempty"`
+	// "admissions/{admission}": what lets a banned matter into a community.
+	Admission     string `protobuf:"bytes,13,opt,name=admission,proto3" json:"admission,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3794,6 +3852,20 @@ func (x *DelegateTicketRequest) GetBasisRule() uint32 {
 		return x.BasisRule
 	}
 	return 0
+}
+
+func (x *DelegateTicketRequest) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *DelegateTicketRequest) GetAdmission() string {
+	if x != nil {
+		return x.Admission
+	}
+	return ""
 }
 
 type RequestExtensionRequest struct {
@@ -6222,6 +6294,750 @@ func (x *Duplicate) GetReportedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+type AskWhistleRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// text: why.
+	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Kind        WhistleKind  `protobuf:"varint,10,opt,name=kind,proto3,enum=chuishao.v1.WhistleKind" json:"kind,omitempty"`
+	CallItem    string       `protobuf:"bytes,11,opt,name=call_item,json=callItem,proto3" json:"call_item,omitempty"`
+	// The units that should be summoned, at most 32; may be left to the street.
+	Units         []string `protobuf:"bytes,12,rep,name=units,proto3" json:"units,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AskWhistleRequest) Reset() {
+	*x = AskWhistleRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskWhistleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskWhistleRequest) ProtoMessage() {}
+
+func (x *AskWhistleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskWhistleRequest.ProtoReflect.Descriptor instead.
+func (*AskWhistleRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *AskWhistleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AskWhistleRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AskWhistleRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *AskWhistleRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *AskWhistleRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *AskWhistleRequest) GetKind() WhistleKind {
+	if x != nil {
+		return x.Kind
+	}
+	return WhistleKind_WHISTLE_KIND_UNSPECIFIED
+}
+
+func (x *AskWhistleRequest) GetCallItem() string {
+	if x != nil {
+		return x.CallItem
+	}
+	return ""
+}
+
+func (x *AskWhistleRequest) GetUnits() []string {
+	if x != nil {
+		return x.Units
+	}
+	return nil
+}
+
+type DeclineWhistleAskRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// Why, 1 to 64 of A-Z 0-9 _ . Required.
+	Reason        string `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeclineWhistleAskRequest) Reset() {
+	*x = DeclineWhistleAskRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeclineWhistleAskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeclineWhistleAskRequest) ProtoMessage() {}
+
+func (x *DeclineWhistleAskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeclineWhistleAskRequest.ProtoReflect.Descriptor instead.
+func (*DeclineWhistleAskRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *DeclineWhistleAskRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeclineWhistleAskRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DeclineWhistleAskRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DeclineWhistleAskRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *DeclineWhistleAskRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *DeclineWhistleAskRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type ClaimTicketRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// Led personally by the secretary who claims (书记领办).
+	SecretaryOwned bool `protobuf:"varint,10,opt,name=secretary_owned,json=secretaryOwned,proto3" json:"secretary_owned,omitempty"`
+	// Help whoever leads, rather than lead.
+	AsCo          bool `protobuf:"varint,11,opt,name=as_co,json=asCo,proto3" json:"as_co,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClaimTicketRequest) Reset() {
+	*x = ClaimTicketRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClaimTicketRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClaimTicketRequest) ProtoMessage() {}
+
+func (x *ClaimTicketRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClaimTicketRequest.ProtoReflect.Descriptor instead.
+func (*ClaimTicketRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *ClaimTicketRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClaimTicketRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ClaimTicketRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *ClaimTicketRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *ClaimTicketRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *ClaimTicketRequest) GetSecretaryOwned() bool {
+	if x != nil {
+		return x.SecretaryOwned
+	}
+	return false
+}
+
+func (x *ClaimTicketRequest) GetAsCo() bool {
+	if x != nil {
+		return x.AsCo
+	}
+	return false
+}
+
+type PublishEchoRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Name       string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	// reply: the public words, required, without anything that identifies a person.
+	Particulars   *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Kind          EchoKind     `protobuf:"varint,10,opt,name=kind,proto3,enum=chuishao.v1.EchoKind" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishEchoRequest) Reset() {
+	*x = PublishEchoRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishEchoRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishEchoRequest) ProtoMessage() {}
+
+func (x *PublishEchoRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishEchoRequest.ProtoReflect.Descriptor instead.
+func (*PublishEchoRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *PublishEchoRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PublishEchoRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PublishEchoRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *PublishEchoRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *PublishEchoRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *PublishEchoRequest) GetKind() EchoKind {
+	if x != nil {
+		return x.Kind
+	}
+	return EchoKind_ECHO_KIND_UNSPECIFIED
+}
+
+type RateLeadRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// 1 to 5 each.
+	Response      uint32 `protobuf:"varint,10,opt,name=response,proto3" json:"response,omitempty"`
+	Cooperation   uint32 `protobuf:"varint,11,opt,name=cooperation,proto3" json:"cooperation,omitempty"`
+	Result        uint32 `protobuf:"varint,12,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateLeadRequest) Reset() {
+	*x = RateLeadRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLeadRequest) ProtoMessage() {}
+
+func (x *RateLeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLeadRequest.ProtoReflect.Descriptor instead.
+func (*RateLeadRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *RateLeadRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RateLeadRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RateLeadRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RateLeadRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *RateLeadRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *RateLeadRequest) GetResponse() uint32 {
+	if x != nil {
+		return x.Response
+	}
+	return 0
+}
+
+func (x *RateLeadRequest) GetCooperation() uint32 {
+	if x != nil {
+		return x.Cooperation
+	}
+	return 0
+}
+
+func (x *RateLeadRequest) GetResult() uint32 {
+	if x != nil {
+		return x.Result
+	}
+	return 0
+}
+
+type RecordJointReviewRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// How many were asked, and the mean of their points of 0 to 100, in hundredths. At least one side.
+	Residents         uint32 `protobuf:"varint,10,opt,name=residents,proto3" json:"residents,omitempty"`
+	ResidentsScore    uint32 `protobuf:"varint,11,opt,name=residents_score,json=residentsScore,proto3" json:"residents_score,omitempty"`
+	Units             uint32 `protobuf:"varint,12,opt,name=units,proto3" json:"units,omitempty"`
+	UnitsScore        uint32 `protobuf:"varint,13,opt,name=units_score,json=unitsScore,proto3" json:"units_score,omitempty"`
+	PartyMembers      uint32 `protobuf:"varint,14,opt,name=party_members,json=partyMembers,proto3" json:"party_members,omitempty"`
+	PartyMembersScore uint32 `protobuf:"varint,15,opt,name=party_members_score,json=partyMembersScore,proto3" json:"party_members_score,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *RecordJointReviewRequest) Reset() {
+	*x = RecordJointReviewRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordJointReviewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordJointReviewRequest) ProtoMessage() {}
+
+func (x *RecordJointReviewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordJointReviewRequest.ProtoReflect.Descriptor instead.
+func (*RecordJointReviewRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *RecordJointReviewRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RecordJointReviewRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RecordJointReviewRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RecordJointReviewRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *RecordJointReviewRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *RecordJointReviewRequest) GetResidents() uint32 {
+	if x != nil {
+		return x.Residents
+	}
+	return 0
+}
+
+func (x *RecordJointReviewRequest) GetResidentsScore() uint32 {
+	if x != nil {
+		return x.ResidentsScore
+	}
+	return 0
+}
+
+func (x *RecordJointReviewRequest) GetUnits() uint32 {
+	if x != nil {
+		return x.Units
+	}
+	return 0
+}
+
+func (x *RecordJointReviewRequest) GetUnitsScore() uint32 {
+	if x != nil {
+		return x.UnitsScore
+	}
+	return 0
+}
+
+func (x *RecordJointReviewRequest) GetPartyMembers() uint32 {
+	if x != nil {
+		return x.PartyMembers
+	}
+	return 0
+}
+
+func (x *RecordJointReviewRequest) GetPartyMembersScore() uint32 {
+	if x != nil {
+		return x.PartyMembersScore
+	}
+	return 0
+}
+
+type SolveOnWallRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tickets/{ticket}": the post's own id.
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// "posts/{post}".
+	Post string `protobuf:"bytes,10,opt,name=post,proto3" json:"post,omitempty"`
+	Area string `protobuf:"bytes,11,opt,name=area,proto3" json:"area,omitempty"`
+	// The grid worker's unit.
+	Unit        string                 `protobuf:"bytes,12,opt,name=unit,proto3" json:"unit,omitempty"`
+	Category    string                 `protobuf:"bytes,13,opt,name=category,proto3" json:"category,omitempty"`
+	PostedAt    *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=posted_at,json=postedAt,proto3" json:"posted_at,omitempty"`
+	Anonymous   bool                   `protobuf:"varint,15,opt,name=anonymous,proto3" json:"anonymous,omitempty"`
+	Position    *LonLat                `protobuf:"bytes,16,opt,name=position,proto3" json:"position,omitempty"`
+	Attachments []*Attachment          `protobuf:"bytes,17,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	// The community looks at it; else it is closed at once.
+	Drawn         bool   `protobuf:"varint,18,opt,name=drawn,proto3" json:"drawn,omitempty"`
+	Percent       uint32 `protobuf:"varint,19,opt,name=percent,proto3" json:"percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SolveOnWallRequest) Reset() {
+	*x = SolveOnWallRequest{}
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SolveOnWallRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SolveOnWallRequest) ProtoMessage() {}
+
+func (x *SolveOnWallRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SolveOnWallRequest.ProtoReflect.Descriptor instead.
+func (*SolveOnWallRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *SolveOnWallRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SolveOnWallRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SolveOnWallRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *SolveOnWallRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *SolveOnWallRequest) GetPost() string {
+	if x != nil {
+		return x.Post
+	}
+	return ""
+}
+
+func (x *SolveOnWallRequest) GetArea() string {
+	if x != nil {
+		return x.Area
+	}
+	return ""
+}
+
+func (x *SolveOnWallRequest) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *SolveOnWallRequest) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *SolveOnWallRequest) GetPostedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PostedAt
+	}
+	return nil
+}
+
+func (x *SolveOnWallRequest) GetAnonymous() bool {
+	if x != nil {
+		return x.Anonymous
+	}
+	return false
+}
+
+func (x *SolveOnWallRequest) GetPosition() *LonLat {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *SolveOnWallRequest) GetAttachments() []*Attachment {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+func (x *SolveOnWallRequest) GetDrawn() bool {
+	if x != nil {
+		return x.Drawn
+	}
+	return false
+}
+
+func (x *SolveOnWallRequest) GetPercent() uint32 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
 type GetTicketRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "tickets/{ticket}".
@@ -6234,7 +7050,7 @@ type GetTicketRequest struct {
 
 func (x *GetTicketRequest) Reset() {
 	*x = GetTicketRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6246,7 +7062,7 @@ func (x *GetTicketRequest) String() string {
 func (*GetTicketRequest) ProtoMessage() {}
 
 func (x *GetTicketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[68]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6259,7 +7075,7 @@ func (x *GetTicketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTicketRequest.ProtoReflect.Descriptor instead.
 func (*GetTicketRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{68}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *GetTicketRequest) GetName() string {
@@ -6291,7 +7107,7 @@ type RevealIdentityRequest struct {
 
 func (x *RevealIdentityRequest) Reset() {
 	*x = RevealIdentityRequest{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6303,7 +7119,7 @@ func (x *RevealIdentityRequest) String() string {
 func (*RevealIdentityRequest) ProtoMessage() {}
 
 func (x *RevealIdentityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[69]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6316,7 +7132,7 @@ func (x *RevealIdentityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevealIdentityRequest.ProtoReflect.Descriptor instead.
 func (*RevealIdentityRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{69}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *RevealIdentityRequest) GetName() string {
@@ -6372,7 +7188,7 @@ type RevealIdentityResponse struct {
 
 func (x *RevealIdentityResponse) Reset() {
 	*x = RevealIdentityResponse{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6384,7 +7200,7 @@ func (x *RevealIdentityResponse) String() string {
 func (*RevealIdentityResponse) ProtoMessage() {}
 
 func (x *RevealIdentityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[70]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6397,7 +7213,7 @@ func (x *RevealIdentityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevealIdentityResponse.ProtoReflect.Descriptor instead.
 func (*RevealIdentityResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{70}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *RevealIdentityResponse) GetPetitioner() *Petitioner {
@@ -6493,14 +7309,21 @@ type Ticket struct {
 	ExcludedMetrics []string      `protobuf:"bytes,52,rep,name=excluded_metrics,json=excludedMetrics,proto3" json:"excluded_metrics,omitempty"`
 	CoTasks         []*CoTask     `protobuf:"bytes,53,rep,name=co_tasks,json=coTasks,proto3" json:"co_tasks,omitempty"`
 	// Times the petitioner urged.
-	Urged         uint32 `protobuf:"varint,54,opt,name=urged,proto3" json:"urged,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Urged uint32 `protobuf:"varint,54,opt,name=urged,proto3" json:"urged,omitempty"`
+	// "posts/{post}" it came from; the ids are the same.
+	Post string `protobuf:"bytes,55,opt,name=post,proto3" json:"post,omitempty"`
+	// The latest echo on the wall.
+	Echo EchoKind `protobuf:"varint,56,opt,name=echo,proto3,enum=chuishao.v1.EchoKind" json:"echo,omitempty"`
+	// A community asks for a whistle.
+	WhistleAsked   bool `protobuf:"varint,57,opt,name=whistle_asked,json=whistleAsked,proto3" json:"whistle_asked,omitempty"`
+	SecretaryOwned bool `protobuf:"varint,58,opt,name=secretary_owned,json=secretaryOwned,proto3" json:"secretary_owned,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Ticket) Reset() {
 	*x = Ticket{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6512,7 +7335,7 @@ func (x *Ticket) String() string {
 func (*Ticket) ProtoMessage() {}
 
 func (x *Ticket) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[71]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6525,7 +7348,7 @@ func (x *Ticket) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
 func (*Ticket) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{71}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Ticket) GetName() string {
@@ -6906,6 +7729,34 @@ func (x *Ticket) GetUrged() uint32 {
 	return 0
 }
 
+func (x *Ticket) GetPost() string {
+	if x != nil {
+		return x.Post
+	}
+	return ""
+}
+
+func (x *Ticket) GetEcho() EchoKind {
+	if x != nil {
+		return x.Echo
+	}
+	return EchoKind_ECHO_KIND_UNSPECIFIED
+}
+
+func (x *Ticket) GetWhistleAsked() bool {
+	if x != nil {
+		return x.WhistleAsked
+	}
+	return false
+}
+
+func (x *Ticket) GetSecretaryOwned() bool {
+	if x != nil {
+		return x.SecretaryOwned
+	}
+	return false
+}
+
 // CoTask is a co-handler's bounded task.
 type CoTask struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -6919,7 +7770,7 @@ type CoTask struct {
 
 func (x *CoTask) Reset() {
 	*x = CoTask{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[72]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6931,7 +7782,7 @@ func (x *CoTask) String() string {
 func (*CoTask) ProtoMessage() {}
 
 func (x *CoTask) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[72]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6944,7 +7795,7 @@ func (x *CoTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CoTask.ProtoReflect.Descriptor instead.
 func (*CoTask) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{72}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *CoTask) GetUnit() string {
@@ -6987,7 +7838,7 @@ type LinkedWhistle struct {
 
 func (x *LinkedWhistle) Reset() {
 	*x = LinkedWhistle{}
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[73]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6999,7 +7850,7 @@ func (x *LinkedWhistle) String() string {
 func (*LinkedWhistle) ProtoMessage() {}
 
 func (x *LinkedWhistle) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_ticket_proto_msgTypes[73]
+	mi := &file_chuishao_v1_ticket_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7012,7 +7863,7 @@ func (x *LinkedWhistle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinkedWhistle.ProtoReflect.Descriptor instead.
 func (*LinkedWhistle) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{73}
+	return file_chuishao_v1_ticket_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *LinkedWhistle) GetName() string {
@@ -7161,7 +8012,7 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\x05grade\x18\v \x01(\x0e2\x12.chuishao.v1.GradeR\x05grade\x12\x12\n" +
 	"\x04area\x18\f \x01(\tR\x04area\x12#\n" +
 	"\rcomplained_of\x18\r \x01(\tR\fcomplainedOf\x12F\n" +
-	"\x0fconfidentiality\x18\x0e \x01(\x0e2\x1c.chuishao.v1.ConfidentialityR\x0fconfidentiality\"\x9a\x02\n" +
+	"\x0fconfidentiality\x18\x0e \x01(\x0e2\x1c.chuishao.v1.ConfidentialityR\x0fconfidentiality\"\xcc\x02\n" +
 	"\x15DispatchTicketRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -7174,7 +8025,9 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	" \x01(\tR\x04lead\x12\x0e\n" +
 	"\x02co\x18\v \x03(\tR\x02co\x12\x1d\n" +
 	"\n" +
-	"basis_rule\x18\f \x01(\rR\tbasisRule\"\xd3\x01\n" +
+	"basis_rule\x18\f \x01(\rR\tbasisRule\x12\x12\n" +
+	"\x04task\x18\r \x01(\tR\x04task\x12\x1c\n" +
+	"\tadmission\x18\x0e \x01(\tR\tadmission\"\xd3\x01\n" +
 	"\x11SignTicketRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -7368,7 +8221,7 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"occurredAt\x12:\n" +
 	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x18\n" +
 	"\aparties\x18\n" +
-	" \x03(\tR\aparties\"\xe8\x02\n" +
+	" \x03(\tR\aparties\"\x9a\x03\n" +
 	"\x17RuleAdjudicationRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -7382,7 +8235,9 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\x02co\x18\v \x03(\tR\x02co\x12\x1b\n" +
 	"\tbasis_ref\x18\f \x01(\tR\bbasisRef\x12.\n" +
 	"\x05fault\x18\r \x01(\x0e2\x18.chuishao.v1.ReturnFaultR\x05fault\x12\x1c\n" +
-	"\tprecedent\x18\x0e \x01(\bR\tprecedent\"\xc4\x02\n" +
+	"\tprecedent\x18\x0e \x01(\bR\tprecedent\x12\x12\n" +
+	"\x04task\x18\x0f \x01(\tR\x04task\x12\x1c\n" +
+	"\tadmission\x18\x10 \x01(\tR\tadmission\"\xf6\x02\n" +
 	"\x17RequestCoHandlerRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -7394,7 +8249,9 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\x04unit\x18\n" +
 	" \x01(\tR\x04unit\x12\x1c\n" +
 	"\tmandatory\x18\v \x01(\bR\tmandatory\x127\n" +
-	"\tsubmit_by\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\bsubmitBy\"\xf5\x01\n" +
+	"\tsubmit_by\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\bsubmitBy\x12\x12\n" +
+	"\x04task\x18\r \x01(\tR\x04task\x12\x1c\n" +
+	"\tadmission\x18\x0e \x01(\tR\tadmission\"\xf5\x01\n" +
 	"\x17AnswerCoHandlingRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -7443,7 +8300,7 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
 	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"occurredAt\x12:\n" +
-	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"\x86\x02\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"\xb8\x02\n" +
 	"\x15DelegateTicketRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -7455,7 +8312,9 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\x02to\x18\n" +
 	" \x01(\tR\x02to\x12\x1d\n" +
 	"\n" +
-	"basis_rule\x18\v \x01(\rR\tbasisRule\"\xac\x02\n" +
+	"basis_rule\x18\v \x01(\rR\tbasisRule\x12\x12\n" +
+	"\x04task\x18\f \x01(\tR\x04task\x12\x1c\n" +
+	"\tadmission\x18\r \x01(\tR\tadmission\"\xac\x02\n" +
 	"\x17RequestExtensionRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -7706,7 +8565,96 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\x0e2\x18.chuishao.v1.TicketStateR\x05state\x12;\n" +
 	"\vreported_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"reportedAtB\v\n" +
-	"\t_distance\"Z\n" +
+	"\t_distance\"\xb4\x02\n" +
+	"\x11AskWhistleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12,\n" +
+	"\x04kind\x18\n" +
+	" \x01(\x0e2\x18.chuishao.v1.WhistleKindR\x04kind\x12\x1b\n" +
+	"\tcall_item\x18\v \x01(\tR\bcallItem\x12\x14\n" +
+	"\x05units\x18\f \x03(\tR\x05units\"\xf2\x01\n" +
+	"\x18DeclineWhistleAskRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x16\n" +
+	"\x06reason\x18\n" +
+	" \x01(\tR\x06reason\"\x92\x02\n" +
+	"\x12ClaimTicketRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12'\n" +
+	"\x0fsecretary_owned\x18\n" +
+	" \x01(\bR\x0esecretaryOwned\x12\x13\n" +
+	"\x05as_co\x18\v \x01(\bR\x04asCo\"\xff\x01\n" +
+	"\x12PublishEchoRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12)\n" +
+	"\x04kind\x18\n" +
+	" \x01(\x0e2\x15.chuishao.v1.EchoKindR\x04kind\"\xa7\x02\n" +
+	"\x0fRateLeadRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x1a\n" +
+	"\bresponse\x18\n" +
+	" \x01(\rR\bresponse\x12 \n" +
+	"\vcooperation\x18\v \x01(\rR\vcooperation\x12\x16\n" +
+	"\x06result\x18\f \x01(\rR\x06result\"\xad\x03\n" +
+	"\x18RecordJointReviewRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x1c\n" +
+	"\tresidents\x18\n" +
+	" \x01(\rR\tresidents\x12'\n" +
+	"\x0fresidents_score\x18\v \x01(\rR\x0eresidentsScore\x12\x14\n" +
+	"\x05units\x18\f \x01(\rR\x05units\x12\x1f\n" +
+	"\vunits_score\x18\r \x01(\rR\n" +
+	"unitsScore\x12#\n" +
+	"\rparty_members\x18\x0e \x01(\rR\fpartyMembers\x12.\n" +
+	"\x13party_members_score\x18\x0f \x01(\rR\x11partyMembersScore\"\x8b\x04\n" +
+	"\x12SolveOnWallRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x12\n" +
+	"\x04post\x18\n" +
+	" \x01(\tR\x04post\x12\x12\n" +
+	"\x04area\x18\v \x01(\tR\x04area\x12\x12\n" +
+	"\x04unit\x18\f \x01(\tR\x04unit\x12\x1a\n" +
+	"\bcategory\x18\r \x01(\tR\bcategory\x127\n" +
+	"\tposted_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\bpostedAt\x12\x1c\n" +
+	"\tanonymous\x18\x0f \x01(\bR\tanonymous\x12/\n" +
+	"\bposition\x18\x10 \x01(\v2\x13.chuishao.v1.LonLatR\bposition\x129\n" +
+	"\vattachments\x18\x11 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12\x14\n" +
+	"\x05drawn\x18\x12 \x01(\bR\x05drawn\x12\x18\n" +
+	"\apercent\x18\x13 \x01(\rR\apercent\"Z\n" +
 	"\x10GetTicketRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x122\n" +
 	"\x15min_consistency_token\x18\x02 \x01(\tR\x13minConsistencyToken\"\x8d\x02\n" +
@@ -7724,7 +8672,7 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\n" +
 	"petitioner\x18\x01 \x01(\v2\x17.chuishao.v1.PetitionerR\n" +
 	"petitioner\x12+\n" +
-	"\x11consistency_token\x18\x02 \x01(\tR\x10consistencyToken\"\xeb\x10\n" +
+	"\x11consistency_token\x18\x02 \x01(\tR\x10consistencyToken\"\xf8\x11\n" +
 	"\x06Ticket\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02no\x18\x02 \x01(\tR\x02no\x12\x12\n" +
@@ -7791,7 +8739,11 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\bexcluded\x183 \x01(\x0e2\x1a.chuishao.v1.ExclusionCodeR\bexcluded\x12)\n" +
 	"\x10excluded_metrics\x184 \x03(\tR\x0fexcludedMetrics\x12.\n" +
 	"\bco_tasks\x185 \x03(\v2\x13.chuishao.v1.CoTaskR\acoTasks\x12\x14\n" +
-	"\x05urged\x186 \x01(\rR\x05urged\"\xa3\x01\n" +
+	"\x05urged\x186 \x01(\rR\x05urged\x12\x12\n" +
+	"\x04post\x187 \x01(\tR\x04post\x12)\n" +
+	"\x04echo\x188 \x01(\x0e2\x15.chuishao.v1.EchoKindR\x04echo\x12#\n" +
+	"\rwhistle_asked\x189 \x01(\bR\fwhistleAsked\x12'\n" +
+	"\x0fsecretary_owned\x18: \x01(\bR\x0esecretaryOwned\"\xa3\x01\n" +
 	"\x06CoTask\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1c\n" +
 	"\tmandatory\x18\x02 \x01(\bR\tmandatory\x12.\n" +
@@ -7803,7 +8755,7 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\fConfirmation\x12\x1c\n" +
 	"\x18CONFIRMATION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CONFIRMATION_CONFIRM\x10\x01\x12\x15\n" +
-	"\x11CONFIRMATION_DROP\x10\x022\xe2$\n" +
+	"\x11CONFIRMATION_DROP\x10\x022\xff(\n" +
 	"\rTicketService\x12K\n" +
 	"\fReportTicket\x12 .chuishao.v1.ReportTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12Z\n" +
 	"\rIntakeTickets\x12!.chuishao.v1.IntakeTicketsRequest\x1a\".chuishao.v1.IntakeTicketsResponse(\x010\x01\x12K\n" +
@@ -7855,7 +8807,15 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\x10RaiseSupervision\x12$.chuishao.v1.RaiseSupervisionRequest\x1a\x19.chuishao.v1.TicketAnswer\x12S\n" +
 	"\x10ReplySupervision\x12$.chuishao.v1.ReplySupervisionRequest\x1a\x19.chuishao.v1.TicketAnswer\x12K\n" +
 	"\fClearListing\x12 .chuishao.v1.ClearListingRequest\x1a\x19.chuishao.v1.TicketAnswer\x12Q\n" +
-	"\x0fLiftSupervision\x12#.chuishao.v1.LiftSupervisionRequest\x1a\x19.chuishao.v1.TicketAnswer\x12O\n" +
+	"\x0fLiftSupervision\x12#.chuishao.v1.LiftSupervisionRequest\x1a\x19.chuishao.v1.TicketAnswer\x12G\n" +
+	"\n" +
+	"AskWhistle\x12\x1e.chuishao.v1.AskWhistleRequest\x1a\x19.chuishao.v1.TicketAnswer\x12U\n" +
+	"\x11DeclineWhistleAsk\x12%.chuishao.v1.DeclineWhistleAskRequest\x1a\x19.chuishao.v1.TicketAnswer\x12I\n" +
+	"\vClaimTicket\x12\x1f.chuishao.v1.ClaimTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12I\n" +
+	"\vPublishEcho\x12\x1f.chuishao.v1.PublishEchoRequest\x1a\x19.chuishao.v1.TicketAnswer\x12C\n" +
+	"\bRateLead\x12\x1c.chuishao.v1.RateLeadRequest\x1a\x19.chuishao.v1.TicketAnswer\x12U\n" +
+	"\x11RecordJointReview\x12%.chuishao.v1.RecordJointReviewRequest\x1a\x19.chuishao.v1.TicketAnswer\x12I\n" +
+	"\vSolveOnWall\x12\x1f.chuishao.v1.SolveOnWallRequest\x1a\x19.chuishao.v1.TicketAnswer\x12O\n" +
 	"\x0eWithdrawTicket\x12\".chuishao.v1.WithdrawTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12M\n" +
 	"\rArchiveTicket\x12!.chuishao.v1.ArchiveTicketRequest\x1a\x19.chuishao.v1.TicketAnswer\x12O\n" +
 	"\x0eCorrectArchive\x12\".chuishao.v1.CorrectArchiveRequest\x1a\x19.chuishao.v1.TicketAnswer\x12E\n" +
@@ -7881,7 +8841,7 @@ func file_chuishao_v1_ticket_proto_rawDescGZIP() []byte {
 }
 
 var file_chuishao_v1_ticket_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_chuishao_v1_ticket_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
+var file_chuishao_v1_ticket_proto_msgTypes = make([]protoimpl.MessageInfo, 81)
 var file_chuishao_v1_ticket_proto_goTypes = []any{
 	(Confirmation)(0),                   // 0: chuishao.v1.Confirmation
 	(*TicketAnswer)(nil),                // 1: chuishao.v1.TicketAnswer
@@ -7952,378 +8912,421 @@ var file_chuishao_v1_ticket_proto_goTypes = []any{
 	(*SuggestedCategory)(nil),           // 66: chuishao.v1.SuggestedCategory
 	(*SuggestedLead)(nil),               // 67: chuishao.v1.SuggestedLead
 	(*Duplicate)(nil),                   // 68: chuishao.v1.Duplicate
-	(*GetTicketRequest)(nil),            // 69: chuishao.v1.GetTicketRequest
-	(*RevealIdentityRequest)(nil),       // 70: chuishao.v1.RevealIdentityRequest
-	(*RevealIdentityResponse)(nil),      // 71: chuishao.v1.RevealIdentityResponse
-	(*Ticket)(nil),                      // 72: chuishao.v1.Ticket
-	(*CoTask)(nil),                      // 73: chuishao.v1.CoTask
-	(*LinkedWhistle)(nil),               // 74: chuishao.v1.LinkedWhistle
-	(TicketState)(0),                    // 75: chuishao.v1.TicketState
-	(*timestamppb.Timestamp)(nil),       // 76: google.protobuf.Timestamp
-	(*Particulars)(nil),                 // 77: chuishao.v1.Particulars
-	(Channel)(0),                        // 78: chuishao.v1.Channel
-	(MatterKind)(0),                     // 79: chuishao.v1.MatterKind
-	(*LonLat)(nil),                      // 80: chuishao.v1.LonLat
-	(Confidentiality)(0),                // 81: chuishao.v1.Confidentiality
-	(*Attachment)(nil),                  // 82: chuishao.v1.Attachment
-	(DeclineReason)(0),                  // 83: chuishao.v1.DeclineReason
-	(Grade)(0),                          // 84: chuishao.v1.Grade
-	(Requirement)(0),                    // 85: chuishao.v1.Requirement
-	(ResultCode)(0),                     // 86: chuishao.v1.ResultCode
-	(Solved)(0),                         // 87: chuishao.v1.Solved
-	(ReopenReason)(0),                   // 88: chuishao.v1.ReopenReason
-	(EmergencyLine)(0),                  // 89: chuishao.v1.EmergencyLine
-	(ReturnReason)(0),                   // 90: chuishao.v1.ReturnReason
-	(ReturnFault)(0),                    // 91: chuishao.v1.ReturnFault
-	(EscalationReason)(0),               // 92: chuishao.v1.EscalationReason
-	(ExtensionKind)(0),                  // 93: chuishao.v1.ExtensionKind
-	(SuspensionReason)(0),               // 94: chuishao.v1.SuspensionReason
-	(ResultRejection)(0),                // 95: chuishao.v1.ResultRejection
-	(ExclusionCode)(0),                  // 96: chuishao.v1.ExclusionCode
-	(SupervisionReplyKind)(0),           // 97: chuishao.v1.SupervisionReplyKind
-	(TicketTimer)(0),                    // 98: chuishao.v1.TicketTimer
-	(RevealPurpose)(0),                  // 99: chuishao.v1.RevealPurpose
-	(*Petitioner)(nil),                  // 100: chuishao.v1.Petitioner
-	(Stage)(0),                          // 101: chuishao.v1.Stage
-	(*AreaNode)(nil),                    // 102: chuishao.v1.AreaNode
-	(*Dimension)(nil),                   // 103: chuishao.v1.Dimension
-	(CloseKind)(0),                      // 104: chuishao.v1.CloseKind
-	(CoTaskState)(0),                    // 105: chuishao.v1.CoTaskState
-	(WhistleState)(0),                   // 106: chuishao.v1.WhistleState
+	(*AskWhistleRequest)(nil),           // 69: chuishao.v1.AskWhistleRequest
+	(*DeclineWhistleAskRequest)(nil),    // 70: chuishao.v1.DeclineWhistleAskRequest
+	(*ClaimTicketRequest)(nil),          // 71: chuishao.v1.ClaimTicketRequest
+	(*PublishEchoRequest)(nil),          // 72: chuishao.v1.PublishEchoRequest
+	(*RateLeadRequest)(nil),             // 73: chuishao.v1.RateLeadRequest
+	(*RecordJointReviewRequest)(nil),    // 74: chuishao.v1.RecordJointReviewRequest
+	(*SolveOnWallRequest)(nil),          // 75: chuishao.v1.SolveOnWallRequest
+	(*GetTicketRequest)(nil),            // 76: chuishao.v1.GetTicketRequest
+	(*RevealIdentityRequest)(nil),       // 77: chuishao.v1.RevealIdentityRequest
+	(*RevealIdentityResponse)(nil),      // 78: chuishao.v1.RevealIdentityResponse
+	(*Ticket)(nil),                      // 79: chuishao.v1.Ticket
+	(*CoTask)(nil),                      // 80: chuishao.v1.CoTask
+	(*LinkedWhistle)(nil),               // 81: chuishao.v1.LinkedWhistle
+	(TicketState)(0),                    // 82: chuishao.v1.TicketState
+	(*timestamppb.Timestamp)(nil),       // 83: google.protobuf.Timestamp
+	(*Particulars)(nil),                 // 84: chuishao.v1.Particulars
+	(Channel)(0),                        // 85: chuishao.v1.Channel
+	(MatterKind)(0),                     // 86: chuishao.v1.MatterKind
+	(*LonLat)(nil),                      // 87: chuishao.v1.LonLat
+	(Confidentiality)(0),                // 88: chuishao.v1.Confidentiality
+	(*Attachment)(nil),                  // 89: chuishao.v1.Attachment
+	(DeclineReason)(0),                  // 90: chuishao.v1.DeclineReason
+	(Grade)(0),                          // 91: chuishao.v1.Grade
+	(Requirement)(0),                    // 92: chuishao.v1.Requirement
+	(ResultCode)(0),                     // 93: chuishao.v1.ResultCode
+	(Solved)(0),                         // 94: chuishao.v1.Solved
+	(ReopenReason)(0),                   // 95: chuishao.v1.ReopenReason
+	(EmergencyLine)(0),                  // 96: chuishao.v1.EmergencyLine
+	(ReturnReason)(0),                   // 97: chuishao.v1.ReturnReason
+	(ReturnFault)(0),                    // 98: chuishao.v1.ReturnFault
+	(EscalationReason)(0),               // 99: chuishao.v1.EscalationReason
+	(ExtensionKind)(0),                  // 100: chuishao.v1.ExtensionKind
+	(SuspensionReason)(0),               // 101: chuishao.v1.SuspensionReason
+	(ResultRejection)(0),                // 102: chuishao.v1.ResultRejection
+	(ExclusionCode)(0),                  // 103: chuishao.v1.ExclusionCode
+	(SupervisionReplyKind)(0),           // 104: chuishao.v1.SupervisionReplyKind
+	(TicketTimer)(0),                    // 105: chuishao.v1.TicketTimer
+	(WhistleKind)(0),                    // 106: chuishao.v1.WhistleKind
+	(EchoKind)(0),                       // 107: chuishao.v1.EchoKind
+	(RevealPurpose)(0),                  // 108: chuishao.v1.RevealPurpose
+	(*Petitioner)(nil),                  // 109: chuishao.v1.Petitioner
+	(Stage)(0),                          // 110: chuishao.v1.Stage
+	(*AreaNode)(nil),                    // 111: chuishao.v1.AreaNode
+	(*Dimension)(nil),                   // 112: chuishao.v1.Dimension
+	(CloseKind)(0),                      // 113: chuishao.v1.CloseKind
+	(CoTaskState)(0),                    // 114: chuishao.v1.CoTaskState
+	(WhistleState)(0),                   // 115: chuishao.v1.WhistleState
 }
 var file_chuishao_v1_ticket_proto_depIdxs = []int32{
-	75,  // 0: chuishao.v1.TicketAnswer.state:type_name -> chuishao.v1.TicketState
+	82,  // 0: chuishao.v1.TicketAnswer.state:type_name -> chuishao.v1.TicketState
 	2,   // 1: chuishao.v1.TicketAnswer.limits:type_name -> chuishao.v1.Limits
-	76,  // 2: chuishao.v1.Limits.accept_by:type_name -> google.protobuf.Timestamp
-	76,  // 3: chuishao.v1.Limits.dispatch_by:type_name -> google.protobuf.Timestamp
-	76,  // 4: chuishao.v1.Limits.sign_by:type_name -> google.protobuf.Timestamp
-	76,  // 5: chuishao.v1.Limits.contact_by:type_name -> google.protobuf.Timestamp
-	76,  // 6: chuishao.v1.Limits.return_by:type_name -> google.protobuf.Timestamp
-	76,  // 7: chuishao.v1.Limits.handle_by:type_name -> google.protobuf.Timestamp
-	76,  // 8: chuishao.v1.Limits.verify_by:type_name -> google.protobuf.Timestamp
-	76,  // 9: chuishao.v1.Limits.callback_by:type_name -> google.protobuf.Timestamp
-	76,  // 10: chuishao.v1.Limits.close_by:type_name -> google.protobuf.Timestamp
-	76,  // 11: chuishao.v1.Limits.segment_by:type_name -> google.protobuf.Timestamp
-	76,  // 12: chuishao.v1.Limits.decide_return_by:type_name -> google.protobuf.Timestamp
-	76,  // 13: chuishao.v1.Limits.ruling_by:type_name -> google.protobuf.Timestamp
-	76,  // 14: chuishao.v1.Limits.review_at:type_name -> google.protobuf.Timestamp
-	76,  // 15: chuishao.v1.Limits.appeal_by:type_name -> google.protobuf.Timestamp
-	76,  // 16: chuishao.v1.Limits.exclusion_by:type_name -> google.protobuf.Timestamp
-	76,  // 17: chuishao.v1.Limits.reply_by:type_name -> google.protobuf.Timestamp
-	76,  // 18: chuishao.v1.Limits.plan_by:type_name -> google.protobuf.Timestamp
-	76,  // 19: chuishao.v1.Limits.clear_by:type_name -> google.protobuf.Timestamp
-	76,  // 20: chuishao.v1.ReportTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 21: chuishao.v1.ReportTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	78,  // 22: chuishao.v1.ReportTicketRequest.channel:type_name -> chuishao.v1.Channel
-	79,  // 23: chuishao.v1.ReportTicketRequest.kind:type_name -> chuishao.v1.MatterKind
-	80,  // 24: chuishao.v1.ReportTicketRequest.position:type_name -> chuishao.v1.LonLat
-	81,  // 25: chuishao.v1.ReportTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
-	82,  // 26: chuishao.v1.ReportTicketRequest.attachments:type_name -> chuishao.v1.Attachment
+	83,  // 2: chuishao.v1.Limits.accept_by:type_name -> google.protobuf.Timestamp
+	83,  // 3: chuishao.v1.Limits.dispatch_by:type_name -> google.protobuf.Timestamp
+	83,  // 4: chuishao.v1.Limits.sign_by:type_name -> google.protobuf.Timestamp
+	83,  // 5: chuishao.v1.Limits.contact_by:type_name -> google.protobuf.Timestamp
+	83,  // 6: chuishao.v1.Limits.return_by:type_name -> google.protobuf.Timestamp
+	83,  // 7: chuishao.v1.Limits.handle_by:type_name -> google.protobuf.Timestamp
+	83,  // 8: chuishao.v1.Limits.verify_by:type_name -> google.protobuf.Timestamp
+	83,  // 9: chuishao.v1.Limits.callback_by:type_name -> google.protobuf.Timestamp
+	83,  // 10: chuishao.v1.Limits.close_by:type_name -> google.protobuf.Timestamp
+	83,  // 11: chuishao.v1.Limits.segment_by:type_name -> google.protobuf.Timestamp
+	83,  // 12: chuishao.v1.Limits.decide_return_by:type_name -> google.protobuf.Timestamp
+	83,  // 13: chuishao.v1.Limits.ruling_by:type_name -> google.protobuf.Timestamp
+	83,  // 14: chuishao.v1.Limits.review_at:type_name -> google.protobuf.Timestamp
+	83,  // 15: chuishao.v1.Limits.appeal_by:type_name -> google.protobuf.Timestamp
+	83,  // 16: chuishao.v1.Limits.exclusion_by:type_name -> google.protobuf.Timestamp
+	83,  // 17: chuishao.v1.Limits.reply_by:type_name -> google.protobuf.Timestamp
+	83,  // 18: chuishao.v1.Limits.plan_by:type_name -> google.protobuf.Timestamp
+	83,  // 19: chuishao.v1.Limits.clear_by:type_name -> google.protobuf.Timestamp
+	83,  // 20: chuishao.v1.ReportTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 21: chuishao.v1.ReportTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	85,  // 22: chuishao.v1.ReportTicketRequest.channel:type_name -> chuishao.v1.Channel
+	86,  // 23: chuishao.v1.ReportTicketRequest.kind:type_name -> chuishao.v1.MatterKind
+	87,  // 24: chuishao.v1.ReportTicketRequest.position:type_name -> chuishao.v1.LonLat
+	88,  // 25: chuishao.v1.ReportTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
+	89,  // 26: chuishao.v1.ReportTicketRequest.attachments:type_name -> chuishao.v1.Attachment
 	3,   // 27: chuishao.v1.IntakeTicketsRequest.report:type_name -> chuishao.v1.ReportTicketRequest
 	1,   // 28: chuishao.v1.IntakeTicketsResponse.answer:type_name -> chuishao.v1.TicketAnswer
 	6,   // 29: chuishao.v1.IntakeTicketsResponse.failure:type_name -> chuishao.v1.Failure
-	76,  // 30: chuishao.v1.AcceptTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 31: chuishao.v1.AcceptTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 32: chuishao.v1.DeclineTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 33: chuishao.v1.DeclineTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	83,  // 34: chuishao.v1.DeclineTicketRequest.reason:type_name -> chuishao.v1.DeclineReason
+	83,  // 30: chuishao.v1.AcceptTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 31: chuishao.v1.AcceptTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 32: chuishao.v1.DeclineTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 33: chuishao.v1.DeclineTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	90,  // 34: chuishao.v1.DeclineTicketRequest.reason:type_name -> chuishao.v1.DeclineReason
 	0,   // 35: chuishao.v1.DeclineTicketRequest.confirmation:type_name -> chuishao.v1.Confirmation
-	76,  // 36: chuishao.v1.AnswerTicketDirectlyRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 37: chuishao.v1.AnswerTicketDirectlyRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 38: chuishao.v1.TriageTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 39: chuishao.v1.TriageTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	84,  // 40: chuishao.v1.TriageTicketRequest.grade:type_name -> chuishao.v1.Grade
-	81,  // 41: chuishao.v1.TriageTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
-	76,  // 42: chuishao.v1.CorrectTriageRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 43: chuishao.v1.CorrectTriageRequest.particulars:type_name -> chuishao.v1.Particulars
-	84,  // 44: chuishao.v1.CorrectTriageRequest.grade:type_name -> chuishao.v1.Grade
-	81,  // 45: chuishao.v1.CorrectTriageRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
-	76,  // 46: chuishao.v1.DispatchTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 47: chuishao.v1.DispatchTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 48: chuishao.v1.SignTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 49: chuishao.v1.SignTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 50: chuishao.v1.RecordContactRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 51: chuishao.v1.RecordContactRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 52: chuishao.v1.RecordProgressRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 53: chuishao.v1.RecordProgressRequest.particulars:type_name -> chuishao.v1.Particulars
-	82,  // 54: chuishao.v1.RecordProgressRequest.attachments:type_name -> chuishao.v1.Attachment
-	76,  // 55: chuishao.v1.WaiveRequirementRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 56: chuishao.v1.WaiveRequirementRequest.particulars:type_name -> chuishao.v1.Particulars
-	85,  // 57: chuishao.v1.WaiveRequirementRequest.what:type_name -> chuishao.v1.Requirement
-	76,  // 58: chuishao.v1.AdmitLateFactsRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 59: chuishao.v1.AdmitLateFactsRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 60: chuishao.v1.AdmitLateFactsRequest.not_before:type_name -> google.protobuf.Timestamp
-	76,  // 61: chuishao.v1.SubmitResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 62: chuishao.v1.SubmitResultRequest.particulars:type_name -> chuishao.v1.Particulars
-	86,  // 63: chuishao.v1.SubmitResultRequest.result:type_name -> chuishao.v1.ResultCode
-	82,  // 64: chuishao.v1.SubmitResultRequest.attachments:type_name -> chuishao.v1.Attachment
-	76,  // 65: chuishao.v1.VerifyResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 66: chuishao.v1.VerifyResultRequest.particulars:type_name -> chuishao.v1.Particulars
-	82,  // 67: chuishao.v1.VerifyResultRequest.attachments:type_name -> chuishao.v1.Attachment
-	76,  // 68: chuishao.v1.RecordCallbackRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 69: chuishao.v1.RecordCallbackRequest.particulars:type_name -> chuishao.v1.Particulars
-	87,  // 70: chuishao.v1.RecordCallbackRequest.solved:type_name -> chuishao.v1.Solved
-	76,  // 71: chuishao.v1.CloseTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 72: chuishao.v1.CloseTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 73: chuishao.v1.ReopenTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 74: chuishao.v1.ReopenTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	88,  // 75: chuishao.v1.ReopenTicketRequest.reason:type_name -> chuishao.v1.ReopenReason
-	76,  // 76: chuishao.v1.VoidTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 77: chuishao.v1.VoidTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 36: chuishao.v1.AnswerTicketDirectlyRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 37: chuishao.v1.AnswerTicketDirectlyRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 38: chuishao.v1.TriageTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 39: chuishao.v1.TriageTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	91,  // 40: chuishao.v1.TriageTicketRequest.grade:type_name -> chuishao.v1.Grade
+	88,  // 41: chuishao.v1.TriageTicketRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
+	83,  // 42: chuishao.v1.CorrectTriageRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 43: chuishao.v1.CorrectTriageRequest.particulars:type_name -> chuishao.v1.Particulars
+	91,  // 44: chuishao.v1.CorrectTriageRequest.grade:type_name -> chuishao.v1.Grade
+	88,  // 45: chuishao.v1.CorrectTriageRequest.confidentiality:type_name -> chuishao.v1.Confidentiality
+	83,  // 46: chuishao.v1.DispatchTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 47: chuishao.v1.DispatchTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 48: chuishao.v1.SignTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 49: chuishao.v1.SignTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 50: chuishao.v1.RecordContactRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 51: chuishao.v1.RecordContactRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 52: chuishao.v1.RecordProgressRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 53: chuishao.v1.RecordProgressRequest.particulars:type_name -> chuishao.v1.Particulars
+	89,  // 54: chuishao.v1.RecordProgressRequest.attachments:type_name -> chuishao.v1.Attachment
+	83,  // 55: chuishao.v1.WaiveRequirementRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 56: chuishao.v1.WaiveRequirementRequest.particulars:type_name -> chuishao.v1.Particulars
+	92,  // 57: chuishao.v1.WaiveRequirementRequest.what:type_name -> chuishao.v1.Requirement
+	83,  // 58: chuishao.v1.AdmitLateFactsRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 59: chuishao.v1.AdmitLateFactsRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 60: chuishao.v1.AdmitLateFactsRequest.not_before:type_name -> google.protobuf.Timestamp
+	83,  // 61: chuishao.v1.SubmitResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 62: chuishao.v1.SubmitResultRequest.particulars:type_name -> chuishao.v1.Particulars
+	93,  // 63: chuishao.v1.SubmitResultRequest.result:type_name -> chuishao.v1.ResultCode
+	89,  // 64: chuishao.v1.SubmitResultRequest.attachments:type_name -> chuishao.v1.Attachment
+	83,  // 65: chuishao.v1.VerifyResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 66: chuishao.v1.VerifyResultRequest.particulars:type_name -> chuishao.v1.Particulars
+	89,  // 67: chuishao.v1.VerifyResultRequest.attachments:type_name -> chuishao.v1.Attachment
+	83,  // 68: chuishao.v1.RecordCallbackRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 69: chuishao.v1.RecordCallbackRequest.particulars:type_name -> chuishao.v1.Particulars
+	94,  // 70: chuishao.v1.RecordCallbackRequest.solved:type_name -> chuishao.v1.Solved
+	83,  // 71: chuishao.v1.CloseTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 72: chuishao.v1.CloseTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 73: chuishao.v1.ReopenTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 74: chuishao.v1.ReopenTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	95,  // 75: chuishao.v1.ReopenTicketRequest.reason:type_name -> chuishao.v1.ReopenReason
+	83,  // 76: chuishao.v1.VoidTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 77: chuishao.v1.VoidTicketRequest.particulars:type_name -> chuishao.v1.Particulars
 	0,   // 78: chuishao.v1.VoidTicketRequest.confirmation:type_name -> chuishao.v1.Confirmation
-	76,  // 79: chuishao.v1.AppealDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 80: chuishao.v1.AppealDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 81: chuishao.v1.OverturnDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 82: chuishao.v1.OverturnDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 83: chuishao.v1.HandOverEmergencyRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 84: chuishao.v1.HandOverEmergencyRequest.particulars:type_name -> chuishao.v1.Particulars
-	89,  // 85: chuishao.v1.HandOverEmergencyRequest.line:type_name -> chuishao.v1.EmergencyLine
-	76,  // 86: chuishao.v1.MergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 87: chuishao.v1.MergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 88: chuishao.v1.UnmergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 89: chuishao.v1.UnmergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 90: chuishao.v1.RequestReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 91: chuishao.v1.RequestReturnRequest.particulars:type_name -> chuishao.v1.Particulars
-	90,  // 92: chuishao.v1.RequestReturnRequest.reason:type_name -> chuishao.v1.ReturnReason
-	76,  // 93: chuishao.v1.DecideReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 94: chuishao.v1.DecideReturnRequest.particulars:type_name -> chuishao.v1.Particulars
-	91,  // 95: chuishao.v1.DecideReturnRequest.fault:type_name -> chuishao.v1.ReturnFault
-	76,  // 96: chuishao.v1.OpenAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 97: chuishao.v1.OpenAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 98: chuishao.v1.RuleAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 99: chuishao.v1.RuleAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
-	91,  // 100: chuishao.v1.RuleAdjudicationRequest.fault:type_name -> chuishao.v1.ReturnFault
-	76,  // 101: chuishao.v1.RequestCoHandlerRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 102: chuishao.v1.RequestCoHandlerRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 103: chuishao.v1.RequestCoHandlerRequest.submit_by:type_name -> google.protobuf.Timestamp
-	76,  // 104: chuishao.v1.AnswerCoHandlingRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 105: chuishao.v1.AnswerCoHandlingRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 106: chuishao.v1.DecideCoDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 107: chuishao.v1.DecideCoDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 108: chuishao.v1.SubmitCoTaskRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 109: chuishao.v1.SubmitCoTaskRequest.particulars:type_name -> chuishao.v1.Particulars
-	82,  // 110: chuishao.v1.SubmitCoTaskRequest.attachments:type_name -> chuishao.v1.Attachment
-	76,  // 111: chuishao.v1.EscalateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 112: chuishao.v1.EscalateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	92,  // 113: chuishao.v1.EscalateTicketRequest.reason:type_name -> chuishao.v1.EscalationReason
-	76,  // 114: chuishao.v1.RefuseEscalationRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 115: chuishao.v1.RefuseEscalationRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 116: chuishao.v1.DelegateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 117: chuishao.v1.DelegateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 118: chuishao.v1.RequestExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 119: chuishao.v1.RequestExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
-	93,  // 120: chuishao.v1.RequestExtensionRequest.kind:type_name -> chuishao.v1.ExtensionKind
-	76,  // 121: chuishao.v1.DecideExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 122: chuishao.v1.DecideExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 123: chuishao.v1.RequestSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 124: chuishao.v1.RequestSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
-	94,  // 125: chuishao.v1.RequestSuspensionRequest.reason:type_name -> chuishao.v1.SuspensionReason
-	76,  // 126: chuishao.v1.RequestSuspensionRequest.review_at:type_name -> google.protobuf.Timestamp
-	76,  // 127: chuishao.v1.DecideSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 128: chuishao.v1.DecideSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 129: chuishao.v1.ResumeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 130: chuishao.v1.ResumeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 131: chuishao.v1.RejectResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 132: chuishao.v1.RejectResultRequest.particulars:type_name -> chuishao.v1.Particulars
-	95,  // 133: chuishao.v1.RejectResultRequest.reason:type_name -> chuishao.v1.ResultRejection
-	76,  // 134: chuishao.v1.RequestExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 135: chuishao.v1.RequestExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
-	96,  // 136: chuishao.v1.RequestExclusionRequest.code:type_name -> chuishao.v1.ExclusionCode
-	76,  // 137: chuishao.v1.DecideExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 138: chuishao.v1.DecideExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 139: chuishao.v1.UrgeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 140: chuishao.v1.UrgeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 141: chuishao.v1.RaiseSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 142: chuishao.v1.RaiseSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 143: chuishao.v1.RaiseSupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
-	76,  // 144: chuishao.v1.ReplySupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 145: chuishao.v1.ReplySupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
-	97,  // 146: chuishao.v1.ReplySupervisionRequest.kind:type_name -> chuishao.v1.SupervisionReplyKind
-	76,  // 147: chuishao.v1.ReplySupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
-	82,  // 148: chuishao.v1.ReplySupervisionRequest.attachments:type_name -> chuishao.v1.Attachment
-	76,  // 149: chuishao.v1.ClearListingRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 150: chuishao.v1.ClearListingRequest.particulars:type_name -> chuishao.v1.Particulars
-	82,  // 151: chuishao.v1.ClearListingRequest.attachments:type_name -> chuishao.v1.Attachment
-	76,  // 152: chuishao.v1.LiftSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 153: chuishao.v1.LiftSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 154: chuishao.v1.WithdrawTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 155: chuishao.v1.WithdrawTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 156: chuishao.v1.ArchiveTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 157: chuishao.v1.ArchiveTicketRequest.particulars:type_name -> chuishao.v1.Particulars
-	76,  // 158: chuishao.v1.CorrectArchiveRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 159: chuishao.v1.CorrectArchiveRequest.particulars:type_name -> chuishao.v1.Particulars
-	86,  // 160: chuishao.v1.CorrectArchiveRequest.result:type_name -> chuishao.v1.ResultCode
+	83,  // 79: chuishao.v1.AppealDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 80: chuishao.v1.AppealDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 81: chuishao.v1.OverturnDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 82: chuishao.v1.OverturnDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 83: chuishao.v1.HandOverEmergencyRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 84: chuishao.v1.HandOverEmergencyRequest.particulars:type_name -> chuishao.v1.Particulars
+	96,  // 85: chuishao.v1.HandOverEmergencyRequest.line:type_name -> chuishao.v1.EmergencyLine
+	83,  // 86: chuishao.v1.MergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 87: chuishao.v1.MergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 88: chuishao.v1.UnmergeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 89: chuishao.v1.UnmergeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 90: chuishao.v1.RequestReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 91: chuishao.v1.RequestReturnRequest.particulars:type_name -> chuishao.v1.Particulars
+	97,  // 92: chuishao.v1.RequestReturnRequest.reason:type_name -> chuishao.v1.ReturnReason
+	83,  // 93: chuishao.v1.DecideReturnRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 94: chuishao.v1.DecideReturnRequest.particulars:type_name -> chuishao.v1.Particulars
+	98,  // 95: chuishao.v1.DecideReturnRequest.fault:type_name -> chuishao.v1.ReturnFault
+	83,  // 96: chuishao.v1.OpenAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 97: chuishao.v1.OpenAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 98: chuishao.v1.RuleAdjudicationRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 99: chuishao.v1.RuleAdjudicationRequest.particulars:type_name -> chuishao.v1.Particulars
+	98,  // 100: chuishao.v1.RuleAdjudicationRequest.fault:type_name -> chuishao.v1.ReturnFault
+	83,  // 101: chuishao.v1.RequestCoHandlerRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 102: chuishao.v1.RequestCoHandlerRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 103: chuishao.v1.RequestCoHandlerRequest.submit_by:type_name -> google.protobuf.Timestamp
+	83,  // 104: chuishao.v1.AnswerCoHandlingRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 105: chuishao.v1.AnswerCoHandlingRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 106: chuishao.v1.DecideCoDeclineRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 107: chuishao.v1.DecideCoDeclineRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 108: chuishao.v1.SubmitCoTaskRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 109: chuishao.v1.SubmitCoTaskRequest.particulars:type_name -> chuishao.v1.Particulars
+	89,  // 110: chuishao.v1.SubmitCoTaskRequest.attachments:type_name -> chuishao.v1.Attachment
+	83,  // 111: chuishao.v1.EscalateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 112: chuishao.v1.EscalateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	99,  // 113: chuishao.v1.EscalateTicketRequest.reason:type_name -> chuishao.v1.EscalationReason
+	83,  // 114: chuishao.v1.RefuseEscalationRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 115: chuishao.v1.RefuseEscalationRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 116: chuishao.v1.DelegateTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 117: chuishao.v1.DelegateTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 118: chuishao.v1.RequestExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 119: chuishao.v1.RequestExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	100, // 120: chuishao.v1.RequestExtensionRequest.kind:type_name -> chuishao.v1.ExtensionKind
+	83,  // 121: chuishao.v1.DecideExtensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 122: chuishao.v1.DecideExtensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 123: chuishao.v1.RequestSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 124: chuishao.v1.RequestSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	101, // 125: chuishao.v1.RequestSuspensionRequest.reason:type_name -> chuishao.v1.SuspensionReason
+	83,  // 126: chuishao.v1.RequestSuspensionRequest.review_at:type_name -> google.protobuf.Timestamp
+	83,  // 127: chuishao.v1.DecideSuspensionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 128: chuishao.v1.DecideSuspensionRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 129: chuishao.v1.ResumeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 130: chuishao.v1.ResumeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 131: chuishao.v1.RejectResultRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 132: chuishao.v1.RejectResultRequest.particulars:type_name -> chuishao.v1.Particulars
+	102, // 133: chuishao.v1.RejectResultRequest.reason:type_name -> chuishao.v1.ResultRejection
+	83,  // 134: chuishao.v1.RequestExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 135: chuishao.v1.RequestExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
+	103, // 136: chuishao.v1.RequestExclusionRequest.code:type_name -> chuishao.v1.ExclusionCode
+	83,  // 137: chuishao.v1.DecideExclusionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 138: chuishao.v1.DecideExclusionRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 139: chuishao.v1.UrgeTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 140: chuishao.v1.UrgeTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 141: chuishao.v1.RaiseSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 142: chuishao.v1.RaiseSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 143: chuishao.v1.RaiseSupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
+	83,  // 144: chuishao.v1.ReplySupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 145: chuishao.v1.ReplySupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
+	104, // 146: chuishao.v1.ReplySupervisionRequest.kind:type_name -> chuishao.v1.SupervisionReplyKind
+	83,  // 147: chuishao.v1.ReplySupervisionRequest.clear_by:type_name -> google.protobuf.Timestamp
+	89,  // 148: chuishao.v1.ReplySupervisionRequest.attachments:type_name -> chuishao.v1.Attachment
+	83,  // 149: chuishao.v1.ClearListingRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 150: chuishao.v1.ClearListingRequest.particulars:type_name -> chuishao.v1.Particulars
+	89,  // 151: chuishao.v1.ClearListingRequest.attachments:type_name -> chuishao.v1.Attachment
+	83,  // 152: chuishao.v1.LiftSupervisionRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 153: chuishao.v1.LiftSupervisionRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 154: chuishao.v1.WithdrawTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 155: chuishao.v1.WithdrawTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 156: chuishao.v1.ArchiveTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 157: chuishao.v1.ArchiveTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 158: chuishao.v1.CorrectArchiveRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 159: chuishao.v1.CorrectArchiveRequest.particulars:type_name -> chuishao.v1.Particulars
+	93,  // 160: chuishao.v1.CorrectArchiveRequest.result:type_name -> chuishao.v1.ResultCode
 	0,   // 161: chuishao.v1.CorrectArchiveRequest.confirmation:type_name -> chuishao.v1.Confirmation
-	98,  // 162: chuishao.v1.PassTimerRequest.timer:type_name -> chuishao.v1.TicketTimer
-	76,  // 163: chuishao.v1.PassTimerRequest.by:type_name -> google.protobuf.Timestamp
-	98,  // 164: chuishao.v1.ExplainDeadlineRequest.timer:type_name -> chuishao.v1.TicketTimer
-	76,  // 165: chuishao.v1.ExplainDeadlineResponse.due_at:type_name -> google.protobuf.Timestamp
+	105, // 162: chuishao.v1.PassTimerRequest.timer:type_name -> chuishao.v1.TicketTimer
+	83,  // 163: chuishao.v1.PassTimerRequest.by:type_name -> google.protobuf.Timestamp
+	105, // 164: chuishao.v1.ExplainDeadlineRequest.timer:type_name -> chuishao.v1.TicketTimer
+	83,  // 165: chuishao.v1.ExplainDeadlineResponse.due_at:type_name -> google.protobuf.Timestamp
 	61,  // 166: chuishao.v1.ExplainDeadlineResponse.parts:type_name -> chuishao.v1.DeadlinePart
-	76,  // 167: chuishao.v1.DeadlinePart.start_at:type_name -> google.protobuf.Timestamp
-	76,  // 168: chuishao.v1.DeadlinePart.due_at:type_name -> google.protobuf.Timestamp
+	83,  // 167: chuishao.v1.DeadlinePart.start_at:type_name -> google.protobuf.Timestamp
+	83,  // 168: chuishao.v1.DeadlinePart.due_at:type_name -> google.protobuf.Timestamp
 	62,  // 169: chuishao.v1.DeadlinePart.steps:type_name -> chuishao.v1.DeadlineStep
-	76,  // 170: chuishao.v1.DeadlineStep.from:type_name -> google.protobuf.Timestamp
-	76,  // 171: chuishao.v1.DeadlineStep.to:type_name -> google.protobuf.Timestamp
-	80,  // 172: chuishao.v1.SuggestTriageRequest.position:type_name -> chuishao.v1.LonLat
-	77,  // 173: chuishao.v1.SuggestTriageRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 170: chuishao.v1.DeadlineStep.from:type_name -> google.protobuf.Timestamp
+	83,  // 171: chuishao.v1.DeadlineStep.to:type_name -> google.protobuf.Timestamp
+	87,  // 172: chuishao.v1.SuggestTriageRequest.position:type_name -> chuishao.v1.LonLat
+	84,  // 173: chuishao.v1.SuggestTriageRequest.particulars:type_name -> chuishao.v1.Particulars
 	66,  // 174: chuishao.v1.SuggestTriageResponse.categories:type_name -> chuishao.v1.SuggestedCategory
 	67,  // 175: chuishao.v1.SuggestTriageResponse.leads:type_name -> chuishao.v1.SuggestedLead
 	68,  // 176: chuishao.v1.SuggestTriageResponse.duplicates:type_name -> chuishao.v1.Duplicate
 	65,  // 177: chuishao.v1.SuggestTriageResponse.recurrences:type_name -> chuishao.v1.Recurrence
-	76,  // 178: chuishao.v1.Recurrence.closed_at:type_name -> google.protobuf.Timestamp
-	75,  // 179: chuishao.v1.Duplicate.state:type_name -> chuishao.v1.TicketState
-	76,  // 180: chuishao.v1.Duplicate.reported_at:type_name -> google.protobuf.Timestamp
-	76,  // 181: chuishao.v1.RevealIdentityRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	77,  // 182: chuishao.v1.RevealIdentityRequest.particulars:type_name -> chuishao.v1.Particulars
-	99,  // 183: chuishao.v1.RevealIdentityRequest.purpose:type_name -> chuishao.v1.RevealPurpose
-	100, // 184: chuishao.v1.RevealIdentityResponse.petitioner:type_name -> chuishao.v1.Petitioner
-	75,  // 185: chuishao.v1.Ticket.state:type_name -> chuishao.v1.TicketState
-	101, // 186: chuishao.v1.Ticket.stage:type_name -> chuishao.v1.Stage
-	78,  // 187: chuishao.v1.Ticket.channel:type_name -> chuishao.v1.Channel
-	79,  // 188: chuishao.v1.Ticket.kind:type_name -> chuishao.v1.MatterKind
-	84,  // 189: chuishao.v1.Ticket.grade:type_name -> chuishao.v1.Grade
-	81,  // 190: chuishao.v1.Ticket.confidentiality:type_name -> chuishao.v1.Confidentiality
-	102, // 191: chuishao.v1.Ticket.path:type_name -> chuishao.v1.AreaNode
-	103, // 192: chuishao.v1.Ticket.dimensions:type_name -> chuishao.v1.Dimension
-	80,  // 193: chuishao.v1.Ticket.position:type_name -> chuishao.v1.LonLat
-	2,   // 194: chuishao.v1.Ticket.limits:type_name -> chuishao.v1.Limits
-	76,  // 195: chuishao.v1.Ticket.reported_at:type_name -> google.protobuf.Timestamp
-	76,  // 196: chuishao.v1.Ticket.accepted_at:type_name -> google.protobuf.Timestamp
-	76,  // 197: chuishao.v1.Ticket.dispatched_at:type_name -> google.protobuf.Timestamp
-	76,  // 198: chuishao.v1.Ticket.closed_at:type_name -> google.protobuf.Timestamp
-	86,  // 199: chuishao.v1.Ticket.result:type_name -> chuishao.v1.ResultCode
-	104, // 200: chuishao.v1.Ticket.close_kind:type_name -> chuishao.v1.CloseKind
-	87,  // 201: chuishao.v1.Ticket.solved:type_name -> chuishao.v1.Solved
-	74,  // 202: chuishao.v1.Ticket.whistles:type_name -> chuishao.v1.LinkedWhistle
-	77,  // 203: chuishao.v1.Ticket.particulars:type_name -> chuishao.v1.Particulars
-	83,  // 204: chuishao.v1.Ticket.decline_reason:type_name -> chuishao.v1.DeclineReason
-	94,  // 205: chuishao.v1.Ticket.suspension_reason:type_name -> chuishao.v1.SuspensionReason
-	96,  // 206: chuishao.v1.Ticket.excluded:type_name -> chuishao.v1.ExclusionCode
-	73,  // 207: chuishao.v1.Ticket.co_tasks:type_name -> chuishao.v1.CoTask
-	105, // 208: chuishao.v1.CoTask.state:type_name -> chuishao.v1.CoTaskState
-	76,  // 209: chuishao.v1.CoTask.submit_by:type_name -> google.protobuf.Timestamp
-	106, // 210: chuishao.v1.LinkedWhistle.outcome:type_name -> chuishao.v1.WhistleState
-	3,   // 211: chuishao.v1.TicketService.ReportTicket:input_type -> chuishao.v1.ReportTicketRequest
-	4,   // 212: chuishao.v1.TicketService.IntakeTickets:input_type -> chuishao.v1.IntakeTicketsRequest
-	7,   // 213: chuishao.v1.TicketService.AcceptTicket:input_type -> chuishao.v1.AcceptTicketRequest
-	8,   // 214: chuishao.v1.TicketService.DeclineTicket:input_type -> chuishao.v1.DeclineTicketRequest
-	9,   // 215: chuishao.v1.TicketService.AnswerTicketDirectly:input_type -> chuishao.v1.AnswerTicketDirectlyRequest
-	10,  // 216: chuishao.v1.TicketService.TriageTicket:input_type -> chuishao.v1.TriageTicketRequest
-	11,  // 217: chuishao.v1.TicketService.CorrectTriage:input_type -> chuishao.v1.CorrectTriageRequest
-	12,  // 218: chuishao.v1.TicketService.DispatchTicket:input_type -> chuishao.v1.DispatchTicketRequest
-	13,  // 219: chuishao.v1.TicketService.SignTicket:input_type -> chuishao.v1.SignTicketRequest
-	14,  // 220: chuishao.v1.TicketService.RecordContact:input_type -> chuishao.v1.RecordContactRequest
-	15,  // 221: chuishao.v1.TicketService.RecordProgress:input_type -> chuishao.v1.RecordProgressRequest
-	16,  // 222: chuishao.v1.TicketService.WaiveRequirement:input_type -> chuishao.v1.WaiveRequirementRequest
-	17,  // 223: chuishao.v1.TicketService.AdmitLateFacts:input_type -> chuishao.v1.AdmitLateFactsRequest
-	18,  // 224: chuishao.v1.TicketService.SubmitResult:input_type -> chuishao.v1.SubmitResultRequest
-	19,  // 225: chuishao.v1.TicketService.VerifyResult:input_type -> chuishao.v1.VerifyResultRequest
-	20,  // 226: chuishao.v1.TicketService.RecordCallback:input_type -> chuishao.v1.RecordCallbackRequest
-	21,  // 227: chuishao.v1.TicketService.CloseTicket:input_type -> chuishao.v1.CloseTicketRequest
-	22,  // 228: chuishao.v1.TicketService.ReopenTicket:input_type -> chuishao.v1.ReopenTicketRequest
-	23,  // 229: chuishao.v1.TicketService.VoidTicket:input_type -> chuishao.v1.VoidTicketRequest
-	24,  // 230: chuishao.v1.TicketService.AppealDecline:input_type -> chuishao.v1.AppealDeclineRequest
-	25,  // 231: chuishao.v1.TicketService.OverturnDecline:input_type -> chuishao.v1.OverturnDeclineRequest
-	26,  // 232: chuishao.v1.TicketService.HandOverEmergency:input_type -> chuishao.v1.HandOverEmergencyRequest
-	27,  // 233: chuishao.v1.TicketService.MergeTicket:input_type -> chuishao.v1.MergeTicketRequest
-	28,  // 234: chuishao.v1.TicketService.UnmergeTicket:input_type -> chuishao.v1.UnmergeTicketRequest
-	29,  // 235: chuishao.v1.TicketService.RequestReturn:input_type -> chuishao.v1.RequestReturnRequest
-	30,  // 236: chuishao.v1.TicketService.DecideReturn:input_type -> chuishao.v1.DecideReturnRequest
-	31,  // 237: chuishao.v1.TicketService.OpenAdjudication:input_type -> chuishao.v1.OpenAdjudicationRequest
-	32,  // 238: chuishao.v1.TicketService.RuleAdjudication:input_type -> chuishao.v1.RuleAdjudicationRequest
-	33,  // 239: chuishao.v1.TicketService.RequestCoHandler:input_type -> chuishao.v1.RequestCoHandlerRequest
-	34,  // 240: chuishao.v1.TicketService.AnswerCoHandling:input_type -> chuishao.v1.AnswerCoHandlingRequest
-	35,  // 241: chuishao.v1.TicketService.DecideCoDecline:input_type -> chuishao.v1.DecideCoDeclineRequest
-	36,  // 242: chuishao.v1.TicketService.SubmitCoTask:input_type -> chuishao.v1.SubmitCoTaskRequest
-	37,  // 243: chuishao.v1.TicketService.EscalateTicket:input_type -> chuishao.v1.EscalateTicketRequest
-	38,  // 244: chuishao.v1.TicketService.RefuseEscalation:input_type -> chuishao.v1.RefuseEscalationRequest
-	39,  // 245: chuishao.v1.TicketService.DelegateTicket:input_type -> chuishao.v1.DelegateTicketRequest
-	40,  // 246: chuishao.v1.TicketService.RequestExtension:input_type -> chuishao.v1.RequestExtensionRequest
-	41,  // 247: chuishao.v1.TicketService.DecideExtension:input_type -> chuishao.v1.DecideExtensionRequest
-	42,  // 248: chuishao.v1.TicketService.RequestSuspension:input_type -> chuishao.v1.RequestSuspensionRequest
-	43,  // 249: chuishao.v1.TicketService.DecideSuspension:input_type -> chuishao.v1.DecideSuspensionRequest
-	44,  // 250: chuishao.v1.TicketService.ResumeTicket:input_type -> chuishao.v1.ResumeTicketRequest
-	45,  // 251: chuishao.v1.TicketService.RejectResult:input_type -> chuishao.v1.RejectResultRequest
-	46,  // 252: chuishao.v1.TicketService.RequestExclusion:input_type -> chuishao.v1.RequestExclusionRequest
-	47,  // 253: chuishao.v1.TicketService.DecideExclusion:input_type -> chuishao.v1.DecideExclusionRequest
-	48,  // 254: chuishao.v1.TicketService.UrgeTicket:input_type -> chuishao.v1.UrgeTicketRequest
-	49,  // 255: chuishao.v1.TicketService.RaiseSupervision:input_type -> chuishao.v1.RaiseSupervisionRequest
-	50,  // 256: chuishao.v1.TicketService.ReplySupervision:input_type -> chuishao.v1.ReplySupervisionRequest
-	51,  // 257: chuishao.v1.TicketService.ClearListing:input_type -> chuishao.v1.ClearListingRequest
-	52,  // 258: chuishao.v1.TicketService.LiftSupervision:input_type -> chuishao.v1.LiftSupervisionRequest
-	53,  // 259: chuishao.v1.TicketService.WithdrawTicket:input_type -> chuishao.v1.WithdrawTicketRequest
-	54,  // 260: chuishao.v1.TicketService.ArchiveTicket:input_type -> chuishao.v1.ArchiveTicketRequest
-	55,  // 261: chuishao.v1.TicketService.CorrectArchive:input_type -> chuishao.v1.CorrectArchiveRequest
-	56,  // 262: chuishao.v1.TicketService.PassTimer:input_type -> chuishao.v1.PassTimerRequest
-	57,  // 263: chuishao.v1.TicketService.RecomputeLimits:input_type -> chuishao.v1.RecomputeLimitsRequest
-	58,  // 264: chuishao.v1.TicketService.MoveHolder:input_type -> chuishao.v1.MoveHolderRequest
-	59,  // 265: chuishao.v1.TicketService.ExplainDeadline:input_type -> chuishao.v1.ExplainDeadlineRequest
-	63,  // 266: chuishao.v1.TicketService.SuggestTriage:input_type -> chuishao.v1.SuggestTriageRequest
-	69,  // 267: chuishao.v1.TicketService.GetTicket:input_type -> chuishao.v1.GetTicketRequest
-	70,  // 268: chuishao.v1.TicketService.RevealIdentity:input_type -> chuishao.v1.RevealIdentityRequest
-	1,   // 269: chuishao.v1.TicketService.ReportTicket:output_type -> chuishao.v1.TicketAnswer
-	5,   // 270: chuishao.v1.TicketService.IntakeTickets:output_type -> chuishao.v1.IntakeTicketsResponse
-	1,   // 271: chuishao.v1.TicketService.AcceptTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 272: chuishao.v1.TicketService.DeclineTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 273: chuishao.v1.TicketService.AnswerTicketDirectly:output_type -> chuishao.v1.TicketAnswer
-	1,   // 274: chuishao.v1.TicketService.TriageTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 275: chuishao.v1.TicketService.CorrectTriage:output_type -> chuishao.v1.TicketAnswer
-	1,   // 276: chuishao.v1.TicketService.DispatchTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 277: chuishao.v1.TicketService.SignTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 278: chuishao.v1.TicketService.RecordContact:output_type -> chuishao.v1.TicketAnswer
-	1,   // 279: chuishao.v1.TicketService.RecordProgress:output_type -> chuishao.v1.TicketAnswer
-	1,   // 280: chuishao.v1.TicketService.WaiveRequirement:output_type -> chuishao.v1.TicketAnswer
-	1,   // 281: chuishao.v1.TicketService.AdmitLateFacts:output_type -> chuishao.v1.TicketAnswer
-	1,   // 282: chuishao.v1.TicketService.SubmitResult:output_type -> chuishao.v1.TicketAnswer
-	1,   // 283: chuishao.v1.TicketService.VerifyResult:output_type -> chuishao.v1.TicketAnswer
-	1,   // 284: chuishao.v1.TicketService.RecordCallback:output_type -> chuishao.v1.TicketAnswer
-	1,   // 285: chuishao.v1.TicketService.CloseTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 286: chuishao.v1.TicketService.ReopenTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 287: chuishao.v1.TicketService.VoidTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 288: chuishao.v1.TicketService.AppealDecline:output_type -> chuishao.v1.TicketAnswer
-	1,   // 289: chuishao.v1.TicketService.OverturnDecline:output_type -> chuishao.v1.TicketAnswer
-	1,   // 290: chuishao.v1.TicketService.HandOverEmergency:output_type -> chuishao.v1.TicketAnswer
-	1,   // 291: chuishao.v1.TicketService.MergeTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 292: chuishao.v1.TicketService.UnmergeTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 293: chuishao.v1.TicketService.RequestReturn:output_type -> chuishao.v1.TicketAnswer
-	1,   // 294: chuishao.v1.TicketService.DecideReturn:output_type -> chuishao.v1.TicketAnswer
-	1,   // 295: chuishao.v1.TicketService.OpenAdjudication:output_type -> chuishao.v1.TicketAnswer
-	1,   // 296: chuishao.v1.TicketService.RuleAdjudication:output_type -> chuishao.v1.TicketAnswer
-	1,   // 297: chuishao.v1.TicketService.RequestCoHandler:output_type -> chuishao.v1.TicketAnswer
-	1,   // 298: chuishao.v1.TicketService.AnswerCoHandling:output_type -> chuishao.v1.TicketAnswer
-	1,   // 299: chuishao.v1.TicketService.DecideCoDecline:output_type -> chuishao.v1.TicketAnswer
-	1,   // 300: chuishao.v1.TicketService.SubmitCoTask:output_type -> chuishao.v1.TicketAnswer
-	1,   // 301: chuishao.v1.TicketService.EscalateTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 302: chuishao.v1.TicketService.RefuseEscalation:output_type -> chuishao.v1.TicketAnswer
-	1,   // 303: chuishao.v1.TicketService.DelegateTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 304: chuishao.v1.TicketService.RequestExtension:output_type -> chuishao.v1.TicketAnswer
-	1,   // 305: chuishao.v1.TicketService.DecideExtension:output_type -> chuishao.v1.TicketAnswer
-	1,   // 306: chuishao.v1.TicketService.RequestSuspension:output_type -> chuishao.v1.TicketAnswer
-	1,   // 307: chuishao.v1.TicketService.DecideSuspension:output_type -> chuishao.v1.TicketAnswer
-	1,   // 308: chuishao.v1.TicketService.ResumeTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 309: chuishao.v1.TicketService.RejectResult:output_type -> chuishao.v1.TicketAnswer
-	1,   // 310: chuishao.v1.TicketService.RequestExclusion:output_type -> chuishao.v1.TicketAnswer
-	1,   // 311: chuishao.v1.TicketService.DecideExclusion:output_type -> chuishao.v1.TicketAnswer
-	1,   // 312: chuishao.v1.TicketService.UrgeTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 313: chuishao.v1.TicketService.RaiseSupervision:output_type -> chuishao.v1.TicketAnswer
-	1,   // 314: chuishao.v1.TicketService.ReplySupervision:output_type -> chuishao.v1.TicketAnswer
-	1,   // 315: chuishao.v1.TicketService.ClearListing:output_type -> chuishao.v1.TicketAnswer
-	1,   // 316: chuishao.v1.TicketService.LiftSupervision:output_type -> chuishao.v1.TicketAnswer
-	1,   // 317: chuishao.v1.TicketService.WithdrawTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 318: chuishao.v1.TicketService.ArchiveTicket:output_type -> chuishao.v1.TicketAnswer
-	1,   // 319: chuishao.v1.TicketService.CorrectArchive:output_type -> chuishao.v1.TicketAnswer
-	1,   // 320: chuishao.v1.TicketService.PassTimer:output_type -> chuishao.v1.TicketAnswer
-	1,   // 321: chuishao.v1.TicketService.RecomputeLimits:output_type -> chuishao.v1.TicketAnswer
-	1,   // 322: chuishao.v1.TicketService.MoveHolder:output_type -> chuishao.v1.TicketAnswer
-	60,  // 323: chuishao.v1.TicketService.ExplainDeadline:output_type -> chuishao.v1.ExplainDeadlineResponse
-	64,  // 324: chuishao.v1.TicketService.SuggestTriage:output_type -> chuishao.v1.SuggestTriageResponse
-	72,  // 325: chuishao.v1.TicketService.GetTicket:output_type -> chuishao.v1.Ticket
-	71,  // 326: chuishao.v1.TicketService.RevealIdentity:output_type -> chuishao.v1.RevealIdentityResponse
-	269, // [269:327] is the sub-list for method output_type
-	211, // [211:269] is the sub-list for method input_type
-	211, // [211:211] is the sub-list for extension type_name
-	211, // [211:211] is the sub-list for extension extendee
-	0,   // [0:211] is the sub-list for field type_name
+	83,  // 178: chuishao.v1.Recurrence.closed_at:type_name -> google.protobuf.Timestamp
+	82,  // 179: chuishao.v1.Duplicate.state:type_name -> chuishao.v1.TicketState
+	83,  // 180: chuishao.v1.Duplicate.reported_at:type_name -> google.protobuf.Timestamp
+	83,  // 181: chuishao.v1.AskWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 182: chuishao.v1.AskWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
+	106, // 183: chuishao.v1.AskWhistleRequest.kind:type_name -> chuishao.v1.WhistleKind
+	83,  // 184: chuishao.v1.DeclineWhistleAskRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 185: chuishao.v1.DeclineWhistleAskRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 186: chuishao.v1.ClaimTicketRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 187: chuishao.v1.ClaimTicketRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 188: chuishao.v1.PublishEchoRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 189: chuishao.v1.PublishEchoRequest.particulars:type_name -> chuishao.v1.Particulars
+	107, // 190: chuishao.v1.PublishEchoRequest.kind:type_name -> chuishao.v1.EchoKind
+	83,  // 191: chuishao.v1.RateLeadRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 192: chuishao.v1.RateLeadRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 193: chuishao.v1.RecordJointReviewRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 194: chuishao.v1.RecordJointReviewRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 195: chuishao.v1.SolveOnWallRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 196: chuishao.v1.SolveOnWallRequest.particulars:type_name -> chuishao.v1.Particulars
+	83,  // 197: chuishao.v1.SolveOnWallRequest.posted_at:type_name -> google.protobuf.Timestamp
+	87,  // 198: chuishao.v1.SolveOnWallRequest.position:type_name -> chuishao.v1.LonLat
+	89,  // 199: chuishao.v1.SolveOnWallRequest.attachments:type_name -> chuishao.v1.Attachment
+	83,  // 200: chuishao.v1.RevealIdentityRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	84,  // 201: chuishao.v1.RevealIdentityRequest.particulars:type_name -> chuishao.v1.Particulars
+	108, // 202: chuishao.v1.RevealIdentityRequest.purpose:type_name -> chuishao.v1.RevealPurpose
+	109, // 203: chuishao.v1.RevealIdentityResponse.petitioner:type_name -> chuishao.v1.Petitioner
+	82,  // 204: chuishao.v1.Ticket.state:type_name -> chuishao.v1.TicketState
+	110, // 205: chuishao.v1.Ticket.stage:type_name -> chuishao.v1.Stage
+	85,  // 206: chuishao.v1.Ticket.channel:type_name -> chuishao.v1.Channel
+	86,  // 207: chuishao.v1.Ticket.kind:type_name -> chuishao.v1.MatterKind
+	91,  // 208: chuishao.v1.Ticket.grade:type_name -> chuishao.v1.Grade
+	88,  // 209: chuishao.v1.Ticket.confidentiality:type_name -> chuishao.v1.Confidentiality
+	111, // 210: chuishao.v1.Ticket.path:type_name -> chuishao.v1.AreaNode
+	112, // 211: chuishao.v1.Ticket.dimensions:type_name -> chuishao.v1.Dimension
+	87,  // 212: chuishao.v1.Ticket.position:type_name -> chuishao.v1.LonLat
+	2,   // 213: chuishao.v1.Ticket.limits:type_name -> chuishao.v1.Limits
+	83,  // 214: chuishao.v1.Ticket.reported_at:type_name -> google.protobuf.Timestamp
+	83,  // 215: chuishao.v1.Ticket.accepted_at:type_name -> google.protobuf.Timestamp
+	83,  // 216: chuishao.v1.Ticket.dispatched_at:type_name -> google.protobuf.Timestamp
+	83,  // 217: chuishao.v1.Ticket.closed_at:type_name -> google.protobuf.Timestamp
+	93,  // 218: chuishao.v1.Ticket.result:type_name -> chuishao.v1.ResultCode
+	113, // 219: chuishao.v1.Ticket.close_kind:type_name -> chuishao.v1.CloseKind
+	94,  // 220: chuishao.v1.Ticket.solved:type_name -> chuishao.v1.Solved
+	81,  // 221: chuishao.v1.Ticket.whistles:type_name -> chuishao.v1.LinkedWhistle
+	84,  // 222: chuishao.v1.Ticket.particulars:type_name -> chuishao.v1.Particulars
+	90,  // 223: chuishao.v1.Ticket.decline_reason:type_name -> chuishao.v1.DeclineReason
+	101, // 224: chuishao.v1.Ticket.suspension_reason:type_name -> chuishao.v1.SuspensionReason
+	103, // 225: chuishao.v1.Ticket.excluded:type_name -> chuishao.v1.ExclusionCode
+	80,  // 226: chuishao.v1.Ticket.co_tasks:type_name -> chuishao.v1.CoTask
+	107, // 227: chuishao.v1.Ticket.echo:type_name -> chuishao.v1.EchoKind
+	114, // 228: chuishao.v1.CoTask.state:type_name -> chuishao.v1.CoTaskState
+	83,  // 229: chuishao.v1.CoTask.submit_by:type_name -> google.protobuf.Timestamp
+	115, // 230: chuishao.v1.LinkedWhistle.outcome:type_name -> chuishao.v1.WhistleState
+	3,   // 231: chuishao.v1.TicketService.ReportTicket:input_type -> chuishao.v1.ReportTicketRequest
+	4,   // 232: chuishao.v1.TicketService.IntakeTickets:input_type -> chuishao.v1.IntakeTicketsRequest
+	7,   // 233: chuishao.v1.TicketService.AcceptTicket:input_type -> chuishao.v1.AcceptTicketRequest
+	8,   // 234: chuishao.v1.TicketService.DeclineTicket:input_type -> chuishao.v1.DeclineTicketRequest
+	9,   // 235: chuishao.v1.TicketService.AnswerTicketDirectly:input_type -> chuishao.v1.AnswerTicketDirectlyRequest
+	10,  // 236: chuishao.v1.TicketService.TriageTicket:input_type -> chuishao.v1.TriageTicketRequest
+	11,  // 237: chuishao.v1.TicketService.CorrectTriage:input_type -> chuishao.v1.CorrectTriageRequest
+	12,  // 238: chuishao.v1.TicketService.DispatchTicket:input_type -> chuishao.v1.DispatchTicketRequest
+	13,  // 239: chuishao.v1.TicketService.SignTicket:input_type -> chuishao.v1.SignTicketRequest
+	14,  // 240: chuishao.v1.TicketService.RecordContact:input_type -> chuishao.v1.RecordContactRequest
+	15,  // 241: chuishao.v1.TicketService.RecordProgress:input_type -> chuishao.v1.RecordProgressRequest
+	16,  // 242: chuishao.v1.TicketService.WaiveRequirement:input_type -> chuishao.v1.WaiveRequirementRequest
+	17,  // 243: chuishao.v1.TicketService.AdmitLateFacts:input_type -> chuishao.v1.AdmitLateFactsRequest
+	18,  // 244: chuishao.v1.TicketService.SubmitResult:input_type -> chuishao.v1.SubmitResultRequest
+	19,  // 245: chuishao.v1.TicketService.VerifyResult:input_type -> chuishao.v1.VerifyResultRequest
+	20,  // 246: chuishao.v1.TicketService.RecordCallback:input_type -> chuishao.v1.RecordCallbackRequest
+	21,  // 247: chuishao.v1.TicketService.CloseTicket:input_type -> chuishao.v1.CloseTicketRequest
+	22,  // 248: chuishao.v1.TicketService.ReopenTicket:input_type -> chuishao.v1.ReopenTicketRequest
+	23,  // 249: chuishao.v1.TicketService.VoidTicket:input_type -> chuishao.v1.VoidTicketRequest
+	24,  // 250: chuishao.v1.TicketService.AppealDecline:input_type -> chuishao.v1.AppealDeclineRequest
+	25,  // 251: chuishao.v1.TicketService.OverturnDecline:input_type -> chuishao.v1.OverturnDeclineRequest
+	26,  // 252: chuishao.v1.TicketService.HandOverEmergency:input_type -> chuishao.v1.HandOverEmergencyRequest
+	27,  // 253: chuishao.v1.TicketService.MergeTicket:input_type -> chuishao.v1.MergeTicketRequest
+	28,  // 254: chuishao.v1.TicketService.UnmergeTicket:input_type -> chuishao.v1.UnmergeTicketRequest
+	29,  // 255: chuishao.v1.TicketService.RequestReturn:input_type -> chuishao.v1.RequestReturnRequest
+	30,  // 256: chuishao.v1.TicketService.DecideReturn:input_type -> chuishao.v1.DecideReturnRequest
+	31,  // 257: chuishao.v1.TicketService.OpenAdjudication:input_type -> chuishao.v1.OpenAdjudicationRequest
+	32,  // 258: chuishao.v1.TicketService.RuleAdjudication:input_type -> chuishao.v1.RuleAdjudicationRequest
+	33,  // 259: chuishao.v1.TicketService.RequestCoHandler:input_type -> chuishao.v1.RequestCoHandlerRequest
+	34,  // 260: chuishao.v1.TicketService.AnswerCoHandling:input_type -> chuishao.v1.AnswerCoHandlingRequest
+	35,  // 261: chuishao.v1.TicketService.DecideCoDecline:input_type -> chuishao.v1.DecideCoDeclineRequest
+	36,  // 262: chuishao.v1.TicketService.SubmitCoTask:input_type -> chuishao.v1.SubmitCoTaskRequest
+	37,  // 263: chuishao.v1.TicketService.EscalateTicket:input_type -> chuishao.v1.EscalateTicketRequest
+	38,  // 264: chuishao.v1.TicketService.RefuseEscalation:input_type -> chuishao.v1.RefuseEscalationRequest
+	39,  // 265: chuishao.v1.TicketService.DelegateTicket:input_type -> chuishao.v1.DelegateTicketRequest
+	40,  // 266: chuishao.v1.TicketService.RequestExtension:input_type -> chuishao.v1.RequestExtensionRequest
+	41,  // 267: chuishao.v1.TicketService.DecideExtension:input_type -> chuishao.v1.DecideExtensionRequest
+	42,  // 268: chuishao.v1.TicketService.RequestSuspension:input_type -> chuishao.v1.RequestSuspensionRequest
+	43,  // 269: chuishao.v1.TicketService.DecideSuspension:input_type -> chuishao.v1.DecideSuspensionRequest
+	44,  // 270: chuishao.v1.TicketService.ResumeTicket:input_type -> chuishao.v1.ResumeTicketRequest
+	45,  // 271: chuishao.v1.TicketService.RejectResult:input_type -> chuishao.v1.RejectResultRequest
+	46,  // 272: chuishao.v1.TicketService.RequestExclusion:input_type -> chuishao.v1.RequestExclusionRequest
+	47,  // 273: chuishao.v1.TicketService.DecideExclusion:input_type -> chuishao.v1.DecideExclusionRequest
+	48,  // 274: chuishao.v1.TicketService.UrgeTicket:input_type -> chuishao.v1.UrgeTicketRequest
+	49,  // 275: chuishao.v1.TicketService.RaiseSupervision:input_type -> chuishao.v1.RaiseSupervisionRequest
+	50,  // 276: chuishao.v1.TicketService.ReplySupervision:input_type -> chuishao.v1.ReplySupervisionRequest
+	51,  // 277: chuishao.v1.TicketService.ClearListing:input_type -> chuishao.v1.ClearListingRequest
+	52,  // 278: chuishao.v1.TicketService.LiftSupervision:input_type -> chuishao.v1.LiftSupervisionRequest
+	69,  // 279: chuishao.v1.TicketService.AskWhistle:input_type -> chuishao.v1.AskWhistleRequest
+	70,  // 280: chuishao.v1.TicketService.DeclineWhistleAsk:input_type -> chuishao.v1.DeclineWhistleAskRequest
+	71,  // 281: chuishao.v1.TicketService.ClaimTicket:input_type -> chuishao.v1.ClaimTicketRequest
+	72,  // 282: chuishao.v1.TicketService.PublishEcho:input_type -> chuishao.v1.PublishEchoRequest
+	73,  // 283: chuishao.v1.TicketService.RateLead:input_type -> chuishao.v1.RateLeadRequest
+	74,  // 284: chuishao.v1.TicketService.RecordJointReview:input_type -> chuishao.v1.RecordJointReviewRequest
+	75,  // 285: chuishao.v1.TicketService.SolveOnWall:input_type -> chuishao.v1.SolveOnWallRequest
+	53,  // 286: chuishao.v1.TicketService.WithdrawTicket:input_type -> chuishao.v1.WithdrawTicketRequest
+	54,  // 287: chuishao.v1.TicketService.ArchiveTicket:input_type -> chuishao.v1.ArchiveTicketRequest
+	55,  // 288: chuishao.v1.TicketService.CorrectArchive:input_type -> chuishao.v1.CorrectArchiveRequest
+	56,  // 289: chuishao.v1.TicketService.PassTimer:input_type -> chuishao.v1.PassTimerRequest
+	57,  // 290: chuishao.v1.TicketService.RecomputeLimits:input_type -> chuishao.v1.RecomputeLimitsRequest
+	58,  // 291: chuishao.v1.TicketService.MoveHolder:input_type -> chuishao.v1.MoveHolderRequest
+	59,  // 292: chuishao.v1.TicketService.ExplainDeadline:input_type -> chuishao.v1.ExplainDeadlineRequest
+	63,  // 293: chuishao.v1.TicketService.SuggestTriage:input_type -> chuishao.v1.SuggestTriageRequest
+	76,  // 294: chuishao.v1.TicketService.GetTicket:input_type -> chuishao.v1.GetTicketRequest
+	77,  // 295: chuishao.v1.TicketService.RevealIdentity:input_type -> chuishao.v1.RevealIdentityRequest
+	1,   // 296: chuishao.v1.TicketService.ReportTicket:output_type -> chuishao.v1.TicketAnswer
+	5,   // 297: chuishao.v1.TicketService.IntakeTickets:output_type -> chuishao.v1.IntakeTicketsResponse
+	1,   // 298: chuishao.v1.TicketService.AcceptTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 299: chuishao.v1.TicketService.DeclineTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 300: chuishao.v1.TicketService.AnswerTicketDirectly:output_type -> chuishao.v1.TicketAnswer
+	1,   // 301: chuishao.v1.TicketService.TriageTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 302: chuishao.v1.TicketService.CorrectTriage:output_type -> chuishao.v1.TicketAnswer
+	1,   // 303: chuishao.v1.TicketService.DispatchTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 304: chuishao.v1.TicketService.SignTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 305: chuishao.v1.TicketService.RecordContact:output_type -> chuishao.v1.TicketAnswer
+	1,   // 306: chuishao.v1.TicketService.RecordProgress:output_type -> chuishao.v1.TicketAnswer
+	1,   // 307: chuishao.v1.TicketService.WaiveRequirement:output_type -> chuishao.v1.TicketAnswer
+	1,   // 308: chuishao.v1.TicketService.AdmitLateFacts:output_type -> chuishao.v1.TicketAnswer
+	1,   // 309: chuishao.v1.TicketService.SubmitResult:output_type -> chuishao.v1.TicketAnswer
+	1,   // 310: chuishao.v1.TicketService.VerifyResult:output_type -> chuishao.v1.TicketAnswer
+	1,   // 311: chuishao.v1.TicketService.RecordCallback:output_type -> chuishao.v1.TicketAnswer
+	1,   // 312: chuishao.v1.TicketService.CloseTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 313: chuishao.v1.TicketService.ReopenTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 314: chuishao.v1.TicketService.VoidTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 315: chuishao.v1.TicketService.AppealDecline:output_type -> chuishao.v1.TicketAnswer
+	1,   // 316: chuishao.v1.TicketService.OverturnDecline:output_type -> chuishao.v1.TicketAnswer
+	1,   // 317: chuishao.v1.TicketService.HandOverEmergency:output_type -> chuishao.v1.TicketAnswer
+	1,   // 318: chuishao.v1.TicketService.MergeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 319: chuishao.v1.TicketService.UnmergeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 320: chuishao.v1.TicketService.RequestReturn:output_type -> chuishao.v1.TicketAnswer
+	1,   // 321: chuishao.v1.TicketService.DecideReturn:output_type -> chuishao.v1.TicketAnswer
+	1,   // 322: chuishao.v1.TicketService.OpenAdjudication:output_type -> chuishao.v1.TicketAnswer
+	1,   // 323: chuishao.v1.TicketService.RuleAdjudication:output_type -> chuishao.v1.TicketAnswer
+	1,   // 324: chuishao.v1.TicketService.RequestCoHandler:output_type -> chuishao.v1.TicketAnswer
+	1,   // 325: chuishao.v1.TicketService.AnswerCoHandling:output_type -> chuishao.v1.TicketAnswer
+	1,   // 326: chuishao.v1.TicketService.DecideCoDecline:output_type -> chuishao.v1.TicketAnswer
+	1,   // 327: chuishao.v1.TicketService.SubmitCoTask:output_type -> chuishao.v1.TicketAnswer
+	1,   // 328: chuishao.v1.TicketService.EscalateTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 329: chuishao.v1.TicketService.RefuseEscalation:output_type -> chuishao.v1.TicketAnswer
+	1,   // 330: chuishao.v1.TicketService.DelegateTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 331: chuishao.v1.TicketService.RequestExtension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 332: chuishao.v1.TicketService.DecideExtension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 333: chuishao.v1.TicketService.RequestSuspension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 334: chuishao.v1.TicketService.DecideSuspension:output_type -> chuishao.v1.TicketAnswer
+	1,   // 335: chuishao.v1.TicketService.ResumeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 336: chuishao.v1.TicketService.RejectResult:output_type -> chuishao.v1.TicketAnswer
+	1,   // 337: chuishao.v1.TicketService.RequestExclusion:output_type -> chuishao.v1.TicketAnswer
+	1,   // 338: chuishao.v1.TicketService.DecideExclusion:output_type -> chuishao.v1.TicketAnswer
+	1,   // 339: chuishao.v1.TicketService.UrgeTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 340: chuishao.v1.TicketService.RaiseSupervision:output_type -> chuishao.v1.TicketAnswer
+	1,   // 341: chuishao.v1.TicketService.ReplySupervision:output_type -> chuishao.v1.TicketAnswer
+	1,   // 342: chuishao.v1.TicketService.ClearListing:output_type -> chuishao.v1.TicketAnswer
+	1,   // 343: chuishao.v1.TicketService.LiftSupervision:output_type -> chuishao.v1.TicketAnswer
+	1,   // 344: chuishao.v1.TicketService.AskWhistle:output_type -> chuishao.v1.TicketAnswer
+	1,   // 345: chuishao.v1.TicketService.DeclineWhistleAsk:output_type -> chuishao.v1.TicketAnswer
+	1,   // 346: chuishao.v1.TicketService.ClaimTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 347: chuishao.v1.TicketService.PublishEcho:output_type -> chuishao.v1.TicketAnswer
+	1,   // 348: chuishao.v1.TicketService.RateLead:output_type -> chuishao.v1.TicketAnswer
+	1,   // 349: chuishao.v1.TicketService.RecordJointReview:output_type -> chuishao.v1.TicketAnswer
+	1,   // 350: chuishao.v1.TicketService.SolveOnWall:output_type -> chuishao.v1.TicketAnswer
+	1,   // 351: chuishao.v1.TicketService.WithdrawTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 352: chuishao.v1.TicketService.ArchiveTicket:output_type -> chuishao.v1.TicketAnswer
+	1,   // 353: chuishao.v1.TicketService.CorrectArchive:output_type -> chuishao.v1.TicketAnswer
+	1,   // 354: chuishao.v1.TicketService.PassTimer:output_type -> chuishao.v1.TicketAnswer
+	1,   // 355: chuishao.v1.TicketService.RecomputeLimits:output_type -> chuishao.v1.TicketAnswer
+	1,   // 356: chuishao.v1.TicketService.MoveHolder:output_type -> chuishao.v1.TicketAnswer
+	60,  // 357: chuishao.v1.TicketService.ExplainDeadline:output_type -> chuishao.v1.ExplainDeadlineResponse
+	64,  // 358: chuishao.v1.TicketService.SuggestTriage:output_type -> chuishao.v1.SuggestTriageResponse
+	79,  // 359: chuishao.v1.TicketService.GetTicket:output_type -> chuishao.v1.Ticket
+	78,  // 360: chuishao.v1.TicketService.RevealIdentity:output_type -> chuishao.v1.RevealIdentityResponse
+	296, // [296:361] is the sub-list for method output_type
+	231, // [231:296] is the sub-list for method input_type
+	231, // [231:231] is the sub-list for extension type_name
+	231, // [231:231] is the sub-list for extension extendee
+	0,   // [0:231] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_ticket_proto_init() }
@@ -8343,7 +9346,7 @@ func file_chuishao_v1_ticket_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_ticket_proto_rawDesc), len(file_chuishao_v1_ticket_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   74,
+			NumMessages:   81,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -67,6 +67,13 @@ const (
 	TicketService_ReplySupervision_FullMethodName     = "/chuishao.v1.TicketService/ReplySupervision"
 	TicketService_ClearListing_FullMethodName         = "/chuishao.v1.TicketService/ClearListing"
 	TicketService_LiftSupervision_FullMethodName      = "/chuishao.v1.TicketService/LiftSupervision"
+	TicketService_AskWhistle_FullMethodName           = "/chuishao.v1.TicketService/AskWhistle"
+	TicketService_DeclineWhistleAsk_FullMethodName    = "/chuishao.v1.TicketService/DeclineWhistleAsk"
+	TicketService_ClaimTicket_FullMethodName          = "/chuishao.v1.TicketService/ClaimTicket"
+	TicketService_PublishEcho_FullMethodName          = "/chuishao.v1.TicketService/PublishEcho"
+	TicketService_RateLead_FullMethodName             = "/chuishao.v1.TicketService/RateLead"
+	TicketService_RecordJointReview_FullMethodName    = "/chuishao.v1.TicketService/RecordJointReview"
+	TicketService_SolveOnWall_FullMethodName          = "/chuishao.v1.TicketService/SolveOnWall"
 	TicketService_WithdrawTicket_FullMethodName       = "/chuishao.v1.TicketService/WithdrawTicket"
 	TicketService_ArchiveTicket_FullMethodName        = "/chuishao.v1.TicketService/ArchiveTicket"
 	TicketService_CorrectArchive_FullMethodName       = "/chuishao.v1.TicketService/CorrectArchive"
@@ -210,6 +217,26 @@ type TicketServiceClient interface {
 	ClearListing(ctx context.Context, in *ClearListingRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Ends supervision; a listed problem must be cleared first. Any open state. Who: SUPERVISOR of the issuer's level or above.
 	LiftSupervision(ctx context.Context, in *LiftSupervisionRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Asks the street to blow a whistle for the ticket (请街道吹哨). Who: COMMUNITY_CLERK, COMMUNITY_SECRETARY, GRID_WORKER of the lead,
+	// while it is HANDLING.
+	AskWhistle(ctx context.Context, in *AskWhistleRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Says that no whistle is blown. Who: STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR of the street above the lead.
+	DeclineWhistleAsk(ctx context.Context, in *DeclineWhistleAskRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Takes a wall ticket (认领): TRIAGED to DISPATCHED to the claimer's unit; beyond its powers, as a co-handler, the ticket stays TRIAGED. Who:
+	// COMMUNITY_SECRETARY, STREET_SECRETARY, clerks of a unit of the place or of a resident unit.
+	ClaimTicket(ctx context.Context, in *ClaimTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Tells the wall (回音): the words must need no redaction. A wall ticket closes only after its RESULT echo. Who: COMMUNITY_CLERK,
+	// COMMUNITY_SECRETARY, street officers of the place.
+	PublishEcho(ctx context.Context, in *PublishEchoRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Rates the unit that led (反评价), once by each rater, in CALLBACK or CLOSED. Who: street officers, COMMUNITY_CLERK and COMMUNITY_SECRETARY of the
+	// place, the petitioner as CITIZEN; never the lead itself.
+	RateLead(ctx context.Context, in *RateLeadRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// Records what residents, units and party members think of it together (联评), once a round, in CALLBACK or CLOSED. Who:
+	// COMMUNITY_SECRETARY, street officers of the place.
+	RecordJointReview(ctx context.Context, in *RecordJointReviewRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
+	// The ticket of a post that a grid worker solved on its child wall: reported, accepted, triaged, dispatched, signed, and its result
+	// submitted, in one. Who: SYSTEM.
+	SolveOnWall(ctx context.Context, in *SolveOnWallRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// The petitioner takes a matter of private benefit back (撤诉): any open state to WITHDRAWN. A hazard goes on as a proactive
 	// ticket of its own. Who: AGENT.
 	WithdrawTicket(ctx context.Context, in *WithdrawTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
@@ -727,6 +754,76 @@ func (c *ticketServiceClient) LiftSupervision(ctx context.Context, in *LiftSuper
 	return out, nil
 }
 
+func (c *ticketServiceClient) AskWhistle(ctx context.Context, in *AskWhistleRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_AskWhistle_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) DeclineWhistleAsk(ctx context.Context, in *DeclineWhistleAskRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_DeclineWhistleAsk_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) ClaimTicket(ctx context.Context, in *ClaimTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_ClaimTicket_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) PublishEcho(ctx context.Context, in *PublishEchoRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_PublishEcho_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) RateLead(ctx context.Context, in *RateLeadRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_RateLead_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) RecordJointReview(ctx context.Context, in *RecordJointReviewRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_RecordJointReview_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *ticketServiceClient) SolveOnWall(ctx context.Context, in *SolveOnWallRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TicketAnswer)
+	err := c.cc.Invoke(ctx, TicketService_SolveOnWall_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *ticketServiceClient) WithdrawTicket(ctx context.Context, in *WithdrawTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(TicketAnswer)
@@ -958,6 +1055,26 @@ type TicketServiceServer interface {
 	ClearListing(context.Context, *ClearListingRequest) (*TicketAnswer, error)
 	// Ends supervision; a listed problem must be cleared first. Any open state. Who: SUPERVISOR of the issuer's level or above.
 	LiftSupervision(context.Context, *LiftSupervisionRequest) (*TicketAnswer, error)
+	// Asks the street to blow a whistle for the ticket (请街道吹哨). Who: COMMUNITY_CLERK, COMMUNITY_SECRETARY, GRID_WORKER of the lead,
+	// while it is HANDLING.
+	AskWhistle(context.Context, *AskWhistleRequest) (*TicketAnswer, error)
+	// Says that no whistle is blown. Who: STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR of the street above the lead.
+	DeclineWhistleAsk(context.Context, *DeclineWhistleAskRequest) (*TicketAnswer, error)
+	// Takes a wall ticket (认领): TRIAGED to DISPATCHED to the claimer's unit; beyond its powers, as a co-handler, the ticket stays TRIAGED. Who:
+	// COMMUNITY_SECRETARY, STREET_SECRETARY, clerks of a unit of the place or of a resident unit.
+	ClaimTicket(context.Context, *ClaimTicketRequest) (*TicketAnswer, error)
+	// Tells the wall (回音): the words must need no redaction. A wall ticket closes only after its RESULT echo. Who: COMMUNITY_CLERK,
+	// COMMUNITY_SECRETARY, street officers of the place.
+	PublishEcho(context.Context, *PublishEchoRequest) (*TicketAnswer, error)
+	// Rates the unit that led (反评价), once by each rater, in CALLBACK or CLOSED. Who: street officers, COMMUNITY_CLERK and COMMUNITY_SECRETARY of the
+	// place, the petitioner as CITIZEN; never the lead itself.
+	RateLead(context.Context, *RateLeadRequest) (*TicketAnswer, error)
+	// Records what residents, units and party members think of it together (联评), once a round, in CALLBACK or CLOSED. Who:
+	// COMMUNITY_SECRETARY, street officers of the place.
+	RecordJointReview(context.Context, *RecordJointReviewRequest) (*TicketAnswer, error)
+	// The ticket of a post that a grid worker solved on its child wall: reported, accepted, triaged, dispatched, signed, and its result
+	// submitted, in one. Who: SYSTEM.
+	SolveOnWall(context.Context, *SolveOnWallRequest) (*TicketAnswer, error)
 	// The petitioner takes a matter of private benefit back (撤诉): any open state to WITHDRAWN. A hazard goes on as a proactive
 	// ticket of its own. Who: AGENT.
 	WithdrawTicket(context.Context, *WithdrawTicketRequest) (*TicketAnswer, error)
@@ -1135,6 +1252,27 @@ func (UnimplementedTicketServiceServer) ClearListing(context.Context, *ClearList
 }
 func (UnimplementedTicketServiceServer) LiftSupervision(context.Context, *LiftSupervisionRequest) (*TicketAnswer, error) {
 	return nil, status.Error(codes.Unimplemented, "method LiftSupervision not implemented")
+}
+func (UnimplementedTicketServiceServer) AskWhistle(context.Context, *AskWhistleRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method AskWhistle not implemented")
+}
+func (UnimplementedTicketServiceServer) DeclineWhistleAsk(context.Context, *DeclineWhistleAskRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeclineWhistleAsk not implemented")
+}
+func (UnimplementedTicketServiceServer) ClaimTicket(context.Context, *ClaimTicketRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method ClaimTicket not implemented")
+}
+func (UnimplementedTicketServiceServer) PublishEcho(context.Context, *PublishEchoRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishEcho not implemented")
+}
+func (UnimplementedTicketServiceServer) RateLead(context.Context, *RateLeadRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RateLead not implemented")
+}
+func (UnimplementedTicketServiceServer) RecordJointReview(context.Context, *RecordJointReviewRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecordJointReview not implemented")
+}
+func (UnimplementedTicketServiceServer) SolveOnWall(context.Context, *SolveOnWallRequest) (*TicketAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method SolveOnWall not implemented")
 }
 func (UnimplementedTicketServiceServer) WithdrawTicket(context.Context, *WithdrawTicketRequest) (*TicketAnswer, error) {
 	return nil, status.Error(codes.Unimplemented, "method WithdrawTicket not implemented")
@@ -2040,6 +2178,132 @@ func _TicketService_LiftSupervision_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TicketService_AskWhistle_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AskWhistleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).AskWhistle(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_AskWhistle_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).AskWhistle(ctx, req.(*AskWhistleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_DeclineWhistleAsk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeclineWhistleAskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).DeclineWhistleAsk(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_DeclineWhistleAsk_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).DeclineWhistleAsk(ctx, req.(*DeclineWhistleAskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_ClaimTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClaimTicketRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).ClaimTicket(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_ClaimTicket_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).ClaimTicket(ctx, req.(*ClaimTicketRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_PublishEcho_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishEchoRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).PublishEcho(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_PublishEcho_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).PublishEcho(ctx, req.(*PublishEchoRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_RateLead_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RateLeadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).RateLead(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_RateLead_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).RateLead(ctx, req.(*RateLeadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_RecordJointReview_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordJointReviewRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).RecordJointReview(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_RecordJointReview_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).RecordJointReview(ctx, req.(*RecordJointReviewRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TicketService_SolveOnWall_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SolveOnWallRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TicketServiceServer).SolveOnWall(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TicketService_SolveOnWall_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TicketServiceServer).SolveOnWall(ctx, req.(*SolveOnWallRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TicketService_WithdrawTicket_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(WithdrawTicketRequest)
 	if err := dec(in); err != nil {
@@ -2414,6 +2678,34 @@ var TicketService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "LiftSupervision",
 			Handler:    _TicketService_LiftSupervision_Handler,
+		},
+		{
+			MethodName: "AskWhistle",
+			Handler:    _TicketService_AskWhistle_Handler,
+		},
+		{
+			MethodName: "DeclineWhistleAsk",
+			Handler:    _TicketService_DeclineWhistleAsk_Handler,
+		},
+		{
+			MethodName: "ClaimTicket",
+			Handler:    _TicketService_ClaimTicket_Handler,
+		},
+		{
+			MethodName: "PublishEcho",
+			Handler:    _TicketService_PublishEcho_Handler,
+		},
+		{
+			MethodName: "RateLead",
+			Handler:    _TicketService_RateLead_Handler,
+		},
+		{
+			MethodName: "RecordJointReview",
+			Handler:    _TicketService_RecordJointReview_Handler,
+		},
+		{
+			MethodName: "SolveOnWall",
+			Handler:    _TicketService_SolveOnWall_Handler,
 		},
 		{
 			MethodName: "WithdrawTicket",

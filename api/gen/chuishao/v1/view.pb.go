@@ -790,7 +790,7 @@ func (x *ListClosureResponse) GetConsistencyToken() string {
 // MetricFigure is a metric of a node with what it is made of.
 type MetricFigure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "M01", "M02", "M04" to "M24", "M26", "M27", "M28", "M30", "M31", "M33".
+	// "M01", "M02", "M04" to "M24", "M26" to "M41", "M44", "M45".
 	Metric    string `protobuf:"bytes,1,opt,name=metric,proto3" json:"metric,omitempty"`
 	Level     string `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"`
 	Code      string `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
@@ -3104,16 +3104,23 @@ func (x *ListTimelineResponse) GetConsistencyToken() string {
 type WhistleRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "whistles/{whistle}".
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	No            string                 `protobuf:"bytes,2,opt,name=no,proto3" json:"no,omitempty"`
-	Kind          WhistleKind            `protobuf:"varint,3,opt,name=kind,proto3,enum=chuishao.v1.WhistleKind" json:"kind,omitempty"`
-	State         WhistleState           `protobuf:"varint,4,opt,name=state,proto3,enum=chuishao.v1.WhistleState" json:"state,omitempty"`
-	Street        string                 `protobuf:"bytes,5,opt,name=street,proto3" json:"street,omitempty"`
-	Area          string                 `protobuf:"bytes,6,opt,name=area,proto3" json:"area,omitempty"`
-	BlownAt       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=blown_at,json=blownAt,proto3" json:"blown_at,omitempty"`
-	IssuedAt      *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
-	ClosedAt      *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
-	Arrivals      []*WhistleArrival      `protobuf:"bytes,10,rep,name=arrivals,proto3" json:"arrivals,omitempty"`
+	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	No        string                 `protobuf:"bytes,2,opt,name=no,proto3" json:"no,omitempty"`
+	Kind      WhistleKind            `protobuf:"varint,3,opt,name=kind,proto3,enum=chuishao.v1.WhistleKind" json:"kind,omitempty"`
+	State     WhistleState           `protobuf:"varint,4,opt,name=state,proto3,enum=chuishao.v1.WhistleState" json:"state,omitempty"`
+	Street    string                 `protobuf:"bytes,5,opt,name=street,proto3" json:"street,omitempty"`
+	Area      string                 `protobuf:"bytes,6,opt,name=area,proto3" json:"area,omitempty"`
+	BlownAt   *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=blown_at,json=blownAt,proto3" json:"blown_at,omitempty"`
+	IssuedAt  *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
+	ClosedAt  *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
+	Arrivals  []*WhistleArrival      `protobuf:"bytes,10,rep,name=arrivals,proto3" json:"arrivals,omitempty"`
+	ResolveBy *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=resolve_by,json=resolveBy,proto3" json:"resolve_by,omitempty"`
+	// A participant or the whole is behind a limit.
+	Late bool `protobuf:"varint,12,opt,name=late,proto3" json:"late,omitempty"`
+	// Who has to do something next: the screener, the participants that have not come, or the street.
+	WaitsFor      []string `protobuf:"bytes,13,rep,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"`
+	CallItem      string   `protobuf:"bytes,14,opt,name=call_item,json=callItem,proto3" json:"call_item,omitempty"`
+	Parent        string   `protobuf:"bytes,15,opt,name=parent,proto3" json:"parent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3218,6 +3225,41 @@ func (x *WhistleRow) GetArrivals() []*WhistleArrival {
 	return nil
 }
 
+func (x *WhistleRow) GetResolveBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResolveBy
+	}
+	return nil
+}
+
+func (x *WhistleRow) GetLate() bool {
+	if x != nil {
+		return x.Late
+	}
+	return false
+}
+
+func (x *WhistleRow) GetWaitsFor() []string {
+	if x != nil {
+		return x.WaitsFor
+	}
+	return nil
+}
+
+func (x *WhistleRow) GetCallItem() string {
+	if x != nil {
+		return x.CallItem
+	}
+	return ""
+}
+
+func (x *WhistleRow) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
 type WhistleArrival struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
@@ -3225,6 +3267,9 @@ type WhistleArrival struct {
 	State         ParticipantState       `protobuf:"varint,3,opt,name=state,proto3,enum=chuishao.v1.ParticipantState" json:"state,omitempty"`
 	ReportInBy    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=report_in_by,json=reportInBy,proto3" json:"report_in_by,omitempty"`
 	ReportedInAt  *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=reported_in_at,json=reportedInAt,proto3" json:"reported_in_at,omitempty"`
+	SignedAt      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=signed_at,json=signedAt,proto3" json:"signed_at,omitempty"`
+	LeftAt        *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=left_at,json=leftAt,proto3" json:"left_at,omitempty"`
+	InTime        bool                   `protobuf:"varint,8,opt,name=in_time,json=inTime,proto3" json:"in_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3292,6 +3337,27 @@ func (x *WhistleArrival) GetReportedInAt() *timestamppb.Timestamp {
 		return x.ReportedInAt
 	}
 	return nil
+}
+
+func (x *WhistleArrival) GetSignedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SignedAt
+	}
+	return nil
+}
+
+func (x *WhistleArrival) GetLeftAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LeftAt
+	}
+	return nil
+}
+
+func (x *WhistleArrival) GetInTime() bool {
+	if x != nil {
+		return x.InTime
+	}
+	return false
 }
 
 type ListWhistlesRequest struct {
@@ -3424,6 +3490,1205 @@ func (x *ListWhistlesResponse) GetConsistencyToken() string {
 	return ""
 }
 
+type ListWallPostsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 50. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// AIP-160 over: no, state, area, category, tag, posted_at, open; "area" matches the area and everything below it. Newest first.
+	Filter              string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ListWallPostsRequest) Reset() {
+	*x = ListWallPostsRequest{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListWallPostsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListWallPostsRequest) ProtoMessage() {}
+
+func (x *ListWallPostsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListWallPostsRequest.ProtoReflect.Descriptor instead.
+func (*ListWallPostsRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ListWallPostsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListWallPostsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListWallPostsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListWallPostsRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type ListWallPostsResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	WallPosts        []*Post                `protobuf:"bytes,1,rep,name=wall_posts,json=wallPosts,proto3" json:"wall_posts,omitempty"`
+	NextPageToken    string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	ConsistencyToken string                 `protobuf:"bytes,3,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListWallPostsResponse) Reset() {
+	*x = ListWallPostsResponse{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListWallPostsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListWallPostsResponse) ProtoMessage() {}
+
+func (x *ListWallPostsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListWallPostsResponse.ProtoReflect.Descriptor instead.
+func (*ListWallPostsResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListWallPostsResponse) GetWallPosts() []*Post {
+	if x != nil {
+		return x.WallPosts
+	}
+	return nil
+}
+
+func (x *ListWallPostsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListWallPostsResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+type ListDeliberationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 50. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// AIP-160 over: no, state, area, month.
+	Filter              string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ListDeliberationsRequest) Reset() {
+	*x = ListDeliberationsRequest{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeliberationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeliberationsRequest) ProtoMessage() {}
+
+func (x *ListDeliberationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeliberationsRequest.ProtoReflect.Descriptor instead.
+func (*ListDeliberationsRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ListDeliberationsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDeliberationsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListDeliberationsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListDeliberationsRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type ListDeliberationsResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Deliberations    []*Deliberation        `protobuf:"bytes,1,rep,name=deliberations,proto3" json:"deliberations,omitempty"`
+	NextPageToken    string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	ConsistencyToken string                 `protobuf:"bytes,3,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListDeliberationsResponse) Reset() {
+	*x = ListDeliberationsResponse{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeliberationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeliberationsResponse) ProtoMessage() {}
+
+func (x *ListDeliberationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeliberationsResponse.ProtoReflect.Descriptor instead.
+func (*ListDeliberationsResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ListDeliberationsResponse) GetDeliberations() []*Deliberation {
+	if x != nil {
+		return x.Deliberations
+	}
+	return nil
+}
+
+func (x *ListDeliberationsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListDeliberationsResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+type ListEntriesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 50. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// AIP-160 over: no, kind, state, area, unit, topic.
+	Filter              string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ListEntriesRequest) Reset() {
+	*x = ListEntriesRequest{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEntriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEntriesRequest) ProtoMessage() {}
+
+func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEntriesRequest.ProtoReflect.Descriptor instead.
+func (*ListEntriesRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ListEntriesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListEntriesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListEntriesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListEntriesRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type ListEntriesResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Entries          []*Entry               `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	NextPageToken    string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	ConsistencyToken string                 `protobuf:"bytes,3,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListEntriesResponse) Reset() {
+	*x = ListEntriesResponse{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEntriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEntriesResponse) ProtoMessage() {}
+
+func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEntriesResponse.ProtoReflect.Descriptor instead.
+func (*ListEntriesResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ListEntriesResponse) GetEntries() []*Entry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *ListEntriesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListEntriesResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+type ListAdmissionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 50. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// AIP-160 over: no, state, item, unit, community, valid_to.
+	Filter              string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ListAdmissionsRequest) Reset() {
+	*x = ListAdmissionsRequest{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAdmissionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAdmissionsRequest) ProtoMessage() {}
+
+func (x *ListAdmissionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAdmissionsRequest.ProtoReflect.Descriptor instead.
+func (*ListAdmissionsRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ListAdmissionsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAdmissionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListAdmissionsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListAdmissionsRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type ListAdmissionsResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Admissions       []*Admission           `protobuf:"bytes,1,rep,name=admissions,proto3" json:"admissions,omitempty"`
+	NextPageToken    string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	ConsistencyToken string                 `protobuf:"bytes,3,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListAdmissionsResponse) Reset() {
+	*x = ListAdmissionsResponse{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAdmissionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAdmissionsResponse) ProtoMessage() {}
+
+func (x *ListAdmissionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAdmissionsResponse.ProtoReflect.Descriptor instead.
+func (*ListAdmissionsResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ListAdmissionsResponse) GetAdmissions() []*Admission {
+	if x != nil {
+		return x.Admissions
+	}
+	return nil
+}
+
+func (x *ListAdmissionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListAdmissionsResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+type ListListingsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 50. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// AIP-160 over: no, state, origin, area, owner, issuer, level, clear_by, open.
+	Filter              string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ListListingsRequest) Reset() {
+	*x = ListListingsRequest{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListListingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListListingsRequest) ProtoMessage() {}
+
+func (x *ListListingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListListingsRequest.ProtoReflect.Descriptor instead.
+func (*ListListingsRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ListListingsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListListingsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListListingsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListListingsRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type ListListingsResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Listings         []*Listing             `protobuf:"bytes,1,rep,name=listings,proto3" json:"listings,omitempty"`
+	NextPageToken    string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	ConsistencyToken string                 `protobuf:"bytes,3,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListListingsResponse) Reset() {
+	*x = ListListingsResponse{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListListingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListListingsResponse) ProtoMessage() {}
+
+func (x *ListListingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListListingsResponse.ProtoReflect.Descriptor instead.
+func (*ListListingsResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ListListingsResponse) GetListings() []*Listing {
+	if x != nil {
+		return x.Listings
+	}
+	return nil
+}
+
+func (x *ListListingsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListListingsResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+type ListSpotChecksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 50. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// AIP-160 over: no, state, kind, area, unit.
+	Filter              string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *ListSpotChecksRequest) Reset() {
+	*x = ListSpotChecksRequest{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSpotChecksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSpotChecksRequest) ProtoMessage() {}
+
+func (x *ListSpotChecksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSpotChecksRequest.ProtoReflect.Descriptor instead.
+func (*ListSpotChecksRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ListSpotChecksRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListSpotChecksRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListSpotChecksRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListSpotChecksRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type ListSpotChecksResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	SpotChecks       []*SpotCheck           `protobuf:"bytes,1,rep,name=spot_checks,json=spotChecks,proto3" json:"spot_checks,omitempty"`
+	NextPageToken    string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	ConsistencyToken string                 `protobuf:"bytes,3,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListSpotChecksResponse) Reset() {
+	*x = ListSpotChecksResponse{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSpotChecksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSpotChecksResponse) ProtoMessage() {}
+
+func (x *ListSpotChecksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSpotChecksResponse.ProtoReflect.Descriptor instead.
+func (*ListSpotChecksResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ListSpotChecksResponse) GetSpotChecks() []*SpotCheck {
+	if x != nil {
+		return x.SpotChecks
+	}
+	return nil
+}
+
+func (x *ListSpotChecksResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListSpotChecksResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+type ListReviewsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: 50. At most 1,000.
+	PageSize  int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// AIP-160 over: no, state, kind, unit, person.
+	Filter              string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	// Empty: the latest first. "points": the fewest first, those without any last: the bottom of a list of grades.
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListReviewsRequest) Reset() {
+	*x = ListReviewsRequest{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListReviewsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListReviewsRequest) ProtoMessage() {}
+
+func (x *ListReviewsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListReviewsRequest.ProtoReflect.Descriptor instead.
+func (*ListReviewsRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *ListReviewsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListReviewsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListReviewsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListReviewsRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+func (x *ListReviewsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+type ListReviewsResponse struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Reviews          []*Review              `protobuf:"bytes,1,rep,name=reviews,proto3" json:"reviews,omitempty"`
+	NextPageToken    string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	ConsistencyToken string                 `protobuf:"bytes,3,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ListReviewsResponse) Reset() {
+	*x = ListReviewsResponse{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListReviewsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListReviewsResponse) ProtoMessage() {}
+
+func (x *ListReviewsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListReviewsResponse.ProtoReflect.Descriptor instead.
+func (*ListReviewsResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ListReviewsResponse) GetReviews() []*Review {
+	if x != nil {
+		return x.Reviews
+	}
+	return nil
+}
+
+func (x *ListReviewsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListReviewsResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+type WatchDeskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The unit whose desk it is: the caller's own, or one below it. Empty: the caller's own.
+	Unit string `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Answers only from a history that has come this far; UNAVAILABLE if it has not within the call's time.
+	MinConsistencyToken string `protobuf:"bytes,2,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *WatchDeskRequest) Reset() {
+	*x = WatchDeskRequest{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchDeskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchDeskRequest) ProtoMessage() {}
+
+func (x *WatchDeskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchDeskRequest.ProtoReflect.Descriptor instead.
+func (*WatchDeskRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *WatchDeskRequest) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *WatchDeskRequest) GetMinConsistencyToken() string {
+	if x != nil {
+		return x.MinConsistencyToken
+	}
+	return ""
+}
+
+type WatchDeskResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The whistles in progress that are new or changed since the message before; in the first message all.
+	Whistles []*WhistleRow `protobuf:"bytes,1,rep,name=whistles,proto3" json:"whistles,omitempty"`
+	// Names of whistles that ended since.
+	Ended            []string               `protobuf:"bytes,2,rep,name=ended,proto3" json:"ended,omitempty"`
+	Counts           *DeskCounts            `protobuf:"bytes,3,opt,name=counts,proto3" json:"counts,omitempty"`
+	AsOf             *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	ConsistencyToken string                 `protobuf:"bytes,5,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *WatchDeskResponse) Reset() {
+	*x = WatchDeskResponse{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchDeskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchDeskResponse) ProtoMessage() {}
+
+func (x *WatchDeskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchDeskResponse.ProtoReflect.Descriptor instead.
+func (*WatchDeskResponse) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *WatchDeskResponse) GetWhistles() []*WhistleRow {
+	if x != nil {
+		return x.Whistles
+	}
+	return nil
+}
+
+func (x *WatchDeskResponse) GetEnded() []string {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+func (x *WatchDeskResponse) GetCounts() *DeskCounts {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+func (x *WatchDeskResponse) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *WatchDeskResponse) GetConsistencyToken() string {
+	if x != nil {
+		return x.ConsistencyToken
+	}
+	return ""
+}
+
+// DeskCounts is what a desk's unit and those below it have in hand.
+type DeskCounts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whistles in progress, and their participants: awaited, there, late, absent.
+	Whistles int64 `protobuf:"varint,1,opt,name=whistles,proto3" json:"whistles,omitempty"`
+	Awaited  int64 `protobuf:"varint,2,opt,name=awaited,proto3" json:"awaited,omitempty"`
+	Arrived  int64 `protobuf:"varint,3,opt,name=arrived,proto3" json:"arrived,omitempty"`
+	Late     int64 `protobuf:"varint,4,opt,name=late,proto3" json:"late,omitempty"`
+	Absent   int64 `protobuf:"varint,5,opt,name=absent,proto3" json:"absent,omitempty"`
+	// Tickets held, by light.
+	Tickets *InboxCounts `protobuf:"bytes,6,opt,name=tickets,proto3" json:"tickets,omitempty"`
+	// Who holds them, the most red first: at most 50 units.
+	Holders       []*DeskHolder `protobuf:"bytes,7,rep,name=holders,proto3" json:"holders,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeskCounts) Reset() {
+	*x = DeskCounts{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeskCounts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeskCounts) ProtoMessage() {}
+
+func (x *DeskCounts) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeskCounts.ProtoReflect.Descriptor instead.
+func (*DeskCounts) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *DeskCounts) GetWhistles() int64 {
+	if x != nil {
+		return x.Whistles
+	}
+	return 0
+}
+
+func (x *DeskCounts) GetAwaited() int64 {
+	if x != nil {
+		return x.Awaited
+	}
+	return 0
+}
+
+func (x *DeskCounts) GetArrived() int64 {
+	if x != nil {
+		return x.Arrived
+	}
+	return 0
+}
+
+func (x *DeskCounts) GetLate() int64 {
+	if x != nil {
+		return x.Late
+	}
+	return 0
+}
+
+func (x *DeskCounts) GetAbsent() int64 {
+	if x != nil {
+		return x.Absent
+	}
+	return 0
+}
+
+func (x *DeskCounts) GetTickets() *InboxCounts {
+	if x != nil {
+		return x.Tickets
+	}
+	return nil
+}
+
+func (x *DeskCounts) GetHolders() []*DeskHolder {
+	if x != nil {
+		return x.Holders
+	}
+	return nil
+}
+
+type DeskHolder struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Tickets       *InboxCounts           `protobuf:"bytes,2,opt,name=tickets,proto3" json:"tickets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeskHolder) Reset() {
+	*x = DeskHolder{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeskHolder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeskHolder) ProtoMessage() {}
+
+func (x *DeskHolder) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeskHolder.ProtoReflect.Descriptor instead.
+func (*DeskHolder) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *DeskHolder) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *DeskHolder) GetTickets() *InboxCounts {
+	if x != nil {
+		return x.Tickets
+	}
+	return nil
+}
+
 type WatchClosureRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Level string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
@@ -3436,7 +4701,7 @@ type WatchClosureRequest struct {
 
 func (x *WatchClosureRequest) Reset() {
 	*x = WatchClosureRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[35]
+	mi := &file_chuishao_v1_view_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3448,7 +4713,7 @@ func (x *WatchClosureRequest) String() string {
 func (*WatchClosureRequest) ProtoMessage() {}
 
 func (x *WatchClosureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[35]
+	mi := &file_chuishao_v1_view_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3461,7 +4726,7 @@ func (x *WatchClosureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchClosureRequest.ProtoReflect.Descriptor instead.
 func (*WatchClosureRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{35}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WatchClosureRequest) GetLevel() string {
@@ -3496,7 +4761,7 @@ type WatchClosureResponse struct {
 
 func (x *WatchClosureResponse) Reset() {
 	*x = WatchClosureResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[36]
+	mi := &file_chuishao_v1_view_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3508,7 +4773,7 @@ func (x *WatchClosureResponse) String() string {
 func (*WatchClosureResponse) ProtoMessage() {}
 
 func (x *WatchClosureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[36]
+	mi := &file_chuishao_v1_view_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3521,7 +4786,7 @@ func (x *WatchClosureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchClosureResponse.ProtoReflect.Descriptor instead.
 func (*WatchClosureResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{36}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *WatchClosureResponse) GetRow() *ClosureRow {
@@ -3556,7 +4821,7 @@ type ListViewsRequest struct {
 
 func (x *ListViewsRequest) Reset() {
 	*x = ListViewsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[37]
+	mi := &file_chuishao_v1_view_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3568,7 +4833,7 @@ func (x *ListViewsRequest) String() string {
 func (*ListViewsRequest) ProtoMessage() {}
 
 func (x *ListViewsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[37]
+	mi := &file_chuishao_v1_view_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3581,7 +4846,7 @@ func (x *ListViewsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListViewsRequest.ProtoReflect.Descriptor instead.
 func (*ListViewsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{37}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListViewsRequest) GetMinConsistencyToken() string {
@@ -3600,7 +4865,7 @@ type ListViewsResponse struct {
 
 func (x *ListViewsResponse) Reset() {
 	*x = ListViewsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[38]
+	mi := &file_chuishao_v1_view_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3612,7 +4877,7 @@ func (x *ListViewsResponse) String() string {
 func (*ListViewsResponse) ProtoMessage() {}
 
 func (x *ListViewsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[38]
+	mi := &file_chuishao_v1_view_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3625,7 +4890,7 @@ func (x *ListViewsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListViewsResponse.ProtoReflect.Descriptor instead.
 func (*ListViewsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{38}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListViewsResponse) GetViews() []*ViewStatus {
@@ -3649,7 +4914,7 @@ type ViewStatus struct {
 
 func (x *ViewStatus) Reset() {
 	*x = ViewStatus{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[39]
+	mi := &file_chuishao_v1_view_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3661,7 +4926,7 @@ func (x *ViewStatus) String() string {
 func (*ViewStatus) ProtoMessage() {}
 
 func (x *ViewStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[39]
+	mi := &file_chuishao_v1_view_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3674,7 +4939,7 @@ func (x *ViewStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewStatus.ProtoReflect.Descriptor instead.
 func (*ViewStatus) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{39}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ViewStatus) GetView() string {
@@ -3709,7 +4974,7 @@ var File_chuishao_v1_view_proto protoreflect.FileDescriptor
 
 const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\n" +
-	"\x16chuishao/v1/view.proto\x12\vchuishao.v1\x1a\x17chuishao/v1/terms.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x03\n" +
+	"\x16chuishao/v1/view.proto\x12\vchuishao.v1\x1a\x1bchuishao/v1/admission.proto\x1a\x19chuishao/v1/listing.proto\x1a\x18chuishao/v1/review.proto\x1a\x17chuishao/v1/terms.proto\x1a\x16chuishao/v1/wall.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x03\n" +
 	"\x0eClosureFigures\x12\x14\n" +
 	"\x05total\x18\x01 \x01(\x03R\x05total\x12\x16\n" +
 	"\x06closed\x18\x02 \x01(\x03R\x06closed\x12&\n" +
@@ -3998,7 +5263,7 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x14ListTimelineResponse\x124\n" +
 	"\aentries\x18\x01 \x03(\v2\x1a.chuishao.v1.TimelineEntryR\aentries\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
-	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\x9d\x03\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xbe\x04\n" +
 	"\n" +
 	"WhistleRow\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
@@ -4011,7 +5276,13 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\tissued_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bissuedAt\x127\n" +
 	"\tclosed_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\x127\n" +
 	"\barrivals\x18\n" +
-	" \x03(\v2\x1b.chuishao.v1.WhistleArrivalR\barrivals\"\xf9\x01\n" +
+	" \x03(\v2\x1b.chuishao.v1.WhistleArrivalR\barrivals\x129\n" +
+	"\n" +
+	"resolve_by\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tresolveBy\x12\x12\n" +
+	"\x04late\x18\f \x01(\bR\x04late\x12\x1b\n" +
+	"\twaits_for\x18\r \x03(\tR\bwaitsFor\x12\x1b\n" +
+	"\tcall_item\x18\x0e \x01(\tR\bcallItem\x12\x16\n" +
+	"\x06parent\x18\x0f \x01(\tR\x06parent\"\x80\x03\n" +
 	"\x0eWhistleArrival\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1e\n" +
 	"\n" +
@@ -4020,7 +5291,10 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x05state\x18\x03 \x01(\x0e2\x1d.chuishao.v1.ParticipantStateR\x05state\x12<\n" +
 	"\freport_in_by\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"reportInBy\x12@\n" +
-	"\x0ereported_in_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\freportedInAt\"\x9d\x01\n" +
+	"\x0ereported_in_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\freportedInAt\x127\n" +
+	"\tsigned_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bsignedAt\x123\n" +
+	"\aleft_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x06leftAt\x12\x17\n" +
+	"\ain_time\x18\b \x01(\bR\x06inTime\"\x9d\x01\n" +
 	"\x13ListWhistlesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -4030,7 +5304,104 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x14ListWhistlesResponse\x123\n" +
 	"\bwhistles\x18\x01 \x03(\v2\x17.chuishao.v1.WhistleRowR\bwhistles\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
-	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"s\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\x9e\x01\n" +
+	"\x14ListWallPostsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\tR\x06filter\x122\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"\x9e\x01\n" +
+	"\x15ListWallPostsResponse\x120\n" +
+	"\n" +
+	"wall_posts\x18\x01 \x03(\v2\x11.chuishao.v1.PostR\twallPosts\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xa2\x01\n" +
+	"\x18ListDeliberationsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\tR\x06filter\x122\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"\xb1\x01\n" +
+	"\x19ListDeliberationsResponse\x12?\n" +
+	"\rdeliberations\x18\x01 \x03(\v2\x19.chuishao.v1.DeliberationR\rdeliberations\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\x9c\x01\n" +
+	"\x12ListEntriesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\tR\x06filter\x122\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"\x98\x01\n" +
+	"\x13ListEntriesResponse\x12,\n" +
+	"\aentries\x18\x01 \x03(\v2\x12.chuishao.v1.EntryR\aentries\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\x9f\x01\n" +
+	"\x15ListAdmissionsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\tR\x06filter\x122\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"\xa5\x01\n" +
+	"\x16ListAdmissionsResponse\x126\n" +
+	"\n" +
+	"admissions\x18\x01 \x03(\v2\x16.chuishao.v1.AdmissionR\n" +
+	"admissions\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\x9d\x01\n" +
+	"\x13ListListingsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\tR\x06filter\x122\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"\x9d\x01\n" +
+	"\x14ListListingsResponse\x120\n" +
+	"\blistings\x18\x01 \x03(\v2\x14.chuishao.v1.ListingR\blistings\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\x9f\x01\n" +
+	"\x15ListSpotChecksRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\tR\x06filter\x122\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"\xa6\x01\n" +
+	"\x16ListSpotChecksResponse\x127\n" +
+	"\vspot_checks\x18\x01 \x03(\v2\x16.chuishao.v1.SpotCheckR\n" +
+	"spotChecks\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xb7\x01\n" +
+	"\x12ListReviewsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
+	"\x06filter\x18\x03 \x01(\tR\x06filter\x122\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\x12\x19\n" +
+	"\border_by\x18\x05 \x01(\tR\aorderBy\"\x99\x01\n" +
+	"\x13ListReviewsResponse\x12-\n" +
+	"\areviews\x18\x01 \x03(\v2\x13.chuishao.v1.ReviewR\areviews\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"Z\n" +
+	"\x10WatchDeskRequest\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x122\n" +
+	"\x15min_consistency_token\x18\x02 \x01(\tR\x13minConsistencyToken\"\xed\x01\n" +
+	"\x11WatchDeskResponse\x123\n" +
+	"\bwhistles\x18\x01 \x03(\v2\x17.chuishao.v1.WhistleRowR\bwhistles\x12\x14\n" +
+	"\x05ended\x18\x02 \x03(\tR\x05ended\x12/\n" +
+	"\x06counts\x18\x03 \x01(\v2\x17.chuishao.v1.DeskCountsR\x06counts\x12/\n" +
+	"\x05as_of\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12+\n" +
+	"\x11consistency_token\x18\x05 \x01(\tR\x10consistencyToken\"\xef\x01\n" +
+	"\n" +
+	"DeskCounts\x12\x1a\n" +
+	"\bwhistles\x18\x01 \x01(\x03R\bwhistles\x12\x18\n" +
+	"\aawaited\x18\x02 \x01(\x03R\aawaited\x12\x18\n" +
+	"\aarrived\x18\x03 \x01(\x03R\aarrived\x12\x12\n" +
+	"\x04late\x18\x04 \x01(\x03R\x04late\x12\x16\n" +
+	"\x06absent\x18\x05 \x01(\x03R\x06absent\x122\n" +
+	"\atickets\x18\x06 \x01(\v2\x18.chuishao.v1.InboxCountsR\atickets\x121\n" +
+	"\aholders\x18\a \x03(\v2\x17.chuishao.v1.DeskHolderR\aholders\"T\n" +
+	"\n" +
+	"DeskHolder\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x122\n" +
+	"\atickets\x18\x02 \x01(\v2\x18.chuishao.v1.InboxCountsR\atickets\"s\n" +
 	"\x13WatchClosureRequest\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x122\n" +
@@ -4070,7 +5441,7 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"LedgerKind\x12\x1b\n" +
 	"\x17LEDGER_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16LEDGER_KIND_SUSPENSION\x10\x01\x12\x17\n" +
-	"\x13LEDGER_KIND_LISTING\x10\x022\xb3\b\n" +
+	"\x13LEDGER_KIND_LISTING\x10\x022\xec\r\n" +
 	"\vViewService\x12M\n" +
 	"\n" +
 	"GetClosure\x12\x1e.chuishao.v1.GetClosureRequest\x1a\x1f.chuishao.v1.GetClosureResponse\x12P\n" +
@@ -4087,7 +5458,15 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"ListStages\x12\x1e.chuishao.v1.ListStagesRequest\x1a\x1f.chuishao.v1.ListStagesResponse\x12M\n" +
 	"\n" +
 	"ListLedger\x12\x1e.chuishao.v1.ListLedgerRequest\x1a\x1f.chuishao.v1.ListLedgerResponse\x12Y\n" +
-	"\x0eListPrecedents\x12\".chuishao.v1.ListPrecedentsRequest\x1a#.chuishao.v1.ListPrecedentsResponse\x12J\n" +
+	"\x0eListPrecedents\x12\".chuishao.v1.ListPrecedentsRequest\x1a#.chuishao.v1.ListPrecedentsResponse\x12V\n" +
+	"\rListWallPosts\x12!.chuishao.v1.ListWallPostsRequest\x1a\".chuishao.v1.ListWallPostsResponse\x12b\n" +
+	"\x11ListDeliberations\x12%.chuishao.v1.ListDeliberationsRequest\x1a&.chuishao.v1.ListDeliberationsResponse\x12P\n" +
+	"\vListEntries\x12\x1f.chuishao.v1.ListEntriesRequest\x1a .chuishao.v1.ListEntriesResponse\x12Y\n" +
+	"\x0eListAdmissions\x12\".chuishao.v1.ListAdmissionsRequest\x1a#.chuishao.v1.ListAdmissionsResponse\x12S\n" +
+	"\fListListings\x12 .chuishao.v1.ListListingsRequest\x1a!.chuishao.v1.ListListingsResponse\x12Y\n" +
+	"\x0eListSpotChecks\x12\".chuishao.v1.ListSpotChecksRequest\x1a#.chuishao.v1.ListSpotChecksResponse\x12P\n" +
+	"\vListReviews\x12\x1f.chuishao.v1.ListReviewsRequest\x1a .chuishao.v1.ListReviewsResponse\x12L\n" +
+	"\tWatchDesk\x12\x1d.chuishao.v1.WatchDeskRequest\x1a\x1e.chuishao.v1.WatchDeskResponse0\x01\x12J\n" +
 	"\tListViews\x12\x1d.chuishao.v1.ListViewsRequest\x1a\x1e.chuishao.v1.ListViewsResponseB=Z;github.com/chuishao/dispatch/api/gen/chuishao/v1;chuishaov1b\x06proto3"
 
 var (
@@ -4103,178 +5482,235 @@ func file_chuishao_v1_view_proto_rawDescGZIP() []byte {
 }
 
 var file_chuishao_v1_view_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_chuishao_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_chuishao_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_chuishao_v1_view_proto_goTypes = []any{
-	(AreaMode)(0),                  // 0: chuishao.v1.AreaMode
-	(FigureSet)(0),                 // 1: chuishao.v1.FigureSet
-	(Light)(0),                     // 2: chuishao.v1.Light
-	(LedgerKind)(0),                // 3: chuishao.v1.LedgerKind
-	(*ClosureFigures)(nil),         // 4: chuishao.v1.ClosureFigures
-	(*ClosureRow)(nil),             // 5: chuishao.v1.ClosureRow
-	(*GetClosureRequest)(nil),      // 6: chuishao.v1.GetClosureRequest
-	(*GetClosureResponse)(nil),     // 7: chuishao.v1.GetClosureResponse
-	(*ListClosureRequest)(nil),     // 8: chuishao.v1.ListClosureRequest
-	(*ListClosureResponse)(nil),    // 9: chuishao.v1.ListClosureResponse
-	(*MetricFigure)(nil),           // 10: chuishao.v1.MetricFigure
-	(*ListMetricsRequest)(nil),     // 11: chuishao.v1.ListMetricsRequest
-	(*ListMetricsResponse)(nil),    // 12: chuishao.v1.ListMetricsResponse
-	(*ListBehindRequest)(nil),      // 13: chuishao.v1.ListBehindRequest
-	(*ListBehindResponse)(nil),     // 14: chuishao.v1.ListBehindResponse
-	(*BehindTicket)(nil),           // 15: chuishao.v1.BehindTicket
-	(*TicketRow)(nil),              // 16: chuishao.v1.TicketRow
-	(*ListInboxRequest)(nil),       // 17: chuishao.v1.ListInboxRequest
-	(*ListInboxResponse)(nil),      // 18: chuishao.v1.ListInboxResponse
-	(*InboxRow)(nil),               // 19: chuishao.v1.InboxRow
-	(*InboxCounts)(nil),            // 20: chuishao.v1.InboxCounts
-	(*ListStagesRequest)(nil),      // 21: chuishao.v1.ListStagesRequest
-	(*ListStagesResponse)(nil),     // 22: chuishao.v1.ListStagesResponse
-	(*StageRow)(nil),               // 23: chuishao.v1.StageRow
-	(*ListLedgerRequest)(nil),      // 24: chuishao.v1.ListLedgerRequest
-	(*ListLedgerResponse)(nil),     // 25: chuishao.v1.ListLedgerResponse
-	(*LedgerRow)(nil),              // 26: chuishao.v1.LedgerRow
-	(*ListPrecedentsRequest)(nil),  // 27: chuishao.v1.ListPrecedentsRequest
-	(*ListPrecedentsResponse)(nil), // 28: chuishao.v1.ListPrecedentsResponse
-	(*Precedent)(nil),              // 29: chuishao.v1.Precedent
-	(*ListTicketsRequest)(nil),     // 30: chuishao.v1.ListTicketsRequest
-	(*ListTicketsResponse)(nil),    // 31: chuishao.v1.ListTicketsResponse
-	(*ListTimelineRequest)(nil),    // 32: chuishao.v1.ListTimelineRequest
-	(*TimelineEntry)(nil),          // 33: chuishao.v1.TimelineEntry
-	(*ListTimelineResponse)(nil),   // 34: chuishao.v1.ListTimelineResponse
-	(*WhistleRow)(nil),             // 35: chuishao.v1.WhistleRow
-	(*WhistleArrival)(nil),         // 36: chuishao.v1.WhistleArrival
-	(*ListWhistlesRequest)(nil),    // 37: chuishao.v1.ListWhistlesRequest
-	(*ListWhistlesResponse)(nil),   // 38: chuishao.v1.ListWhistlesResponse
-	(*WatchClosureRequest)(nil),    // 39: chuishao.v1.WatchClosureRequest
-	(*WatchClosureResponse)(nil),   // 40: chuishao.v1.WatchClosureResponse
-	(*ListViewsRequest)(nil),       // 41: chuishao.v1.ListViewsRequest
-	(*ListViewsResponse)(nil),      // 42: chuishao.v1.ListViewsResponse
-	(*ViewStatus)(nil),             // 43: chuishao.v1.ViewStatus
-	nil,                            // 44: chuishao.v1.MetricFigure.ExcludedEntry
-	nil,                            // 45: chuishao.v1.MetricFigure.PartsEntry
-	nil,                            // 46: chuishao.v1.LedgerRow.ReasonsEntry
-	(*timestamppb.Timestamp)(nil),  // 47: google.protobuf.Timestamp
-	(TicketState)(0),               // 48: chuishao.v1.TicketState
-	(Stage)(0),                     // 49: chuishao.v1.Stage
-	(Channel)(0),                   // 50: chuishao.v1.Channel
-	(MatterKind)(0),                // 51: chuishao.v1.MatterKind
-	(Grade)(0),                     // 52: chuishao.v1.Grade
-	(*AreaNode)(nil),               // 53: chuishao.v1.AreaNode
-	(Role)(0),                      // 54: chuishao.v1.Role
-	(*Actor)(nil),                  // 55: chuishao.v1.Actor
-	(*Particulars)(nil),            // 56: chuishao.v1.Particulars
-	(WhistleKind)(0),               // 57: chuishao.v1.WhistleKind
-	(WhistleState)(0),              // 58: chuishao.v1.WhistleState
-	(ParticipantState)(0),          // 59: chuishao.v1.ParticipantState
+	(AreaMode)(0),                     // 0: chuishao.v1.AreaMode
+	(FigureSet)(0),                    // 1: chuishao.v1.FigureSet
+	(Light)(0),                        // 2: chuishao.v1.Light
+	(LedgerKind)(0),                   // 3: chuishao.v1.LedgerKind
+	(*ClosureFigures)(nil),            // 4: chuishao.v1.ClosureFigures
+	(*ClosureRow)(nil),                // 5: chuishao.v1.ClosureRow
+	(*GetClosureRequest)(nil),         // 6: chuishao.v1.GetClosureRequest
+	(*GetClosureResponse)(nil),        // 7: chuishao.v1.GetClosureResponse
+	(*ListClosureRequest)(nil),        // 8: chuishao.v1.ListClosureRequest
+	(*ListClosureResponse)(nil),       // 9: chuishao.v1.ListClosureResponse
+	(*MetricFigure)(nil),              // 10: chuishao.v1.MetricFigure
+	(*ListMetricsRequest)(nil),        // 11: chuishao.v1.ListMetricsRequest
+	(*ListMetricsResponse)(nil),       // 12: chuishao.v1.ListMetricsResponse
+	(*ListBehindRequest)(nil),         // 13: chuishao.v1.ListBehindRequest
+	(*ListBehindResponse)(nil),        // 14: chuishao.v1.ListBehindResponse
+	(*BehindTicket)(nil),              // 15: chuishao.v1.BehindTicket
+	(*TicketRow)(nil),                 // 16: chuishao.v1.TicketRow
+	(*ListInboxRequest)(nil),          // 17: chuishao.v1.ListInboxRequest
+	(*ListInboxResponse)(nil),         // 18: chuishao.v1.ListInboxResponse
+	(*InboxRow)(nil),                  // 19: chuishao.v1.InboxRow
+	(*InboxCounts)(nil),               // 20: chuishao.v1.InboxCounts
+	(*ListStagesRequest)(nil),         // 21: chuishao.v1.ListStagesRequest
+	(*ListStagesResponse)(nil),        // 22: chuishao.v1.ListStagesResponse
+	(*StageRow)(nil),                  // 23: chuishao.v1.StageRow
+	(*ListLedgerRequest)(nil),         // 24: chuishao.v1.ListLedgerRequest
+	(*ListLedgerResponse)(nil),        // 25: chuishao.v1.ListLedgerResponse
+	(*LedgerRow)(nil),                 // 26: chuishao.v1.LedgerRow
+	(*ListPrecedentsRequest)(nil),     // 27: chuishao.v1.ListPrecedentsRequest
+	(*ListPrecedentsResponse)(nil),    // 28: chuishao.v1.ListPrecedentsResponse
+	(*Precedent)(nil),                 // 29: chuishao.v1.Precedent
+	(*ListTicketsRequest)(nil),        // 30: chuishao.v1.ListTicketsRequest
+	(*ListTicketsResponse)(nil),       // 31: chuishao.v1.ListTicketsResponse
+	(*ListTimelineRequest)(nil),       // 32: chuishao.v1.ListTimelineRequest
+	(*TimelineEntry)(nil),             // 33: chuishao.v1.TimelineEntry
+	(*ListTimelineResponse)(nil),      // 34: chuishao.v1.ListTimelineResponse
+	(*WhistleRow)(nil),                // 35: chuishao.v1.WhistleRow
+	(*WhistleArrival)(nil),            // 36: chuishao.v1.WhistleArrival
+	(*ListWhistlesRequest)(nil),       // 37: chuishao.v1.ListWhistlesRequest
+	(*ListWhistlesResponse)(nil),      // 38: chuishao.v1.ListWhistlesResponse
+	(*ListWallPostsRequest)(nil),      // 39: chuishao.v1.ListWallPostsRequest
+	(*ListWallPostsResponse)(nil),     // 40: chuishao.v1.ListWallPostsResponse
+	(*ListDeliberationsRequest)(nil),  // 41: chuishao.v1.ListDeliberationsRequest
+	(*ListDeliberationsResponse)(nil), // 42: chuishao.v1.ListDeliberationsResponse
+	(*ListEntriesRequest)(nil),        // 43: chuishao.v1.ListEntriesRequest
+	(*ListEntriesResponse)(nil),       // 44: chuishao.v1.ListEntriesResponse
+	(*ListAdmissionsRequest)(nil),     // 45: chuishao.v1.ListAdmissionsRequest
+	(*ListAdmissionsResponse)(nil),    // 46: chuishao.v1.ListAdmissionsResponse
+	(*ListListingsRequest)(nil),       // 47: chuishao.v1.ListListingsRequest
+	(*ListListingsResponse)(nil),      // 48: chuishao.v1.ListListingsResponse
+	(*ListSpotChecksRequest)(nil),     // 49: chuishao.v1.ListSpotChecksRequest
+	(*ListSpotChecksResponse)(nil),    // 50: chuishao.v1.ListSpotChecksResponse
+	(*ListReviewsRequest)(nil),        // 51: chuishao.v1.ListReviewsRequest
+	(*ListReviewsResponse)(nil),       // 52: chuishao.v1.ListReviewsResponse
+	(*WatchDeskRequest)(nil),          // 53: chuishao.v1.WatchDeskRequest
+	(*WatchDeskResponse)(nil),         // 54: chuishao.v1.WatchDeskResponse
+	(*DeskCounts)(nil),                // 55: chuishao.v1.DeskCounts
+	(*DeskHolder)(nil),                // 56: chuishao.v1.DeskHolder
+	(*WatchClosureRequest)(nil),       // 57: chuishao.v1.WatchClosureRequest
+	(*WatchClosureResponse)(nil),      // 58: chuishao.v1.WatchClosureResponse
+	(*ListViewsRequest)(nil),          // 59: chuishao.v1.ListViewsRequest
+	(*ListViewsResponse)(nil),         // 60: chuishao.v1.ListViewsResponse
+	(*ViewStatus)(nil),                // 61: chuishao.v1.ViewStatus
+	nil,                               // 62: chuishao.v1.MetricFigure.ExcludedEntry
+	nil,                               // 63: chuishao.v1.MetricFigure.PartsEntry
+	nil,                               // 64: chuishao.v1.LedgerRow.ReasonsEntry
+	(*timestamppb.Timestamp)(nil),     // 65: google.protobuf.Timestamp
+	(TicketState)(0),                  // 66: chuishao.v1.TicketState
+	(Stage)(0),                        // 67: chuishao.v1.Stage
+	(Channel)(0),                      // 68: chuishao.v1.Channel
+	(MatterKind)(0),                   // 69: chuishao.v1.MatterKind
+	(Grade)(0),                        // 70: chuishao.v1.Grade
+	(*AreaNode)(nil),                  // 71: chuishao.v1.AreaNode
+	(Role)(0),                         // 72: chuishao.v1.Role
+	(*Actor)(nil),                     // 73: chuishao.v1.Actor
+	(*Particulars)(nil),               // 74: chuishao.v1.Particulars
+	(WhistleKind)(0),                  // 75: chuishao.v1.WhistleKind
+	(WhistleState)(0),                 // 76: chuishao.v1.WhistleState
+	(ParticipantState)(0),             // 77: chuishao.v1.ParticipantState
+	(*Post)(nil),                      // 78: chuishao.v1.Post
+	(*Deliberation)(nil),              // 79: chuishao.v1.Deliberation
+	(*Entry)(nil),                     // 80: chuishao.v1.Entry
+	(*Admission)(nil),                 // 81: chuishao.v1.Admission
+	(*Listing)(nil),                   // 82: chuishao.v1.Listing
+	(*SpotCheck)(nil),                 // 83: chuishao.v1.SpotCheck
+	(*Review)(nil),                    // 84: chuishao.v1.Review
 }
 var file_chuishao_v1_view_proto_depIdxs = []int32{
-	4,  // 0: chuishao.v1.ClosureRow.figures:type_name -> chuishao.v1.ClosureFigures
-	47, // 1: chuishao.v1.GetClosureRequest.as_of:type_name -> google.protobuf.Timestamp
-	0,  // 2: chuishao.v1.GetClosureRequest.area_mode:type_name -> chuishao.v1.AreaMode
-	5,  // 3: chuishao.v1.GetClosureResponse.row:type_name -> chuishao.v1.ClosureRow
-	47, // 4: chuishao.v1.GetClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	47, // 5: chuishao.v1.ListClosureRequest.as_of:type_name -> google.protobuf.Timestamp
-	0,  // 6: chuishao.v1.ListClosureRequest.area_mode:type_name -> chuishao.v1.AreaMode
-	5,  // 7: chuishao.v1.ListClosureResponse.rows:type_name -> chuishao.v1.ClosureRow
-	47, // 8: chuishao.v1.ListClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	44, // 9: chuishao.v1.MetricFigure.excluded:type_name -> chuishao.v1.MetricFigure.ExcludedEntry
-	45, // 10: chuishao.v1.MetricFigure.parts:type_name -> chuishao.v1.MetricFigure.PartsEntry
-	47, // 11: chuishao.v1.ListMetricsRequest.from:type_name -> google.protobuf.Timestamp
-	47, // 12: chuishao.v1.ListMetricsRequest.to:type_name -> google.protobuf.Timestamp
-	47, // 13: chuishao.v1.ListMetricsRequest.as_of:type_name -> google.protobuf.Timestamp
-	0,  // 14: chuishao.v1.ListMetricsRequest.area_mode:type_name -> chuishao.v1.AreaMode
-	10, // 15: chuishao.v1.ListMetricsResponse.figures:type_name -> chuishao.v1.MetricFigure
-	1,  // 16: chuishao.v1.ListBehindRequest.set:type_name -> chuishao.v1.FigureSet
-	47, // 17: chuishao.v1.ListBehindRequest.from:type_name -> google.protobuf.Timestamp
-	47, // 18: chuishao.v1.ListBehindRequest.to:type_name -> google.protobuf.Timestamp
-	47, // 19: chuishao.v1.ListBehindRequest.as_of:type_name -> google.protobuf.Timestamp
-	0,  // 20: chuishao.v1.ListBehindRequest.area_mode:type_name -> chuishao.v1.AreaMode
-	15, // 21: chuishao.v1.ListBehindResponse.tickets:type_name -> chuishao.v1.BehindTicket
-	48, // 22: chuishao.v1.TicketRow.state:type_name -> chuishao.v1.TicketState
-	49, // 23: chuishao.v1.TicketRow.stage:type_name -> chuishao.v1.Stage
-	50, // 24: chuishao.v1.TicketRow.channel:type_name -> chuishao.v1.Channel
-	51, // 25: chuishao.v1.TicketRow.kind:type_name -> chuishao.v1.MatterKind
-	52, // 26: chuishao.v1.TicketRow.grade:type_name -> chuishao.v1.Grade
-	53, // 27: chuishao.v1.TicketRow.path:type_name -> chuishao.v1.AreaNode
-	47, // 28: chuishao.v1.TicketRow.next_by:type_name -> google.protobuf.Timestamp
-	47, // 29: chuishao.v1.TicketRow.handle_by:type_name -> google.protobuf.Timestamp
-	47, // 30: chuishao.v1.TicketRow.close_by:type_name -> google.protobuf.Timestamp
-	47, // 31: chuishao.v1.TicketRow.reported_at:type_name -> google.protobuf.Timestamp
-	47, // 32: chuishao.v1.TicketRow.accepted_at:type_name -> google.protobuf.Timestamp
-	47, // 33: chuishao.v1.TicketRow.closed_at:type_name -> google.protobuf.Timestamp
-	2,  // 34: chuishao.v1.TicketRow.light:type_name -> chuishao.v1.Light
-	54, // 35: chuishao.v1.ListInboxRequest.role:type_name -> chuishao.v1.Role
-	19, // 36: chuishao.v1.ListInboxResponse.rows:type_name -> chuishao.v1.InboxRow
-	20, // 37: chuishao.v1.ListInboxResponse.counts:type_name -> chuishao.v1.InboxCounts
-	16, // 38: chuishao.v1.InboxRow.ticket:type_name -> chuishao.v1.TicketRow
-	47, // 39: chuishao.v1.InboxRow.due_at:type_name -> google.protobuf.Timestamp
-	2,  // 40: chuishao.v1.InboxRow.light:type_name -> chuishao.v1.Light
-	47, // 41: chuishao.v1.ListStagesRequest.from:type_name -> google.protobuf.Timestamp
-	47, // 42: chuishao.v1.ListStagesRequest.to:type_name -> google.protobuf.Timestamp
-	47, // 43: chuishao.v1.ListStagesRequest.as_of:type_name -> google.protobuf.Timestamp
-	0,  // 44: chuishao.v1.ListStagesRequest.area_mode:type_name -> chuishao.v1.AreaMode
-	23, // 45: chuishao.v1.ListStagesResponse.rows:type_name -> chuishao.v1.StageRow
-	49, // 46: chuishao.v1.StageRow.stage:type_name -> chuishao.v1.Stage
-	3,  // 47: chuishao.v1.ListLedgerRequest.kind:type_name -> chuishao.v1.LedgerKind
-	47, // 48: chuishao.v1.ListLedgerRequest.from:type_name -> google.protobuf.Timestamp
-	47, // 49: chuishao.v1.ListLedgerRequest.to:type_name -> google.protobuf.Timestamp
-	47, // 50: chuishao.v1.ListLedgerRequest.as_of:type_name -> google.protobuf.Timestamp
-	0,  // 51: chuishao.v1.ListLedgerRequest.area_mode:type_name -> chuishao.v1.AreaMode
-	26, // 52: chuishao.v1.ListLedgerResponse.rows:type_name -> chuishao.v1.LedgerRow
-	46, // 53: chuishao.v1.LedgerRow.reasons:type_name -> chuishao.v1.LedgerRow.ReasonsEntry
-	29, // 54: chuishao.v1.ListPrecedentsResponse.precedents:type_name -> chuishao.v1.Precedent
-	47, // 55: chuishao.v1.Precedent.ruled_at:type_name -> google.protobuf.Timestamp
-	16, // 56: chuishao.v1.ListTicketsResponse.tickets:type_name -> chuishao.v1.TicketRow
-	47, // 57: chuishao.v1.TimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
-	47, // 58: chuishao.v1.TimelineEntry.recorded_at:type_name -> google.protobuf.Timestamp
-	55, // 59: chuishao.v1.TimelineEntry.actor:type_name -> chuishao.v1.Actor
-	48, // 60: chuishao.v1.TimelineEntry.state:type_name -> chuishao.v1.TicketState
-	49, // 61: chuishao.v1.TimelineEntry.stage:type_name -> chuishao.v1.Stage
-	56, // 62: chuishao.v1.TimelineEntry.particulars:type_name -> chuishao.v1.Particulars
-	33, // 63: chuishao.v1.ListTimelineResponse.entries:type_name -> chuishao.v1.TimelineEntry
-	57, // 64: chuishao.v1.WhistleRow.kind:type_name -> chuishao.v1.WhistleKind
-	58, // 65: chuishao.v1.WhistleRow.state:type_name -> chuishao.v1.WhistleState
-	47, // 66: chuishao.v1.WhistleRow.blown_at:type_name -> google.protobuf.Timestamp
-	47, // 67: chuishao.v1.WhistleRow.issued_at:type_name -> google.protobuf.Timestamp
-	47, // 68: chuishao.v1.WhistleRow.closed_at:type_name -> google.protobuf.Timestamp
-	36, // 69: chuishao.v1.WhistleRow.arrivals:type_name -> chuishao.v1.WhistleArrival
-	59, // 70: chuishao.v1.WhistleArrival.state:type_name -> chuishao.v1.ParticipantState
-	47, // 71: chuishao.v1.WhistleArrival.report_in_by:type_name -> google.protobuf.Timestamp
-	47, // 72: chuishao.v1.WhistleArrival.reported_in_at:type_name -> google.protobuf.Timestamp
-	35, // 73: chuishao.v1.ListWhistlesResponse.whistles:type_name -> chuishao.v1.WhistleRow
-	5,  // 74: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
-	47, // 75: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	43, // 76: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
-	6,  // 77: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
-	8,  // 78: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
-	11, // 79: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
-	13, // 80: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
-	30, // 81: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
-	32, // 82: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
-	37, // 83: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
-	39, // 84: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
-	17, // 85: chuishao.v1.ViewService.ListInbox:input_type -> chuishao.v1.ListInboxRequest
-	21, // 86: chuishao.v1.ViewService.ListStages:input_type -> chuishao.v1.ListStagesRequest
-	24, // 87: chuishao.v1.ViewService.ListLedger:input_type -> chuishao.v1.ListLedgerRequest
-	27, // 88: chuishao.v1.ViewService.ListPrecedents:input_type -> chuishao.v1.ListPrecedentsRequest
-	41, // 89: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
-	7,  // 90: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
-	9,  // 91: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
-	12, // 92: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
-	14, // 93: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
-	31, // 94: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
-	34, // 95: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
-	38, // 96: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
-	40, // 97: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
-	18, // 98: chuishao.v1.ViewService.ListInbox:output_type -> chuishao.v1.ListInboxResponse
-	22, // 99: chuishao.v1.ViewService.ListStages:output_type -> chuishao.v1.ListStagesResponse
-	25, // 100: chuishao.v1.ViewService.ListLedger:output_type -> chuishao.v1.ListLedgerResponse
-	28, // 101: chuishao.v1.ViewService.ListPrecedents:output_type -> chuishao.v1.ListPrecedentsResponse
-	42, // 102: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
-	90, // [90:103] is the sub-list for method output_type
-	77, // [77:90] is the sub-list for method input_type
-	77, // [77:77] is the sub-list for extension type_name
-	77, // [77:77] is the sub-list for extension extendee
-	0,  // [0:77] is the sub-list for field type_name
+	4,   // 0: chuishao.v1.ClosureRow.figures:type_name -> chuishao.v1.ClosureFigures
+	65,  // 1: chuishao.v1.GetClosureRequest.as_of:type_name -> google.protobuf.Timestamp
+	0,   // 2: chuishao.v1.GetClosureRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	5,   // 3: chuishao.v1.GetClosureResponse.row:type_name -> chuishao.v1.ClosureRow
+	65,  // 4: chuishao.v1.GetClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	65,  // 5: chuishao.v1.ListClosureRequest.as_of:type_name -> google.protobuf.Timestamp
+	0,   // 6: chuishao.v1.ListClosureRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	5,   // 7: chuishao.v1.ListClosureResponse.rows:type_name -> chuishao.v1.ClosureRow
+	65,  // 8: chuishao.v1.ListClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	62,  // 9: chuishao.v1.MetricFigure.excluded:type_name -> chuishao.v1.MetricFigure.ExcludedEntry
+	63,  // 10: chuishao.v1.MetricFigure.parts:type_name -> chuishao.v1.MetricFigure.PartsEntry
+	65,  // 11: chuishao.v1.ListMetricsRequest.from:type_name -> google.protobuf.Timestamp
+	65,  // 12: chuishao.v1.ListMetricsRequest.to:type_name -> google.protobuf.Timestamp
+	65,  // 13: chuishao.v1.ListMetricsRequest.as_of:type_name -> google.protobuf.Timestamp
+	0,   // 14: chuishao.v1.ListMetricsRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	10,  // 15: chuishao.v1.ListMetricsResponse.figures:type_name -> chuishao.v1.MetricFigure
+	1,   // 16: chuishao.v1.ListBehindRequest.set:type_name -> chuishao.v1.FigureSet
+	65,  // 17: chuishao.v1.ListBehindRequest.from:type_name -> google.protobuf.Timestamp
+	65,  // 18: chuishao.v1.ListBehindRequest.to:type_name -> google.protobuf.Timestamp
+	65,  // 19: chuishao.v1.ListBehindRequest.as_of:type_name -> google.protobuf.Timestamp
+	0,   // 20: chuishao.v1.ListBehindRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	15,  // 21: chuishao.v1.ListBehindResponse.tickets:type_name -> chuishao.v1.BehindTicket
+	66,  // 22: chuishao.v1.TicketRow.state:type_name -> chuishao.v1.TicketState
+	67,  // 23: chuishao.v1.TicketRow.stage:type_name -> chuishao.v1.Stage
+	68,  // 24: chuishao.v1.TicketRow.channel:type_name -> chuishao.v1.Channel
+	69,  // 25: chuishao.v1.TicketRow.kind:type_name -> chuishao.v1.MatterKind
+	70,  // 26: chuishao.v1.TicketRow.grade:type_name -> chuishao.v1.Grade
+	71,  // 27: chuishao.v1.TicketRow.path:type_name -> chuishao.v1.AreaNode
+	65,  // 28: chuishao.v1.TicketRow.next_by:type_name -> google.protobuf.Timestamp
+	65,  // 29: chuishao.v1.TicketRow.handle_by:type_name -> google.protobuf.Timestamp
+	65,  // 30: chuishao.v1.TicketRow.close_by:type_name -> google.protobuf.Timestamp
+	65,  // 31: chuishao.v1.TicketRow.reported_at:type_name -> google.protobuf.Timestamp
+	65,  // 32: chuishao.v1.TicketRow.accepted_at:type_name -> google.protobuf.Timestamp
+	65,  // 33: chuishao.v1.TicketRow.closed_at:type_name -> google.protobuf.Timestamp
+	2,   // 34: chuishao.v1.TicketRow.light:type_name -> chuishao.v1.Light
+	72,  // 35: chuishao.v1.ListInboxRequest.role:type_name -> chuishao.v1.Role
+	19,  // 36: chuishao.v1.ListInboxResponse.rows:type_name -> chuishao.v1.InboxRow
+	20,  // 37: chuishao.v1.ListInboxResponse.counts:type_name -> chuishao.v1.InboxCounts
+	16,  // 38: chuishao.v1.InboxRow.ticket:type_name -> chuishao.v1.TicketRow
+	65,  // 39: chuishao.v1.InboxRow.due_at:type_name -> google.protobuf.Timestamp
+	2,   // 40: chuishao.v1.InboxRow.light:type_name -> chuishao.v1.Light
+	65,  // 41: chuishao.v1.ListStagesRequest.from:type_name -> google.protobuf.Timestamp
+	65,  // 42: chuishao.v1.ListStagesRequest.to:type_name -> google.protobuf.Timestamp
+	65,  // 43: chuishao.v1.ListStagesRequest.as_of:type_name -> google.protobuf.Timestamp
+	0,   // 44: chuishao.v1.ListStagesRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	23,  // 45: chuishao.v1.ListStagesResponse.rows:type_name -> chuishao.v1.StageRow
+	67,  // 46: chuishao.v1.StageRow.stage:type_name -> chuishao.v1.Stage
+	3,   // 47: chuishao.v1.ListLedgerRequest.kind:type_name -> chuishao.v1.LedgerKind
+	65,  // 48: chuishao.v1.ListLedgerRequest.from:type_name -> google.protobuf.Timestamp
+	65,  // 49: chuishao.v1.ListLedgerRequest.to:type_name -> google.protobuf.Timestamp
+	65,  // 50: chuishao.v1.ListLedgerRequest.as_of:type_name -> google.protobuf.Timestamp
+	0,   // 51: chuishao.v1.ListLedgerRequest.area_mode:type_name -> chuishao.v1.AreaMode
+	26,  // 52: chuishao.v1.ListLedgerResponse.rows:type_name -> chuishao.v1.LedgerRow
+	64,  // 53: chuishao.v1.LedgerRow.reasons:type_name -> chuishao.v1.LedgerRow.ReasonsEntry
+	29,  // 54: chuishao.v1.ListPrecedentsResponse.precedents:type_name -> chuishao.v1.Precedent
+	65,  // 55: chuishao.v1.Precedent.ruled_at:type_name -> google.protobuf.Timestamp
+	16,  // 56: chuishao.v1.ListTicketsResponse.tickets:type_name -> chuishao.v1.TicketRow
+	65,  // 57: chuishao.v1.TimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
+	65,  // 58: chuishao.v1.TimelineEntry.recorded_at:type_name -> google.protobuf.Timestamp
+	73,  // 59: chuishao.v1.TimelineEntry.actor:type_name -> chuishao.v1.Actor
+	66,  // 60: chuishao.v1.TimelineEntry.state:type_name -> chuishao.v1.TicketState
+	67,  // 61: chuishao.v1.TimelineEntry.stage:type_name -> chuishao.v1.Stage
+	74,  // 62: chuishao.v1.TimelineEntry.particulars:type_name -> chuishao.v1.Particulars
+	33,  // 63: chuishao.v1.ListTimelineResponse.entries:type_name -> chuishao.v1.TimelineEntry
+	75,  // 64: chuishao.v1.WhistleRow.kind:type_name -> chuishao.v1.WhistleKind
+	76,  // 65: chuishao.v1.WhistleRow.state:type_name -> chuishao.v1.WhistleState
+	65,  // 66: chuishao.v1.WhistleRow.blown_at:type_name -> google.protobuf.Timestamp
+	65,  // 67: chuishao.v1.WhistleRow.issued_at:type_name -> google.protobuf.Timestamp
+	65,  // 68: chuishao.v1.WhistleRow.closed_at:type_name -> google.protobuf.Timestamp
+	36,  // 69: chuishao.v1.WhistleRow.arrivals:type_name -> chuishao.v1.WhistleArrival
+	65,  // 70: chuishao.v1.WhistleRow.resolve_by:type_name -> google.protobuf.Timestamp
+	77,  // 71: chuishao.v1.WhistleArrival.state:type_name -> chuishao.v1.ParticipantState
+	65,  // 72: chuishao.v1.WhistleArrival.report_in_by:type_name -> google.protobuf.Timestamp
+	65,  // 73: chuishao.v1.WhistleArrival.reported_in_at:type_name -> google.protobuf.Timestamp
+	65,  // 74: chuishao.v1.WhistleArrival.signed_at:type_name -> google.protobuf.Timestamp
+	65,  // 75: chuishao.v1.WhistleArrival.left_at:type_name -> google.protobuf.Timestamp
+	35,  // 76: chuishao.v1.ListWhistlesResponse.whistles:type_name -> chuishao.v1.WhistleRow
+	78,  // 77: chuishao.v1.ListWallPostsResponse.wall_posts:type_name -> chuishao.v1.Post
+	79,  // 78: chuishao.v1.ListDeliberationsResponse.deliberations:type_name -> chuishao.v1.Deliberation
+	80,  // 79: chuishao.v1.ListEntriesResponse.entries:type_name -> chuishao.v1.Entry
+	81,  // 80: chuishao.v1.ListAdmissionsResponse.admissions:type_name -> chuishao.v1.Admission
+	82,  // 81: chuishao.v1.ListListingsResponse.listings:type_name -> chuishao.v1.Listing
+	83,  // 82: chuishao.v1.ListSpotChecksResponse.spot_checks:type_name -> chuishao.v1.SpotCheck
+	84,  // 83: chuishao.v1.ListReviewsResponse.reviews:type_name -> chuishao.v1.Review
+	35,  // 84: chuishao.v1.WatchDeskResponse.whistles:type_name -> chuishao.v1.WhistleRow
+	55,  // 85: chuishao.v1.WatchDeskResponse.counts:type_name -> chuishao.v1.DeskCounts
+	65,  // 86: chuishao.v1.WatchDeskResponse.as_of:type_name -> google.protobuf.Timestamp
+	20,  // 87: chuishao.v1.DeskCounts.tickets:type_name -> chuishao.v1.InboxCounts
+	56,  // 88: chuishao.v1.DeskCounts.holders:type_name -> chuishao.v1.DeskHolder
+	20,  // 89: chuishao.v1.DeskHolder.tickets:type_name -> chuishao.v1.InboxCounts
+	5,   // 90: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
+	65,  // 91: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	61,  // 92: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
+	6,   // 93: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
+	8,   // 94: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
+	11,  // 95: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
+	13,  // 96: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
+	30,  // 97: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
+	32,  // 98: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
+	37,  // 99: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
+	57,  // 100: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
+	17,  // 101: chuishao.v1.ViewService.ListInbox:input_type -> chuishao.v1.ListInboxRequest
+	21,  // 102: chuishao.v1.ViewService.ListStages:input_type -> chuishao.v1.ListStagesRequest
+	24,  // 103: chuishao.v1.ViewService.ListLedger:input_type -> chuishao.v1.ListLedgerRequest
+	27,  // 104: chuishao.v1.ViewService.ListPrecedents:input_type -> chuishao.v1.ListPrecedentsRequest
+	39,  // 105: chuishao.v1.ViewService.ListWallPosts:input_type -> chuishao.v1.ListWallPostsRequest
+	41,  // 106: chuishao.v1.ViewService.ListDeliberations:input_type -> chuishao.v1.ListDeliberationsRequest
+	43,  // 107: chuishao.v1.ViewService.ListEntries:input_type -> chuishao.v1.ListEntriesRequest
+	45,  // 108: chuishao.v1.ViewService.ListAdmissions:input_type -> chuishao.v1.ListAdmissionsRequest
+	47,  // 109: chuishao.v1.ViewService.ListListings:input_type -> chuishao.v1.ListListingsRequest
+	49,  // 110: chuishao.v1.ViewService.ListSpotChecks:input_type -> chuishao.v1.ListSpotChecksRequest
+	51,  // 111: chuishao.v1.ViewService.ListReviews:input_type -> chuishao.v1.ListReviewsRequest
+	53,  // 112: chuishao.v1.ViewService.WatchDesk:input_type -> chuishao.v1.WatchDeskRequest
+	59,  // 113: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
+	7,   // 114: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
+	9,   // 115: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
+	12,  // 116: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
+	14,  // 117: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
+	31,  // 118: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
+	34,  // 119: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
+	38,  // 120: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
+	58,  // 121: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
+	18,  // 122: chuishao.v1.ViewService.ListInbox:output_type -> chuishao.v1.ListInboxResponse
+	22,  // 123: chuishao.v1.ViewService.ListStages:output_type -> chuishao.v1.ListStagesResponse
+	25,  // 124: chuishao.v1.ViewService.ListLedger:output_type -> chuishao.v1.ListLedgerResponse
+	28,  // 125: chuishao.v1.ViewService.ListPrecedents:output_type -> chuishao.v1.ListPrecedentsResponse
+	40,  // 126: chuishao.v1.ViewService.ListWallPosts:output_type -> chuishao.v1.ListWallPostsResponse
+	42,  // 127: chuishao.v1.ViewService.ListDeliberations:output_type -> chuishao.v1.ListDeliberationsResponse
+	44,  // 128: chuishao.v1.ViewService.ListEntries:output_type -> chuishao.v1.ListEntriesResponse
+	46,  // 129: chuishao.v1.ViewService.ListAdmissions:output_type -> chuishao.v1.ListAdmissionsResponse
+	48,  // 130: chuishao.v1.ViewService.ListListings:output_type -> chuishao.v1.ListListingsResponse
+	50,  // 131: chuishao.v1.ViewService.ListSpotChecks:output_type -> chuishao.v1.ListSpotChecksResponse
+	52,  // 132: chuishao.v1.ViewService.ListReviews:output_type -> chuishao.v1.ListReviewsResponse
+	54,  // 133: chuishao.v1.ViewService.WatchDesk:output_type -> chuishao.v1.WatchDeskResponse
+	60,  // 134: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
+	114, // [114:135] is the sub-list for method output_type
+	93,  // [93:114] is the sub-list for method input_type
+	93,  // [93:93] is the sub-list for extension type_name
+	93,  // [93:93] is the sub-list for extension extendee
+	0,   // [0:93] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_view_proto_init() }
@@ -4282,7 +5718,11 @@ func file_chuishao_v1_view_proto_init() {
 	if File_chuishao_v1_view_proto != nil {
 		return
 	}
+	file_chuishao_v1_admission_proto_init()
+	file_chuishao_v1_listing_proto_init()
+	file_chuishao_v1_review_proto_init()
 	file_chuishao_v1_terms_proto_init()
+	file_chuishao_v1_wall_proto_init()
 	file_chuishao_v1_view_proto_msgTypes[0].OneofWrappers = []any{}
 	file_chuishao_v1_view_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
@@ -4291,7 +5731,7 @@ func file_chuishao_v1_view_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_view_proto_rawDesc), len(file_chuishao_v1_view_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   43,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

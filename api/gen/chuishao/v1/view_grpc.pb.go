@@ -19,19 +19,27 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ViewService_GetClosure_FullMethodName     = "/chuishao.v1.ViewService/GetClosure"
-	ViewService_ListClosure_FullMethodName    = "/chuishao.v1.ViewService/ListClosure"
-	ViewService_ListMetrics_FullMethodName    = "/chuishao.v1.ViewService/ListMetrics"
-	ViewService_ListBehind_FullMethodName     = "/chuishao.v1.ViewService/ListBehind"
-	ViewService_ListTickets_FullMethodName    = "/chuishao.v1.ViewService/ListTickets"
-	ViewService_ListTimeline_FullMethodName   = "/chuishao.v1.ViewService/ListTimeline"
-	ViewService_ListWhistles_FullMethodName   = "/chuishao.v1.ViewService/ListWhistles"
-	ViewService_WatchClosure_FullMethodName   = "/chuishao.v1.ViewService/WatchClosure"
-	ViewService_ListInbox_FullMethodName      = "/chuishao.v1.ViewService/ListInbox"
-	ViewService_ListStages_FullMethodName     = "/chuishao.v1.ViewService/ListStages"
-	ViewService_ListLedger_FullMethodName     = "/chuishao.v1.ViewService/ListLedger"
-	ViewService_ListPrecedents_FullMethodName = "/chuishao.v1.ViewService/ListPrecedents"
-	ViewService_ListViews_FullMethodName      = "/chuishao.v1.ViewService/ListViews"
+	ViewService_GetClosure_FullMethodName        = "/chuishao.v1.ViewService/GetClosure"
+	ViewService_ListClosure_FullMethodName       = "/chuishao.v1.ViewService/ListClosure"
+	ViewService_ListMetrics_FullMethodName       = "/chuishao.v1.ViewService/ListMetrics"
+	ViewService_ListBehind_FullMethodName        = "/chuishao.v1.ViewService/ListBehind"
+	ViewService_ListTickets_FullMethodName       = "/chuishao.v1.ViewService/ListTickets"
+	ViewService_ListTimeline_FullMethodName      = "/chuishao.v1.ViewService/ListTimeline"
+	ViewService_ListWhistles_FullMethodName      = "/chuishao.v1.ViewService/ListWhistles"
+	ViewService_WatchClosure_FullMethodName      = "/chuishao.v1.ViewService/WatchClosure"
+	ViewService_ListInbox_FullMethodName         = "/chuishao.v1.ViewService/ListInbox"
+	ViewService_ListStages_FullMethodName        = "/chuishao.v1.ViewService/ListStages"
+	ViewService_ListLedger_FullMethodName        = "/chuishao.v1.ViewService/ListLedger"
+	ViewService_ListPrecedents_FullMethodName    = "/chuishao.v1.ViewService/ListPrecedents"
+	ViewService_ListWallPosts_FullMethodName     = "/chuishao.v1.ViewService/ListWallPosts"
+	ViewService_ListDeliberations_FullMethodName = "/chuishao.v1.ViewService/ListDeliberations"
+	ViewService_ListEntries_FullMethodName       = "/chuishao.v1.ViewService/ListEntries"
+	ViewService_ListAdmissions_FullMethodName    = "/chuishao.v1.ViewService/ListAdmissions"
+	ViewService_ListListings_FullMethodName      = "/chuishao.v1.ViewService/ListListings"
+	ViewService_ListSpotChecks_FullMethodName    = "/chuishao.v1.ViewService/ListSpotChecks"
+	ViewService_ListReviews_FullMethodName       = "/chuishao.v1.ViewService/ListReviews"
+	ViewService_WatchDesk_FullMethodName         = "/chuishao.v1.ViewService/WatchDesk"
+	ViewService_ListViews_FullMethodName         = "/chuishao.v1.ViewService/ListViews"
 )
 
 // ViewServiceClient is the client API for ViewService service.
@@ -75,6 +83,23 @@ type ViewServiceClient interface {
 	ListLedger(ctx context.Context, in *ListLedgerRequest, opts ...grpc.CallOption) (*ListLedgerResponse, error)
 	// Rulings that may be followed. Who: AGENT, DISPATCHER, DUTY_LEADER, SUPERVISOR, AUDITOR.
 	ListPrecedents(ctx context.Context, in *ListPrecedentsRequest, opts ...grpc.CallOption) (*ListPrecedentsResponse, error)
+	// Posts of a wall and of the walls below it, with their public words: the board. Who: anyone.
+	ListWallPosts(ctx context.Context, in *ListWallPostsRequest, opts ...grpc.CallOption) (*ListWallPostsResponse, error)
+	// Matters of the month. Who: anyone; those not published only to their community and those above it.
+	ListDeliberations(ctx context.Context, in *ListDeliberationsRequest, opts ...grpc.CallOption) (*ListDeliberationsResponse, error)
+	// Needs and resources.
+	ListEntries(ctx context.Context, in *ListEntriesRequest, opts ...grpc.CallOption) (*ListEntriesResponse, error)
+	// Admissions into communities.
+	ListAdmissions(ctx context.Context, in *ListAdmissionsRequest, opts ...grpc.CallOption) (*ListAdmissionsResponse, error)
+	// Listed problems that are no tickets. Only those in the actor's scope; all for AUDITOR.
+	ListListings(ctx context.Context, in *ListListingsRequest, opts ...grpc.CallOption) (*ListListingsResponse, error)
+	// Spot checks and inspections. Only those in the actor's scope; all for AUDITOR, ASSESSMENT.
+	ListSpotChecks(ctx context.Context, in *ListSpotChecksRequest, opts ...grpc.CallOption) (*ListSpotChecksResponse, error)
+	// Reviews, grades and opinions. Only those in the actor's scope or closed; all for AUDITOR, ASSESSMENT.
+	ListReviews(ctx context.Context, in *ListReviewsRequest, opts ...grpc.CallOption) (*ListReviewsResponse, error)
+	// A command desk (指挥席): what goes on in the caller's unit and below it, now, and again whenever it changes, at most ten times a second. Who: any
+	// officer of a unit; only what is in scope.
+	WatchDesk(ctx context.Context, in *WatchDeskRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDeskResponse], error)
 	// How far each view has come.
 	ListViews(ctx context.Context, in *ListViewsRequest, opts ...grpc.CallOption) (*ListViewsResponse, error)
 }
@@ -216,6 +241,95 @@ func (c *viewServiceClient) ListPrecedents(ctx context.Context, in *ListPreceden
 	return out, nil
 }
 
+func (c *viewServiceClient) ListWallPosts(ctx context.Context, in *ListWallPostsRequest, opts ...grpc.CallOption) (*ListWallPostsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListWallPostsResponse)
+	err := c.cc.Invoke(ctx, ViewService_ListWallPosts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) ListDeliberations(ctx context.Context, in *ListDeliberationsRequest, opts ...grpc.CallOption) (*ListDeliberationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDeliberationsResponse)
+	err := c.cc.Invoke(ctx, ViewService_ListDeliberations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) ListEntries(ctx context.Context, in *ListEntriesRequest, opts ...grpc.CallOption) (*ListEntriesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEntriesResponse)
+	err := c.cc.Invoke(ctx, ViewService_ListEntries_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) ListAdmissions(ctx context.Context, in *ListAdmissionsRequest, opts ...grpc.CallOption) (*ListAdmissionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAdmissionsResponse)
+	err := c.cc.Invoke(ctx, ViewService_ListAdmissions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) ListListings(ctx context.Context, in *ListListingsRequest, opts ...grpc.CallOption) (*ListListingsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListListingsResponse)
+	err := c.cc.Invoke(ctx, ViewService_ListListings_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) ListSpotChecks(ctx context.Context, in *ListSpotChecksRequest, opts ...grpc.CallOption) (*ListSpotChecksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSpotChecksResponse)
+	err := c.cc.Invoke(ctx, ViewService_ListSpotChecks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) ListReviews(ctx context.Context, in *ListReviewsRequest, opts ...grpc.CallOption) (*ListReviewsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListReviewsResponse)
+	err := c.cc.Invoke(ctx, ViewService_ListReviews_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *viewServiceClient) WatchDesk(ctx context.Context, in *WatchDeskRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDeskResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ViewService_ServiceDesc.Streams[1], ViewService_WatchDesk_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchDeskRequest, WatchDeskResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ViewService_WatchDeskClient = grpc.ServerStreamingClient[WatchDeskResponse]
+
 func (c *viewServiceClient) ListViews(ctx context.Context, in *ListViewsRequest, opts ...grpc.CallOption) (*ListViewsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListViewsResponse)
@@ -267,6 +381,23 @@ type ViewServiceServer interface {
 	ListLedger(context.Context, *ListLedgerRequest) (*ListLedgerResponse, error)
 	// Rulings that may be followed. Who: AGENT, DISPATCHER, DUTY_LEADER, SUPERVISOR, AUDITOR.
 	ListPrecedents(context.Context, *ListPrecedentsRequest) (*ListPrecedentsResponse, error)
+	// Posts of a wall and of the walls below it, with their public words: the board. Who: anyone.
+	ListWallPosts(context.Context, *ListWallPostsRequest) (*ListWallPostsResponse, error)
+	// Matters of the month. Who: anyone; those not published only to their community and those above it.
+	ListDeliberations(context.Context, *ListDeliberationsRequest) (*ListDeliberationsResponse, error)
+	// Needs and resources.
+	ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error)
+	// Admissions into communities.
+	ListAdmissions(context.Context, *ListAdmissionsRequest) (*ListAdmissionsResponse, error)
+	// Listed problems that are no tickets. Only those in the actor's scope; all for AUDITOR.
+	ListListings(context.Context, *ListListingsRequest) (*ListListingsResponse, error)
+	// Spot checks and inspections. Only those in the actor's scope; all for AUDITOR, ASSESSMENT.
+	ListSpotChecks(context.Context, *ListSpotChecksRequest) (*ListSpotChecksResponse, error)
+	// Reviews, grades and opinions. Only those in the actor's scope or closed; all for AUDITOR, ASSESSMENT.
+	ListReviews(context.Context, *ListReviewsRequest) (*ListReviewsResponse, error)
+	// A command desk (指挥席): what goes on in the caller's unit and below it, now, and again whenever it changes, at most ten times a second. Who: any
+	// officer of a unit; only what is in scope.
+	WatchDesk(*WatchDeskRequest, grpc.ServerStreamingServer[WatchDeskResponse]) error
 	// How far each view has come.
 	ListViews(context.Context, *ListViewsRequest) (*ListViewsResponse, error)
 	mustEmbedUnimplementedViewServiceServer()
@@ -314,6 +445,30 @@ func (UnimplementedViewServiceServer) ListLedger(context.Context, *ListLedgerReq
 }
 func (UnimplementedViewServiceServer) ListPrecedents(context.Context, *ListPrecedentsRequest) (*ListPrecedentsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPrecedents not implemented")
+}
+func (UnimplementedViewServiceServer) ListWallPosts(context.Context, *ListWallPostsRequest) (*ListWallPostsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListWallPosts not implemented")
+}
+func (UnimplementedViewServiceServer) ListDeliberations(context.Context, *ListDeliberationsRequest) (*ListDeliberationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDeliberations not implemented")
+}
+func (UnimplementedViewServiceServer) ListEntries(context.Context, *ListEntriesRequest) (*ListEntriesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEntries not implemented")
+}
+func (UnimplementedViewServiceServer) ListAdmissions(context.Context, *ListAdmissionsRequest) (*ListAdmissionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAdmissions not implemented")
+}
+func (UnimplementedViewServiceServer) ListListings(context.Context, *ListListingsRequest) (*ListListingsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListListings not implemented")
+}
+func (UnimplementedViewServiceServer) ListSpotChecks(context.Context, *ListSpotChecksRequest) (*ListSpotChecksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSpotChecks not implemented")
+}
+func (UnimplementedViewServiceServer) ListReviews(context.Context, *ListReviewsRequest) (*ListReviewsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListReviews not implemented")
+}
+func (UnimplementedViewServiceServer) WatchDesk(*WatchDeskRequest, grpc.ServerStreamingServer[WatchDeskResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchDesk not implemented")
 }
 func (UnimplementedViewServiceServer) ListViews(context.Context, *ListViewsRequest) (*ListViewsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListViews not implemented")
@@ -548,6 +703,143 @@ func _ViewService_ListPrecedents_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ViewService_ListWallPosts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListWallPostsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).ListWallPosts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_ListWallPosts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).ListWallPosts(ctx, req.(*ListWallPostsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_ListDeliberations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDeliberationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).ListDeliberations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_ListDeliberations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).ListDeliberations(ctx, req.(*ListDeliberationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_ListEntries_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEntriesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).ListEntries(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_ListEntries_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).ListEntries(ctx, req.(*ListEntriesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_ListAdmissions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAdmissionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).ListAdmissions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_ListAdmissions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).ListAdmissions(ctx, req.(*ListAdmissionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_ListListings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListListingsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).ListListings(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_ListListings_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).ListListings(ctx, req.(*ListListingsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_ListSpotChecks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSpotChecksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).ListSpotChecks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_ListSpotChecks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).ListSpotChecks(ctx, req.(*ListSpotChecksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_ListReviews_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListReviewsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ViewServiceServer).ListReviews(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ViewService_ListReviews_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ViewServiceServer).ListReviews(ctx, req.(*ListReviewsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ViewService_WatchDesk_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchDeskRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ViewServiceServer).WatchDesk(m, &grpc.GenericServerStream[WatchDeskRequest, WatchDeskResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ViewService_WatchDeskServer = grpc.ServerStreamingServer[WatchDeskResponse]
+
 func _ViewService_ListViews_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListViewsRequest)
 	if err := dec(in); err != nil {
@@ -618,6 +910,34 @@ var ViewService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ViewService_ListPrecedents_Handler,
 		},
 		{
+			MethodName: "ListWallPosts",
+			Handler:    _ViewService_ListWallPosts_Handler,
+		},
+		{
+			MethodName: "ListDeliberations",
+			Handler:    _ViewService_ListDeliberations_Handler,
+		},
+		{
+			MethodName: "ListEntries",
+			Handler:    _ViewService_ListEntries_Handler,
+		},
+		{
+			MethodName: "ListAdmissions",
+			Handler:    _ViewService_ListAdmissions_Handler,
+		},
+		{
+			MethodName: "ListListings",
+			Handler:    _ViewService_ListListings_Handler,
+		},
+		{
+			MethodName: "ListSpotChecks",
+			Handler:    _ViewService_ListSpotChecks_Handler,
+		},
+		{
+			MethodName: "ListReviews",
+			Handler:    _ViewService_ListReviews_Handler,
+		},
+		{
 			MethodName: "ListViews",
 			Handler:    _ViewService_ListViews_Handler,
 		},
@@ -626,6 +946,11 @@ var ViewService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchClosure",
 			Handler:       _ViewService_WatchClosure_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchDesk",
+			Handler:       _ViewService_WatchDesk_Handler,
 			ServerStreams: true,
 		},
 	},

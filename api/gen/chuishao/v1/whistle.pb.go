@@ -125,8 +125,10 @@ type BlowWhistleRequest struct {
 	// At least one.
 	Summons []*Summons `protobuf:"bytes,14,rep,name=summons,proto3" json:"summons,omitempty"`
 	// When and where the participants are to be.
-	GatherAt      *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=gather_at,json=gatherAt,proto3" json:"gather_at,omitempty"`
-	Position      *LonLat                `protobuf:"bytes,16,opt,name=position,proto3" json:"position,omitempty"`
+	GatherAt *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=gather_at,json=gatherAt,proto3" json:"gather_at,omitempty"`
+	Position *LonLat                `protobuf:"bytes,16,opt,name=position,proto3" json:"position,omitempty"`
+	// Areas that are affected too: their streets see the whistle and may rate; it is not counted there. By default those of the first ticket.
+	AlsoAffects   []string `protobuf:"bytes,17,rep,name=also_affects,json=alsoAffects,proto3" json:"also_affects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -245,12 +247,23 @@ func (x *BlowWhistleRequest) GetPosition() *LonLat {
 	return nil
 }
 
+func (x *BlowWhistleRequest) GetAlsoAffects() []string {
+	if x != nil {
+		return x.AlsoAffects
+	}
+	return nil
+}
+
 // Summons names a unit that is to report in.
 type Summons struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Unit  string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
 	// Need not come if it has nothing to add.
-	Optional      bool `protobuf:"varint,2,opt,name=optional,proto3" json:"optional,omitempty"`
+	Optional bool `protobuf:"varint,2,opt,name=optional,proto3" json:"optional,omitempty"`
+	// The category of its task, by which the ban list is asked; that of the first ticket, or of the call item, by default.
+	Category string `protobuf:"bytes,3,opt,name=category,proto3" json:"category,omitempty"`
+	// "admissions/{admission}": what lets a banned matter into a community.
+	Admission     string `protobuf:"bytes,4,opt,name=admission,proto3" json:"admission,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -299,6 +312,20 @@ func (x *Summons) GetOptional() bool {
 	return false
 }
 
+func (x *Summons) GetCategory() string {
+	if x != nil {
+		return x.Category
+	}
+	return ""
+}
+
+func (x *Summons) GetAdmission() string {
+	if x != nil {
+		return x.Admission
+	}
+	return ""
+}
+
 type ScreenWhistleRequest struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -311,7 +338,9 @@ type ScreenWhistleRequest struct {
 	Issue  bool   `protobuf:"varint,10,opt,name=issue,proto3" json:"issue,omitempty"`
 	Reason string `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Units that the screening adds.
-	Added         []*Summons `protobuf:"bytes,12,rep,name=added,proto3" json:"added,omitempty"`
+	Added []*Summons `protobuf:"bytes,12,rep,name=added,proto3" json:"added,omitempty"`
+	// Issues it as another kind than it was blown; not to or from EMERGENCY.
+	Retype        WhistleKind `protobuf:"varint,13,opt,name=retype,proto3,enum=chuishao.v1.WhistleKind" json:"retype,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -400,6 +429,13 @@ func (x *ScreenWhistleRequest) GetAdded() []*Summons {
 		return x.Added
 	}
 	return nil
+}
+
+func (x *ScreenWhistleRequest) GetRetype() WhistleKind {
+	if x != nil {
+		return x.Retype
+	}
+	return WhistleKind_WHISTLE_KIND_UNSPECIFIED
 }
 
 type SignWhistleRequest struct {
@@ -1129,6 +1165,923 @@ func (x *CloseWhistleRequest) GetParticulars() *Particulars {
 	return nil
 }
 
+type RequestExcuseRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// The participant. Empty means the actor's own unit.
+	Unit string `protobuf:"bytes,10,opt,name=unit,proto3" json:"unit,omitempty"`
+	// A unit that comes in its place; or the reference of a ruling, printable ASCII of at most 200. One of them is required.
+	Replacement   string `protobuf:"bytes,11,opt,name=replacement,proto3" json:"replacement,omitempty"`
+	RulingRef     string `protobuf:"bytes,12,opt,name=ruling_ref,json=rulingRef,proto3" json:"ruling_ref,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestExcuseRequest) Reset() {
+	*x = RequestExcuseRequest{}
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestExcuseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestExcuseRequest) ProtoMessage() {}
+
+func (x *RequestExcuseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestExcuseRequest.ProtoReflect.Descriptor instead.
+func (*RequestExcuseRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RequestExcuseRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RequestExcuseRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RequestExcuseRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RequestExcuseRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *RequestExcuseRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *RequestExcuseRequest) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *RequestExcuseRequest) GetReplacement() string {
+	if x != nil {
+		return x.Replacement
+	}
+	return ""
+}
+
+func (x *RequestExcuseRequest) GetRulingRef() string {
+	if x != nil {
+		return x.RulingRef
+	}
+	return ""
+}
+
+type EndorseExcuseRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// Required.
+	Unit          string `protobuf:"bytes,10,opt,name=unit,proto3" json:"unit,omitempty"`
+	Endorse       bool   `protobuf:"varint,11,opt,name=endorse,proto3" json:"endorse,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndorseExcuseRequest) Reset() {
+	*x = EndorseExcuseRequest{}
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndorseExcuseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndorseExcuseRequest) ProtoMessage() {}
+
+func (x *EndorseExcuseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndorseExcuseRequest.ProtoReflect.Descriptor instead.
+func (*EndorseExcuseRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *EndorseExcuseRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EndorseExcuseRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *EndorseExcuseRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *EndorseExcuseRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *EndorseExcuseRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *EndorseExcuseRequest) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *EndorseExcuseRequest) GetEndorse() bool {
+	if x != nil {
+		return x.Endorse
+	}
+	return false
+}
+
+type DecideExcuseRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// Required.
+	Unit          string `protobuf:"bytes,10,opt,name=unit,proto3" json:"unit,omitempty"`
+	Grant         bool   `protobuf:"varint,11,opt,name=grant,proto3" json:"grant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideExcuseRequest) Reset() {
+	*x = DecideExcuseRequest{}
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideExcuseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideExcuseRequest) ProtoMessage() {}
+
+func (x *DecideExcuseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideExcuseRequest.ProtoReflect.Descriptor instead.
+func (*DecideExcuseRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DecideExcuseRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DecideExcuseRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DecideExcuseRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DecideExcuseRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *DecideExcuseRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *DecideExcuseRequest) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *DecideExcuseRequest) GetGrant() bool {
+	if x != nil {
+		return x.Grant
+	}
+	return false
+}
+
+type AddParticipantRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// Required.
+	Summons       *Summons `protobuf:"bytes,10,opt,name=summons,proto3" json:"summons,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddParticipantRequest) Reset() {
+	*x = AddParticipantRequest{}
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddParticipantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddParticipantRequest) ProtoMessage() {}
+
+func (x *AddParticipantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddParticipantRequest.ProtoReflect.Descriptor instead.
+func (*AddParticipantRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AddParticipantRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AddParticipantRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AddParticipantRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *AddParticipantRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *AddParticipantRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *AddParticipantRequest) GetSummons() *Summons {
+	if x != nil {
+		return x.Summons
+	}
+	return nil
+}
+
+type LeaveWhistleRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// The participant. Empty means the actor's own unit.
+	Unit          string `protobuf:"bytes,10,opt,name=unit,proto3" json:"unit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaveWhistleRequest) Reset() {
+	*x = LeaveWhistleRequest{}
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaveWhistleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaveWhistleRequest) ProtoMessage() {}
+
+func (x *LeaveWhistleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaveWhistleRequest.ProtoReflect.Descriptor instead.
+func (*LeaveWhistleRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *LeaveWhistleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LeaveWhistleRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *LeaveWhistleRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *LeaveWhistleRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *LeaveWhistleRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *LeaveWhistleRequest) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+type WaiveTaskRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// Required.
+	Unit string `protobuf:"bytes,10,opt,name=unit,proto3" json:"unit,omitempty"`
+	// Why, 1 to 64 of A-Z 0-9 _ . Required.
+	Reason        string `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WaiveTaskRequest) Reset() {
+	*x = WaiveTaskRequest{}
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WaiveTaskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WaiveTaskRequest) ProtoMessage() {}
+
+func (x *WaiveTaskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WaiveTaskRequest.ProtoReflect.Descriptor instead.
+func (*WaiveTaskRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *WaiveTaskRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WaiveTaskRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *WaiveTaskRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *WaiveTaskRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *WaiveTaskRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *WaiveTaskRequest) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *WaiveTaskRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type JoinWhistleRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// Staff or volunteer reference of who came, printable ASCII of at most 64. Required.
+	Person        string  `protobuf:"bytes,10,opt,name=person,proto3" json:"person,omitempty"`
+	Position      *LonLat `protobuf:"bytes,11,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinWhistleRequest) Reset() {
+	*x = JoinWhistleRequest{}
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinWhistleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinWhistleRequest) ProtoMessage() {}
+
+func (x *JoinWhistleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinWhistleRequest.ProtoReflect.Descriptor instead.
+func (*JoinWhistleRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *JoinWhistleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *JoinWhistleRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *JoinWhistleRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *JoinWhistleRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *JoinWhistleRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *JoinWhistleRequest) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *JoinWhistleRequest) GetPosition() *LonLat {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+type CancelWhistleRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// Why, 1 to 64 of A-Z 0-9 _ . Required.
+	Reason        string `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelWhistleRequest) Reset() {
+	*x = CancelWhistleRequest{}
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelWhistleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelWhistleRequest) ProtoMessage() {}
+
+func (x *CancelWhistleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelWhistleRequest.ProtoReflect.Descriptor instead.
+func (*CancelWhistleRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *CancelWhistleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CancelWhistleRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *CancelWhistleRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *CancelWhistleRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *CancelWhistleRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *CancelWhistleRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type RaiseWhistleRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	// UNSPECIFIED: the street decided. Only SYSTEM gives another.
+	Cause         RaiseCause `protobuf:"varint,10,opt,name=cause,proto3,enum=chuishao.v1.RaiseCause" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaiseWhistleRequest) Reset() {
+	*x = RaiseWhistleRequest{}
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaiseWhistleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaiseWhistleRequest) ProtoMessage() {}
+
+func (x *RaiseWhistleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaiseWhistleRequest.ProtoReflect.Descriptor instead.
+func (*RaiseWhistleRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RaiseWhistleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RaiseWhistleRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RaiseWhistleRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RaiseWhistleRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *RaiseWhistleRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *RaiseWhistleRequest) GetCause() RaiseCause {
+	if x != nil {
+		return x.Cause
+	}
+	return RaiseCause_RAISE_CAUSE_UNSPECIFIED
+}
+
+type PassWhistleTimerRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId   string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Etag        string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	OccurredAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
+	Particulars *Particulars           `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
+	Timer       WhistleTimer           `protobuf:"varint,10,opt,name=timer,proto3,enum=chuishao.v1.WhistleTimer" json:"timer,omitempty"`
+	// The instant it was set to.
+	By *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=by,proto3" json:"by,omitempty"`
+	// The participant, for a timer of one.
+	Unit          string `protobuf:"bytes,12,opt,name=unit,proto3" json:"unit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PassWhistleTimerRequest) Reset() {
+	*x = PassWhistleTimerRequest{}
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PassWhistleTimerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PassWhistleTimerRequest) ProtoMessage() {}
+
+func (x *PassWhistleTimerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PassWhistleTimerRequest.ProtoReflect.Descriptor instead.
+func (*PassWhistleTimerRequest) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PassWhistleTimerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PassWhistleTimerRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PassWhistleTimerRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *PassWhistleTimerRequest) GetOccurredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurredAt
+	}
+	return nil
+}
+
+func (x *PassWhistleTimerRequest) GetParticulars() *Particulars {
+	if x != nil {
+		return x.Particulars
+	}
+	return nil
+}
+
+func (x *PassWhistleTimerRequest) GetTimer() WhistleTimer {
+	if x != nil {
+		return x.Timer
+	}
+	return WhistleTimer_WHISTLE_TIMER_UNSPECIFIED
+}
+
+func (x *PassWhistleTimerRequest) GetBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+func (x *PassWhistleTimerRequest) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
 type GetWhistleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1140,7 +2093,7 @@ type GetWhistleRequest struct {
 
 func (x *GetWhistleRequest) Reset() {
 	*x = GetWhistleRequest{}
-	mi := &file_chuishao_v1_whistle_proto_msgTypes[12]
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +2105,7 @@ func (x *GetWhistleRequest) String() string {
 func (*GetWhistleRequest) ProtoMessage() {}
 
 func (x *GetWhistleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_whistle_proto_msgTypes[12]
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +2118,7 @@ func (x *GetWhistleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWhistleRequest.ProtoReflect.Descriptor instead.
 func (*GetWhistleRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{12}
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetWhistleRequest) GetName() string {
@@ -1211,14 +2164,21 @@ type Whistle struct {
 	ReviewedAt *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=reviewed_at,json=reviewedAt,proto3" json:"reviewed_at,omitempty"`
 	Justified  bool                   `protobuf:"varint,23,opt,name=justified,proto3" json:"justified,omitempty"`
 	// A participant's limit was computed with a calendar year that was not loaded.
-	Provisional   bool `protobuf:"varint,24,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	Provisional bool `protobuf:"varint,24,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	// By when the matter should be resolved.
+	ResolveBy *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=resolve_by,json=resolveBy,proto3" json:"resolve_by,omitempty"`
+	// "whistles/{whistle}": the whistle this one was raised from, and the one it was raised to.
+	Parent        string    `protobuf:"bytes,26,opt,name=parent,proto3" json:"parent,omitempty"`
+	Child         string    `protobuf:"bytes,27,opt,name=child,proto3" json:"child,omitempty"`
+	AlsoAffects   []string  `protobuf:"bytes,28,rep,name=also_affects,json=alsoAffects,proto3" json:"also_affects,omitempty"`
+	Helpers       []*Helper `protobuf:"bytes,29,rep,name=helpers,proto3" json:"helpers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Whistle) Reset() {
 	*x = Whistle{}
-	mi := &file_chuishao_v1_whistle_proto_msgTypes[13]
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1230,7 +2190,7 @@ func (x *Whistle) String() string {
 func (*Whistle) ProtoMessage() {}
 
 func (x *Whistle) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_whistle_proto_msgTypes[13]
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1243,7 +2203,7 @@ func (x *Whistle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Whistle.ProtoReflect.Descriptor instead.
 func (*Whistle) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{13}
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Whistle) GetName() string {
@@ -1414,27 +2374,132 @@ func (x *Whistle) GetProvisional() bool {
 	return false
 }
 
+func (x *Whistle) GetResolveBy() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResolveBy
+	}
+	return nil
+}
+
+func (x *Whistle) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *Whistle) GetChild() string {
+	if x != nil {
+		return x.Child
+	}
+	return ""
+}
+
+func (x *Whistle) GetAlsoAffects() []string {
+	if x != nil {
+		return x.AlsoAffects
+	}
+	return nil
+}
+
+func (x *Whistle) GetHelpers() []*Helper {
+	if x != nil {
+		return x.Helpers
+	}
+	return nil
+}
+
+// Helper came without having been summoned (三报到).
+type Helper struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Unit          string                 `protobuf:"bytes,1,opt,name=unit,proto3" json:"unit,omitempty"`
+	Person        string                 `protobuf:"bytes,2,opt,name=person,proto3" json:"person,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Helper) Reset() {
+	*x = Helper{}
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Helper) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Helper) ProtoMessage() {}
+
+func (x *Helper) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Helper.ProtoReflect.Descriptor instead.
+func (*Helper) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Helper) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *Helper) GetPerson() string {
+	if x != nil {
+		return x.Person
+	}
+	return ""
+}
+
+func (x *Helper) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 // ParticipantStatus is a participant and how far it has come.
 type ParticipantStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Participant   *Participant           `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
-	State         ParticipantState       `protobuf:"varint,2,opt,name=state,proto3,enum=chuishao.v1.ParticipantState" json:"state,omitempty"`
-	SignedAt      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=signed_at,json=signedAt,proto3" json:"signed_at,omitempty"`
-	ContactedAt   *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=contacted_at,json=contactedAt,proto3" json:"contacted_at,omitempty"`
-	ReportedInAt  *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=reported_in_at,json=reportedInAt,proto3" json:"reported_in_at,omitempty"`
-	InTime        bool                   `protobuf:"varint,6,opt,name=in_time,json=inTime,proto3" json:"in_time,omitempty"`
-	TaskDoneAt    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=task_done_at,json=taskDoneAt,proto3" json:"task_done_at,omitempty"`
-	ReleasedAt    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=released_at,json=releasedAt,proto3" json:"released_at,omitempty"`
-	Response      uint32                 `protobuf:"varint,9,opt,name=response,proto3" json:"response,omitempty"`
-	Cooperation   uint32                 `protobuf:"varint,10,opt,name=cooperation,proto3" json:"cooperation,omitempty"`
-	Result        uint32                 `protobuf:"varint,11,opt,name=result,proto3" json:"result,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Participant  *Participant           `protobuf:"bytes,1,opt,name=participant,proto3" json:"participant,omitempty"`
+	State        ParticipantState       `protobuf:"varint,2,opt,name=state,proto3,enum=chuishao.v1.ParticipantState" json:"state,omitempty"`
+	SignedAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=signed_at,json=signedAt,proto3" json:"signed_at,omitempty"`
+	ContactedAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=contacted_at,json=contactedAt,proto3" json:"contacted_at,omitempty"`
+	ReportedInAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=reported_in_at,json=reportedInAt,proto3" json:"reported_in_at,omitempty"`
+	InTime       bool                   `protobuf:"varint,6,opt,name=in_time,json=inTime,proto3" json:"in_time,omitempty"`
+	TaskDoneAt   *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=task_done_at,json=taskDoneAt,proto3" json:"task_done_at,omitempty"`
+	ReleasedAt   *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=released_at,json=releasedAt,proto3" json:"released_at,omitempty"`
+	// The street's own marks.
+	Response    uint32                 `protobuf:"varint,9,opt,name=response,proto3" json:"response,omitempty"`
+	Cooperation uint32                 `protobuf:"varint,10,opt,name=cooperation,proto3" json:"cooperation,omitempty"`
+	Result      uint32                 `protobuf:"varint,11,opt,name=result,proto3" json:"result,omitempty"`
+	LeftAt      *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=left_at,json=leftAt,proto3" json:"left_at,omitempty"`
+	TaskWaived  bool                   `protobuf:"varint,13,opt,name=task_waived,json=taskWaived,proto3" json:"task_waived,omitempty"`
+	// An excuse was asked for and not decided.
+	ExcusePending bool `protobuf:"varint,14,opt,name=excuse_pending,json=excusePending,proto3" json:"excuse_pending,omitempty"`
+	// The unit that comes in its place.
+	Replacement string `protobuf:"bytes,15,opt,name=replacement,proto3" json:"replacement,omitempty"`
+	// How many others rated it.
+	OtherRatings  uint32 `protobuf:"varint,16,opt,name=other_ratings,json=otherRatings,proto3" json:"other_ratings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ParticipantStatus) Reset() {
 	*x = ParticipantStatus{}
-	mi := &file_chuishao_v1_whistle_proto_msgTypes[14]
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +2511,7 @@ func (x *ParticipantStatus) String() string {
 func (*ParticipantStatus) ProtoMessage() {}
 
 func (x *ParticipantStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_whistle_proto_msgTypes[14]
+	mi := &file_chuishao_v1_whistle_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +2524,7 @@ func (x *ParticipantStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParticipantStatus.ProtoReflect.Descriptor instead.
 func (*ParticipantStatus) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{14}
+	return file_chuishao_v1_whistle_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ParticipantStatus) GetParticipant() *Participant {
@@ -1539,6 +2604,41 @@ func (x *ParticipantStatus) GetResult() uint32 {
 	return 0
 }
 
+func (x *ParticipantStatus) GetLeftAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LeftAt
+	}
+	return nil
+}
+
+func (x *ParticipantStatus) GetTaskWaived() bool {
+	if x != nil {
+		return x.TaskWaived
+	}
+	return false
+}
+
+func (x *ParticipantStatus) GetExcusePending() bool {
+	if x != nil {
+		return x.ExcusePending
+	}
+	return false
+}
+
+func (x *ParticipantStatus) GetReplacement() string {
+	if x != nil {
+		return x.Replacement
+	}
+	return ""
+}
+
+func (x *ParticipantStatus) GetOtherRatings() uint32 {
+	if x != nil {
+		return x.OtherRatings
+	}
+	return 0
+}
+
 var File_chuishao_v1_whistle_proto protoreflect.FileDescriptor
 
 const file_chuishao_v1_whistle_proto_rawDesc = "" +
@@ -1550,7 +2650,7 @@ const file_chuishao_v1_whistle_proto_rawDesc = "" +
 	"\x05state\x18\x03 \x01(\x0e2\x19.chuishao.v1.WhistleStateR\x05state\x12\x12\n" +
 	"\x04etag\x18\x04 \x01(\tR\x04etag\x12+\n" +
 	"\x11consistency_token\x18\x05 \x01(\tR\x10consistencyToken\x12\x1a\n" +
-	"\brepeated\x18\x06 \x01(\bR\brepeated\"\xe7\x03\n" +
+	"\brepeated\x18\x06 \x01(\bR\brepeated\"\x8a\x04\n" +
 	"\x12BlowWhistleRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -1566,10 +2666,13 @@ const file_chuishao_v1_whistle_proto_rawDesc = "" +
 	"\tcall_item\x18\r \x01(\tR\bcallItem\x12.\n" +
 	"\asummons\x18\x0e \x03(\v2\x14.chuishao.v1.SummonsR\asummons\x127\n" +
 	"\tgather_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\bgatherAt\x12/\n" +
-	"\bposition\x18\x10 \x01(\v2\x13.chuishao.v1.LonLatR\bposition\"9\n" +
+	"\bposition\x18\x10 \x01(\v2\x13.chuishao.v1.LonLatR\bposition\x12!\n" +
+	"\falso_affects\x18\x11 \x03(\tR\valsoAffects\"s\n" +
 	"\aSummons\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1a\n" +
-	"\boptional\x18\x02 \x01(\bR\boptional\"\xb0\x02\n" +
+	"\boptional\x18\x02 \x01(\bR\boptional\x12\x1a\n" +
+	"\bcategory\x18\x03 \x01(\tR\bcategory\x12\x1c\n" +
+	"\tadmission\x18\x04 \x01(\tR\tadmission\"\xe2\x02\n" +
 	"\x14ScreenWhistleRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -1581,7 +2684,8 @@ const file_chuishao_v1_whistle_proto_rawDesc = "" +
 	"\x05issue\x18\n" +
 	" \x01(\bR\x05issue\x12\x16\n" +
 	"\x06reason\x18\v \x01(\tR\x06reason\x12*\n" +
-	"\x05added\x18\f \x03(\v2\x14.chuishao.v1.SummonsR\x05added\"\xe8\x01\n" +
+	"\x05added\x18\f \x03(\v2\x14.chuishao.v1.SummonsR\x05added\x120\n" +
+	"\x06retype\x18\r \x01(\x0e2\x18.chuishao.v1.WhistleKindR\x06retype\"\xe8\x01\n" +
 	"\x12SignWhistleRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -1666,10 +2770,119 @@ const file_chuishao_v1_whistle_proto_rawDesc = "" +
 	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
 	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"occurredAt\x12:\n" +
-	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"[\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\"\xab\x02\n" +
+	"\x14RequestExcuseRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x12\n" +
+	"\x04unit\x18\n" +
+	" \x01(\tR\x04unit\x12 \n" +
+	"\vreplacement\x18\v \x01(\tR\vreplacement\x12\x1d\n" +
+	"\n" +
+	"ruling_ref\x18\f \x01(\tR\trulingRef\"\x84\x02\n" +
+	"\x14EndorseExcuseRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x12\n" +
+	"\x04unit\x18\n" +
+	" \x01(\tR\x04unit\x12\x18\n" +
+	"\aendorse\x18\v \x01(\bR\aendorse\"\xff\x01\n" +
+	"\x13DecideExcuseRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x12\n" +
+	"\x04unit\x18\n" +
+	" \x01(\tR\x04unit\x12\x14\n" +
+	"\x05grant\x18\v \x01(\bR\x05grant\"\x87\x02\n" +
+	"\x15AddParticipantRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12.\n" +
+	"\asummons\x18\n" +
+	" \x01(\v2\x14.chuishao.v1.SummonsR\asummons\"\xe9\x01\n" +
+	"\x13LeaveWhistleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x12\n" +
+	"\x04unit\x18\n" +
+	" \x01(\tR\x04unit\"\xfe\x01\n" +
+	"\x10WaiveTaskRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x12\n" +
+	"\x04unit\x18\n" +
+	" \x01(\tR\x04unit\x12\x16\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\"\x9d\x02\n" +
+	"\x12JoinWhistleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x16\n" +
+	"\x06person\x18\n" +
+	" \x01(\tR\x06person\x12/\n" +
+	"\bposition\x18\v \x01(\v2\x13.chuishao.v1.LonLatR\bposition\"\xee\x01\n" +
+	"\x14CancelWhistleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12\x16\n" +
+	"\x06reason\x18\n" +
+	" \x01(\tR\x06reason\"\x84\x02\n" +
+	"\x13RaiseWhistleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12-\n" +
+	"\x05cause\x18\n" +
+	" \x01(\x0e2\x17.chuishao.v1.RaiseCauseR\x05cause\"\xca\x02\n" +
+	"\x17PassWhistleTimerRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"occurredAt\x12:\n" +
+	"\vparticulars\x18\x05 \x01(\v2\x18.chuishao.v1.ParticularsR\vparticulars\x12/\n" +
+	"\x05timer\x18\n" +
+	" \x01(\x0e2\x19.chuishao.v1.WhistleTimerR\x05timer\x12*\n" +
+	"\x02by\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x02by\x12\x12\n" +
+	"\x04unit\x18\f \x01(\tR\x04unit\"[\n" +
 	"\x11GetWhistleRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x122\n" +
-	"\x15min_consistency_token\x18\x02 \x01(\tR\x13minConsistencyToken\"\xe5\a\n" +
+	"\x15min_consistency_token\x18\x02 \x01(\tR\x13minConsistencyToken\"\xa0\t\n" +
 	"\aWhistle\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
 	"\x02no\x18\x02 \x01(\tR\x02no\x12\x12\n" +
@@ -1697,7 +2910,17 @@ const file_chuishao_v1_whistle_proto_rawDesc = "" +
 	"\vreviewed_at\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"reviewedAt\x12\x1c\n" +
 	"\tjustified\x18\x17 \x01(\bR\tjustified\x12 \n" +
-	"\vprovisional\x18\x18 \x01(\bR\vprovisional\"\xa8\x04\n" +
+	"\vprovisional\x18\x18 \x01(\bR\vprovisional\x129\n" +
+	"\n" +
+	"resolve_by\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\tresolveBy\x12\x16\n" +
+	"\x06parent\x18\x1a \x01(\tR\x06parent\x12\x14\n" +
+	"\x05child\x18\x1b \x01(\tR\x05child\x12!\n" +
+	"\falso_affects\x18\x1c \x03(\tR\valsoAffects\x12-\n" +
+	"\ahelpers\x18\x1d \x03(\v2\x13.chuishao.v1.HelperR\ahelpers\"`\n" +
+	"\x06Helper\x12\x12\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x16\n" +
+	"\x06person\x18\x02 \x01(\tR\x06person\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xec\x05\n" +
 	"\x11ParticipantStatus\x12:\n" +
 	"\vparticipant\x18\x01 \x01(\v2\x18.chuishao.v1.ParticipantR\vparticipant\x123\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1d.chuishao.v1.ParticipantStateR\x05state\x127\n" +
@@ -1712,7 +2935,13 @@ const file_chuishao_v1_whistle_proto_rawDesc = "" +
 	"\bresponse\x18\t \x01(\rR\bresponse\x12 \n" +
 	"\vcooperation\x18\n" +
 	" \x01(\rR\vcooperation\x12\x16\n" +
-	"\x06result\x18\v \x01(\rR\x06result2\xe0\x06\n" +
+	"\x06result\x18\v \x01(\rR\x06result\x123\n" +
+	"\aleft_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x06leftAt\x12\x1f\n" +
+	"\vtask_waived\x18\r \x01(\bR\n" +
+	"taskWaived\x12%\n" +
+	"\x0eexcuse_pending\x18\x0e \x01(\bR\rexcusePending\x12 \n" +
+	"\vreplacement\x18\x0f \x01(\tR\vreplacement\x12#\n" +
+	"\rother_ratings\x18\x10 \x01(\rR\fotherRatings2\xf6\f\n" +
 	"\x0eWhistleService\x12J\n" +
 	"\vBlowWhistle\x12\x1f.chuishao.v1.BlowWhistleRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12N\n" +
 	"\rScreenWhistle\x12!.chuishao.v1.ScreenWhistleRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12J\n" +
@@ -1722,7 +2951,17 @@ const file_chuishao_v1_whistle_proto_rawDesc = "" +
 	"\fCompleteTask\x12 .chuishao.v1.CompleteTaskRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12X\n" +
 	"\x12ReleaseParticipant\x12&.chuishao.v1.ReleaseParticipantRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12P\n" +
 	"\x0eConfirmWhistle\x12\".chuishao.v1.ConfirmWhistleRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12D\n" +
-	"\bRateUnit\x12\x1c.chuishao.v1.RateUnitRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12L\n" +
+	"\bRateUnit\x12\x1c.chuishao.v1.RateUnitRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12N\n" +
+	"\rRequestExcuse\x12!.chuishao.v1.RequestExcuseRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12N\n" +
+	"\rEndorseExcuse\x12!.chuishao.v1.EndorseExcuseRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12L\n" +
+	"\fDecideExcuse\x12 .chuishao.v1.DecideExcuseRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12P\n" +
+	"\x0eAddParticipant\x12\".chuishao.v1.AddParticipantRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12L\n" +
+	"\fLeaveWhistle\x12 .chuishao.v1.LeaveWhistleRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12F\n" +
+	"\tWaiveTask\x12\x1d.chuishao.v1.WaiveTaskRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12J\n" +
+	"\vJoinWhistle\x12\x1f.chuishao.v1.JoinWhistleRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12N\n" +
+	"\rCancelWhistle\x12!.chuishao.v1.CancelWhistleRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12L\n" +
+	"\fRaiseWhistle\x12 .chuishao.v1.RaiseWhistleRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12T\n" +
+	"\x10PassWhistleTimer\x12$.chuishao.v1.PassWhistleTimerRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12L\n" +
 	"\fCloseWhistle\x12 .chuishao.v1.CloseWhistleRequest\x1a\x1a.chuishao.v1.WhistleAnswer\x12B\n" +
 	"\n" +
 	"GetWhistle\x12\x1e.chuishao.v1.GetWhistleRequest\x1a\x14.chuishao.v1.WhistleB=Z;github.com/chuishao/dispatch/api/gen/chuishao/v1;chuishaov1b\x06proto3"
@@ -1739,7 +2978,7 @@ func file_chuishao_v1_whistle_proto_rawDescGZIP() []byte {
 	return file_chuishao_v1_whistle_proto_rawDescData
 }
 
-var file_chuishao_v1_whistle_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_chuishao_v1_whistle_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_chuishao_v1_whistle_proto_goTypes = []any{
 	(*WhistleAnswer)(nil),             // 0: chuishao.v1.WhistleAnswer
 	(*BlowWhistleRequest)(nil),        // 1: chuishao.v1.BlowWhistleRequest
@@ -1753,94 +2992,157 @@ var file_chuishao_v1_whistle_proto_goTypes = []any{
 	(*ConfirmWhistleRequest)(nil),     // 9: chuishao.v1.ConfirmWhistleRequest
 	(*RateUnitRequest)(nil),           // 10: chuishao.v1.RateUnitRequest
 	(*CloseWhistleRequest)(nil),       // 11: chuishao.v1.CloseWhistleRequest
-	(*GetWhistleRequest)(nil),         // 12: chuishao.v1.GetWhistleRequest
-	(*Whistle)(nil),                   // 13: chuishao.v1.Whistle
-	(*ParticipantStatus)(nil),         // 14: chuishao.v1.ParticipantStatus
-	(WhistleState)(0),                 // 15: chuishao.v1.WhistleState
-	(*timestamppb.Timestamp)(nil),     // 16: google.protobuf.Timestamp
-	(*Particulars)(nil),               // 17: chuishao.v1.Particulars
-	(WhistleKind)(0),                  // 18: chuishao.v1.WhistleKind
-	(*LonLat)(nil),                    // 19: chuishao.v1.LonLat
-	(*Attachment)(nil),                // 20: chuishao.v1.Attachment
-	(*AreaNode)(nil),                  // 21: chuishao.v1.AreaNode
-	(*Participant)(nil),               // 22: chuishao.v1.Participant
-	(ParticipantState)(0),             // 23: chuishao.v1.ParticipantState
+	(*RequestExcuseRequest)(nil),      // 12: chuishao.v1.RequestExcuseRequest
+	(*EndorseExcuseRequest)(nil),      // 13: chuishao.v1.EndorseExcuseRequest
+	(*DecideExcuseRequest)(nil),       // 14: chuishao.v1.DecideExcuseRequest
+	(*AddParticipantRequest)(nil),     // 15: chuishao.v1.AddParticipantRequest
+	(*LeaveWhistleRequest)(nil),       // 16: chuishao.v1.LeaveWhistleRequest
+	(*WaiveTaskRequest)(nil),          // 17: chuishao.v1.WaiveTaskRequest
+	(*JoinWhistleRequest)(nil),        // 18: chuishao.v1.JoinWhistleRequest
+	(*CancelWhistleRequest)(nil),      // 19: chuishao.v1.CancelWhistleRequest
+	(*RaiseWhistleRequest)(nil),       // 20: chuishao.v1.RaiseWhistleRequest
+	(*PassWhistleTimerRequest)(nil),   // 21: chuishao.v1.PassWhistleTimerRequest
+	(*GetWhistleRequest)(nil),         // 22: chuishao.v1.GetWhistleRequest
+	(*Whistle)(nil),                   // 23: chuishao.v1.Whistle
+	(*Helper)(nil),                    // 24: chuishao.v1.Helper
+	(*ParticipantStatus)(nil),         // 25: chuishao.v1.ParticipantStatus
+	(WhistleState)(0),                 // 26: chuishao.v1.WhistleState
+	(*timestamppb.Timestamp)(nil),     // 27: google.protobuf.Timestamp
+	(*Particulars)(nil),               // 28: chuishao.v1.Particulars
+	(WhistleKind)(0),                  // 29: chuishao.v1.WhistleKind
+	(*LonLat)(nil),                    // 30: chuishao.v1.LonLat
+	(*Attachment)(nil),                // 31: chuishao.v1.Attachment
+	(RaiseCause)(0),                   // 32: chuishao.v1.RaiseCause
+	(WhistleTimer)(0),                 // 33: chuishao.v1.WhistleTimer
+	(*AreaNode)(nil),                  // 34: chuishao.v1.AreaNode
+	(*Participant)(nil),               // 35: chuishao.v1.Participant
+	(ParticipantState)(0),             // 36: chuishao.v1.ParticipantState
 }
 var file_chuishao_v1_whistle_proto_depIdxs = []int32{
-	15, // 0: chuishao.v1.WhistleAnswer.state:type_name -> chuishao.v1.WhistleState
-	16, // 1: chuishao.v1.BlowWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	17, // 2: chuishao.v1.BlowWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
-	18, // 3: chuishao.v1.BlowWhistleRequest.kind:type_name -> chuishao.v1.WhistleKind
+	26, // 0: chuishao.v1.WhistleAnswer.state:type_name -> chuishao.v1.WhistleState
+	27, // 1: chuishao.v1.BlowWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 2: chuishao.v1.BlowWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
+	29, // 3: chuishao.v1.BlowWhistleRequest.kind:type_name -> chuishao.v1.WhistleKind
 	2,  // 4: chuishao.v1.BlowWhistleRequest.summons:type_name -> chuishao.v1.Summons
-	16, // 5: chuishao.v1.BlowWhistleRequest.gather_at:type_name -> google.protobuf.Timestamp
-	19, // 6: chuishao.v1.BlowWhistleRequest.position:type_name -> chuishao.v1.LonLat
-	16, // 7: chuishao.v1.ScreenWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	17, // 8: chuishao.v1.ScreenWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
+	27, // 5: chuishao.v1.BlowWhistleRequest.gather_at:type_name -> google.protobuf.Timestamp
+	30, // 6: chuishao.v1.BlowWhistleRequest.position:type_name -> chuishao.v1.LonLat
+	27, // 7: chuishao.v1.ScreenWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 8: chuishao.v1.ScreenWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
 	2,  // 9: chuishao.v1.ScreenWhistleRequest.added:type_name -> chuishao.v1.Summons
-	16, // 10: chuishao.v1.SignWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	17, // 11: chuishao.v1.SignWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
-	16, // 12: chuishao.v1.ContactStreetRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	17, // 13: chuishao.v1.ContactStreetRequest.particulars:type_name -> chuishao.v1.Particulars
-	16, // 14: chuishao.v1.ReportInRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	17, // 15: chuishao.v1.ReportInRequest.particulars:type_name -> chuishao.v1.Particulars
-	19, // 16: chuishao.v1.ReportInRequest.position:type_name -> chuishao.v1.LonLat
-	16, // 17: chuishao.v1.CompleteTaskRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	17, // 18: chuishao.v1.CompleteTaskRequest.particulars:type_name -> chuishao.v1.Particulars
-	20, // 19: chuishao.v1.CompleteTaskRequest.attachments:type_name -> chuishao.v1.Attachment
-	16, // 20: chuishao.v1.ReleaseParticipantRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	17, // 21: chuishao.v1.ReleaseParticipantRequest.particulars:type_name -> chuishao.v1.Particulars
-	16, // 22: chuishao.v1.ConfirmWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	17, // 23: chuishao.v1.ConfirmWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
-	16, // 24: chuishao.v1.RateUnitRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	17, // 25: chuishao.v1.RateUnitRequest.particulars:type_name -> chuishao.v1.Particulars
-	16, // 26: chuishao.v1.CloseWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
-	17, // 27: chuishao.v1.CloseWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
-	15, // 28: chuishao.v1.Whistle.state:type_name -> chuishao.v1.WhistleState
-	18, // 29: chuishao.v1.Whistle.kind:type_name -> chuishao.v1.WhistleKind
-	21, // 30: chuishao.v1.Whistle.path:type_name -> chuishao.v1.AreaNode
-	16, // 31: chuishao.v1.Whistle.blown_at:type_name -> google.protobuf.Timestamp
-	16, // 32: chuishao.v1.Whistle.issued_at:type_name -> google.protobuf.Timestamp
-	16, // 33: chuishao.v1.Whistle.closed_at:type_name -> google.protobuf.Timestamp
-	16, // 34: chuishao.v1.Whistle.gather_at:type_name -> google.protobuf.Timestamp
-	19, // 35: chuishao.v1.Whistle.position:type_name -> chuishao.v1.LonLat
-	14, // 36: chuishao.v1.Whistle.participants:type_name -> chuishao.v1.ParticipantStatus
-	16, // 37: chuishao.v1.Whistle.review_by:type_name -> google.protobuf.Timestamp
-	17, // 38: chuishao.v1.Whistle.particulars:type_name -> chuishao.v1.Particulars
-	16, // 39: chuishao.v1.Whistle.reviewed_at:type_name -> google.protobuf.Timestamp
-	22, // 40: chuishao.v1.ParticipantStatus.participant:type_name -> chuishao.v1.Participant
-	23, // 41: chuishao.v1.ParticipantStatus.state:type_name -> chuishao.v1.ParticipantState
-	16, // 42: chuishao.v1.ParticipantStatus.signed_at:type_name -> google.protobuf.Timestamp
-	16, // 43: chuishao.v1.ParticipantStatus.contacted_at:type_name -> google.protobuf.Timestamp
-	16, // 44: chuishao.v1.ParticipantStatus.reported_in_at:type_name -> google.protobuf.Timestamp
-	16, // 45: chuishao.v1.ParticipantStatus.task_done_at:type_name -> google.protobuf.Timestamp
-	16, // 46: chuishao.v1.ParticipantStatus.released_at:type_name -> google.protobuf.Timestamp
-	1,  // 47: chuishao.v1.WhistleService.BlowWhistle:input_type -> chuishao.v1.BlowWhistleRequest
-	3,  // 48: chuishao.v1.WhistleService.ScreenWhistle:input_type -> chuishao.v1.ScreenWhistleRequest
-	4,  // 49: chuishao.v1.WhistleService.SignWhistle:input_type -> chuishao.v1.SignWhistleRequest
-	5,  // 50: chuishao.v1.WhistleService.ContactStreet:input_type -> chuishao.v1.ContactStreetRequest
-	6,  // 51: chuishao.v1.WhistleService.ReportIn:input_type -> chuishao.v1.ReportInRequest
-	7,  // 52: chuishao.v1.WhistleService.CompleteTask:input_type -> chuishao.v1.CompleteTaskRequest
-	8,  // 53: chuishao.v1.WhistleService.ReleaseParticipant:input_type -> chuishao.v1.ReleaseParticipantRequest
-	9,  // 54: chuishao.v1.WhistleService.ConfirmWhistle:input_type -> chuishao.v1.ConfirmWhistleRequest
-	10, // 55: chuishao.v1.WhistleService.RateUnit:input_type -> chuishao.v1.RateUnitRequest
-	11, // 56: chuishao.v1.WhistleService.CloseWhistle:input_type -> chuishao.v1.CloseWhistleRequest
-	12, // 57: chuishao.v1.WhistleService.GetWhistle:input_type -> chuishao.v1.GetWhistleRequest
-	0,  // 58: chuishao.v1.WhistleService.BlowWhistle:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 59: chuishao.v1.WhistleService.ScreenWhistle:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 60: chuishao.v1.WhistleService.SignWhistle:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 61: chuishao.v1.WhistleService.ContactStreet:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 62: chuishao.v1.WhistleService.ReportIn:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 63: chuishao.v1.WhistleService.CompleteTask:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 64: chuishao.v1.WhistleService.ReleaseParticipant:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 65: chuishao.v1.WhistleService.ConfirmWhistle:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 66: chuishao.v1.WhistleService.RateUnit:output_type -> chuishao.v1.WhistleAnswer
-	0,  // 67: chuishao.v1.WhistleService.CloseWhistle:output_type -> chuishao.v1.WhistleAnswer
-	13, // 68: chuishao.v1.WhistleService.GetWhistle:output_type -> chuishao.v1.Whistle
-	58, // [58:69] is the sub-list for method output_type
-	47, // [47:58] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	29, // 10: chuishao.v1.ScreenWhistleRequest.retype:type_name -> chuishao.v1.WhistleKind
+	27, // 11: chuishao.v1.SignWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 12: chuishao.v1.SignWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
+	27, // 13: chuishao.v1.ContactStreetRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 14: chuishao.v1.ContactStreetRequest.particulars:type_name -> chuishao.v1.Particulars
+	27, // 15: chuishao.v1.ReportInRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 16: chuishao.v1.ReportInRequest.particulars:type_name -> chuishao.v1.Particulars
+	30, // 17: chuishao.v1.ReportInRequest.position:type_name -> chuishao.v1.LonLat
+	27, // 18: chuishao.v1.CompleteTaskRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 19: chuishao.v1.CompleteTaskRequest.particulars:type_name -> chuishao.v1.Particulars
+	31, // 20: chuishao.v1.CompleteTaskRequest.attachments:type_name -> chuishao.v1.Attachment
+	27, // 21: chuishao.v1.ReleaseParticipantRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 22: chuishao.v1.ReleaseParticipantRequest.particulars:type_name -> chuishao.v1.Particulars
+	27, // 23: chuishao.v1.ConfirmWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 24: chuishao.v1.ConfirmWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
+	27, // 25: chuishao.v1.RateUnitRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 26: chuishao.v1.RateUnitRequest.particulars:type_name -> chuishao.v1.Particulars
+	27, // 27: chuishao.v1.CloseWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 28: chuishao.v1.CloseWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
+	27, // 29: chuishao.v1.RequestExcuseRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 30: chuishao.v1.RequestExcuseRequest.particulars:type_name -> chuishao.v1.Particulars
+	27, // 31: chuishao.v1.EndorseExcuseRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 32: chuishao.v1.EndorseExcuseRequest.particulars:type_name -> chuishao.v1.Particulars
+	27, // 33: chuishao.v1.DecideExcuseRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 34: chuishao.v1.DecideExcuseRequest.particulars:type_name -> chuishao.v1.Particulars
+	27, // 35: chuishao.v1.AddParticipantRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 36: chuishao.v1.AddParticipantRequest.particulars:type_name -> chuishao.v1.Particulars
+	2,  // 37: chuishao.v1.AddParticipantRequest.summons:type_name -> chuishao.v1.Summons
+	27, // 38: chuishao.v1.LeaveWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 39: chuishao.v1.LeaveWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
+	27, // 40: chuishao.v1.WaiveTaskRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 41: chuishao.v1.WaiveTaskRequest.particulars:type_name -> chuishao.v1.Particulars
+	27, // 42: chuishao.v1.JoinWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 43: chuishao.v1.JoinWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
+	30, // 44: chuishao.v1.JoinWhistleRequest.position:type_name -> chuishao.v1.LonLat
+	27, // 45: chuishao.v1.CancelWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 46: chuishao.v1.CancelWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
+	27, // 47: chuishao.v1.RaiseWhistleRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 48: chuishao.v1.RaiseWhistleRequest.particulars:type_name -> chuishao.v1.Particulars
+	32, // 49: chuishao.v1.RaiseWhistleRequest.cause:type_name -> chuishao.v1.RaiseCause
+	27, // 50: chuishao.v1.PassWhistleTimerRequest.occurred_at:type_name -> google.protobuf.Timestamp
+	28, // 51: chuishao.v1.PassWhistleTimerRequest.particulars:type_name -> chuishao.v1.Particulars
+	33, // 52: chuishao.v1.PassWhistleTimerRequest.timer:type_name -> chuishao.v1.WhistleTimer
+	27, // 53: chuishao.v1.PassWhistleTimerRequest.by:type_name -> google.protobuf.Timestamp
+	26, // 54: chuishao.v1.Whistle.state:type_name -> chuishao.v1.WhistleState
+	29, // 55: chuishao.v1.Whistle.kind:type_name -> chuishao.v1.WhistleKind
+	34, // 56: chuishao.v1.Whistle.path:type_name -> chuishao.v1.AreaNode
+	27, // 57: chuishao.v1.Whistle.blown_at:type_name -> google.protobuf.Timestamp
+	27, // 58: chuishao.v1.Whistle.issued_at:type_name -> google.protobuf.Timestamp
+	27, // 59: chuishao.v1.Whistle.closed_at:type_name -> google.protobuf.Timestamp
+	27, // 60: chuishao.v1.Whistle.gather_at:type_name -> google.protobuf.Timestamp
+	30, // 61: chuishao.v1.Whistle.position:type_name -> chuishao.v1.LonLat
+	25, // 62: chuishao.v1.Whistle.participants:type_name -> chuishao.v1.ParticipantStatus
+	27, // 63: chuishao.v1.Whistle.review_by:type_name -> google.protobuf.Timestamp
+	28, // 64: chuishao.v1.Whistle.particulars:type_name -> chuishao.v1.Particulars
+	27, // 65: chuishao.v1.Whistle.reviewed_at:type_name -> google.protobuf.Timestamp
+	27, // 66: chuishao.v1.Whistle.resolve_by:type_name -> google.protobuf.Timestamp
+	24, // 67: chuishao.v1.Whistle.helpers:type_name -> chuishao.v1.Helper
+	27, // 68: chuishao.v1.Helper.at:type_name -> google.protobuf.Timestamp
+	35, // 69: chuishao.v1.ParticipantStatus.participant:type_name -> chuishao.v1.Participant
+	36, // 70: chuishao.v1.ParticipantStatus.state:type_name -> chuishao.v1.ParticipantState
+	27, // 71: chuishao.v1.ParticipantStatus.signed_at:type_name -> google.protobuf.Timestamp
+	27, // 72: chuishao.v1.ParticipantStatus.contacted_at:type_name -> google.protobuf.Timestamp
+	27, // 73: chuishao.v1.ParticipantStatus.reported_in_at:type_name -> google.protobuf.Timestamp
+	27, // 74: chuishao.v1.ParticipantStatus.task_done_at:type_name -> google.protobuf.Timestamp
+	27, // 75: chuishao.v1.ParticipantStatus.released_at:type_name -> google.protobuf.Timestamp
+	27, // 76: chuishao.v1.ParticipantStatus.left_at:type_name -> google.protobuf.Timestamp
+	1,  // 77: chuishao.v1.WhistleService.BlowWhistle:input_type -> chuishao.v1.BlowWhistleRequest
+	3,  // 78: chuishao.v1.WhistleService.ScreenWhistle:input_type -> chuishao.v1.ScreenWhistleRequest
+	4,  // 79: chuishao.v1.WhistleService.SignWhistle:input_type -> chuishao.v1.SignWhistleRequest
+	5,  // 80: chuishao.v1.WhistleService.ContactStreet:input_type -> chuishao.v1.ContactStreetRequest
+	6,  // 81: chuishao.v1.WhistleService.ReportIn:input_type -> chuishao.v1.ReportInRequest
+	7,  // 82: chuishao.v1.WhistleService.CompleteTask:input_type -> chuishao.v1.CompleteTaskRequest
+	8,  // 83: chuishao.v1.WhistleService.ReleaseParticipant:input_type -> chuishao.v1.ReleaseParticipantRequest
+	9,  // 84: chuishao.v1.WhistleService.ConfirmWhistle:input_type -> chuishao.v1.ConfirmWhistleRequest
+	10, // 85: chuishao.v1.WhistleService.RateUnit:input_type -> chuishao.v1.RateUnitRequest
+	12, // 86: chuishao.v1.WhistleService.RequestExcuse:input_type -> chuishao.v1.RequestExcuseRequest
+	13, // 87: chuishao.v1.WhistleService.EndorseExcuse:input_type -> chuishao.v1.EndorseExcuseRequest
+	14, // 88: chuishao.v1.WhistleService.DecideExcuse:input_type -> chuishao.v1.DecideExcuseRequest
+	15, // 89: chuishao.v1.WhistleService.AddParticipant:input_type -> chuishao.v1.AddParticipantRequest
+	16, // 90: chuishao.v1.WhistleService.LeaveWhistle:input_type -> chuishao.v1.LeaveWhistleRequest
+	17, // 91: chuishao.v1.WhistleService.WaiveTask:input_type -> chuishao.v1.WaiveTaskRequest
+	18, // 92: chuishao.v1.WhistleService.JoinWhistle:input_type -> chuishao.v1.JoinWhistleRequest
+	19, // 93: chuishao.v1.WhistleService.CancelWhistle:input_type -> chuishao.v1.CancelWhistleRequest
+	20, // 94: chuishao.v1.WhistleService.RaiseWhistle:input_type -> chuishao.v1.RaiseWhistleRequest
+	21, // 95: chuishao.v1.WhistleService.PassWhistleTimer:input_type -> chuishao.v1.PassWhistleTimerRequest
+	11, // 96: chuishao.v1.WhistleService.CloseWhistle:input_type -> chuishao.v1.CloseWhistleRequest
+	22, // 97: chuishao.v1.WhistleService.GetWhistle:input_type -> chuishao.v1.GetWhistleRequest
+	0,  // 98: chuishao.v1.WhistleService.BlowWhistle:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 99: chuishao.v1.WhistleService.ScreenWhistle:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 100: chuishao.v1.WhistleService.SignWhistle:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 101: chuishao.v1.WhistleService.ContactStreet:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 102: chuishao.v1.WhistleService.ReportIn:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 103: chuishao.v1.WhistleService.CompleteTask:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 104: chuishao.v1.WhistleService.ReleaseParticipant:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 105: chuishao.v1.WhistleService.ConfirmWhistle:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 106: chuishao.v1.WhistleService.RateUnit:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 107: chuishao.v1.WhistleService.RequestExcuse:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 108: chuishao.v1.WhistleService.EndorseExcuse:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 109: chuishao.v1.WhistleService.DecideExcuse:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 110: chuishao.v1.WhistleService.AddParticipant:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 111: chuishao.v1.WhistleService.LeaveWhistle:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 112: chuishao.v1.WhistleService.WaiveTask:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 113: chuishao.v1.WhistleService.JoinWhistle:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 114: chuishao.v1.WhistleService.CancelWhistle:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 115: chuishao.v1.WhistleService.RaiseWhistle:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 116: chuishao.v1.WhistleService.PassWhistleTimer:output_type -> chuishao.v1.WhistleAnswer
+	0,  // 117: chuishao.v1.WhistleService.CloseWhistle:output_type -> chuishao.v1.WhistleAnswer
+	23, // 118: chuishao.v1.WhistleService.GetWhistle:output_type -> chuishao.v1.Whistle
+	98, // [98:119] is the sub-list for method output_type
+	77, // [77:98] is the sub-list for method input_type
+	77, // [77:77] is the sub-list for extension type_name
+	77, // [77:77] is the sub-list for extension extendee
+	0,  // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_whistle_proto_init() }
@@ -1856,7 +3158,7 @@ func file_chuishao_v1_whistle_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_whistle_proto_rawDesc), len(file_chuishao_v1_whistle_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,16 @@ const (
 	WhistleService_ReleaseParticipant_FullMethodName = "/chuishao.v1.WhistleService/ReleaseParticipant"
 	WhistleService_ConfirmWhistle_FullMethodName     = "/chuishao.v1.WhistleService/ConfirmWhistle"
 	WhistleService_RateUnit_FullMethodName           = "/chuishao.v1.WhistleService/RateUnit"
+	WhistleService_RequestExcuse_FullMethodName      = "/chuishao.v1.WhistleService/RequestExcuse"
+	WhistleService_EndorseExcuse_FullMethodName      = "/chuishao.v1.WhistleService/EndorseExcuse"
+	WhistleService_DecideExcuse_FullMethodName       = "/chuishao.v1.WhistleService/DecideExcuse"
+	WhistleService_AddParticipant_FullMethodName     = "/chuishao.v1.WhistleService/AddParticipant"
+	WhistleService_LeaveWhistle_FullMethodName       = "/chuishao.v1.WhistleService/LeaveWhistle"
+	WhistleService_WaiveTask_FullMethodName          = "/chuishao.v1.WhistleService/WaiveTask"
+	WhistleService_JoinWhistle_FullMethodName        = "/chuishao.v1.WhistleService/JoinWhistle"
+	WhistleService_CancelWhistle_FullMethodName      = "/chuishao.v1.WhistleService/CancelWhistle"
+	WhistleService_RaiseWhistle_FullMethodName       = "/chuishao.v1.WhistleService/RaiseWhistle"
+	WhistleService_PassWhistleTimer_FullMethodName   = "/chuishao.v1.WhistleService/PassWhistleTimer"
 	WhistleService_CloseWhistle_FullMethodName       = "/chuishao.v1.WhistleService/CloseWhistle"
 	WhistleService_GetWhistle_FullMethodName         = "/chuishao.v1.WhistleService/GetWhistle"
 )
@@ -56,8 +66,31 @@ type WhistleServiceClient interface {
 	ReleaseParticipant(ctx context.Context, in *ReleaseParticipantRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
 	// Confirms that the matter is done. Who: STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR of the street.
 	ConfirmWhistle(ctx context.Context, in *ConfirmWhistleRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
-	// Rates a participant (评哨). Who: the street.
+	// Rates a participant (评哨), once by each rater. Who: the street's officers; COMMUNITY_CLERK and COMMUNITY_SECRETARY of a community
+	// below it; CITIZEN who petitioned for a linked ticket; officers of a street whose area is affected too.
 	RateUnit(ctx context.Context, in *RateUnitRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
+	// Asks for a participant to be excused, with a unit that comes in its place or a ruling that it is not its duty. Who: a participant's
+	// clerks, before it reports in.
+	RequestExcuse(ctx context.Context, in *RequestExcuseRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
+	// The street's word on it: endorsed it goes to the screener, refused the participant has to come. Who: the street.
+	EndorseExcuse(ctx context.Context, in *EndorseExcuseRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
+	// Excuses the participant, or not. Who: DISPATCHER of the unit named in screened_by or above.
+	DecideExcuse(ctx context.Context, in *DecideExcuseRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
+	// Summons one more unit to a whistle that is issued. Who: DISPATCHER of the unit that commands street and participants, or above.
+	AddParticipant(ctx context.Context, in *AddParticipantRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
+	// Records that a participant left before it was released (早退). Who: the participant's clerks, the street.
+	LeaveWhistle(ctx context.Context, in *LeaveWhistleRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
+	// Lets a participant's task be, with a reason. Who: STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR of the street.
+	WaiveTask(ctx context.Context, in *WaiveTaskRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
+	// Reports in as a helper that was not summoned: a party member or a resident unit (三报到). Who: any clerk of a unit that may see it.
+	JoinWhistle(ctx context.Context, in *JoinWhistleRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
+	// Takes the whistle back before everybody is there. Who: the street's officers who may blow it.
+	CancelWhistle(ctx context.Context, in *CancelWhistleRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
+	// Hands the whistle to the next higher level, which gets a child whistle (提级). Who: STREET_LEADER, STREET_SECRETARY,
+	// STREET_DIRECTOR of the street; SYSTEM after two no-shows, or where it is not resolved at its limit.
+	RaiseWhistle(ctx context.Context, in *RaiseWhistleRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
+	// An instant has passed by which something should have happened. Who: SYSTEM.
+	PassWhistleTimer(ctx context.Context, in *PassWhistleTimerRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
 	// Closes (销哨), once every compulsory participant is rated. Who: the street.
 	CloseWhistle(ctx context.Context, in *CloseWhistleRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
 	// The whistle as it is now, folded from its history. Who: the street, the participants, those above them, AUDITOR.
@@ -162,6 +195,106 @@ func (c *whistleServiceClient) RateUnit(ctx context.Context, in *RateUnitRequest
 	return out, nil
 }
 
+func (c *whistleServiceClient) RequestExcuse(ctx context.Context, in *RequestExcuseRequest, opts ...grpc.CallOption) (*WhistleAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhistleAnswer)
+	err := c.cc.Invoke(ctx, WhistleService_RequestExcuse_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *whistleServiceClient) EndorseExcuse(ctx context.Context, in *EndorseExcuseRequest, opts ...grpc.CallOption) (*WhistleAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhistleAnswer)
+	err := c.cc.Invoke(ctx, WhistleService_EndorseExcuse_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *whistleServiceClient) DecideExcuse(ctx context.Context, in *DecideExcuseRequest, opts ...grpc.CallOption) (*WhistleAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhistleAnswer)
+	err := c.cc.Invoke(ctx, WhistleService_DecideExcuse_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *whistleServiceClient) AddParticipant(ctx context.Context, in *AddParticipantRequest, opts ...grpc.CallOption) (*WhistleAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhistleAnswer)
+	err := c.cc.Invoke(ctx, WhistleService_AddParticipant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *whistleServiceClient) LeaveWhistle(ctx context.Context, in *LeaveWhistleRequest, opts ...grpc.CallOption) (*WhistleAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhistleAnswer)
+	err := c.cc.Invoke(ctx, WhistleService_LeaveWhistle_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *whistleServiceClient) WaiveTask(ctx context.Context, in *WaiveTaskRequest, opts ...grpc.CallOption) (*WhistleAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhistleAnswer)
+	err := c.cc.Invoke(ctx, WhistleService_WaiveTask_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *whistleServiceClient) JoinWhistle(ctx context.Context, in *JoinWhistleRequest, opts ...grpc.CallOption) (*WhistleAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhistleAnswer)
+	err := c.cc.Invoke(ctx, WhistleService_JoinWhistle_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *whistleServiceClient) CancelWhistle(ctx context.Context, in *CancelWhistleRequest, opts ...grpc.CallOption) (*WhistleAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhistleAnswer)
+	err := c.cc.Invoke(ctx, WhistleService_CancelWhistle_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *whistleServiceClient) RaiseWhistle(ctx context.Context, in *RaiseWhistleRequest, opts ...grpc.CallOption) (*WhistleAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhistleAnswer)
+	err := c.cc.Invoke(ctx, WhistleService_RaiseWhistle_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *whistleServiceClient) PassWhistleTimer(ctx context.Context, in *PassWhistleTimerRequest, opts ...grpc.CallOption) (*WhistleAnswer, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WhistleAnswer)
+	err := c.cc.Invoke(ctx, WhistleService_PassWhistleTimer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *whistleServiceClient) CloseWhistle(ctx context.Context, in *CloseWhistleRequest, opts ...grpc.CallOption) (*WhistleAnswer, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(WhistleAnswer)
@@ -206,8 +339,31 @@ type WhistleServiceServer interface {
 	ReleaseParticipant(context.Context, *ReleaseParticipantRequest) (*WhistleAnswer, error)
 	// Confirms that the matter is done. Who: STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR of the street.
 	ConfirmWhistle(context.Context, *ConfirmWhistleRequest) (*WhistleAnswer, error)
-	// Rates a participant (评哨). Who: the street.
+	// Rates a participant (评哨), once by each rater. Who: the street's officers; COMMUNITY_CLERK and COMMUNITY_SECRETARY of a community
+	// below it; CITIZEN who petitioned for a linked ticket; officers of a street whose area is affected too.
 	RateUnit(context.Context, *RateUnitRequest) (*WhistleAnswer, error)
+	// Asks for a participant to be excused, with a unit that comes in its place or a ruling that it is not its duty. Who: a participant's
+	// clerks, before it reports in.
+	RequestExcuse(context.Context, *RequestExcuseRequest) (*WhistleAnswer, error)
+	// The street's word on it: endorsed it goes to the screener, refused the participant has to come. Who: the street.
+	EndorseExcuse(context.Context, *EndorseExcuseRequest) (*WhistleAnswer, error)
+	// Excuses the participant, or not. Who: DISPATCHER of the unit named in screened_by or above.
+	DecideExcuse(context.Context, *DecideExcuseRequest) (*WhistleAnswer, error)
+	// Summons one more unit to a whistle that is issued. Who: DISPATCHER of the unit that commands street and participants, or above.
+	AddParticipant(context.Context, *AddParticipantRequest) (*WhistleAnswer, error)
+	// Records that a participant left before it was released (早退). Who: the participant's clerks, the street.
+	LeaveWhistle(context.Context, *LeaveWhistleRequest) (*WhistleAnswer, error)
+	// Lets a participant's task be, with a reason. Who: STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR of the street.
+	WaiveTask(context.Context, *WaiveTaskRequest) (*WhistleAnswer, error)
+	// Reports in as a helper that was not summoned: a party member or a resident unit (三报到). Who: any clerk of a unit that may see it.
+	JoinWhistle(context.Context, *JoinWhistleRequest) (*WhistleAnswer, error)
+	// Takes the whistle back before everybody is there. Who: the street's officers who may blow it.
+	CancelWhistle(context.Context, *CancelWhistleRequest) (*WhistleAnswer, error)
+	// Hands the whistle to the next higher level, which gets a child whistle (提级). Who: STREET_LEADER, STREET_SECRETARY,
+	// STREET_DIRECTOR of the street; SYSTEM after two no-shows, or where it is not resolved at its limit.
+	RaiseWhistle(context.Context, *RaiseWhistleRequest) (*WhistleAnswer, error)
+	// An instant has passed by which something should have happened. Who: SYSTEM.
+	PassWhistleTimer(context.Context, *PassWhistleTimerRequest) (*WhistleAnswer, error)
 	// Closes (销哨), once every compulsory participant is rated. Who: the street.
 	CloseWhistle(context.Context, *CloseWhistleRequest) (*WhistleAnswer, error)
 	// The whistle as it is now, folded from its history. Who: the street, the participants, those above them, AUDITOR.
@@ -248,6 +404,36 @@ func (UnimplementedWhistleServiceServer) ConfirmWhistle(context.Context, *Confir
 }
 func (UnimplementedWhistleServiceServer) RateUnit(context.Context, *RateUnitRequest) (*WhistleAnswer, error) {
 	return nil, status.Error(codes.Unimplemented, "method RateUnit not implemented")
+}
+func (UnimplementedWhistleServiceServer) RequestExcuse(context.Context, *RequestExcuseRequest) (*WhistleAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RequestExcuse not implemented")
+}
+func (UnimplementedWhistleServiceServer) EndorseExcuse(context.Context, *EndorseExcuseRequest) (*WhistleAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method EndorseExcuse not implemented")
+}
+func (UnimplementedWhistleServiceServer) DecideExcuse(context.Context, *DecideExcuseRequest) (*WhistleAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method DecideExcuse not implemented")
+}
+func (UnimplementedWhistleServiceServer) AddParticipant(context.Context, *AddParticipantRequest) (*WhistleAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddParticipant not implemented")
+}
+func (UnimplementedWhistleServiceServer) LeaveWhistle(context.Context, *LeaveWhistleRequest) (*WhistleAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method LeaveWhistle not implemented")
+}
+func (UnimplementedWhistleServiceServer) WaiveTask(context.Context, *WaiveTaskRequest) (*WhistleAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method WaiveTask not implemented")
+}
+func (UnimplementedWhistleServiceServer) JoinWhistle(context.Context, *JoinWhistleRequest) (*WhistleAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method JoinWhistle not implemented")
+}
+func (UnimplementedWhistleServiceServer) CancelWhistle(context.Context, *CancelWhistleRequest) (*WhistleAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelWhistle not implemented")
+}
+func (UnimplementedWhistleServiceServer) RaiseWhistle(context.Context, *RaiseWhistleRequest) (*WhistleAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method RaiseWhistle not implemented")
+}
+func (UnimplementedWhistleServiceServer) PassWhistleTimer(context.Context, *PassWhistleTimerRequest) (*WhistleAnswer, error) {
+	return nil, status.Error(codes.Unimplemented, "method PassWhistleTimer not implemented")
 }
 func (UnimplementedWhistleServiceServer) CloseWhistle(context.Context, *CloseWhistleRequest) (*WhistleAnswer, error) {
 	return nil, status.Error(codes.Unimplemented, "method CloseWhistle not implemented")
@@ -438,6 +624,186 @@ func _WhistleService_RateUnit_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _WhistleService_RequestExcuse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RequestExcuseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WhistleServiceServer).RequestExcuse(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WhistleService_RequestExcuse_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WhistleServiceServer).RequestExcuse(ctx, req.(*RequestExcuseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WhistleService_EndorseExcuse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndorseExcuseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WhistleServiceServer).EndorseExcuse(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WhistleService_EndorseExcuse_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WhistleServiceServer).EndorseExcuse(ctx, req.(*EndorseExcuseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WhistleService_DecideExcuse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DecideExcuseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WhistleServiceServer).DecideExcuse(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WhistleService_DecideExcuse_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WhistleServiceServer).DecideExcuse(ctx, req.(*DecideExcuseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WhistleService_AddParticipant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddParticipantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WhistleServiceServer).AddParticipant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WhistleService_AddParticipant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WhistleServiceServer).AddParticipant(ctx, req.(*AddParticipantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WhistleService_LeaveWhistle_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LeaveWhistleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WhistleServiceServer).LeaveWhistle(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WhistleService_LeaveWhistle_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WhistleServiceServer).LeaveWhistle(ctx, req.(*LeaveWhistleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WhistleService_WaiveTask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WaiveTaskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WhistleServiceServer).WaiveTask(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WhistleService_WaiveTask_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WhistleServiceServer).WaiveTask(ctx, req.(*WaiveTaskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WhistleService_JoinWhistle_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(JoinWhistleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WhistleServiceServer).JoinWhistle(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WhistleService_JoinWhistle_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WhistleServiceServer).JoinWhistle(ctx, req.(*JoinWhistleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WhistleService_CancelWhistle_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelWhistleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WhistleServiceServer).CancelWhistle(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WhistleService_CancelWhistle_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WhistleServiceServer).CancelWhistle(ctx, req.(*CancelWhistleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WhistleService_RaiseWhistle_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RaiseWhistleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WhistleServiceServer).RaiseWhistle(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WhistleService_RaiseWhistle_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WhistleServiceServer).RaiseWhistle(ctx, req.(*RaiseWhistleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _WhistleService_PassWhistleTimer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PassWhistleTimerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WhistleServiceServer).PassWhistleTimer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: WhistleService_PassWhistleTimer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WhistleServiceServer).PassWhistleTimer(ctx, req.(*PassWhistleTimerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _WhistleService_CloseWhistle_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CloseWhistleRequest)
 	if err := dec(in); err != nil {
@@ -516,6 +882,46 @@ var WhistleService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RateUnit",
 			Handler:    _WhistleService_RateUnit_Handler,
+		},
+		{
+			MethodName: "RequestExcuse",
+			Handler:    _WhistleService_RequestExcuse_Handler,
+		},
+		{
+			MethodName: "EndorseExcuse",
+			Handler:    _WhistleService_EndorseExcuse_Handler,
+		},
+		{
+			MethodName: "DecideExcuse",
+			Handler:    _WhistleService_DecideExcuse_Handler,
+		},
+		{
+			MethodName: "AddParticipant",
+			Handler:    _WhistleService_AddParticipant_Handler,
+		},
+		{
+			MethodName: "LeaveWhistle",
+			Handler:    _WhistleService_LeaveWhistle_Handler,
+		},
+		{
+			MethodName: "WaiveTask",
+			Handler:    _WhistleService_WaiveTask_Handler,
+		},
+		{
+			MethodName: "JoinWhistle",
+			Handler:    _WhistleService_JoinWhistle_Handler,
+		},
+		{
+			MethodName: "CancelWhistle",
+			Handler:    _WhistleService_CancelWhistle_Handler,
+		},
+		{
+			MethodName: "RaiseWhistle",
+			Handler:    _WhistleService_RaiseWhistle_Handler,
+		},
+		{
+			MethodName: "PassWhistleTimer",
+			Handler:    _WhistleService_PassWhistleTimer_Handler,
 		},
 		{
 			MethodName: "CloseWhistle",

@@ -1,0 +1,80 @@
+package rpc
+
+import (
+	"context"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+)
+
+type wallService struct {
+	pb.UnimplementedWallServiceServer
+	service
+}
+
+func (s wallService) PostOnWall(ctx context.Context, r *pb.PostOnWallRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) ScreenPost(ctx context.Context, r *pb.ScreenPostRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) SupportPost(ctx context.Context, r *pb.SupportPostRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) SelfSolvePost(ctx context.Context, r *pb.SelfSolvePostRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) LiftPost(ctx context.Context, r *pb.LiftPostRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) TicketPost(ctx context.Context, r *pb.TicketPostRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) RecordJointHandling(ctx context.Context, r *pb.RecordJointHandlingRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) RecordJointSolving(ctx context.Context, r *pb.RecordJointSolvingRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) ReviewPost(ctx context.Context, r *pb.ReviewPostRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) ChooseMatter(ctx context.Context, r *pb.ChooseMatterRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) RecordDeliberation(ctx context.Context, r *pb.RecordDeliberationRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) DecideMatter(ctx context.Context, r *pb.DecideMatterRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) PublishMatter(ctx context.Context, r *pb.PublishMatterRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) OpenEntry(ctx context.Context, r *pb.OpenEntryRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) MatchEntry(ctx context.Context, r *pb.MatchEntryRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) FulfilEntry(ctx context.Context, r *pb.FulfilEntryRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
+
+func (s wallService) WithdrawEntry(ctx context.Context, r *pb.WithdrawEntryRequest) (*pb.CommandAnswer, error) {
+	return s.carry(ctx, r)
+}
