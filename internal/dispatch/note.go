@@ -44,6 +44,7 @@ func (d *Dispatcher) noteRefusal(ctx context.Context, stream string, version eve
 	}
 	note := &pb.CommandRefused{
 		Stream: stream, Version: uint64(version), Command: event.TypeOf(r.Command), Reason: string(refusal.Reason), Field: refusal.Field, RequestId: id,
+		BanItem: refusal.BanItem, Target: refusal.Target,
 	}
 	// The same request of the same person, refused again for the same reason at the same version, is one refusal.
 	content, malformed := deterministic.Marshal(note)

@@ -77,6 +77,8 @@ type Registry interface {
 	Office(kind pb.UnitKind, unit string, at time.Time) (string, bool)
 	// Banned is the item of the ban list (禁入清单) that keeps matters of the category, or of one above it, out of communities.
 	Banned(category string, at time.Time) (*pb.BanItem, bool)
+	// BanItem is the item of the ban list with the code.
+	BanItem(code string, at time.Time) (*pb.BanItem, bool)
 }
 
 // Within says whether a unit is the ancestor or lies below it in the unit tree.
