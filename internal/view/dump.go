@@ -43,6 +43,11 @@ var dumps = map[string][]string{
 	PrecedentsView: {
 		"SELECT 'precedent', ruling, id, category, area, lead, co, basis, ruled_at FROM precedents_1 ORDER BY ruling",
 	},
+	AdmissionsView: {
+		"SELECT 'admission', admission, id, no, state, item, unit, decided_by, valid_from, valid_to, budget, staff, applied_at, decide_by, ended_at, reason, provisional FROM admissions_1 ORDER BY admission",
+		"SELECT 'community', admission, place, community, objected FROM admissions_community_1 ORDER BY admission, place",
+		"SELECT 'banned', refused, request, stream, item, target, unit_path, path, attempted_at FROM admissions_banned_1 ORDER BY refused",
+	},
 	WhistlesView: {
 		"SELECT 'whistle', whistle, id, no, kind, state, street, area, path, blown_at, issued_at, closed_at FROM whistles_1 ORDER BY whistle",
 		"SELECT 'party', whistle, place, unit, unit_path, compulsory, state, report_in_by, reported_in_at FROM whistles_party_1 ORDER BY whistle, place",

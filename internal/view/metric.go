@@ -37,7 +37,7 @@ type MetricQuery struct {
 
 // MetricNames are the metrics that can be asked for, in order.
 var MetricNames = func() []string {
-	names := []string{"M31", "M33", stockOfHolds}
+	names := []string{"M31", "M33", bannedDeliveries, stockOfHolds}
 	for name := range metrics {
 		names = append(names, name)
 	}
@@ -55,6 +55,8 @@ func MetricView(name string) string {
 	switch {
 	case isWhistleMetric(name):
 		return WhistlesView
+	case name == bannedDeliveries:
+		return AdmissionsView
 	case isServiceMetric(name):
 		return ServiceView
 	}
@@ -110,6 +112,9 @@ func (r *Reader) MetricOf(ctx context.Context, q MetricQuery) (figure *pb.Metric
 	if isWhistleMetric(q.Metric) {
 		return r.whistleMetricOf(ctx, q)
 	}
+	if q.Metric == bannedDeliveries {
+		return r.bannedMetricOf(ctx, q)
+	}
 	if isServiceMetric(q.Metric) {
 		return r.serviceMetricOf(ctx, q)
 	}
@@ -148,6 +153,8 @@ func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.Metr
 	}
 	if isWhistleMetric(q.Metric) {
 		all, at, err = r.whistleMetrics(ctx, q)
+	} else if q.Metric == bannedDeliveries {
+		all, at, err = r.bannedMetrics(ctx, q)
 	} else if isServiceMetric(q.Metric) {
 		at, err = r.openService(ctx, q.KnownAt, func(b logbook) error {
 			b, err := logOnMap(b, q.Map)
@@ -326,6 +333,9 @@ func (r *Reader) ListBehind(ctx context.Context, q BehindQuery) (tickets []*pb.B
 	}
 	if isWhistleMetric(q.Metric) {
 		return r.whistlesBehind(ctx, q, from, to, t, after, size, bound)
+	}
+	if q.Metric == bannedDeliveries {
+		return r.bannedBehind(ctx, q, from, to, t, after, size, bound)
 	}
 	if isServiceMetric(q.Metric) {
 		return r.ticketsServed(ctx, q, &m, after, size, bound)
