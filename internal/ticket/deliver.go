@@ -2,6 +2,7 @@ package ticket
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 
 	"github.com/chuishao/dispatch/internal/rule"
@@ -40,6 +41,15 @@ func (s *State) ordered(o order) (task, admission string) {
 func (s *State) keep(a *rule.Asked, field, unit string) error {
 	had := s.had(unit)
 	return a.Keep(field, cmp.Or(had.Task, s.Category), unit, had.Admission)
+}
+
+// holds is keep where nobody tried to bring anything in: it is no attempt that counts.
+func (s *State) holds(a *rule.Asked, field, unit string) error {
+	err := s.keep(a, field, unit)
+	if refusal, ok := errors.AsType[*rule.Refusal](err); ok {
+		refusal.BanItem, refusal.Target = "", ""
+	}
+	return err
 }
 
 // free says whether the ban list lets the matter itself into the unit without any admission.
