@@ -43,8 +43,8 @@ func (s *State) keep(a *rule.Asked, field, unit string) error {
 	return a.Keep(field, cmp.Or(had.Task, s.Category), unit, had.Admission)
 }
 
-// holds is keep where nobody tried to bring anything in: it is no attempt that counts.
-func (s *State) holds(a *rule.Asked, field, unit string) error {
+// stays is keep where nobody tried to bring anything in: it is no attempt that counts.
+func (s *State) stays(a *rule.Asked, field, unit string) error {
 	err := s.keep(a, field, unit)
 	if refusal, ok := errors.AsType[*rule.Refusal](err); ok {
 		refusal.BanItem, refusal.Target = "", ""
