@@ -41,7 +41,8 @@ is known by is an error; what is known and came to nothing is an empty report.
 With --metric it prints that metric instead, in the period from --from up to and without --to: M01 intake, M02 acceptance, M04 dispatched, M05 repeated,
 M06 dispatched rightly, M07 dispatched in time, M08 signed in time, M09 returned, M10 handled, M11 handled in time, M12 closure of what was due, M13 in time,
 M14 of what was accepted, M15 overdue, M16 carry-over, M17 rework, M18 reopened, M19 closed at once, M20 extended or suspended, M21 hours, M22 response,
-M23 resolution, M24 satisfaction, M26 called back, M27 co-tasks in time, M28 escalated by level, M30 suspended, M31 whistles, M33 report-in in time.
+M23 resolution, M24 satisfaction, M26 called back, M27 co-tasks in time, M28 escalated by level, M30 suspended, M31 whistles, M33 report-in in time,
+M44 kept out of communities by the ban list: of an area what was meant for it, of a unit what it tried.
 
 stages prints how many stays in each of the five stages ended in the period, how many hours they took together, and in how many a limit had passed. ledger
 prints the statement of a period, of suspensions or of listings: opening, added, removed, closing.`)

@@ -195,7 +195,8 @@ func unitRows(areas []area) [][]string {
 	return rows
 }
 
-// catalogue is 12 classes with 43 matters, each with the grade it has unless somebody says otherwise.
+// catalogue is 13 classes with 46 matters, each with the grade it has unless somebody says otherwise. The last class is what departments would have
+// communities do for them.
 var catalogue = []struct {
 	name  string
 	items [][2]string
@@ -212,6 +213,7 @@ var catalogue = []struct {
 	{"住房物业", [][2]string{{"物业撤离", "G3"}, {"业主委员会", "G3"}, {"加装电梯、扶手", "G3"}, {"渗漏维修", "G2"}}},
 	{"秩序纠纷", [][2]string{{"群租", "G2"}, {"邻里纠纷", "G2"}, {"走失、紧急求助", "G0"}}},
 	{"民生保障", [][2]string{{"困难救助", "G2"}, {"老年人、残疾人照料", "G2"}}},
+	{"部门任务", [][2]string{{"入户采集数据", "G2"}, {"填报台账报表", "G2"}, {"开具身份证明", "G2"}}},
 }
 
 // incidents are the matters whose results need photos from before and after. The others are left as they are, neither said to be a
@@ -268,6 +270,7 @@ var duties = []struct {
 	{"1101", "enforcement", "GA", nil},
 	{"1103", "functional", "GA", nil},
 	{"12", "functional", "MZ", nil},
+	{"13", "territorial", "", nil},
 }
 
 // dutyRows is the dispatch catalogue: the same in each district. Whatever nobody takes falls back to the district's department
@@ -329,7 +332,7 @@ var bans = [][2]string{
 	{"募捐指标", ""},
 	{"财政收入指标", ""},
 	{"亲属关系证明", ""},
-	{"身份证明", ""},
+	{"身份证明", "1303"},
 	{"户籍变更证明", ""},
 	{"婚姻状况证明", ""},
 	{"出生证明", ""},
@@ -341,7 +344,7 @@ var bans = [][2]string{
 	{"就业状况证明", ""},
 	{"无犯罪记录证明", ""},
 	{"新增挂牌", ""},
-	{"新增台账报表", ""},
+	{"新增台账报表", "1302"},
 	{"重复应用程序和数据录入", ""},
 	{"公众号关注指标", ""},
 	{"评比竞赛", ""},
@@ -355,7 +358,7 @@ var bans = [][2]string{
 	{"辖区外值守", ""},
 	{"借调人员", ""},
 	{"盖章担保", ""},
-	{"重复入户采集数据", ""},
+	{"重复入户采集数据", "1301"},
 }
 
 func banRows() [][]string {

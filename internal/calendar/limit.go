@@ -52,6 +52,9 @@ type Limit struct {
 	Roll bool
 }
 
+// AdmissionAhead is how long before its beginning an item must be applied for that is to be brought into communities (准入).
+var AdmissionAhead = Limit{N: 30, Unit: WorkingDay}
+
 // None reports whether l is no limit.
 func (l Limit) None() bool { return l == Limit{} }
 

@@ -62,7 +62,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	clock := new(clock)
-	clock.stop(day.AddDate(0, 0, -eldest-1))
+	clock.stop(day.AddDate(0, 0, -max(eldest, appliedFor)-1))
 	node, err := app.Open(ctx, o.Data, app.Options{Clock: clock.Now, Log: o.Log, Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		return err

@@ -26,13 +26,14 @@ func (d *Dispatcher) note(ctx context.Context, stream string, actor rule.Actor, 
 	return result, err
 }
 
-// noteRefusal records that a rule said no to somebody, and gives the refusal back. What never reached a rule of an existing stream is not noted.
+// noteRefusal records that a rule said no to somebody, and gives the refusal back. What never reached a rule of an existing stream is not noted, unless
+// the ban list kept it out of a community: that is noted beside what was not to be.
 func (d *Dispatcher) noteRefusal(ctx context.Context, stream string, version eventstore.Version, r Request, err error) error {
 	if err == nil {
 		return nil
 	}
 	refusal := new(rule.Refusal)
-	if !errors.As(err, &refusal) || version == 0 || refusal.Reason == rule.NotFound {
+	if !errors.As(err, &refusal) || version == 0 && refusal.BanItem == "" || refusal.Reason == rule.NotFound {
 		return err
 	}
 	id := r.ID
@@ -44,6 +45,14 @@ func (d *Dispatcher) noteRefusal(ctx context.Context, stream string, version eve
 	}
 	note := &pb.CommandRefused{
 		Stream: stream, Version: uint64(version), Command: event.TypeOf(r.Command), Reason: string(refusal.Reason), Field: refusal.Field, RequestId: id,
+		BanItem: refusal.BanItem, Target: refusal.Target,
+	}
+	if refusal.BanItem != "" {
+		now, registry := d.Now(), d.Registry()
+		if target, ok := registry.Unit(refusal.Target, now); ok {
+			note.TargetPath, _ = registry.Path(target.Area, now)
+		}
+		note.UnitPath = registry.UnitPath(r.Actor.Unit)
 	}
 	// The same request of the same person, refused again for the same reason at the same version, is one refusal.
 	content, malformed := deterministic.Marshal(note)

@@ -46,8 +46,11 @@ func (d *Dispatcher) Ticket(ctx context.Context, r Request) (ticket.State, Resul
 	return s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
 }
 
-// related looks up the other ticket that the rule must know about.
+// related looks up the admissions and the other ticket that the rule must know about.
 func (d *Dispatcher) related(ctx context.Context, s *ticket.State, a *rule.Asked, command proto.Message) error {
+	if err := d.admitted(ctx, a, command, s.Admissions()); err != nil {
+		return err
+	}
 	if _, ok := command.(*pb.RecordCallbackRequest); !ok || s.MergedInto == "" {
 		return nil
 	}

@@ -48,8 +48,11 @@ func whistleStream(r Request) (string, error) {
 	return Stream(c.GetName(), "whistles")
 }
 
-// linked looks up the tickets that the rule must know about.
+// linked looks up the admissions and the tickets that the rule must know about.
 func (d *Dispatcher) linked(ctx context.Context, s whistle.State, a *rule.Asked, command proto.Message) error {
+	if err := d.admitted(ctx, a, command, nil); err != nil {
+		return err
+	}
 	names := make([]string, len(s.Tickets))
 	for i, id := range s.Tickets {
 		names[i] = "tickets/" + id

@@ -41,9 +41,16 @@ func (s *Snapshot) Banned(category string, t time.Time) (*pb.BanItem, bool) {
 	return nil, false
 }
 
+// BanItem is the item of the ban list with the code that is valid at the instant.
+func (s *Snapshot) BanItem(code string, t time.Time) (*pb.BanItem, bool) {
+	return at(s.banItems[code], t)
+}
+
 func (s *Snapshot) ban() {
+	s.banItems = make(map[string][]span[*pb.BanItem], len(s.content.bans))
 	s.bans = make(map[string][]span[*pb.BanItem], len(s.content.bans))
 	for _, b := range s.content.bans {
+		s.banItems[b.GetCode()] = append(s.banItems[b.GetCode()], span[*pb.BanItem]{start(b.GetValidFrom()), end(b.GetValidTo()), b})
 		for _, k := range b.GetCategories() {
 			s.bans[k] = append(s.bans[k], span[*pb.BanItem]{start(b.GetValidFrom()), end(b.GetValidTo()), b})
 		}

@@ -49,6 +49,7 @@ type Snapshot struct {
 	categories map[string][]span[*pb.Category]
 	catalogue  map[string][]*pb.CatalogueEntry // by category
 	bans       map[string][]span[*pb.BanItem]  // by category
+	banItems   map[string][]span[*pb.BanItem]  // by code
 	anchored   map[string][]span[*pb.Unit]     // territorial units by area
 	offices    map[office][]span[*pb.Unit]
 	ranks      map[string]uint32

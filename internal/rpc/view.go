@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/projector"
@@ -211,6 +212,9 @@ func (s viewService) ListBehind(ctx context.Context, q *pb.ListBehindRequest) (*
 				}
 			}
 			if seen {
+				if row.No == "" {
+					row.No = dispatch.PublicNumber(strings.Replace(row.Name, "/", "-", 1))
+				}
 				answer.Tickets = append(answer.Tickets, row)
 			}
 		}
@@ -402,6 +406,18 @@ func (s viewService) ListReviews(ctx context.Context, q *pb.ListReviewsRequest) 
 		return nil, err
 	}
 	return &pb.ListReviewsResponse{Reviews: rows, NextPageToken: next, ConsistencyToken: Token(position)}, nil
+}
+
+// ListAdmissions gives a page of the admissions into communities.
+func (s viewService) ListAdmissions(ctx context.Context, q *pb.ListAdmissionsRequest) (*pb.ListAdmissionsResponse, error) {
+	if err := s.wait(ctx, q.MinConsistencyToken, view.AdmissionsView); err != nil {
+		return nil, err
+	}
+	rows, next, position, err := s.reader.ListAdmissions(ctx, view.AdmissionQuery{Filter: q.Filter, PageSize: q.PageSize, PageToken: q.PageToken})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.ListAdmissionsResponse{Admissions: rows, NextPageToken: next, ConsistencyToken: Token(position)}, nil
 }
 
 // ListStages gives how long tickets dwelt in each stage.

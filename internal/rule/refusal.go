@@ -68,6 +68,9 @@ const (
 	RulingNeeded         Reason = "RULING_NEEDED"
 	RuledOut             Reason = "RULED_OUT"
 	BannedInCommunities  Reason = "BANNED_IN_COMMUNITIES"
+	AdmissionNotInForce  Reason = "ADMISSION_NOT_IN_FORCE"
+	AdmissionTooSoon     Reason = "ADMISSION_TOO_SOON"
+	UnknownBanItem       Reason = "UNKNOWN_BAN_ITEM"
 	NotNextLevel         Reason = "NOT_NEXT_LEVEL"
 	MustAccept           Reason = "MUST_ACCEPT"
 	AppealNeeded         Reason = "APPEAL_NEEDED"
@@ -101,7 +104,7 @@ var Reasons = []Reason{
 	RecordChanged, RegistryNotLoaded, RegistryInvalid, SubjectErased, DeadlineOutOfRange,
 	LimitPassed, ExtensionTooLong, ExtensionsUsed, ReviewTooLate, SuspensionNotAllowed, CalendarInvalid, ProfileInvalid,
 	ListingOpen, NotSupervised, RectificationNeeded, ReopeningsUsed, PhotosNeeded, ExclusionLapsed, RightsRunning,
-	NotReturnable, ReturnLapsed, RulingNeeded, RuledOut, BannedInCommunities, NotNextLevel, MustAccept,
+	NotReturnable, ReturnLapsed, RulingNeeded, RuledOut, BannedInCommunities, AdmissionNotInForce, AdmissionTooSoon, UnknownBanItem, NotNextLevel, MustAccept,
 	AppealNeeded, HasDuplicates, ConfidentialIntoOpen,
 }
 

@@ -58,6 +58,17 @@ func ResourceIn(collection string) (r Resource, ok bool) {
 	return Resource{}, false
 }
 
+// NameOf is the name of the resource that a stream is of: "posts/{post}" of "wall-{post}". What is of no resource is given back as it is.
+func NameOf(stream string) string {
+	kind, id, _ := strings.Cut(stream, "-")
+	for _, r := range append([]Resource{tickets, whistles}, Resources...) {
+		if r.Stream == kind {
+			return r.Collection + "/" + id
+		}
+	}
+	return stream
+}
+
 // Kind is what one of them is called: "post".
 func (r Resource) Kind() string { return strings.TrimSuffix(r.Collection, "s") }
 

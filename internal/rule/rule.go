@@ -80,6 +80,8 @@ type Registry interface {
 	Banned(category string, at time.Time) (*pb.BanItem, bool)
 	// Weights are those of reviews and ratings, never nil; they must not be changed.
 	Weights() *pb.ReviewWeights
+	// BanItem is the item of the ban list with the code.
+	BanItem(code string, at time.Time) (*pb.BanItem, bool)
 }
 
 // Within says whether a unit is the ancestor or lies below it in the unit tree.

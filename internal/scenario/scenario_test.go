@@ -119,6 +119,8 @@ type rules struct {
 	whistles map[string]whistle.State
 	kinds    map[string]func(*rules, *rule.Asked, proto.Message) (scenario.Outcome, error)
 	events   []recorded
+	// admissions are all that were applied for, by id.
+	admissions map[string]*pb.Admission
 }
 
 // recorded is an event with the stream it belongs to.
@@ -128,13 +130,14 @@ type recorded struct {
 }
 
 func newRules() *rules {
-	return &rules{tickets: map[string]ticket.State{}, whistles: map[string]whistle.State{}, kinds: others()}
+	return &rules{tickets: map[string]ticket.State{}, whistles: map[string]whistle.State{}, kinds: others(), admissions: map[string]*pb.Admission{}}
 }
 
 // Do is a scenario.Player's.
 func (r *rules) Do(_ context.Context, at time.Time, by rule.Actor, command proto.Message) (scenario.Outcome, error) {
 	a := &rule.Asked{
 		Actor: by, At: at.UTC(), OccurredAt: at.UTC(), Registry: snapshot(), Calendar: calendar.Default(), Profile: calendar.DefaultProfile(), No: "No",
+		Admissions: r.admissions,
 	}
 	if c, ok := command.(interface{ GetOccurredAt() *timestamppb.Timestamp }); ok && c.GetOccurredAt() != nil {
 		a.OccurredAt, a.Backdated = c.GetOccurredAt().AsTime(), true
@@ -203,6 +206,10 @@ func playing[S any, P interface {
 			r.events = append(r.events, recorded{name, e})
 		}
 		states[name] = s
+		if admitted, ok := any(&s).(*admission.State); ok {
+			id := strings.TrimPrefix(name, "admissions/")
+			r.admissions[id] = admitted.Message(id)
+		}
 		_, out.State = P(&s).Standing()
 		return out, nil
 	}

@@ -280,7 +280,7 @@ func (r *run) ask(ctx context.Context, p Teller, t *Turn) error {
 func methodOf(name string) protoreflect.MethodDescriptor {
 	for _, file := range []protoreflect.FileDescriptor{
 		pb.File_chuishao_v1_ticket_proto, pb.File_chuishao_v1_whistle_proto, pb.File_chuishao_v1_view_proto, pb.File_chuishao_v1_registry_proto,
-		pb.File_chuishao_v1_audit_proto,
+		pb.File_chuishao_v1_audit_proto, pb.File_chuishao_v1_admission_proto,
 	} {
 		for i := range file.Services().Len() {
 			if m := file.Services().Get(i).Methods().ByName(protoreflect.Name(name)); m != nil {

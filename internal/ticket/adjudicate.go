@@ -116,7 +116,7 @@ func ruleAdjudication(s State, a *rule.Asked, c *pb.RuleAdjudicationRequest) ([]
 	if c.Lead == "" {
 		return nil, rule.Bad("lead", rule.MissingField, "is required")
 	}
-	if err := s.mayLead(a, c.Lead, c.Co); err != nil {
+	if err := s.mayLead(a, c.Lead, c.Co, c); err != nil {
 		return nil, err
 	}
 	released := s.ReturnAsked && !s.NonReturnable && s.Lead != "" && s.Lead != c.Lead
@@ -129,6 +129,7 @@ func ruleAdjudication(s State, a *rule.Asked, c *pb.RuleAdjudicationRequest) ([]
 	e := &pb.AdjudicationRuled{
 		Lead: c.Lead, Co: c.Co, BasisRef: c.BasisRef, Fault: c.Fault, Sealed: a.Sealed, RuledOut: without(s.Led, c.Lead),
 	}
+	e.Task, e.Admission = s.ordered(c)
 	if c.Precedent {
 		e.PrecedentCategory, e.PrecedentArea = s.Category, streetOf(s.Path)
 	}
@@ -137,6 +138,7 @@ func ruleAdjudication(s State, a *rule.Asked, c *pb.RuleAdjudicationRequest) ([]
 		return nil, err
 	}
 	sent.NonReturnable, sent.ReturnBy, sent.BasisRule = true, nil, ruleAdjudicated
+	sent.Task, sent.Admission = e.Task, e.Admission
 	return []proto.Message{e, sent}, nil
 }
 
@@ -166,10 +168,17 @@ func fallback(s State, a *rule.Asked) ([]proto.Message, error) {
 	}
 	unit := above(a.Registry, s.Holder, s.ComplainedOf)
 	for _, candidate := range []string{s.Fallback, street} {
-		if _, ok := a.Registry.Unit(candidate, a.At); ok && !rule.Within(a.Registry, candidate, s.ComplainedOf) && s.toCommunity(a, "fallback", candidate) == nil {
+		if _, ok := a.Registry.Unit(candidate, a.At); ok && !rule.Within(a.Registry, candidate, s.ComplainedOf) && s.free(a, candidate) {
 			unit = candidate
 			break
 		}
+	}
+	for !s.free(a, unit) {
+		up, ok := a.Registry.Above(unit, a.At)
+		if !ok {
+			break
+		}
+		unit = up
 	}
 	sent, err := s.sent(a, unit, nil)
 	if err != nil {

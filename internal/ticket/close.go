@@ -108,7 +108,7 @@ func reopen(s State, a *rule.Asked, c *pb.ReopenTicketRequest) ([]proto.Message,
 	if s.Lead == "" {
 		return nil, rule.No(rule.WrongState, "the ticket was never dispatched, so there is no lead to do it again; report the matter anew")
 	}
-	if err := s.toCommunity(a, "", s.Lead); err != nil {
+	if err := s.stays(a, "", s.Lead); err != nil {
 		return nil, err
 	}
 	if err := a.CheckTime(s.LastAt); err != nil {

@@ -35,7 +35,7 @@ func requestCo(s State, a *rule.Asked, c *pb.RequestCoHandlerRequest) ([]proto.M
 	if s.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL && rule.Within(a.Registry, c.Unit, s.ComplainedOf) {
 		return nil, rule.Bad("unit", rule.LeadComplainedOf, "unit %q, or one above it, is complained of and would see a confidential matter", c.Unit)
 	}
-	if err := s.toCommunity(a, "unit", c.Unit); err != nil {
+	if err := s.deliver(a, "unit", c.Unit, c); err != nil {
 		return nil, err
 	}
 	if t, ok := s.task(c.Unit); ok && !t.settled() {
@@ -50,12 +50,15 @@ func requestCo(s State, a *rule.Asked, c *pb.RequestCoHandlerRequest) ([]proto.M
 			return nil, rule.Bad("submit_by", rule.LimitLengthened, "lies after the ticket's own limit")
 		}
 	}
+	task, admission := s.ordered(c)
 	return rule.One(&pb.CoHandlerRequested{
 		Unit: c.Unit, UnitPath: a.Registry.UnitPath(c.Unit), Mandatory: c.Mandatory, SubmitBy: rule.Stamp(by), Sealed: a.Sealed,
+		Task: task, Admission: admission,
 	})
 }
 
 func (s *State) coHandlerRequested(e *pb.CoHandlerRequested) {
+	s.delivered(e.Task, e.Admission, e.Unit)
 	if !slices.Contains(s.Co, e.Unit) {
 		s.Co = append(slices.Clip(s.Co), e.Unit)
 	}

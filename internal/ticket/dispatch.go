@@ -42,7 +42,7 @@ func dispatch(s State, a *rule.Asked, c *pb.DispatchTicketRequest) ([]proto.Mess
 	if slices.Contains(s.RuledOut, lead) {
 		return nil, rule.Bad("lead", rule.RuledOut, "it was ruled that unit %q does not lead", lead)
 	}
-	if err := s.mayLead(a, lead, co); err != nil {
+	if err := s.mayLead(a, lead, co, c); err != nil {
 		return nil, err
 	}
 	e, err := s.sent(a, lead, co)
@@ -50,11 +50,12 @@ func dispatch(s State, a *rule.Asked, c *pb.DispatchTicketRequest) ([]proto.Mess
 		return nil, err
 	}
 	e.BasisRule, e.Sealed = c.BasisRule, a.Sealed
+	e.Task, e.Admission = s.ordered(c)
 	return rule.One(e)
 }
 
 // mayLead refuses a lead and co-handlers that cannot be dispatched to, and a lead that the actor does not command.
-func (s *State) mayLead(a *rule.Asked, lead string, co []string) error {
+func (s *State) mayLead(a *rule.Asked, lead string, co []string, o order) error {
 	if err := activeUnit(a, "lead", lead); err != nil {
 		return err
 	}
@@ -67,11 +68,11 @@ func (s *State) mayLead(a *rule.Asked, lead string, co []string) error {
 	if !rule.Within(a.Registry, lead, a.Actor.Unit) {
 		return rule.Bad("lead", rule.OutOfScope, "unit %q is not below yours; blow a whistle for it", lead)
 	}
-	if err := s.toCommunity(a, "lead", lead); err != nil {
+	if err := s.deliver(a, "lead", lead, o); err != nil {
 		return err
 	}
 	for i, unit := range co {
-		if err := s.toCommunity(a, rule.Index("co", i), unit); err != nil {
+		if err := s.deliver(a, rule.Index("co", i), unit, o); err != nil {
 			return err
 		}
 	}
@@ -98,6 +99,7 @@ func (s *State) dispatched(meta *pb.EventMeta, e *pb.TicketDispatched) {
 	s.Co, s.CoTasks, s.Round, s.Hop = e.Co, tasks, e.Round, e.Hop
 	s.DispatchedAt, s.ContactStart = at, at
 	s.dispatchedBy(meta.GetActor())
+	s.delivered(e.Task, e.Admission, append([]string{e.Lead}, e.Co...)...)
 	s.NonReturnable, s.ReturnAsked, s.Parties = e.NonReturnable, false, nil
 	if e.HandleLimit != "" {
 		s.HandleLimit, s.RoundLimit = e.HandleLimit, e.HandleLimit

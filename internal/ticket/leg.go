@@ -81,23 +81,6 @@ func (s *State) takes(unit string, path []string) {
 	}
 }
 
-// toCommunity refuses a lead in a community or grid for a matter that the ban list keeps out of them. Whether an admission in
-// force lets it through is decided elsewhere.
-func (s *State) toCommunity(a *rule.Asked, field, lead string) error {
-	item, banned := a.Registry.Banned(s.Category, a.At)
-	if !banned || !belowStreet(a.Registry, lead) {
-		return nil
-	}
-	return rule.Bad(field, rule.BannedInCommunities, "item %s of the ban list keeps category %s out of communities", item.Code, s.Category)
-}
-
-// belowStreet says whether the unit is anchored below the rank of streets: in a community or grid.
-func belowStreet(r rule.Registry, unit string) bool {
-	street := r.Rank("street")
-	_, rank := r.Level(unit)
-	return street > 0 && rank > street
-}
-
 // over refuses unless the ticket's holder lies in the subtree of the actor's unit: to be lead or co-handler is not enough.
 func (s *State) over(a *rule.Asked) error {
 	if rule.Within(a.Registry, s.Holder, a.Actor.Unit) || len(a.Registry.UnitPath(s.Holder)) == 0 && len(a.Registry.UnitPath(a.Actor.Unit)) == 1 {

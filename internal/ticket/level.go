@@ -124,7 +124,7 @@ func (s *State) sendsBack(a *rule.Asked, unit string) error {
 	if rule.Within(a.Registry, unit, s.ComplainedOf) {
 		return rule.No(rule.LeadComplainedOf, "unit %q, or one above it, is complained of", unit)
 	}
-	return s.toCommunity(a, "", unit)
+	return s.keep(a, "", unit)
 }
 
 // justEscalated is the escalation that the ticket's lead has it from, while that is the last that led to its state.
@@ -183,7 +183,7 @@ func delegate(s State, a *rule.Asked, c *pb.DelegateTicketRequest) ([]proto.Mess
 	if rule.Within(a.Registry, c.To, s.ComplainedOf) {
 		return nil, rule.Bad("to", rule.LeadComplainedOf, "unit %q, or one above it, is complained of", c.To)
 	}
-	if err := s.toCommunity(a, "to", c.To); err != nil {
+	if err := s.deliver(a, "to", c.To, c); err != nil {
 		return nil, err
 	}
 	if s.moves(from, c.To) >= movesEnough {
@@ -200,6 +200,7 @@ func delegate(s State, a *rule.Asked, c *pb.DelegateTicketRequest) ([]proto.Mess
 	}
 	e.FromLevel, _ = a.Registry.Level(from)
 	e.ToLevel, _ = a.Registry.Level(c.To)
+	e.Task, e.Admission = s.ordered(c)
 	if s.NonReturnable {
 		e.ReturnBy = nil // what was ruled holds for the levels below too
 	}
@@ -210,6 +211,7 @@ func (s *State) delegated(meta *pb.EventMeta, e *pb.TicketDelegated) {
 	at := meta.GetOccurredAt().AsTime()
 	s.Moves = append(slices.Clip(s.Moves), Move{From: e.From, To: e.To})
 	s.takes(e.To, e.LeadPath)
+	s.delivered(e.Task, e.Admission, e.To)
 	s.Round, s.Hop, s.ReturnAsked = e.Round, e.Hop, false
 	s.DispatchedAt, s.ContactStart = at, at
 	s.dispatchedBy(meta.GetActor())

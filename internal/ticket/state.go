@@ -102,6 +102,8 @@ type State struct {
 
 	CoTasks []CoTask
 	Moves   []Move // between levels, in this round
+	// Deliveries are what units got that was not ordinary: another task, or under an admission.
+	Deliveries []Delivery
 	// Escalated says that the last of these led to the state the ticket is in, but for a merge that was undone.
 	Escalated bool
 	Seen      bool        // the lead recorded progress since it got the ticket

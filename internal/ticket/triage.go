@@ -165,7 +165,7 @@ func correctTriage(s State, a *rule.Asked, c *pb.CorrectTriageRequest) ([]proto.
 		corrected := s
 		corrected.Category = c.Category
 		for _, unit := range append([]string{s.Lead}, s.Co...) { // who has it would be handed what the ban list keeps out
-			if err := corrected.toCommunity(a, "category", unit); err != nil {
+			if err := corrected.stays(a, "category", unit); err != nil {
 				return nil, err
 			}
 		}

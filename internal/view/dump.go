@@ -44,6 +44,11 @@ var dumps = map[string][]string{
 		"SELECT 'rating', rating, behind, unit_path, path, kind, response, cooperation, result, rated_at FROM reviews_rating_1 ORDER BY rating",
 		"SELECT 'review', review, id, no, kind, state, unit, unit_path, person, opened_by, ticket, members, scored, points, from_at, to_at, opened_at, closed_at, closed FROM reviews_1 ORDER BY review",
 	},
+	AdmissionsView: {
+		"SELECT 'admission', admission, id, no, state, item, unit, decided_by, valid_from, valid_to, budget, staff, applied_at, decide_by, ended_at, reason, provisional FROM admissions_1 ORDER BY admission",
+		"SELECT 'community', admission, place, community, objected FROM admissions_community_1 ORDER BY admission, place",
+		"SELECT 'banned', refused, request, stream, item, target, unit_path, path, attempted_at FROM admissions_banned_1 ORDER BY refused",
+	},
 	WhistlesView: {
 		"SELECT 'whistle', whistle, id, no, kind, state, street, area, path, blown_at, issued_at, closed_at FROM whistles_1 ORDER BY whistle",
 		"SELECT 'party', whistle, place, unit, unit_path, compulsory, state, report_in_by, reported_in_at FROM whistles_party_1 ORDER BY whistle, place",

@@ -39,7 +39,7 @@ type MetricQuery struct {
 
 // MetricNames are the metrics that can be asked for, in order.
 var MetricNames = func() []string {
-	names := []string{"M31", "M33", "M37", "M40", stockOfHolds}
+	names := append([]string{stockOfHolds}, countedNames...)
 	for name := range metrics {
 		names = append(names, name)
 	}
@@ -52,14 +52,50 @@ var MetricNames = func() []string {
 	return names
 }()
 
+// countedNames are the metrics that are counted row by row when they are asked for: there are few of what they count.
+var countedNames = []string{"M31", "M33", "M37", "M40", bannedDeliveries}
+
+// counting is how such a metric is counted.
+type counting struct {
+	view   string // its rows
+	list   func(context.Context, MetricQuery) ([]*pb.MetricFigure, eventstore.Position, error)
+	behind func(ctx context.Context, q BehindQuery, m *MetricQuery, after int64, size int, bound []byte) (
+		page []*pb.BehindTicket, next string, total int64, at eventstore.Position, err error)
+}
+
+// counting is how the metric is counted; ok is false for one that is not counted row by row.
+func (r *Reader) counting(name string) (c counting, ok bool) {
+	switch name {
+	case "M31", "M33":
+		return counting{WhistlesView, r.whistleMetrics, r.whistlesBehind}, true
+	case "M37", "M40":
+		return counting{ReviewsView, r.reviewMetrics, r.reviewsBehind}, true
+	case bannedDeliveries:
+		return counting{AdmissionsView, r.bannedMetrics, r.bannedBehind}, true
+	}
+	return counting{}, false
+}
+
+// of is the figure of one node: of one that nothing counts at, zeros.
+func (c *counting) of(ctx context.Context, q MetricQuery) (*pb.MetricFigure, eventstore.Position, error) {
+	all, at, err := c.list(ctx, q)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, f := range all {
+		if f.Code == q.Code {
+			return f, at, nil
+		}
+	}
+	return &pb.MetricFigure{Metric: q.Metric, Level: q.Level, Code: q.Code, Denominator: new(int64)}, at, nil
+}
+
 // MetricView is the view that a metric's figures come from.
 func MetricView(name string) string {
-	switch {
-	case isWhistleMetric(name):
-		return WhistlesView
-	case isReviewMetric(name):
-		return ReviewsView
-	case isServiceMetric(name):
+	if c, ok := new(Reader).counting(name); ok {
+		return c.view
+	}
+	if isServiceMetric(name) {
 		return ServiceView
 	}
 	return ClosureView
@@ -111,11 +147,8 @@ func (q *MetricQuery) span() (from, to, at int64, err error) {
 
 // MetricOf gives the figure of one node. A node that nothing was ever told of is a refusal with NOT_FOUND.
 func (r *Reader) MetricOf(ctx context.Context, q MetricQuery) (figure *pb.MetricFigure, at eventstore.Position, err error) {
-	if isWhistleMetric(q.Metric) {
-		return r.whistleMetricOf(ctx, q)
-	}
-	if isReviewMetric(q.Metric) {
-		return r.reviewMetricOf(ctx, q)
+	if c, ok := r.counting(q.Metric); ok {
+		return c.of(ctx, q)
 	}
 	if isServiceMetric(q.Metric) {
 		return r.serviceMetricOf(ctx, q)
@@ -153,10 +186,8 @@ func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.Metr
 	if err != nil {
 		return nil, "", 0, err
 	}
-	if isWhistleMetric(q.Metric) {
-		all, at, err = r.whistleMetrics(ctx, q)
-	} else if isReviewMetric(q.Metric) {
-		all, at, err = r.reviewMetrics(ctx, q)
+	if c, ok := r.counting(q.Metric); ok {
+		all, at, err = c.list(ctx, q)
 	} else if isServiceMetric(q.Metric) {
 		at, err = r.openService(ctx, q.KnownAt, func(b logbook) error {
 			b, err := logOnMap(b, q.Map)
@@ -336,11 +367,8 @@ func (r *Reader) ListBehind(ctx context.Context, q BehindQuery) (tickets []*pb.B
 			return nil, "", 0, 0, rule.Bad("page_token", rule.BadField, "is none that this service gave")
 		}
 	}
-	if isWhistleMetric(q.Metric) {
-		return r.whistlesBehind(ctx, q, from, to, t, after, size, bound)
-	}
-	if isReviewMetric(q.Metric) {
-		return r.reviewsBehind(ctx, q, from, to, t, after, size, bound)
+	if c, ok := r.counting(q.Metric); ok {
+		return c.behind(ctx, q, &m, after, size, bound)
 	}
 	if isServiceMetric(q.Metric) {
 		return r.ticketsServed(ctx, q, &m, after, size, bound)

@@ -86,6 +86,8 @@ func (h *history) movedTo(places map[string][]string) *history {
 			move(&e.Path)
 		case *pb.WhistleBlown:
 			move(&e.Path)
+		case *pb.CommandRefused:
+			move(&e.TargetPath)
 		}
 		moved.record(r.Stream, happened{d.Meta.OccurredAt.AsTime(), d.Event})
 	}

@@ -155,8 +155,6 @@ func saveRating(tx *viewdb.Tx, d *event.Decoded, behind string, m marks, unitPat
 	return err
 }
 
-func isReviewMetric(name string) bool { return name == "M37" || name == "M40" }
-
 // leastRatings is how many ratings M37 needs to be told.
 const leastRatings = 3
 
@@ -297,21 +295,12 @@ func (r *Reader) reviewMetrics(ctx context.Context, q MetricQuery) (all []*pb.Me
 	return all, at, nil
 }
 
-func (r *Reader) reviewMetricOf(ctx context.Context, q MetricQuery) (*pb.MetricFigure, eventstore.Position, error) {
-	all, at, err := r.reviewMetrics(ctx, q)
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, f := range all {
-		if f.Code == q.Code {
-			return f, at, nil
-		}
-	}
-	return &pb.MetricFigure{Metric: q.Metric, Level: q.Level, Code: q.Code, Denominator: new(int64)}, at, nil
-}
-
 // reviewsBehind gives what is behind M37 and M40: the whistles and tickets that a unit was rated on, once for each rating, and the reviews.
-func (r *Reader) reviewsBehind(ctx context.Context, q BehindQuery, from, to, t, after int64, size int, bound []byte) (page []*pb.BehindTicket, next string, total int64, at eventstore.Position, err error) {
+func (r *Reader) reviewsBehind(ctx context.Context, q BehindQuery, m *MetricQuery, after int64, size int, bound []byte) (page []*pb.BehindTicket, next string, total int64, at eventstore.Position, err error) {
+	from, to, t, err := m.span()
+	if err != nil {
+		return nil, "", 0, 0, err
+	}
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
 		if at, err = projector.Position(tx, ReviewsView); err != nil {
 			return err

@@ -399,8 +399,6 @@ func (w *whistleRow) message() *pb.WhistleRow {
 	return m
 }
 
-func isWhistleMetric(name string) bool { return name == "M31" || name == "M33" }
-
 // call is a node with what of a whistle counts there.
 type call struct {
 	level, code, name, path string
@@ -575,21 +573,12 @@ func (r *Reader) rememberWhistles(ctx context.Context, until eventstore.Position
 	return nil
 }
 
-func (r *Reader) whistleMetricOf(ctx context.Context, q MetricQuery) (*pb.MetricFigure, eventstore.Position, error) {
-	all, at, err := r.whistleMetrics(ctx, q)
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, f := range all {
-		if f.Code == q.Code {
-			return f, at, nil
-		}
-	}
-	return &pb.MetricFigure{Metric: q.Metric, Level: q.Level, Code: q.Code, Denominator: new(int64)}, at, nil
-}
-
 // whistlesBehind gives the whistles behind M31 and M33; one with several participants in the set stands once.
-func (r *Reader) whistlesBehind(ctx context.Context, q BehindQuery, from, to, t, after int64, size int, bound []byte) (page []*pb.BehindTicket, next string, total int64, at eventstore.Position, err error) {
+func (r *Reader) whistlesBehind(ctx context.Context, q BehindQuery, m *MetricQuery, after int64, size int, bound []byte) (page []*pb.BehindTicket, next string, total int64, at eventstore.Position, err error) {
+	from, to, t, err := m.span()
+	if err != nil {
+		return nil, "", 0, 0, err
+	}
 	var list []*whistleRow
 	if q.KnownAt != nil {
 		at, err = *q.KnownAt, r.rememberWhistles(ctx, *q.KnownAt, func(w *whistleRow) { list = append(list, w) })

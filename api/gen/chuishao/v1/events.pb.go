@@ -13175,8 +13175,11 @@ type CommandRefused struct {
 	Field     string `protobuf:"bytes,5,opt,name=field,proto3" json:"field,omitempty"`
 	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Of what the ban list kept out of a community: the item, and the unit it was meant for.
-	BanItem       string `protobuf:"bytes,7,opt,name=ban_item,json=banItem,proto3" json:"ban_item,omitempty"`
-	Target        string `protobuf:"bytes,8,opt,name=target,proto3" json:"target,omitempty"`
+	BanItem string `protobuf:"bytes,7,opt,name=ban_item,json=banItem,proto3" json:"ban_item,omitempty"`
+	Target  string `protobuf:"bytes,8,opt,name=target,proto3" json:"target,omitempty"`
+	// Where that unit is anchored, root first, and the root-first path of the unit that tried, through the unit tree.
+	TargetPath    []*AreaNode `protobuf:"bytes,9,rep,name=target_path,json=targetPath,proto3" json:"target_path,omitempty"`
+	UnitPath      []string    `protobuf:"bytes,10,rep,name=unit_path,json=unitPath,proto3" json:"unit_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -13265,6 +13268,20 @@ func (x *CommandRefused) GetTarget() string {
 		return x.Target
 	}
 	return ""
+}
+
+func (x *CommandRefused) GetTargetPath() []*AreaNode {
+	if x != nil {
+		return x.TargetPath
+	}
+	return nil
+}
+
+func (x *CommandRefused) GetUnitPath() []string {
+	if x != nil {
+		return x.UnitPath
+	}
+	return nil
 }
 
 // IdentityRevealed: somebody was shown a petitioner's identity.
@@ -14460,7 +14477,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x10ProfilePublished\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
-	"\acontent\x18\x03 \x01(\tR\acontent\"\xdc\x01\n" +
+	"\acontent\x18\x03 \x01(\tR\acontent\"\xb1\x02\n" +
 	"\x0eCommandRefused\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x18\n" +
@@ -14470,7 +14487,11 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x06 \x01(\tR\trequestId\x12\x19\n" +
 	"\bban_item\x18\a \x01(\tR\abanItem\x12\x16\n" +
-	"\x06target\x18\b \x01(\tR\x06target\"x\n" +
+	"\x06target\x18\b \x01(\tR\x06target\x126\n" +
+	"\vtarget_path\x18\t \x03(\v2\x15.chuishao.v1.AreaNodeR\n" +
+	"targetPath\x12\x1b\n" +
+	"\tunit_path\x18\n" +
+	" \x03(\tR\bunitPath\"x\n" +
 	"\x10IdentityRevealed\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x124\n" +
 	"\apurpose\x18\x02 \x01(\x0e2\x1a.chuishao.v1.RevealPurposeR\apurpose\x12\x16\n" +
@@ -15102,12 +15123,13 @@ var file_chuishao_v1_events_proto_depIdxs = []int32{
 	179, // 362: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
 	179, // 363: chuishao.v1.CallItem.valid_from:type_name -> google.protobuf.Timestamp
 	179, // 364: chuishao.v1.CallItem.valid_to:type_name -> google.protobuf.Timestamp
-	221, // 365: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
-	366, // [366:366] is the sub-list for method output_type
-	366, // [366:366] is the sub-list for method input_type
-	366, // [366:366] is the sub-list for extension type_name
-	366, // [366:366] is the sub-list for extension extendee
-	0,   // [0:366] is the sub-list for field type_name
+	183, // 365: chuishao.v1.CommandRefused.target_path:type_name -> chuishao.v1.AreaNode
+	221, // 366: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
+	367, // [367:367] is the sub-list for method output_type
+	367, // [367:367] is the sub-list for method input_type
+	367, // [367:367] is the sub-list for extension type_name
+	367, // [367:367] is the sub-list for extension extendee
+	0,   // [0:367] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_events_proto_init() }

@@ -805,7 +805,7 @@ type MetricFigure struct {
 	Excluded map[string]int64 `protobuf:"bytes,9,rep,name=excluded,proto3" json:"excluded,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// M16's ledger: opening, accepted, closed, x1, merged, reopened, closing. Of other metrics what they are made up of, named in
 	// small letters: M09 rejected; M28 own, and by level such as "street" how many landed there, "street_escalated" and "street_own";
-	// M30 the reasons and ages.
+	// M30 the reasons and ages; M44 the items of the ban list.
 	Parts map[string]int64 `protobuf:"bytes,10,rep,name=parts,proto3" json:"parts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// M21: hours from dispatch to result, less what was suspended; unset where there is none.
 	MeanHours     *float64 `protobuf:"fixed64,11,opt,name=mean_hours,json=meanHours,proto3,oneof" json:"mean_hours,omitempty"`
