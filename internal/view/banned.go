@@ -37,14 +37,7 @@ func (r *Reader) bannedMetrics(ctx context.Context, q MetricQuery) ([]*pb.Metric
 	if err != nil {
 		return nil, 0, err
 	}
-	var list []*attempt
-	var at eventstore.Position
-	if q.KnownAt != nil {
-		at = *q.KnownAt
-		list, err = r.rememberAttempts(ctx, at)
-	} else {
-		list, at, err = r.attempts(ctx)
-	}
+	list, at, err := r.attempts(ctx, &q)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -52,9 +45,6 @@ func (r *Reader) bannedMetrics(ctx context.Context, q MetricQuery) ([]*pb.Metric
 	for _, a := range list {
 		if a.at < from || a.at >= to || a.at > t {
 			continue
-		}
-		if q.Map != nil {
-			a.path = present(q.Map, a.path)
 		}
 		if q.Area != "" && !slices.ContainsFunc(a.path, func(n *pb.AreaNode) bool { return n.Code == q.Area }) {
 			continue
@@ -80,7 +70,23 @@ func (r *Reader) bannedMetrics(ctx context.Context, q MetricQuery) ([]*pb.Metric
 	return all, at, nil
 }
 
-func (r *Reader) attempts(ctx context.Context) (list []*attempt, at eventstore.Position, err error) {
+// attempts are all that were made, as the query knows of them and on its map.
+func (r *Reader) attempts(ctx context.Context, q *MetricQuery) (list []*attempt, at eventstore.Position, err error) {
+	if q.KnownAt != nil {
+		at = *q.KnownAt
+		list, err = r.rememberAttempts(ctx, at)
+	} else {
+		list, at, err = r.presentAttempts(ctx)
+	}
+	if q.Map != nil {
+		for _, a := range list {
+			a.path = present(q.Map, a.path)
+		}
+	}
+	return list, at, err
+}
+
+func (r *Reader) presentAttempts(ctx context.Context) (list []*attempt, at eventstore.Position, err error) {
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
 		if at, err = projector.Position(tx, AdmissionsView); err != nil {
 			return err
@@ -124,7 +130,7 @@ func (r *Reader) bannedBehind(ctx context.Context, q BehindQuery, m *MetricQuery
 	if err != nil {
 		return nil, "", 0, 0, err
 	}
-	list, at, err := r.attempts(ctx)
+	list, at, err := r.attempts(ctx, m)
 	if err != nil {
 		return nil, "", 0, 0, err
 	}

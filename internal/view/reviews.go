@@ -305,8 +305,7 @@ func (r *Reader) reviewsBehind(ctx context.Context, q BehindQuery, m *MetricQuer
 		if at, err = projector.Position(tx, ReviewsView); err != nil {
 			return err
 		}
-		m := MetricQuery{Metric: q.Metric}
-		list, err := opinions(tx, &m, from, to, t)
+		list, err := opinions(tx, m, from, to, t)
 		if err != nil {
 			return err
 		}
