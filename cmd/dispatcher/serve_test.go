@@ -25,7 +25,7 @@ func TestANodeSuggestsUnlessItIsToldNotTo(t *testing.T) {
 		data := filepath.Join(t.TempDir(), "data")
 		var out, errs bytes.Buffer
 		load := []string{"registry", "--data", data, "--version", "v", filepath.Join("..", "..", "examples", "wuxi")}
-		if code := app.Run(t.Context(), "dispatcher", "", load, app.IO{Out: &out, Err: &errs}, commands...); code != 0 || !strings.Contains(out.String(), ", 196 catalogue entries") {
+		if code := app.Run(t.Context(), "dispatcher", "", load, app.IO{Out: &out, Err: &errs}, commands...); code != 0 || !strings.Contains(out.String(), ", 203 catalogue entries") {
 			t.Fatalf("exit code %d\n%s%s", code, out.String(), errs.String())
 		}
 

@@ -91,7 +91,6 @@ func TestBannedDeliveriesAreThoseCountedOneByOne(t *testing.T) {
 		behind := map[[2]string]map[string]bool{}
 		seen := map[string]bool{}
 		levels := []string{"city", "district", "street", "community", "grid"}
-		direct := map[string]int64{} // by the area where the target is
 		for _, a := range all {
 			if seen[a.stream+a.request] {
 				continue // a retry
@@ -104,6 +103,9 @@ func TestBannedDeliveriesAreThoseCountedOneByOne(t *testing.T) {
 			for i, code := range a.path {
 				nodes = append(nodes, [2]string{levels[i], code})
 			}
+			if len(a.path) < len(levels) {
+				nodes = append(nodes, [2]string{"direct", a.path[len(a.path)-1]})
+			}
 			for _, u := range a.units {
 				nodes = append(nodes, [2]string{"unit", u})
 			}
@@ -115,10 +117,9 @@ func TestBannedDeliveriesAreThoseCountedOneByOne(t *testing.T) {
 				kind, id, _ := strings.Cut(a.stream, "-")
 				behind[n][kind+"s/"+id] = true
 			}
-			direct[a.path[len(a.path)-1]]++
 		}
-		of := map[string]int64{} // what every area counts
-		for _, level := range append([]string{"all", "unit"}, levels...) {
+		of, direct := map[string]int64{}, map[string]int64{} // what every area counts, with those in it and without
+		for _, level := range append([]string{"all", "unit", "direct"}, levels...) {
 			q := view.MetricQuery{Metric: "M44", Level: level, From: from, To: to, At: to}
 			figures, _, _, err := r.ListMetrics(t.Context(), q)
 			if err != nil {
@@ -142,7 +143,11 @@ func TestBannedDeliveriesAreThoseCountedOneByOne(t *testing.T) {
 				if f.Numerator != sum || !maps.Equal(f.Parts, counted[node]) || f.Denominator != nil {
 					t.Errorf("seed %d, %v: got %v, want %v", seed, node, f, counted[node])
 				}
-				if level != "all" && level != "unit" {
+				switch level {
+				case "all", "unit":
+				case "direct":
+					direct[f.Code] = f.Numerator
+				default:
 					of[f.Code] = f.Numerator
 				}
 				page, _, total, _, err := r.ListBehind(t.Context(), view.BehindQuery{

@@ -18,13 +18,16 @@ import (
 // bannedDeliveries is the metric of what the ban list kept out of communities.
 const bannedDeliveries = "M44"
 
-// nodes gives every node that an attempt counts at: the areas of the unit it was meant for, and the unit that tried with those above it.
+// nodes gives every node that an attempt counts at: the areas of the unit it was meant for, the last of them directly, and the unit that tried with those above it.
 func (a *attempt) nodes(yield func(level, code, name, path string)) {
 	yield("all", "", "", "")
 	var names []string
 	for _, n := range a.path {
 		names = append(names, n.Name)
 		yield(n.Level, n.Code, n.Name, strings.Join(names, "/"))
+	}
+	if n := len(a.path); n > 0 && a.path[n-1].Level != finest {
+		yield(DirectLevel, a.path[n-1].Code, a.path[n-1].Name, strings.Join(names, "/"))
 	}
 	for _, u := range a.units {
 		yield("unit", u, u, "")
