@@ -78,6 +78,7 @@ func (d *Dispatcher) openKinds(cached int) {
 	d.listings = newKind[listing.State, *listing.State](d, "listings", cached, listing.Decide, listing.Evolve)
 	d.checks = newKind[check.State, *check.State](d, "checks", cached, check.Decide, check.Evolve)
 	d.reviews = newKind[review.State, *review.State](d, "reviews", cached, review.Decide, review.Evolve)
+	d.posts.facts, d.posts.follow = d.residents, d.followPost
 	d.by = map[string]carrier{
 		"posts":         &d.posts,
 		"deliberations": &d.deliberations,
