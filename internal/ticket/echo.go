@@ -62,8 +62,11 @@ func (s *State) owesWalls() bool {
 
 // told refuses to end a matter that a wall waits for before the wall was told of its result.
 func (s *State) told() error {
-	if (s.OnWall() || s.owesWalls()) && s.ResultEcho == 0 {
+	if s.EchoDue() {
 		return rule.No(rule.EchoNeeded, "a problem wall waits for the result echo")
 	}
 	return nil
 }
+
+// EchoDue says whether a wall waits to be told of the result of this round.
+func (s *State) EchoDue() bool { return (s.OnWall() || s.owesWalls()) && s.ResultEcho == 0 }
