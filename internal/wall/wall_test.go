@@ -3,13 +3,13 @@ package wall_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
-	"pgregory.net/rapid"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/calendar"
@@ -41,46 +41,49 @@ var roles = []pb.Role{
 	pb.Role_ROLE_CITIZEN, pb.Role_ROLE_GRID_WORKER, pb.Role_ROLE_COMMUNITY_CLERK, pb.Role_ROLE_COMMUNITY_SECRETARY, pb.Role_ROLE_SYSTEM, pb.Role_ROLE_AGENT,
 }
 
+func pick[T any](random *rand.Rand, of []T) T { return of[random.IntN(len(of))] }
+
 // TestWhateverIsCommandedOfAPostTheRulesOnlyRefuseAndKeepTheirInvariants gives posts lives of commands, sensible or not.
 func TestWhateverIsCommandedOfAPostTheRulesOnlyRefuseAndKeepTheirInvariants(t *testing.T) {
 	t.Parallel()
 	r := city(nil)
 	reached := map[pb.PostState]int{}
-	rapid.Check(t, func(t *rapid.T) {
+	for seed := range uint64(300) {
+		random := rand.New(rand.NewPCG(seed, 1))
 		var s wall.State
 		at, version := start, uint64(0)
-		for range rapid.IntRange(20, 60).Draw(t, "steps") {
-			at = at.Add(time.Duration(rapid.IntRange(0, 3600).Draw(t, "seconds")) * time.Second)
+		for range 60 {
+			at = at.Add(time.Duration(random.IntN(3601)) * time.Second)
 			version++
-			words := &pb.Particulars{Text: "垃圾", Reply: rapid.SampledFrom([]string{"已清运", ""}).Draw(t, "reply")}
-			command := rapid.SampledFrom([]proto.Message{
-				&pb.PostOnWallRequest{Area: rapid.SampledFrom([]string{"g1", "c1", "street", "none"}).Draw(t, "area"), Category: "1", Particulars: words},
-				&pb.ScreenPostRequest{Admit: rapid.Bool().Draw(t, "admit"), Reason: "NO", Category: rapid.SampledFrom([]string{"", "1", "2", "9"}).Draw(t, "category"), Particulars: words},
+			words := &pb.Particulars{Text: "垃圾", Reply: pick(random, []string{"已清运", ""})}
+			command := pick(random, []proto.Message{
+				&pb.PostOnWallRequest{Area: pick(random, []string{"g1", "c1", "street", "none"}), Category: "1", Particulars: words},
+				&pb.ScreenPostRequest{Admit: random.IntN(4) > 0, Reason: "NO", Category: pick(random, []string{"", "1", "2", "9"}), Particulars: words},
 				&pb.SupportPostRequest{Particulars: words},
 				&pb.SelfSolvePostRequest{Particulars: words},
-				&pb.LiftPostRequest{Reason: pb.EscalationReason(rapid.IntRange(0, 4).Draw(t, "reason"))},
+				&pb.LiftPostRequest{Reason: pb.EscalationReason(random.IntN(5))},
 				&pb.TicketPostRequest{},
 				&pb.RecordJointHandlingRequest{Units: []string{"c2"}},
 				&pb.RecordJointSolvingRequest{HeldAt: timestamppb.New(at), Particulars: words},
-				&pb.PostEchoed{Kind: pb.EchoKind(rapid.IntRange(1, 3).Draw(t, "kind")), Ticket: "t", Version: version - uint64(rapid.IntRange(0, 1).Draw(t, "again"))},
-				&pb.ReviewPostRequest{Score: uint32(rapid.IntRange(0, 6).Draw(t, "score"))},
-			}).Draw(t, "command")
+				&pb.PostEchoed{Kind: pb.EchoKind(1 + random.IntN(3)), Ticket: "t", Version: version - uint64(random.IntN(2))},
+				&pb.ReviewPostRequest{Score: uint32(random.IntN(7))},
+			})
 			a := &rule.Asked{
-				Actor: rule.Actor{Person: "p", Roles: roles, Unit: rapid.SampledFrom([]string{"g1", "c1", "city", "g2", "c2"}).Draw(t, "unit")},
+				Actor: rule.Actor{Person: "p", Roles: roles, Unit: pick(random, []string{"g1", "c1", "city", "g2", "c2"})},
 				At:    at, OccurredAt: at, Registry: r, Calendar: calendar.Default(), Profile: calendar.DefaultProfile(), No: "N",
-				Sealed: &pb.Sealed{Subject: "poster", Box: []byte{1}}, Petitioner: rapid.SampledFrom([]string{"", "poster", "a", "b", "c"}).Draw(t, "resident"),
-				Unredacted: rapid.IntRange(0, 9).Draw(t, "unredacted") == 0,
+				Sealed: &pb.Sealed{Subject: "poster", Box: []byte{1}}, Petitioner: pick(random, []string{"", "poster", "a", "b", "c"}),
+				Unredacted: random.IntN(10) == 0,
 			}
-			if s.Exists() && rapid.IntRange(0, 3).Draw(t, "at home") > 0 { // whoever has the wall
+			if s.Exists() && random.IntN(4) > 0 { // whoever has the wall
 				a.Actor.Unit = s.Keeper
 			}
-			if rapid.IntRange(0, 4).Draw(t, "narrow") == 0 {
-				a.Actor.Roles = []pb.Role{rapid.SampledFrom(roles).Draw(t, "role")}
+			if random.IntN(5) == 0 {
+				a.Actor.Roles = []pb.Role{pick(random, roles)}
 			}
 			before := s
 			events, err := wall.Decide(s, a, command)
 			if refusal := new(rule.Refusal); err != nil && !errors.As(err, &refusal) {
-				t.Fatalf("%T: %v", command, err)
+				t.Fatalf("seed %d, %T: %v", seed, command, err)
 			}
 			if len(events) > 1 {
 				t.Fatalf("%T: got %d events", command, len(events))
@@ -91,7 +94,7 @@ func TestWhateverIsCommandedOfAPostTheRulesOnlyRefuseAndKeepTheirInvariants(t *t
 					t.Fatal(err)
 				}
 				if err := wall.CheckInvariants(before, s, meta, e); err != nil {
-					t.Fatalf("%v, after %+v", err, before)
+					t.Fatalf("seed %d: %v, after %+v", seed, err, before)
 				}
 			}
 			reached[s.State]++
@@ -107,7 +110,7 @@ func TestWhateverIsCommandedOfAPostTheRulesOnlyRefuseAndKeepTheirInvariants(t *t
 				t.Fatalf("got %v of %+v", m, s)
 			}
 		}
-	})
+	}
 	for state, name := range pb.PostState_name {
 		if reached[pb.PostState(state)] == 0 {
 			t.Errorf("no post came to be %s", name)
@@ -115,7 +118,7 @@ func TestWhateverIsCommandedOfAPostTheRulesOnlyRefuseAndKeepTheirInvariants(t *t
 	}
 }
 
-// at is what a grid worker asks with, a while after the post was put up.
+// asked is what somebody asks with, a while after the post was put up.
 func asked(r rule.Registry, unit string, role pb.Role, after time.Duration) *rule.Asked {
 	return &rule.Asked{
 		Actor: rule.Actor{Person: "p", Roles: []pb.Role{role}, Unit: unit}, At: start.Add(after), OccurredAt: start.Add(after), Registry: r,
