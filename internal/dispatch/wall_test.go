@@ -16,6 +16,7 @@ import (
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 const grid = dispatchtest.Community + "001"
@@ -267,5 +268,52 @@ func TestAPostOfSomebodyErasedMeanwhileStillGoesOn(t *testing.T) {
 	}
 	if s := look(t, c, "tickets/"+solved); !s.SolvedOnWall || s.ResultEcho == 0 {
 		t.Errorf("got %+v", s)
+	}
+}
+
+func TestOfAPostEverybodyReadsThePublicWordsAlone(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	id := posted(t, c, "13700000001")
+	for _, who := range []struct {
+		actor rule.Actor
+		text  string
+	}{
+		{gridWorker, "楼下堆放垃圾"}, {community, "楼下堆放垃圾"}, {dispatchtest.As(dispatchtest.Street, pb.Role_ROLE_STREET_CLERK), "楼下堆放垃圾"},
+		{dispatchtest.As(dispatchtest.OtherUrban, pb.Role_ROLE_AUDITOR), "楼下堆放垃圾"},
+		{dispatchtest.As(dispatchtest.OtherUrban, pb.Role_ROLE_DEPARTMENT_CLERK), ""}, {citizen, ""},
+	} {
+		var text, words string
+		for r, err := range c.Store.ReadStream(t.Context(), "wall-"+id, 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := event.Decode(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said, _, err := c.Said(t.Context(), r.Stream, nil, e.Event, who.actor)
+			if err != nil || said.GetPetitioner() != nil {
+				t.Fatalf("got %v, %v", said, err)
+			}
+			text, words = text+said.GetText(), words+said.GetReply()
+		}
+		if text != who.text || words != "楼下堆放垃圾，已受理" {
+			t.Errorf("%s is shown %q and %q", who.actor.Person, text, words)
+		}
+	}
+}
+
+func TestAPosterIsErasedThoughThePostIsNoTicketYet(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	id := posted(t, c, "13700000001")
+	auditor := dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_AUDITOR)
+	subject, _, err := c.Erase(t.Context(), auditor, &pb.EraseSubjectRequest{Name: "posts/" + id, RequestId: "e", OrderRef: "order-1"})
+	if err != nil || subject == "" {
+		t.Fatalf("got %q, %v", subject, err)
+	}
+	if _, post, _, err := c.Post(t.Context(), "posts/"+id); err != nil || !post.Erased || post.Words != "" {
+		t.Errorf("got %v, %v", post, err)
 	}
 }
