@@ -81,7 +81,7 @@ func FuzzMasks(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in string) {
 		for name, mask := range map[string]func(string) string{
-			"MaskName": privacy.MaskName, "MaskPhone": privacy.MaskPhone, "MaskAddress": privacy.MaskAddress, "MaskText": privacy.MaskText,
+			"MaskName": privacy.MaskName, "MaskPhone": privacy.MaskPhone, "MaskAddress": privacy.MaskAddress, "MaskText": privacy.MaskText, "MaskPublic": privacy.MaskPublic,
 		} {
 			out := mask(in)
 			if !utf8.ValidString(out) {

@@ -78,3 +78,16 @@ func (s wallService) FulfilEntry(ctx context.Context, r *pb.FulfilEntryRequest) 
 func (s wallService) WithdrawEntry(ctx context.Context, r *pb.WithdrawEntryRequest) (*pb.CommandAnswer, error) {
 	return s.carry(ctx, r)
 }
+
+// GetPost gives the post as its history says it is now, with its public words and echoes.
+func (s wallService) GetPost(ctx context.Context, r *pb.GetPostRequest) (*pb.Post, error) {
+	state, m, result, err := s.dispatcher.Post(ctx, r.Name)
+	if err != nil {
+		return nil, s.absent(ctx, err)
+	}
+	if err := s.shows(ctx, state); err != nil {
+		return nil, err
+	}
+	m.Etag, m.ConsistencyToken = result.ETag(), Token(result.Position)
+	return m, nil
+}

@@ -44,8 +44,10 @@ type Asked struct {
 	Linked map[string]*pb.Ticket // the tickets a whistle names, by stream id; a duplicate's primary, or a primary's duplicate
 	// Admissions are those that a command names, by id.
 	Admissions map[string]*pb.Admission
-	// Petitioner is the data subject of a duplicate; empty if nobody is known.
+	// Petitioner is the data subject of a duplicate, or of who supports or reviews a post; empty if nobody is known.
 	Petitioner string
+	// Unredacted says that the public words of the command hold what identifies a person; see PublicWords.
+	Unredacted bool
 
 	// Acting is the role the command was allowed for. Require sets it.
 	Acting pb.Role
@@ -76,10 +78,13 @@ type Registry interface {
 	Above(unit string, at time.Time) (string, bool)
 	// Office is the unit of the kind that is anchored at the unit's own area, or at the nearest area above it that has one.
 	Office(kind pb.UnitKind, unit string, at time.Time) (string, bool)
+	// Catalogue is who is responsible for matters of the category in the area at the instant (派单目录), the most specific area first; nil if nothing
+	// is said of it.
+	Catalogue(category, area string, at time.Time) []*pb.CatalogueEntry
+	// Weights are those of reviews and ratings, and of samples, never nil; they must not be changed.
+	Weights() *pb.ReviewWeights
 	// Banned is the item of the ban list (禁入清单) that keeps matters of the category, or of one above it, out of communities.
 	Banned(category string, at time.Time) (*pb.BanItem, bool)
-	// Weights are those of reviews and ratings, never nil; they must not be changed.
-	Weights() *pb.ReviewWeights
 	// BanItem is the item of the ban list with the code.
 	BanItem(code string, at time.Time) (*pb.BanItem, bool)
 }

@@ -13,12 +13,14 @@ import (
 )
 
 // accept: the matter is within remit (受理). Its instant is T0, which never changes. This system accepts for whoever trusts the system that
-// reported the matter, if it is known where that lies.
+// reported the matter, if it is known where that lies, and a post of a problem wall.
 func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_AGENT, pb.Role_ROLE_DISPATCHER, pb.Role_ROLE_SYSTEM); err != nil {
 		return nil, err
 	}
-	if a.Acting != pb.Role_ROLE_SYSTEM {
+	bySystem := a.Acting == pb.Role_ROLE_SYSTEM
+	fromWall := bySystem && s.OnWall() // a community admitted it to its wall and sent it on
+	if !bySystem {
 		if err := s.scope(a); err != nil {
 			return nil, err
 		}
@@ -29,7 +31,7 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 	if err := a.CheckTime(s.ReportedAt); err != nil {
 		return nil, err
 	}
-	if a.Acting == pb.Role_ROLE_SYSTEM {
+	if bySystem && !fromWall {
 		switch {
 		case !Trusted(a.Registry, s.Reporter, s.Holder, a.At):
 			return nil, rule.No(rule.RoleNotAllowed, "this system accepts only what a connected system reported that is trusted here")
@@ -51,7 +53,7 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 			e.Elements = append(e.Elements, added)
 		}
 	}
-	if have := append(slices.Clone(s.Elements), e.Elements...); !unnamed && len(have) < 5 {
+	if have := append(slices.Clone(s.Elements), e.Elements...); !fromWall && !unnamed && len(have) < 5 {
 		return nil, rule.No(rule.FiveElementsNeeded, "name, time, place, cause and course are needed unless the petitioner is anonymous; missing: %s", missing(have))
 	}
 	if c.Area != "" {
@@ -65,7 +67,11 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 	e.Holder = above(a.Registry, e.Holder, s.ComplainedOf)
 	e.HolderPath = a.Registry.UnitPath(e.Holder)
 	d := s.toDispatch(a)
-	e.DispatchBy = d.by(calendar.Dispatch, a.OccurredAt)
+	from := a.OccurredAt
+	if s.OnWall() {
+		from = s.LearntAt
+	}
+	e.DispatchBy = d.by(calendar.Dispatch, from)
 	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err

@@ -113,7 +113,8 @@ type TicketServiceClient interface {
 	// Reports many matters, one answer a message, in the order of the messages. The server reads no faster than it records.
 	IntakeTickets(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[IntakeTicketsRequest, IntakeTicketsResponse], error)
 	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER; SYSTEM where a connected
-	// system reported a located matter that the holder, or a command centre above it, trusts. This system then does so by itself.
+	// system reported a located matter that the holder, or a command centre above it, trusts, and a post of a problem wall, as it is. This
+	// system then does so by itself.
 	AcceptTicket(ctx context.Context, in *AcceptTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Proposes not to admit, or, by a second person, confirms it: REPORTED to DECLINED. Who: AGENT proposes,
 	// DUTY_LEADER confirms or drops.
@@ -142,12 +143,12 @@ type TicketServiceClient interface {
 	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. Who: the lead's clerks.
 	SubmitResult(ctx context.Context, in *SubmitResultRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Who: GRID_WORKER or SUPERVISOR outside
-	// the lead.
+	// the lead; COMMUNITY_CLERK and COMMUNITY_SECRETARY what a grid of theirs solved on its wall.
 	VerifyResult(ctx context.Context, in *VerifyResultRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead; CITIZEN, which vouches for the
 	// petitioner and is not asked for its unit.
 	RecordCallback(ctx context.Context, in *RecordCallbackRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
-	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM. Where a command centre above the lead wants that, this system
+	// Closes the round (结案): CALLBACK to CLOSED. What a problem wall waits for closes after its RESULT echo. Who: DISPATCHER, SYSTEM. Where a command centre above the lead wants that, this system
 	// closes by itself what is verified and settled, and nobody called unsolved.
 	CloseTicket(ctx context.Context, in *CloseTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Opens a new round (重办): CALLBACK or CLOSED to DISPATCHED. Who: SUPERVISOR, DISPATCHER; CITIZEN, which vouches for the
@@ -951,7 +952,8 @@ type TicketServiceServer interface {
 	// Reports many matters, one answer a message, in the order of the messages. The server reads no faster than it records.
 	IntakeTickets(grpc.BidiStreamingServer[IntakeTicketsRequest, IntakeTicketsResponse]) error
 	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER; SYSTEM where a connected
-	// system reported a located matter that the holder, or a command centre above it, trusts. This system then does so by itself.
+	// system reported a located matter that the holder, or a command centre above it, trusts, and a post of a problem wall, as it is. This
+	// system then does so by itself.
 	AcceptTicket(context.Context, *AcceptTicketRequest) (*TicketAnswer, error)
 	// Proposes not to admit, or, by a second person, confirms it: REPORTED to DECLINED. Who: AGENT proposes,
 	// DUTY_LEADER confirms or drops.
@@ -980,12 +982,12 @@ type TicketServiceServer interface {
 	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. Who: the lead's clerks.
 	SubmitResult(context.Context, *SubmitResultRequest) (*TicketAnswer, error)
 	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Who: GRID_WORKER or SUPERVISOR outside
-	// the lead.
+	// the lead; COMMUNITY_CLERK and COMMUNITY_SECRETARY what a grid of theirs solved on its wall.
 	VerifyResult(context.Context, *VerifyResultRequest) (*TicketAnswer, error)
 	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead; CITIZEN, which vouches for the
 	// petitioner and is not asked for its unit.
 	RecordCallback(context.Context, *RecordCallbackRequest) (*TicketAnswer, error)
-	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM. Where a command centre above the lead wants that, this system
+	// Closes the round (结案): CALLBACK to CLOSED. What a problem wall waits for closes after its RESULT echo. Who: DISPATCHER, SYSTEM. Where a command centre above the lead wants that, this system
 	// closes by itself what is verified and settled, and nobody called unsolved.
 	CloseTicket(context.Context, *CloseTicketRequest) (*TicketAnswer, error)
 	// Opens a new round (重办): CALLBACK or CLOSED to DISPATCHED. Who: SUPERVISOR, DISPATCHER; CITIZEN, which vouches for the
