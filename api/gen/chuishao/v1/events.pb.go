@@ -10013,11 +10013,13 @@ func (x *EntryOpened) GetSealed() *Sealed {
 	return nil
 }
 
-// EntryMatched: a need and a resource are taken by one another (双向认领).
+// EntryMatched: a need and a resource are taken by one another (双向认领). It is decided at the resource; the need follows, or the resource is
+// freed again.
 type EntryMatched struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The id of the other entry.
-	With          string `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"`
+	With string `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"`
+	// The unit whose the other entry is.
 	Unit          string `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -10067,6 +10069,52 @@ func (x *EntryMatched) GetUnit() string {
 	return ""
 }
 
+// EntryFreed: the need that a resource was matched with went another way before it was told. The resource is open again.
+type EntryFreed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The need's id.
+	With          string `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EntryFreed) Reset() {
+	*x = EntryFreed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[135]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EntryFreed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EntryFreed) ProtoMessage() {}
+
+func (x *EntryFreed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[135]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EntryFreed.ProtoReflect.Descriptor instead.
+func (*EntryFreed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{135}
+}
+
+func (x *EntryFreed) GetWith() string {
+	if x != nil {
+		return x.With
+	}
+	return ""
+}
+
 type EntryFulfilled struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	With          string                 `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"`
@@ -10077,7 +10125,7 @@ type EntryFulfilled struct {
 
 func (x *EntryFulfilled) Reset() {
 	*x = EntryFulfilled{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[135]
+	mi := &file_chuishao_v1_events_proto_msgTypes[136]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10089,7 +10137,7 @@ func (x *EntryFulfilled) String() string {
 func (*EntryFulfilled) ProtoMessage() {}
 
 func (x *EntryFulfilled) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[135]
+	mi := &file_chuishao_v1_events_proto_msgTypes[136]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10102,7 +10150,7 @@ func (x *EntryFulfilled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryFulfilled.ProtoReflect.Descriptor instead.
 func (*EntryFulfilled) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{135}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{136}
 }
 
 func (x *EntryFulfilled) GetWith() string {
@@ -10128,7 +10176,7 @@ type EntryWithdrawn struct {
 
 func (x *EntryWithdrawn) Reset() {
 	*x = EntryWithdrawn{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[136]
+	mi := &file_chuishao_v1_events_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10140,7 +10188,7 @@ func (x *EntryWithdrawn) String() string {
 func (*EntryWithdrawn) ProtoMessage() {}
 
 func (x *EntryWithdrawn) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[136]
+	mi := &file_chuishao_v1_events_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10153,7 +10201,7 @@ func (x *EntryWithdrawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryWithdrawn.ProtoReflect.Descriptor instead.
 func (*EntryWithdrawn) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{136}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{137}
 }
 
 func (x *EntryWithdrawn) GetSealed() *Sealed {
@@ -10187,7 +10235,7 @@ type AdmissionApplied struct {
 
 func (x *AdmissionApplied) Reset() {
 	*x = AdmissionApplied{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[137]
+	mi := &file_chuishao_v1_events_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10199,7 +10247,7 @@ func (x *AdmissionApplied) String() string {
 func (*AdmissionApplied) ProtoMessage() {}
 
 func (x *AdmissionApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[137]
+	mi := &file_chuishao_v1_events_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10212,7 +10260,7 @@ func (x *AdmissionApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmissionApplied.ProtoReflect.Descriptor instead.
 func (*AdmissionApplied) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{137}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{138}
 }
 
 func (x *AdmissionApplied) GetNo() string {
@@ -10309,7 +10357,7 @@ type AdmissionReviewed struct {
 
 func (x *AdmissionReviewed) Reset() {
 	*x = AdmissionReviewed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[138]
+	mi := &file_chuishao_v1_events_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10321,7 +10369,7 @@ func (x *AdmissionReviewed) String() string {
 func (*AdmissionReviewed) ProtoMessage() {}
 
 func (x *AdmissionReviewed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[138]
+	mi := &file_chuishao_v1_events_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10334,7 +10382,7 @@ func (x *AdmissionReviewed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmissionReviewed.ProtoReflect.Descriptor instead.
 func (*AdmissionReviewed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{138}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{139}
 }
 
 func (x *AdmissionReviewed) GetRecommended() bool {
@@ -10362,7 +10410,7 @@ type CommunityObjected struct {
 
 func (x *CommunityObjected) Reset() {
 	*x = CommunityObjected{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[139]
+	mi := &file_chuishao_v1_events_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10374,7 +10422,7 @@ func (x *CommunityObjected) String() string {
 func (*CommunityObjected) ProtoMessage() {}
 
 func (x *CommunityObjected) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[139]
+	mi := &file_chuishao_v1_events_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10387,7 +10435,7 @@ func (x *CommunityObjected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommunityObjected.ProtoReflect.Descriptor instead.
 func (*CommunityObjected) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{139}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{140}
 }
 
 func (x *CommunityObjected) GetCommunity() string {
@@ -10416,7 +10464,7 @@ type AdmissionAdmitted struct {
 
 func (x *AdmissionAdmitted) Reset() {
 	*x = AdmissionAdmitted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[140]
+	mi := &file_chuishao_v1_events_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10428,7 +10476,7 @@ func (x *AdmissionAdmitted) String() string {
 func (*AdmissionAdmitted) ProtoMessage() {}
 
 func (x *AdmissionAdmitted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[140]
+	mi := &file_chuishao_v1_events_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10441,7 +10489,7 @@ func (x *AdmissionAdmitted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmissionAdmitted.ProtoReflect.Descriptor instead.
 func (*AdmissionAdmitted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{140}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{141}
 }
 
 func (x *AdmissionAdmitted) GetCommunities() []string {
@@ -10483,7 +10531,7 @@ type AdmissionRefused struct {
 
 func (x *AdmissionRefused) Reset() {
 	*x = AdmissionRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[141]
+	mi := &file_chuishao_v1_events_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10495,7 +10543,7 @@ func (x *AdmissionRefused) String() string {
 func (*AdmissionRefused) ProtoMessage() {}
 
 func (x *AdmissionRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[141]
+	mi := &file_chuishao_v1_events_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10508,7 +10556,7 @@ func (x *AdmissionRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmissionRefused.ProtoReflect.Descriptor instead.
 func (*AdmissionRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{141}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{142}
 }
 
 func (x *AdmissionRefused) GetReason() string {
@@ -10536,7 +10584,7 @@ type AdmissionRevoked struct {
 
 func (x *AdmissionRevoked) Reset() {
 	*x = AdmissionRevoked{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[142]
+	mi := &file_chuishao_v1_events_proto_msgTypes[143]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10548,7 +10596,7 @@ func (x *AdmissionRevoked) String() string {
 func (*AdmissionRevoked) ProtoMessage() {}
 
 func (x *AdmissionRevoked) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[142]
+	mi := &file_chuishao_v1_events_proto_msgTypes[143]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10561,7 +10609,7 @@ func (x *AdmissionRevoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmissionRevoked.ProtoReflect.Descriptor instead.
 func (*AdmissionRevoked) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{142}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{143}
 }
 
 func (x *AdmissionRevoked) GetReason() string {
@@ -10586,7 +10634,7 @@ type AdmissionExpired struct {
 
 func (x *AdmissionExpired) Reset() {
 	*x = AdmissionExpired{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[143]
+	mi := &file_chuishao_v1_events_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10598,7 +10646,7 @@ func (x *AdmissionExpired) String() string {
 func (*AdmissionExpired) ProtoMessage() {}
 
 func (x *AdmissionExpired) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[143]
+	mi := &file_chuishao_v1_events_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10611,7 +10659,7 @@ func (x *AdmissionExpired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmissionExpired.ProtoReflect.Descriptor instead.
 func (*AdmissionExpired) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{143}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{144}
 }
 
 // ProblemListed: a problem that is no ticket is listed (挂牌).
@@ -10635,7 +10683,7 @@ type ProblemListed struct {
 
 func (x *ProblemListed) Reset() {
 	*x = ProblemListed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[144]
+	mi := &file_chuishao_v1_events_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10647,7 +10695,7 @@ func (x *ProblemListed) String() string {
 func (*ProblemListed) ProtoMessage() {}
 
 func (x *ProblemListed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[144]
+	mi := &file_chuishao_v1_events_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10660,7 +10708,7 @@ func (x *ProblemListed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProblemListed.ProtoReflect.Descriptor instead.
 func (*ProblemListed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{144}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{145}
 }
 
 func (x *ProblemListed) GetNo() string {
@@ -10746,7 +10794,7 @@ type RectificationPlanned struct {
 
 func (x *RectificationPlanned) Reset() {
 	*x = RectificationPlanned{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[145]
+	mi := &file_chuishao_v1_events_proto_msgTypes[146]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10758,7 +10806,7 @@ func (x *RectificationPlanned) String() string {
 func (*RectificationPlanned) ProtoMessage() {}
 
 func (x *RectificationPlanned) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[145]
+	mi := &file_chuishao_v1_events_proto_msgTypes[146]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10771,7 +10819,7 @@ func (x *RectificationPlanned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RectificationPlanned.ProtoReflect.Descriptor instead.
 func (*RectificationPlanned) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{145}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{146}
 }
 
 func (x *RectificationPlanned) GetPerson() string {
@@ -10805,7 +10853,7 @@ type RectificationReported struct {
 
 func (x *RectificationReported) Reset() {
 	*x = RectificationReported{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[146]
+	mi := &file_chuishao_v1_events_proto_msgTypes[147]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10817,7 +10865,7 @@ func (x *RectificationReported) String() string {
 func (*RectificationReported) ProtoMessage() {}
 
 func (x *RectificationReported) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[146]
+	mi := &file_chuishao_v1_events_proto_msgTypes[147]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10830,7 +10878,7 @@ func (x *RectificationReported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RectificationReported.ProtoReflect.Descriptor instead.
 func (*RectificationReported) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{146}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{147}
 }
 
 func (x *RectificationReported) GetAttachments() []*Attachment {
@@ -10859,7 +10907,7 @@ type RectificationChecked struct {
 
 func (x *RectificationChecked) Reset() {
 	*x = RectificationChecked{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[147]
+	mi := &file_chuishao_v1_events_proto_msgTypes[148]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10871,7 +10919,7 @@ func (x *RectificationChecked) String() string {
 func (*RectificationChecked) ProtoMessage() {}
 
 func (x *RectificationChecked) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[147]
+	mi := &file_chuishao_v1_events_proto_msgTypes[148]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10884,7 +10932,7 @@ func (x *RectificationChecked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RectificationChecked.ProtoReflect.Descriptor instead.
 func (*RectificationChecked) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{147}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{148}
 }
 
 func (x *RectificationChecked) GetPassed() bool {
@@ -10918,7 +10966,7 @@ type ListedProblemCleared struct {
 
 func (x *ListedProblemCleared) Reset() {
 	*x = ListedProblemCleared{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[148]
+	mi := &file_chuishao_v1_events_proto_msgTypes[149]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10930,7 +10978,7 @@ func (x *ListedProblemCleared) String() string {
 func (*ListedProblemCleared) ProtoMessage() {}
 
 func (x *ListedProblemCleared) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[148]
+	mi := &file_chuishao_v1_events_proto_msgTypes[149]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10943,7 +10991,7 @@ func (x *ListedProblemCleared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListedProblemCleared.ProtoReflect.Descriptor instead.
 func (*ListedProblemCleared) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{148}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{149}
 }
 
 func (x *ListedProblemCleared) GetSealed() *Sealed {
@@ -10964,7 +11012,7 @@ type OwnerAccounted struct {
 
 func (x *OwnerAccounted) Reset() {
 	*x = OwnerAccounted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[149]
+	mi := &file_chuishao_v1_events_proto_msgTypes[150]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10976,7 +11024,7 @@ func (x *OwnerAccounted) String() string {
 func (*OwnerAccounted) ProtoMessage() {}
 
 func (x *OwnerAccounted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[149]
+	mi := &file_chuishao_v1_events_proto_msgTypes[150]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10989,7 +11037,7 @@ func (x *OwnerAccounted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnerAccounted.ProtoReflect.Descriptor instead.
 func (*OwnerAccounted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{149}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{150}
 }
 
 func (x *OwnerAccounted) GetKind() AccountKind {
@@ -11017,7 +11065,7 @@ type ListingTimerPassed struct {
 
 func (x *ListingTimerPassed) Reset() {
 	*x = ListingTimerPassed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[150]
+	mi := &file_chuishao_v1_events_proto_msgTypes[151]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11029,7 +11077,7 @@ func (x *ListingTimerPassed) String() string {
 func (*ListingTimerPassed) ProtoMessage() {}
 
 func (x *ListingTimerPassed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[150]
+	mi := &file_chuishao_v1_events_proto_msgTypes[151]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11042,7 +11090,7 @@ func (x *ListingTimerPassed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListingTimerPassed.ProtoReflect.Descriptor instead.
 func (*ListingTimerPassed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{150}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{151}
 }
 
 func (x *ListingTimerPassed) GetTimer() ListingTimer {
@@ -11086,7 +11134,7 @@ type SpotCheckDrawn struct {
 
 func (x *SpotCheckDrawn) Reset() {
 	*x = SpotCheckDrawn{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[151]
+	mi := &file_chuishao_v1_events_proto_msgTypes[152]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11098,7 +11146,7 @@ func (x *SpotCheckDrawn) String() string {
 func (*SpotCheckDrawn) ProtoMessage() {}
 
 func (x *SpotCheckDrawn) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[151]
+	mi := &file_chuishao_v1_events_proto_msgTypes[152]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11111,7 +11159,7 @@ func (x *SpotCheckDrawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpotCheckDrawn.ProtoReflect.Descriptor instead.
 func (*SpotCheckDrawn) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{151}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{152}
 }
 
 func (x *SpotCheckDrawn) GetNo() string {
@@ -11215,7 +11263,7 @@ type SpotCheckRecorded struct {
 
 func (x *SpotCheckRecorded) Reset() {
 	*x = SpotCheckRecorded{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[152]
+	mi := &file_chuishao_v1_events_proto_msgTypes[153]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11227,7 +11275,7 @@ func (x *SpotCheckRecorded) String() string {
 func (*SpotCheckRecorded) ProtoMessage() {}
 
 func (x *SpotCheckRecorded) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[152]
+	mi := &file_chuishao_v1_events_proto_msgTypes[153]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11240,7 +11288,7 @@ func (x *SpotCheckRecorded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpotCheckRecorded.ProtoReflect.Descriptor instead.
 func (*SpotCheckRecorded) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{152}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{153}
 }
 
 func (x *SpotCheckRecorded) GetTicket() string {
@@ -11299,7 +11347,7 @@ type Reviewer struct {
 
 func (x *Reviewer) Reset() {
 	*x = Reviewer{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[153]
+	mi := &file_chuishao_v1_events_proto_msgTypes[154]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11311,7 +11359,7 @@ func (x *Reviewer) String() string {
 func (*Reviewer) ProtoMessage() {}
 
 func (x *Reviewer) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[153]
+	mi := &file_chuishao_v1_events_proto_msgTypes[154]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11324,7 +11372,7 @@ func (x *Reviewer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reviewer.ProtoReflect.Descriptor instead.
 func (*Reviewer) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{153}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{154}
 }
 
 func (x *Reviewer) GetPerson() string {
@@ -11370,7 +11418,7 @@ type ReviewOpened struct {
 
 func (x *ReviewOpened) Reset() {
 	*x = ReviewOpened{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[154]
+	mi := &file_chuishao_v1_events_proto_msgTypes[155]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11382,7 +11430,7 @@ func (x *ReviewOpened) String() string {
 func (*ReviewOpened) ProtoMessage() {}
 
 func (x *ReviewOpened) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[154]
+	mi := &file_chuishao_v1_events_proto_msgTypes[155]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11395,7 +11443,7 @@ func (x *ReviewOpened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewOpened.ProtoReflect.Descriptor instead.
 func (*ReviewOpened) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{154}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{155}
 }
 
 func (x *ReviewOpened) GetNo() string {
@@ -11481,7 +11529,7 @@ type ReviewScored struct {
 
 func (x *ReviewScored) Reset() {
 	*x = ReviewScored{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[155]
+	mi := &file_chuishao_v1_events_proto_msgTypes[156]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11493,7 +11541,7 @@ func (x *ReviewScored) String() string {
 func (*ReviewScored) ProtoMessage() {}
 
 func (x *ReviewScored) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[155]
+	mi := &file_chuishao_v1_events_proto_msgTypes[156]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11506,7 +11554,7 @@ func (x *ReviewScored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewScored.ProtoReflect.Descriptor instead.
 func (*ReviewScored) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{155}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{156}
 }
 
 func (x *ReviewScored) GetPerson() string {
@@ -11555,7 +11603,7 @@ type ReviewClosed struct {
 
 func (x *ReviewClosed) Reset() {
 	*x = ReviewClosed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[156]
+	mi := &file_chuishao_v1_events_proto_msgTypes[157]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11567,7 +11615,7 @@ func (x *ReviewClosed) String() string {
 func (*ReviewClosed) ProtoMessage() {}
 
 func (x *ReviewClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[156]
+	mi := &file_chuishao_v1_events_proto_msgTypes[157]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11580,7 +11628,7 @@ func (x *ReviewClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewClosed.ProtoReflect.Descriptor instead.
 func (*ReviewClosed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{156}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{157}
 }
 
 func (x *ReviewClosed) GetOrganisation() uint64 {
@@ -11659,7 +11707,7 @@ type ResidentUnitGraded struct {
 
 func (x *ResidentUnitGraded) Reset() {
 	*x = ResidentUnitGraded{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[157]
+	mi := &file_chuishao_v1_events_proto_msgTypes[158]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11671,7 +11719,7 @@ func (x *ResidentUnitGraded) String() string {
 func (*ResidentUnitGraded) ProtoMessage() {}
 
 func (x *ResidentUnitGraded) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[157]
+	mi := &file_chuishao_v1_events_proto_msgTypes[158]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11684,7 +11732,7 @@ func (x *ResidentUnitGraded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResidentUnitGraded.ProtoReflect.Descriptor instead.
 func (*ResidentUnitGraded) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{157}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{158}
 }
 
 func (x *ResidentUnitGraded) GetNo() string {
@@ -11766,7 +11814,7 @@ type StreetOpinionGiven struct {
 
 func (x *StreetOpinionGiven) Reset() {
 	*x = StreetOpinionGiven{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[158]
+	mi := &file_chuishao_v1_events_proto_msgTypes[159]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11778,7 +11826,7 @@ func (x *StreetOpinionGiven) String() string {
 func (*StreetOpinionGiven) ProtoMessage() {}
 
 func (x *StreetOpinionGiven) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[158]
+	mi := &file_chuishao_v1_events_proto_msgTypes[159]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11791,7 +11839,7 @@ func (x *StreetOpinionGiven) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreetOpinionGiven.ProtoReflect.Descriptor instead.
 func (*StreetOpinionGiven) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{158}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{159}
 }
 
 func (x *StreetOpinionGiven) GetNo() string {
@@ -11849,7 +11897,7 @@ type RegistryStaged struct {
 
 func (x *RegistryStaged) Reset() {
 	*x = RegistryStaged{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[159]
+	mi := &file_chuishao_v1_events_proto_msgTypes[160]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11861,7 +11909,7 @@ func (x *RegistryStaged) String() string {
 func (*RegistryStaged) ProtoMessage() {}
 
 func (x *RegistryStaged) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[159]
+	mi := &file_chuishao_v1_events_proto_msgTypes[160]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11874,7 +11922,7 @@ func (x *RegistryStaged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryStaged.ProtoReflect.Descriptor instead.
 func (*RegistryStaged) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{159}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{160}
 }
 
 func (x *RegistryStaged) GetVersion() string {
@@ -11915,7 +11963,7 @@ type RegistryVersionPublished struct {
 
 func (x *RegistryVersionPublished) Reset() {
 	*x = RegistryVersionPublished{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[160]
+	mi := &file_chuishao_v1_events_proto_msgTypes[161]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11927,7 +11975,7 @@ func (x *RegistryVersionPublished) String() string {
 func (*RegistryVersionPublished) ProtoMessage() {}
 
 func (x *RegistryVersionPublished) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[160]
+	mi := &file_chuishao_v1_events_proto_msgTypes[161]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11940,7 +11988,7 @@ func (x *RegistryVersionPublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryVersionPublished.ProtoReflect.Descriptor instead.
 func (*RegistryVersionPublished) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{160}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{161}
 }
 
 func (x *RegistryVersionPublished) GetVersion() string {
@@ -12009,7 +12057,7 @@ type RegistryPiece struct {
 
 func (x *RegistryPiece) Reset() {
 	*x = RegistryPiece{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[161]
+	mi := &file_chuishao_v1_events_proto_msgTypes[162]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12021,7 +12069,7 @@ func (x *RegistryPiece) String() string {
 func (*RegistryPiece) ProtoMessage() {}
 
 func (x *RegistryPiece) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[161]
+	mi := &file_chuishao_v1_events_proto_msgTypes[162]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12034,7 +12082,7 @@ func (x *RegistryPiece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryPiece.ProtoReflect.Descriptor instead.
 func (*RegistryPiece) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{161}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{162}
 }
 
 func (x *RegistryPiece) GetLevels() []*Level {
@@ -12107,7 +12155,7 @@ type Level struct {
 
 func (x *Level) Reset() {
 	*x = Level{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[162]
+	mi := &file_chuishao_v1_events_proto_msgTypes[163]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12119,7 +12167,7 @@ func (x *Level) String() string {
 func (*Level) ProtoMessage() {}
 
 func (x *Level) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[162]
+	mi := &file_chuishao_v1_events_proto_msgTypes[163]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12132,7 +12180,7 @@ func (x *Level) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Level.ProtoReflect.Descriptor instead.
 func (*Level) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{162}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{163}
 }
 
 func (x *Level) GetName() string {
@@ -12174,7 +12222,7 @@ type Area struct {
 
 func (x *Area) Reset() {
 	*x = Area{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[163]
+	mi := &file_chuishao_v1_events_proto_msgTypes[164]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12186,7 +12234,7 @@ func (x *Area) String() string {
 func (*Area) ProtoMessage() {}
 
 func (x *Area) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[163]
+	mi := &file_chuishao_v1_events_proto_msgTypes[164]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12199,7 +12247,7 @@ func (x *Area) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Area.ProtoReflect.Descriptor instead.
 func (*Area) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{163}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{164}
 }
 
 func (x *Area) GetCode() string {
@@ -12269,7 +12317,7 @@ type Unit struct {
 
 func (x *Unit) Reset() {
 	*x = Unit{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[164]
+	mi := &file_chuishao_v1_events_proto_msgTypes[165]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12281,7 +12329,7 @@ func (x *Unit) String() string {
 func (*Unit) ProtoMessage() {}
 
 func (x *Unit) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[164]
+	mi := &file_chuishao_v1_events_proto_msgTypes[165]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12294,7 +12342,7 @@ func (x *Unit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unit.ProtoReflect.Descriptor instead.
 func (*Unit) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{164}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{165}
 }
 
 func (x *Unit) GetCode() string {
@@ -12365,7 +12413,7 @@ type Category struct {
 
 func (x *Category) Reset() {
 	*x = Category{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[165]
+	mi := &file_chuishao_v1_events_proto_msgTypes[166]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12377,7 +12425,7 @@ func (x *Category) String() string {
 func (*Category) ProtoMessage() {}
 
 func (x *Category) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[165]
+	mi := &file_chuishao_v1_events_proto_msgTypes[166]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12390,7 +12438,7 @@ func (x *Category) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Category.ProtoReflect.Descriptor instead.
 func (*Category) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{165}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{166}
 }
 
 func (x *Category) GetCode() string {
@@ -12468,7 +12516,7 @@ type CatalogueEntry struct {
 
 func (x *CatalogueEntry) Reset() {
 	*x = CatalogueEntry{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[166]
+	mi := &file_chuishao_v1_events_proto_msgTypes[167]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12480,7 +12528,7 @@ func (x *CatalogueEntry) String() string {
 func (*CatalogueEntry) ProtoMessage() {}
 
 func (x *CatalogueEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[166]
+	mi := &file_chuishao_v1_events_proto_msgTypes[167]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12493,7 +12541,7 @@ func (x *CatalogueEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueEntry.ProtoReflect.Descriptor instead.
 func (*CatalogueEntry) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{166}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{167}
 }
 
 func (x *CatalogueEntry) GetCategory() string {
@@ -12567,7 +12615,7 @@ type BanItem struct {
 
 func (x *BanItem) Reset() {
 	*x = BanItem{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[167]
+	mi := &file_chuishao_v1_events_proto_msgTypes[168]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12579,7 +12627,7 @@ func (x *BanItem) String() string {
 func (*BanItem) ProtoMessage() {}
 
 func (x *BanItem) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[167]
+	mi := &file_chuishao_v1_events_proto_msgTypes[168]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12592,7 +12640,7 @@ func (x *BanItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanItem.ProtoReflect.Descriptor instead.
 func (*BanItem) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{167}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{168}
 }
 
 func (x *BanItem) GetCode() string {
@@ -12657,7 +12705,7 @@ type CallItem struct {
 
 func (x *CallItem) Reset() {
 	*x = CallItem{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[168]
+	mi := &file_chuishao_v1_events_proto_msgTypes[169]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12669,7 +12717,7 @@ func (x *CallItem) String() string {
 func (*CallItem) ProtoMessage() {}
 
 func (x *CallItem) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[168]
+	mi := &file_chuishao_v1_events_proto_msgTypes[169]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12682,7 +12730,7 @@ func (x *CallItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallItem.ProtoReflect.Descriptor instead.
 func (*CallItem) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{168}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{169}
 }
 
 func (x *CallItem) GetCode() string {
@@ -12799,7 +12847,7 @@ type ReviewWeights struct {
 
 func (x *ReviewWeights) Reset() {
 	*x = ReviewWeights{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[169]
+	mi := &file_chuishao_v1_events_proto_msgTypes[170]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12811,7 +12859,7 @@ func (x *ReviewWeights) String() string {
 func (*ReviewWeights) ProtoMessage() {}
 
 func (x *ReviewWeights) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[169]
+	mi := &file_chuishao_v1_events_proto_msgTypes[170]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12824,7 +12872,7 @@ func (x *ReviewWeights) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewWeights.ProtoReflect.Descriptor instead.
 func (*ReviewWeights) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{169}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{170}
 }
 
 func (x *ReviewWeights) GetOrganisation() uint32 {
@@ -12913,7 +12961,7 @@ type CalendarYearLoaded struct {
 
 func (x *CalendarYearLoaded) Reset() {
 	*x = CalendarYearLoaded{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[170]
+	mi := &file_chuishao_v1_events_proto_msgTypes[171]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12925,7 +12973,7 @@ func (x *CalendarYearLoaded) String() string {
 func (*CalendarYearLoaded) ProtoMessage() {}
 
 func (x *CalendarYearLoaded) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[170]
+	mi := &file_chuishao_v1_events_proto_msgTypes[171]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12938,7 +12986,7 @@ func (x *CalendarYearLoaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CalendarYearLoaded.ProtoReflect.Descriptor instead.
 func (*CalendarYearLoaded) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{170}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{171}
 }
 
 func (x *CalendarYearLoaded) GetVersion() string {
@@ -12982,7 +13030,7 @@ type ProfilePublished struct {
 
 func (x *ProfilePublished) Reset() {
 	*x = ProfilePublished{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[171]
+	mi := &file_chuishao_v1_events_proto_msgTypes[172]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12994,7 +13042,7 @@ func (x *ProfilePublished) String() string {
 func (*ProfilePublished) ProtoMessage() {}
 
 func (x *ProfilePublished) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[171]
+	mi := &file_chuishao_v1_events_proto_msgTypes[172]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13007,7 +13055,7 @@ func (x *ProfilePublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfilePublished.ProtoReflect.Descriptor instead.
 func (*ProfilePublished) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{171}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{172}
 }
 
 func (x *ProfilePublished) GetName() string {
@@ -13051,7 +13099,7 @@ type CommandRefused struct {
 
 func (x *CommandRefused) Reset() {
 	*x = CommandRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[172]
+	mi := &file_chuishao_v1_events_proto_msgTypes[173]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13063,7 +13111,7 @@ func (x *CommandRefused) String() string {
 func (*CommandRefused) ProtoMessage() {}
 
 func (x *CommandRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[172]
+	mi := &file_chuishao_v1_events_proto_msgTypes[173]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13076,7 +13124,7 @@ func (x *CommandRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRefused.ProtoReflect.Descriptor instead.
 func (*CommandRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{172}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{173}
 }
 
 func (x *CommandRefused) GetStream() string {
@@ -13147,7 +13195,7 @@ type IdentityRevealed struct {
 
 func (x *IdentityRevealed) Reset() {
 	*x = IdentityRevealed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[173]
+	mi := &file_chuishao_v1_events_proto_msgTypes[174]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13159,7 +13207,7 @@ func (x *IdentityRevealed) String() string {
 func (*IdentityRevealed) ProtoMessage() {}
 
 func (x *IdentityRevealed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[173]
+	mi := &file_chuishao_v1_events_proto_msgTypes[174]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13172,7 +13220,7 @@ func (x *IdentityRevealed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityRevealed.ProtoReflect.Descriptor instead.
 func (*IdentityRevealed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{173}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{174}
 }
 
 func (x *IdentityRevealed) GetStream() string {
@@ -13208,7 +13256,7 @@ type SubjectErased struct {
 
 func (x *SubjectErased) Reset() {
 	*x = SubjectErased{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[174]
+	mi := &file_chuishao_v1_events_proto_msgTypes[175]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13220,7 +13268,7 @@ func (x *SubjectErased) String() string {
 func (*SubjectErased) ProtoMessage() {}
 
 func (x *SubjectErased) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[174]
+	mi := &file_chuishao_v1_events_proto_msgTypes[175]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13233,7 +13281,7 @@ func (x *SubjectErased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectErased.ProtoReflect.Descriptor instead.
 func (*SubjectErased) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{174}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{175}
 }
 
 func (x *SubjectErased) GetSubject() string {
@@ -14052,7 +14100,10 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\a \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"6\n" +
 	"\fEntryMatched\x12\x12\n" +
 	"\x04with\x18\x01 \x01(\tR\x04with\x12\x12\n" +
-	"\x04unit\x18\x02 \x01(\tR\x04unit\"Q\n" +
+	"\x04unit\x18\x02 \x01(\tR\x04unit\" \n" +
+	"\n" +
+	"EntryFreed\x12\x12\n" +
+	"\x04with\x18\x01 \x01(\tR\x04with\"Q\n" +
 	"\x0eEntryFulfilled\x12\x12\n" +
 	"\x04with\x18\x01 \x01(\tR\x04with\x12+\n" +
 	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"=\n" +
@@ -14364,7 +14415,7 @@ func file_chuishao_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_chuishao_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_chuishao_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 175)
+var file_chuishao_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 176)
 var file_chuishao_v1_events_proto_goTypes = []any{
 	(UnitKind)(0),                     // 0: chuishao.v1.UnitKind
 	(MatterObject)(0),                 // 1: chuishao.v1.MatterObject
@@ -14504,452 +14555,453 @@ var file_chuishao_v1_events_proto_goTypes = []any{
 	(*MatterPublished)(nil),           // 135: chuishao.v1.MatterPublished
 	(*EntryOpened)(nil),               // 136: chuishao.v1.EntryOpened
 	(*EntryMatched)(nil),              // 137: chuishao.v1.EntryMatched
-	(*EntryFulfilled)(nil),            // 138: chuishao.v1.EntryFulfilled
-	(*EntryWithdrawn)(nil),            // 139: chuishao.v1.EntryWithdrawn
-	(*AdmissionApplied)(nil),          // 140: chuishao.v1.AdmissionApplied
-	(*AdmissionReviewed)(nil),         // 141: chuishao.v1.AdmissionReviewed
-	(*CommunityObjected)(nil),         // 142: chuishao.v1.CommunityObjected
-	(*AdmissionAdmitted)(nil),         // 143: chuishao.v1.AdmissionAdmitted
-	(*AdmissionRefused)(nil),          // 144: chuishao.v1.AdmissionRefused
-	(*AdmissionRevoked)(nil),          // 145: chuishao.v1.AdmissionRevoked
-	(*AdmissionExpired)(nil),          // 146: chuishao.v1.AdmissionExpired
-	(*ProblemListed)(nil),             // 147: chuishao.v1.ProblemListed
-	(*RectificationPlanned)(nil),      // 148: chuishao.v1.RectificationPlanned
-	(*RectificationReported)(nil),     // 149: chuishao.v1.RectificationReported
-	(*RectificationChecked)(nil),      // 150: chuishao.v1.RectificationChecked
-	(*ListedProblemCleared)(nil),      // 151: chuishao.v1.ListedProblemCleared
-	(*OwnerAccounted)(nil),            // 152: chuishao.v1.OwnerAccounted
-	(*ListingTimerPassed)(nil),        // 153: chuishao.v1.ListingTimerPassed
-	(*SpotCheckDrawn)(nil),            // 154: chuishao.v1.SpotCheckDrawn
-	(*SpotCheckRecorded)(nil),         // 155: chuishao.v1.SpotCheckRecorded
-	(*Reviewer)(nil),                  // 156: chuishao.v1.Reviewer
-	(*ReviewOpened)(nil),              // 157: chuishao.v1.ReviewOpened
-	(*ReviewScored)(nil),              // 158: chuishao.v1.ReviewScored
-	(*ReviewClosed)(nil),              // 159: chuishao.v1.ReviewClosed
-	(*ResidentUnitGraded)(nil),        // 160: chuishao.v1.ResidentUnitGraded
-	(*StreetOpinionGiven)(nil),        // 161: chuishao.v1.StreetOpinionGiven
-	(*RegistryStaged)(nil),            // 162: chuishao.v1.RegistryStaged
-	(*RegistryVersionPublished)(nil),  // 163: chuishao.v1.RegistryVersionPublished
-	(*RegistryPiece)(nil),             // 164: chuishao.v1.RegistryPiece
-	(*Level)(nil),                     // 165: chuishao.v1.Level
-	(*Area)(nil),                      // 166: chuishao.v1.Area
-	(*Unit)(nil),                      // 167: chuishao.v1.Unit
-	(*Category)(nil),                  // 168: chuishao.v1.Category
-	(*CatalogueEntry)(nil),            // 169: chuishao.v1.CatalogueEntry
-	(*BanItem)(nil),                   // 170: chuishao.v1.BanItem
-	(*CallItem)(nil),                  // 171: chuishao.v1.CallItem
-	(*ReviewWeights)(nil),             // 172: chuishao.v1.ReviewWeights
-	(*CalendarYearLoaded)(nil),        // 173: chuishao.v1.CalendarYearLoaded
-	(*ProfilePublished)(nil),          // 174: chuishao.v1.ProfilePublished
-	(*CommandRefused)(nil),            // 175: chuishao.v1.CommandRefused
-	(*IdentityRevealed)(nil),          // 176: chuishao.v1.IdentityRevealed
-	(*SubjectErased)(nil),             // 177: chuishao.v1.SubjectErased
-	(*timestamppb.Timestamp)(nil),     // 178: google.protobuf.Timestamp
-	(*Actor)(nil),                     // 179: chuishao.v1.Actor
-	(Channel)(0),                      // 180: chuishao.v1.Channel
-	(MatterKind)(0),                   // 181: chuishao.v1.MatterKind
-	(*AreaNode)(nil),                  // 182: chuishao.v1.AreaNode
-	(*LonLat)(nil),                    // 183: chuishao.v1.LonLat
-	(Element)(0),                      // 184: chuishao.v1.Element
-	(Confidentiality)(0),              // 185: chuishao.v1.Confidentiality
-	(*Sealed)(nil),                    // 186: chuishao.v1.Sealed
-	(*Attachment)(nil),                // 187: chuishao.v1.Attachment
-	(DeclineReason)(0),                // 188: chuishao.v1.DeclineReason
-	(Grade)(0),                        // 189: chuishao.v1.Grade
-	(Requirement)(0),                  // 190: chuishao.v1.Requirement
-	(ResultCode)(0),                   // 191: chuishao.v1.ResultCode
-	(Solved)(0),                       // 192: chuishao.v1.Solved
-	(CloseKind)(0),                    // 193: chuishao.v1.CloseKind
-	(ReopenReason)(0),                 // 194: chuishao.v1.ReopenReason
-	(WhistleState)(0),                 // 195: chuishao.v1.WhistleState
-	(EmergencyLine)(0),                // 196: chuishao.v1.EmergencyLine
-	(TicketState)(0),                  // 197: chuishao.v1.TicketState
-	(ReturnReason)(0),                 // 198: chuishao.v1.ReturnReason
-	(ReturnFault)(0),                  // 199: chuishao.v1.ReturnFault
-	(EscalationReason)(0),             // 200: chuishao.v1.EscalationReason
-	(ExtensionKind)(0),                // 201: chuishao.v1.ExtensionKind
-	(SuspensionReason)(0),             // 202: chuishao.v1.SuspensionReason
-	(ResultRejection)(0),              // 203: chuishao.v1.ResultRejection
-	(ExclusionCode)(0),                // 204: chuishao.v1.ExclusionCode
-	(SupervisionTrigger)(0),           // 205: chuishao.v1.SupervisionTrigger
-	(SupervisionReplyKind)(0),         // 206: chuishao.v1.SupervisionReplyKind
-	(TicketTimer)(0),                  // 207: chuishao.v1.TicketTimer
-	(*Dimension)(nil),                 // 208: chuishao.v1.Dimension
-	(WhistleKind)(0),                  // 209: chuishao.v1.WhistleKind
-	(EchoKind)(0),                     // 210: chuishao.v1.EchoKind
-	(RaterKind)(0),                    // 211: chuishao.v1.RaterKind
-	(WhistleTimer)(0),                 // 212: chuishao.v1.WhistleTimer
-	(RaiseCause)(0),                   // 213: chuishao.v1.RaiseCause
-	(ExchangeKind)(0),                 // 214: chuishao.v1.ExchangeKind
-	(ListingOrigin)(0),                // 215: chuishao.v1.ListingOrigin
-	(AccountKind)(0),                  // 216: chuishao.v1.AccountKind
-	(ListingTimer)(0),                 // 217: chuishao.v1.ListingTimer
-	(CheckKind)(0),                    // 218: chuishao.v1.CheckKind
-	(ReviewerKind)(0),                 // 219: chuishao.v1.ReviewerKind
-	(RevealPurpose)(0),                // 220: chuishao.v1.RevealPurpose
+	(*EntryFreed)(nil),                // 138: chuishao.v1.EntryFreed
+	(*EntryFulfilled)(nil),            // 139: chuishao.v1.EntryFulfilled
+	(*EntryWithdrawn)(nil),            // 140: chuishao.v1.EntryWithdrawn
+	(*AdmissionApplied)(nil),          // 141: chuishao.v1.AdmissionApplied
+	(*AdmissionReviewed)(nil),         // 142: chuishao.v1.AdmissionReviewed
+	(*CommunityObjected)(nil),         // 143: chuishao.v1.CommunityObjected
+	(*AdmissionAdmitted)(nil),         // 144: chuishao.v1.AdmissionAdmitted
+	(*AdmissionRefused)(nil),          // 145: chuishao.v1.AdmissionRefused
+	(*AdmissionRevoked)(nil),          // 146: chuishao.v1.AdmissionRevoked
+	(*AdmissionExpired)(nil),          // 147: chuishao.v1.AdmissionExpired
+	(*ProblemListed)(nil),             // 148: chuishao.v1.ProblemListed
+	(*RectificationPlanned)(nil),      // 149: chuishao.v1.RectificationPlanned
+	(*RectificationReported)(nil),     // 150: chuishao.v1.RectificationReported
+	(*RectificationChecked)(nil),      // 151: chuishao.v1.RectificationChecked
+	(*ListedProblemCleared)(nil),      // 152: chuishao.v1.ListedProblemCleared
+	(*OwnerAccounted)(nil),            // 153: chuishao.v1.OwnerAccounted
+	(*ListingTimerPassed)(nil),        // 154: chuishao.v1.ListingTimerPassed
+	(*SpotCheckDrawn)(nil),            // 155: chuishao.v1.SpotCheckDrawn
+	(*SpotCheckRecorded)(nil),         // 156: chuishao.v1.SpotCheckRecorded
+	(*Reviewer)(nil),                  // 157: chuishao.v1.Reviewer
+	(*ReviewOpened)(nil),              // 158: chuishao.v1.ReviewOpened
+	(*ReviewScored)(nil),              // 159: chuishao.v1.ReviewScored
+	(*ReviewClosed)(nil),              // 160: chuishao.v1.ReviewClosed
+	(*ResidentUnitGraded)(nil),        // 161: chuishao.v1.ResidentUnitGraded
+	(*StreetOpinionGiven)(nil),        // 162: chuishao.v1.StreetOpinionGiven
+	(*RegistryStaged)(nil),            // 163: chuishao.v1.RegistryStaged
+	(*RegistryVersionPublished)(nil),  // 164: chuishao.v1.RegistryVersionPublished
+	(*RegistryPiece)(nil),             // 165: chuishao.v1.RegistryPiece
+	(*Level)(nil),                     // 166: chuishao.v1.Level
+	(*Area)(nil),                      // 167: chuishao.v1.Area
+	(*Unit)(nil),                      // 168: chuishao.v1.Unit
+	(*Category)(nil),                  // 169: chuishao.v1.Category
+	(*CatalogueEntry)(nil),            // 170: chuishao.v1.CatalogueEntry
+	(*BanItem)(nil),                   // 171: chuishao.v1.BanItem
+	(*CallItem)(nil),                  // 172: chuishao.v1.CallItem
+	(*ReviewWeights)(nil),             // 173: chuishao.v1.ReviewWeights
+	(*CalendarYearLoaded)(nil),        // 174: chuishao.v1.CalendarYearLoaded
+	(*ProfilePublished)(nil),          // 175: chuishao.v1.ProfilePublished
+	(*CommandRefused)(nil),            // 176: chuishao.v1.CommandRefused
+	(*IdentityRevealed)(nil),          // 177: chuishao.v1.IdentityRevealed
+	(*SubjectErased)(nil),             // 178: chuishao.v1.SubjectErased
+	(*timestamppb.Timestamp)(nil),     // 179: google.protobuf.Timestamp
+	(*Actor)(nil),                     // 180: chuishao.v1.Actor
+	(Channel)(0),                      // 181: chuishao.v1.Channel
+	(MatterKind)(0),                   // 182: chuishao.v1.MatterKind
+	(*AreaNode)(nil),                  // 183: chuishao.v1.AreaNode
+	(*LonLat)(nil),                    // 184: chuishao.v1.LonLat
+	(Element)(0),                      // 185: chuishao.v1.Element
+	(Confidentiality)(0),              // 186: chuishao.v1.Confidentiality
+	(*Sealed)(nil),                    // 187: chuishao.v1.Sealed
+	(*Attachment)(nil),                // 188: chuishao.v1.Attachment
+	(DeclineReason)(0),                // 189: chuishao.v1.DeclineReason
+	(Grade)(0),                        // 190: chuishao.v1.Grade
+	(Requirement)(0),                  // 191: chuishao.v1.Requirement
+	(ResultCode)(0),                   // 192: chuishao.v1.ResultCode
+	(Solved)(0),                       // 193: chuishao.v1.Solved
+	(CloseKind)(0),                    // 194: chuishao.v1.CloseKind
+	(ReopenReason)(0),                 // 195: chuishao.v1.ReopenReason
+	(WhistleState)(0),                 // 196: chuishao.v1.WhistleState
+	(EmergencyLine)(0),                // 197: chuishao.v1.EmergencyLine
+	(TicketState)(0),                  // 198: chuishao.v1.TicketState
+	(ReturnReason)(0),                 // 199: chuishao.v1.ReturnReason
+	(ReturnFault)(0),                  // 200: chuishao.v1.ReturnFault
+	(EscalationReason)(0),             // 201: chuishao.v1.EscalationReason
+	(ExtensionKind)(0),                // 202: chuishao.v1.ExtensionKind
+	(SuspensionReason)(0),             // 203: chuishao.v1.SuspensionReason
+	(ResultRejection)(0),              // 204: chuishao.v1.ResultRejection
+	(ExclusionCode)(0),                // 205: chuishao.v1.ExclusionCode
+	(SupervisionTrigger)(0),           // 206: chuishao.v1.SupervisionTrigger
+	(SupervisionReplyKind)(0),         // 207: chuishao.v1.SupervisionReplyKind
+	(TicketTimer)(0),                  // 208: chuishao.v1.TicketTimer
+	(*Dimension)(nil),                 // 209: chuishao.v1.Dimension
+	(WhistleKind)(0),                  // 210: chuishao.v1.WhistleKind
+	(EchoKind)(0),                     // 211: chuishao.v1.EchoKind
+	(RaterKind)(0),                    // 212: chuishao.v1.RaterKind
+	(WhistleTimer)(0),                 // 213: chuishao.v1.WhistleTimer
+	(RaiseCause)(0),                   // 214: chuishao.v1.RaiseCause
+	(ExchangeKind)(0),                 // 215: chuishao.v1.ExchangeKind
+	(ListingOrigin)(0),                // 216: chuishao.v1.ListingOrigin
+	(AccountKind)(0),                  // 217: chuishao.v1.AccountKind
+	(ListingTimer)(0),                 // 218: chuishao.v1.ListingTimer
+	(CheckKind)(0),                    // 219: chuishao.v1.CheckKind
+	(ReviewerKind)(0),                 // 220: chuishao.v1.ReviewerKind
+	(RevealPurpose)(0),                // 221: chuishao.v1.RevealPurpose
 }
 var file_chuishao_v1_events_proto_depIdxs = []int32{
-	178, // 0: chuishao.v1.EventMeta.occurred_at:type_name -> google.protobuf.Timestamp
-	178, // 1: chuishao.v1.EventMeta.recorded_at:type_name -> google.protobuf.Timestamp
-	179, // 2: chuishao.v1.EventMeta.actor:type_name -> chuishao.v1.Actor
-	180, // 3: chuishao.v1.TicketReported.channel:type_name -> chuishao.v1.Channel
-	181, // 4: chuishao.v1.TicketReported.kind:type_name -> chuishao.v1.MatterKind
-	182, // 5: chuishao.v1.TicketReported.path:type_name -> chuishao.v1.AreaNode
-	183, // 6: chuishao.v1.TicketReported.position:type_name -> chuishao.v1.LonLat
-	184, // 7: chuishao.v1.TicketReported.elements:type_name -> chuishao.v1.Element
-	185, // 8: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
-	178, // 9: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
-	186, // 10: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
-	187, // 11: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
-	182, // 12: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
-	178, // 13: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
-	186, // 14: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
-	184, // 15: chuishao.v1.TicketAccepted.elements:type_name -> chuishao.v1.Element
-	185, // 16: chuishao.v1.TicketAccepted.confidentiality:type_name -> chuishao.v1.Confidentiality
-	188, // 17: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
-	186, // 18: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
-	186, // 19: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
-	188, // 20: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
-	179, // 21: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
-	186, // 22: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
-	178, // 23: chuishao.v1.TicketDeclined.appeal_by:type_name -> google.protobuf.Timestamp
-	186, // 24: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
-	189, // 25: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
-	182, // 26: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
-	185, // 27: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
-	178, // 28: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
-	186, // 29: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
-	189, // 30: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
-	182, // 31: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
-	185, // 32: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
-	178, // 33: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
-	178, // 34: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
-	186, // 35: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
-	178, // 36: chuishao.v1.TriageCorrected.dispatch_by:type_name -> google.protobuf.Timestamp
-	178, // 37: chuishao.v1.TriageCorrected.sign_by:type_name -> google.protobuf.Timestamp
-	178, // 38: chuishao.v1.TriageCorrected.contact_by:type_name -> google.protobuf.Timestamp
-	178, // 39: chuishao.v1.TriageCorrected.verify_by:type_name -> google.protobuf.Timestamp
-	178, // 40: chuishao.v1.TriageCorrected.callback_by:type_name -> google.protobuf.Timestamp
-	178, // 41: chuishao.v1.TriageCorrected.return_by:type_name -> google.protobuf.Timestamp
-	178, // 42: chuishao.v1.TriageCorrected.decide_return_by:type_name -> google.protobuf.Timestamp
-	178, // 43: chuishao.v1.TriageCorrected.ruling_by:type_name -> google.protobuf.Timestamp
-	178, // 44: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
-	178, // 45: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
-	178, // 46: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
-	178, // 47: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
-	178, // 48: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
-	178, // 49: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
-	186, // 50: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
-	186, // 51: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
-	186, // 52: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
-	187, // 53: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
-	186, // 54: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
-	190, // 55: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
-	186, // 56: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
-	191, // 57: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
-	187, // 58: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	178, // 59: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
-	186, // 60: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	187, // 61: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
-	178, // 62: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
-	186, // 63: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
-	187, // 64: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
-	186, // 65: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
-	192, // 66: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
-	186, // 67: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
-	178, // 68: chuishao.v1.CallbackRecorded.exclusion_by:type_name -> google.protobuf.Timestamp
-	178, // 69: chuishao.v1.CallbackUnreachable.exclusion_by:type_name -> google.protobuf.Timestamp
-	193, // 70: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
-	178, // 71: chuishao.v1.TicketClosed.appeal_by:type_name -> google.protobuf.Timestamp
-	194, // 72: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
-	178, // 73: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
-	178, // 74: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
-	178, // 75: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
-	178, // 76: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
-	186, // 77: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
-	186, // 78: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
-	186, // 79: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
-	179, // 80: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
-	186, // 81: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
-	195, // 82: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
-	186, // 83: chuishao.v1.DeclineAppealed.sealed:type_name -> chuishao.v1.Sealed
-	182, // 84: chuishao.v1.DeclineOverturned.path:type_name -> chuishao.v1.AreaNode
-	178, // 85: chuishao.v1.DeclineOverturned.dispatch_by:type_name -> google.protobuf.Timestamp
-	186, // 86: chuishao.v1.DeclineOverturned.sealed:type_name -> chuishao.v1.Sealed
-	196, // 87: chuishao.v1.EmergencyHandedOver.line:type_name -> chuishao.v1.EmergencyLine
-	186, // 88: chuishao.v1.EmergencyHandedOver.sealed:type_name -> chuishao.v1.Sealed
-	186, // 89: chuishao.v1.DuplicateAttached.sealed:type_name -> chuishao.v1.Sealed
-	197, // 90: chuishao.v1.TicketUnmerged.state:type_name -> chuishao.v1.TicketState
-	186, // 91: chuishao.v1.TicketUnmerged.sealed:type_name -> chuishao.v1.Sealed
-	198, // 92: chuishao.v1.ReturnRequested.reason:type_name -> chuishao.v1.ReturnReason
-	178, // 93: chuishao.v1.ReturnRequested.decide_by:type_name -> google.protobuf.Timestamp
-	186, // 94: chuishao.v1.ReturnRequested.sealed:type_name -> chuishao.v1.Sealed
-	199, // 95: chuishao.v1.ReturnApproved.fault:type_name -> chuishao.v1.ReturnFault
-	186, // 96: chuishao.v1.ReturnApproved.sealed:type_name -> chuishao.v1.Sealed
-	178, // 97: chuishao.v1.ReturnApproved.dispatch_by:type_name -> google.protobuf.Timestamp
-	186, // 98: chuishao.v1.ReturnRejected.sealed:type_name -> chuishao.v1.Sealed
-	178, // 99: chuishao.v1.AdjudicationOpened.ruling_by:type_name -> google.protobuf.Timestamp
-	186, // 100: chuishao.v1.AdjudicationOpened.sealed:type_name -> chuishao.v1.Sealed
-	199, // 101: chuishao.v1.AdjudicationRuled.fault:type_name -> chuishao.v1.ReturnFault
-	186, // 102: chuishao.v1.AdjudicationRuled.sealed:type_name -> chuishao.v1.Sealed
-	178, // 103: chuishao.v1.CoHandlerRequested.submit_by:type_name -> google.protobuf.Timestamp
-	186, // 104: chuishao.v1.CoHandlerRequested.sealed:type_name -> chuishao.v1.Sealed
-	186, // 105: chuishao.v1.CoHandlerDeclineProposed.sealed:type_name -> chuishao.v1.Sealed
-	186, // 106: chuishao.v1.CoHandlerDeclineDropped.sealed:type_name -> chuishao.v1.Sealed
-	186, // 107: chuishao.v1.CoHandlerDeclined.sealed:type_name -> chuishao.v1.Sealed
-	187, // 108: chuishao.v1.CoHandlerSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	186, // 109: chuishao.v1.CoHandlerSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	200, // 110: chuishao.v1.TicketEscalated.reason:type_name -> chuishao.v1.EscalationReason
-	178, // 111: chuishao.v1.TicketEscalated.sign_by:type_name -> google.protobuf.Timestamp
-	178, // 112: chuishao.v1.TicketEscalated.segment_by:type_name -> google.protobuf.Timestamp
-	186, // 113: chuishao.v1.TicketEscalated.sealed:type_name -> chuishao.v1.Sealed
-	186, // 114: chuishao.v1.EscalationRefused.sealed:type_name -> chuishao.v1.Sealed
-	178, // 115: chuishao.v1.EscalationRefused.segment_by:type_name -> google.protobuf.Timestamp
-	178, // 116: chuishao.v1.TicketDelegated.sign_by:type_name -> google.protobuf.Timestamp
-	178, // 117: chuishao.v1.TicketDelegated.contact_by:type_name -> google.protobuf.Timestamp
-	178, // 118: chuishao.v1.TicketDelegated.handle_by:type_name -> google.protobuf.Timestamp
-	178, // 119: chuishao.v1.TicketDelegated.close_by:type_name -> google.protobuf.Timestamp
-	178, // 120: chuishao.v1.TicketDelegated.return_by:type_name -> google.protobuf.Timestamp
-	178, // 121: chuishao.v1.TicketDelegated.segment_by:type_name -> google.protobuf.Timestamp
-	186, // 122: chuishao.v1.TicketDelegated.sealed:type_name -> chuishao.v1.Sealed
-	201, // 123: chuishao.v1.ExtensionRequested.kind:type_name -> chuishao.v1.ExtensionKind
-	178, // 124: chuishao.v1.ExtensionRequested.handle_by:type_name -> google.protobuf.Timestamp
-	186, // 125: chuishao.v1.ExtensionRequested.sealed:type_name -> chuishao.v1.Sealed
-	178, // 126: chuishao.v1.ExtensionGranted.handle_by:type_name -> google.protobuf.Timestamp
-	178, // 127: chuishao.v1.ExtensionGranted.close_by:type_name -> google.protobuf.Timestamp
-	178, // 128: chuishao.v1.ExtensionGranted.segment_by:type_name -> google.protobuf.Timestamp
-	186, // 129: chuishao.v1.ExtensionGranted.sealed:type_name -> chuishao.v1.Sealed
-	186, // 130: chuishao.v1.ExtensionRefused.sealed:type_name -> chuishao.v1.Sealed
-	202, // 131: chuishao.v1.SuspensionRequested.reason:type_name -> chuishao.v1.SuspensionReason
-	178, // 132: chuishao.v1.SuspensionRequested.review_at:type_name -> google.protobuf.Timestamp
-	186, // 133: chuishao.v1.SuspensionRequested.sealed:type_name -> chuishao.v1.Sealed
-	202, // 134: chuishao.v1.SuspensionGranted.reason:type_name -> chuishao.v1.SuspensionReason
-	178, // 135: chuishao.v1.SuspensionGranted.review_at:type_name -> google.protobuf.Timestamp
-	178, // 136: chuishao.v1.SuspensionGranted.review_overdue_at:type_name -> google.protobuf.Timestamp
-	186, // 137: chuishao.v1.SuspensionGranted.sealed:type_name -> chuishao.v1.Sealed
-	186, // 138: chuishao.v1.SuspensionRefused.sealed:type_name -> chuishao.v1.Sealed
-	178, // 139: chuishao.v1.TicketResumed.handle_by:type_name -> google.protobuf.Timestamp
-	178, // 140: chuishao.v1.TicketResumed.close_by:type_name -> google.protobuf.Timestamp
-	178, // 141: chuishao.v1.TicketResumed.segment_by:type_name -> google.protobuf.Timestamp
-	186, // 142: chuishao.v1.TicketResumed.sealed:type_name -> chuishao.v1.Sealed
-	203, // 143: chuishao.v1.ResultRejected.reason:type_name -> chuishao.v1.ResultRejection
-	186, // 144: chuishao.v1.ResultRejected.sealed:type_name -> chuishao.v1.Sealed
-	204, // 145: chuishao.v1.ExclusionRequested.code:type_name -> chuishao.v1.ExclusionCode
-	186, // 146: chuishao.v1.ExclusionRequested.sealed:type_name -> chuishao.v1.Sealed
-	204, // 147: chuishao.v1.ExclusionGranted.code:type_name -> chuishao.v1.ExclusionCode
-	186, // 148: chuishao.v1.ExclusionGranted.sealed:type_name -> chuishao.v1.Sealed
-	204, // 149: chuishao.v1.ExclusionDenied.code:type_name -> chuishao.v1.ExclusionCode
-	186, // 150: chuishao.v1.ExclusionDenied.sealed:type_name -> chuishao.v1.Sealed
-	186, // 151: chuishao.v1.TicketUrged.sealed:type_name -> chuishao.v1.Sealed
-	205, // 152: chuishao.v1.SupervisionRaised.trigger:type_name -> chuishao.v1.SupervisionTrigger
-	178, // 153: chuishao.v1.SupervisionRaised.reply_by:type_name -> google.protobuf.Timestamp
-	178, // 154: chuishao.v1.SupervisionRaised.plan_by:type_name -> google.protobuf.Timestamp
-	178, // 155: chuishao.v1.SupervisionRaised.clear_by:type_name -> google.protobuf.Timestamp
-	186, // 156: chuishao.v1.SupervisionRaised.sealed:type_name -> chuishao.v1.Sealed
-	206, // 157: chuishao.v1.SupervisionReplied.kind:type_name -> chuishao.v1.SupervisionReplyKind
-	178, // 158: chuishao.v1.SupervisionReplied.clear_by:type_name -> google.protobuf.Timestamp
-	187, // 159: chuishao.v1.SupervisionReplied.attachments:type_name -> chuishao.v1.Attachment
-	186, // 160: chuishao.v1.SupervisionReplied.sealed:type_name -> chuishao.v1.Sealed
-	187, // 161: chuishao.v1.ListingCleared.attachments:type_name -> chuishao.v1.Attachment
-	186, // 162: chuishao.v1.ListingCleared.sealed:type_name -> chuishao.v1.Sealed
-	186, // 163: chuishao.v1.SupervisionLifted.sealed:type_name -> chuishao.v1.Sealed
-	186, // 164: chuishao.v1.TicketWithdrawn.sealed:type_name -> chuishao.v1.Sealed
-	182, // 165: chuishao.v1.ArchiveCorrectionProposed.path:type_name -> chuishao.v1.AreaNode
-	191, // 166: chuishao.v1.ArchiveCorrectionProposed.result:type_name -> chuishao.v1.ResultCode
-	186, // 167: chuishao.v1.ArchiveCorrectionProposed.sealed:type_name -> chuishao.v1.Sealed
-	186, // 168: chuishao.v1.ArchiveCorrectionDropped.sealed:type_name -> chuishao.v1.Sealed
-	182, // 169: chuishao.v1.ArchiveCorrected.path:type_name -> chuishao.v1.AreaNode
-	191, // 170: chuishao.v1.ArchiveCorrected.result:type_name -> chuishao.v1.ResultCode
-	179, // 171: chuishao.v1.ArchiveCorrected.proposed_by:type_name -> chuishao.v1.Actor
-	186, // 172: chuishao.v1.ArchiveCorrected.sealed:type_name -> chuishao.v1.Sealed
-	178, // 173: chuishao.v1.AcceptOverdue.by:type_name -> google.protobuf.Timestamp
-	178, // 174: chuishao.v1.DispatchOverdue.by:type_name -> google.protobuf.Timestamp
-	178, // 175: chuishao.v1.SignOverdue.by:type_name -> google.protobuf.Timestamp
-	178, // 176: chuishao.v1.ContactOverdue.by:type_name -> google.protobuf.Timestamp
-	178, // 177: chuishao.v1.HandleOverdue.by:type_name -> google.protobuf.Timestamp
-	178, // 178: chuishao.v1.HandleOverdue.long_overdue_at:type_name -> google.protobuf.Timestamp
-	178, // 179: chuishao.v1.VerifyOverdue.by:type_name -> google.protobuf.Timestamp
-	178, // 180: chuishao.v1.CallbackOverdue.by:type_name -> google.protobuf.Timestamp
-	178, // 181: chuishao.v1.SuspensionReviewDue.by:type_name -> google.protobuf.Timestamp
-	207, // 182: chuishao.v1.RightLapsed.right:type_name -> chuishao.v1.TicketTimer
-	178, // 183: chuishao.v1.RightLapsed.by:type_name -> google.protobuf.Timestamp
-	178, // 184: chuishao.v1.LimitsRecomputed.accept_by:type_name -> google.protobuf.Timestamp
-	178, // 185: chuishao.v1.LimitsRecomputed.dispatch_by:type_name -> google.protobuf.Timestamp
-	178, // 186: chuishao.v1.LimitsRecomputed.sign_by:type_name -> google.protobuf.Timestamp
-	178, // 187: chuishao.v1.LimitsRecomputed.contact_by:type_name -> google.protobuf.Timestamp
-	178, // 188: chuishao.v1.LimitsRecomputed.return_by:type_name -> google.protobuf.Timestamp
-	178, // 189: chuishao.v1.LimitsRecomputed.handle_by:type_name -> google.protobuf.Timestamp
-	178, // 190: chuishao.v1.LimitsRecomputed.verify_by:type_name -> google.protobuf.Timestamp
-	178, // 191: chuishao.v1.LimitsRecomputed.callback_by:type_name -> google.protobuf.Timestamp
-	178, // 192: chuishao.v1.LimitsRecomputed.close_by:type_name -> google.protobuf.Timestamp
-	178, // 193: chuishao.v1.LimitsRecomputed.segment_by:type_name -> google.protobuf.Timestamp
-	178, // 194: chuishao.v1.LimitsRecomputed.decide_return_by:type_name -> google.protobuf.Timestamp
-	178, // 195: chuishao.v1.LimitsRecomputed.ruling_by:type_name -> google.protobuf.Timestamp
-	178, // 196: chuishao.v1.LimitsRecomputed.appeal_by:type_name -> google.protobuf.Timestamp
-	178, // 197: chuishao.v1.LimitsRecomputed.exclusion_by:type_name -> google.protobuf.Timestamp
-	178, // 198: chuishao.v1.LimitsRecomputed.suspension_overdue_at:type_name -> google.protobuf.Timestamp
-	178, // 199: chuishao.v1.LimitsRecomputed.long_overdue_at:type_name -> google.protobuf.Timestamp
-	180, // 200: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
-	182, // 201: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
-	208, // 202: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
-	178, // 203: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
-	183, // 204: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
-	186, // 205: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
-	186, // 206: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
-	209, // 207: chuishao.v1.WhistleAsked.kind:type_name -> chuishao.v1.WhistleKind
-	186, // 208: chuishao.v1.WhistleAsked.sealed:type_name -> chuishao.v1.Sealed
-	186, // 209: chuishao.v1.WhistleAskDeclined.sealed:type_name -> chuishao.v1.Sealed
-	186, // 210: chuishao.v1.TicketClaimed.sealed:type_name -> chuishao.v1.Sealed
-	210, // 211: chuishao.v1.EchoPublished.kind:type_name -> chuishao.v1.EchoKind
-	186, // 212: chuishao.v1.EchoPublished.sealed:type_name -> chuishao.v1.Sealed
-	211, // 213: chuishao.v1.LeadRated.rater_kind:type_name -> chuishao.v1.RaterKind
-	186, // 214: chuishao.v1.LeadRated.sealed:type_name -> chuishao.v1.Sealed
-	186, // 215: chuishao.v1.JointReviewRecorded.sealed:type_name -> chuishao.v1.Sealed
-	178, // 216: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
-	178, // 217: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
-	178, // 218: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
-	209, // 219: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
-	182, // 220: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
+	179, // 0: chuishao.v1.EventMeta.occurred_at:type_name -> google.protobuf.Timestamp
+	179, // 1: chuishao.v1.EventMeta.recorded_at:type_name -> google.protobuf.Timestamp
+	180, // 2: chuishao.v1.EventMeta.actor:type_name -> chuishao.v1.Actor
+	181, // 3: chuishao.v1.TicketReported.channel:type_name -> chuishao.v1.Channel
+	182, // 4: chuishao.v1.TicketReported.kind:type_name -> chuishao.v1.MatterKind
+	183, // 5: chuishao.v1.TicketReported.path:type_name -> chuishao.v1.AreaNode
+	184, // 6: chuishao.v1.TicketReported.position:type_name -> chuishao.v1.LonLat
+	185, // 7: chuishao.v1.TicketReported.elements:type_name -> chuishao.v1.Element
+	186, // 8: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
+	179, // 9: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
+	187, // 10: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
+	188, // 11: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
+	183, // 12: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
+	179, // 13: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
+	187, // 14: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
+	185, // 15: chuishao.v1.TicketAccepted.elements:type_name -> chuishao.v1.Element
+	186, // 16: chuishao.v1.TicketAccepted.confidentiality:type_name -> chuishao.v1.Confidentiality
+	189, // 17: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
+	187, // 18: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 19: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	189, // 20: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
+	180, // 21: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
+	187, // 22: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
+	179, // 23: chuishao.v1.TicketDeclined.appeal_by:type_name -> google.protobuf.Timestamp
+	187, // 24: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
+	190, // 25: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
+	183, // 26: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
+	186, // 27: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
+	179, // 28: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
+	187, // 29: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
+	190, // 30: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
+	183, // 31: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
+	186, // 32: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
+	179, // 33: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
+	179, // 34: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
+	187, // 35: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
+	179, // 36: chuishao.v1.TriageCorrected.dispatch_by:type_name -> google.protobuf.Timestamp
+	179, // 37: chuishao.v1.TriageCorrected.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 38: chuishao.v1.TriageCorrected.contact_by:type_name -> google.protobuf.Timestamp
+	179, // 39: chuishao.v1.TriageCorrected.verify_by:type_name -> google.protobuf.Timestamp
+	179, // 40: chuishao.v1.TriageCorrected.callback_by:type_name -> google.protobuf.Timestamp
+	179, // 41: chuishao.v1.TriageCorrected.return_by:type_name -> google.protobuf.Timestamp
+	179, // 42: chuishao.v1.TriageCorrected.decide_return_by:type_name -> google.protobuf.Timestamp
+	179, // 43: chuishao.v1.TriageCorrected.ruling_by:type_name -> google.protobuf.Timestamp
+	179, // 44: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 45: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
+	179, // 46: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
+	179, // 47: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
+	179, // 48: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
+	179, // 49: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
+	187, // 50: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
+	187, // 51: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
+	187, // 52: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
+	188, // 53: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
+	187, // 54: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
+	191, // 55: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
+	187, // 56: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
+	192, // 57: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
+	188, // 58: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	179, // 59: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
+	187, // 60: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	188, // 61: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
+	179, // 62: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
+	187, // 63: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
+	188, // 64: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
+	187, // 65: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
+	193, // 66: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
+	187, // 67: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
+	179, // 68: chuishao.v1.CallbackRecorded.exclusion_by:type_name -> google.protobuf.Timestamp
+	179, // 69: chuishao.v1.CallbackUnreachable.exclusion_by:type_name -> google.protobuf.Timestamp
+	194, // 70: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
+	179, // 71: chuishao.v1.TicketClosed.appeal_by:type_name -> google.protobuf.Timestamp
+	195, // 72: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
+	179, // 73: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 74: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
+	179, // 75: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
+	179, // 76: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
+	187, // 77: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
+	187, // 78: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 79: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
+	180, // 80: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
+	187, // 81: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
+	196, // 82: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
+	187, // 83: chuishao.v1.DeclineAppealed.sealed:type_name -> chuishao.v1.Sealed
+	183, // 84: chuishao.v1.DeclineOverturned.path:type_name -> chuishao.v1.AreaNode
+	179, // 85: chuishao.v1.DeclineOverturned.dispatch_by:type_name -> google.protobuf.Timestamp
+	187, // 86: chuishao.v1.DeclineOverturned.sealed:type_name -> chuishao.v1.Sealed
+	197, // 87: chuishao.v1.EmergencyHandedOver.line:type_name -> chuishao.v1.EmergencyLine
+	187, // 88: chuishao.v1.EmergencyHandedOver.sealed:type_name -> chuishao.v1.Sealed
+	187, // 89: chuishao.v1.DuplicateAttached.sealed:type_name -> chuishao.v1.Sealed
+	198, // 90: chuishao.v1.TicketUnmerged.state:type_name -> chuishao.v1.TicketState
+	187, // 91: chuishao.v1.TicketUnmerged.sealed:type_name -> chuishao.v1.Sealed
+	199, // 92: chuishao.v1.ReturnRequested.reason:type_name -> chuishao.v1.ReturnReason
+	179, // 93: chuishao.v1.ReturnRequested.decide_by:type_name -> google.protobuf.Timestamp
+	187, // 94: chuishao.v1.ReturnRequested.sealed:type_name -> chuishao.v1.Sealed
+	200, // 95: chuishao.v1.ReturnApproved.fault:type_name -> chuishao.v1.ReturnFault
+	187, // 96: chuishao.v1.ReturnApproved.sealed:type_name -> chuishao.v1.Sealed
+	179, // 97: chuishao.v1.ReturnApproved.dispatch_by:type_name -> google.protobuf.Timestamp
+	187, // 98: chuishao.v1.ReturnRejected.sealed:type_name -> chuishao.v1.Sealed
+	179, // 99: chuishao.v1.AdjudicationOpened.ruling_by:type_name -> google.protobuf.Timestamp
+	187, // 100: chuishao.v1.AdjudicationOpened.sealed:type_name -> chuishao.v1.Sealed
+	200, // 101: chuishao.v1.AdjudicationRuled.fault:type_name -> chuishao.v1.ReturnFault
+	187, // 102: chuishao.v1.AdjudicationRuled.sealed:type_name -> chuishao.v1.Sealed
+	179, // 103: chuishao.v1.CoHandlerRequested.submit_by:type_name -> google.protobuf.Timestamp
+	187, // 104: chuishao.v1.CoHandlerRequested.sealed:type_name -> chuishao.v1.Sealed
+	187, // 105: chuishao.v1.CoHandlerDeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 106: chuishao.v1.CoHandlerDeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	187, // 107: chuishao.v1.CoHandlerDeclined.sealed:type_name -> chuishao.v1.Sealed
+	188, // 108: chuishao.v1.CoHandlerSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	187, // 109: chuishao.v1.CoHandlerSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	201, // 110: chuishao.v1.TicketEscalated.reason:type_name -> chuishao.v1.EscalationReason
+	179, // 111: chuishao.v1.TicketEscalated.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 112: chuishao.v1.TicketEscalated.segment_by:type_name -> google.protobuf.Timestamp
+	187, // 113: chuishao.v1.TicketEscalated.sealed:type_name -> chuishao.v1.Sealed
+	187, // 114: chuishao.v1.EscalationRefused.sealed:type_name -> chuishao.v1.Sealed
+	179, // 115: chuishao.v1.EscalationRefused.segment_by:type_name -> google.protobuf.Timestamp
+	179, // 116: chuishao.v1.TicketDelegated.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 117: chuishao.v1.TicketDelegated.contact_by:type_name -> google.protobuf.Timestamp
+	179, // 118: chuishao.v1.TicketDelegated.handle_by:type_name -> google.protobuf.Timestamp
+	179, // 119: chuishao.v1.TicketDelegated.close_by:type_name -> google.protobuf.Timestamp
+	179, // 120: chuishao.v1.TicketDelegated.return_by:type_name -> google.protobuf.Timestamp
+	179, // 121: chuishao.v1.TicketDelegated.segment_by:type_name -> google.protobuf.Timestamp
+	187, // 122: chuishao.v1.TicketDelegated.sealed:type_name -> chuishao.v1.Sealed
+	202, // 123: chuishao.v1.ExtensionRequested.kind:type_name -> chuishao.v1.ExtensionKind
+	179, // 124: chuishao.v1.ExtensionRequested.handle_by:type_name -> google.protobuf.Timestamp
+	187, // 125: chuishao.v1.ExtensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	179, // 126: chuishao.v1.ExtensionGranted.handle_by:type_name -> google.protobuf.Timestamp
+	179, // 127: chuishao.v1.ExtensionGranted.close_by:type_name -> google.protobuf.Timestamp
+	179, // 128: chuishao.v1.ExtensionGranted.segment_by:type_name -> google.protobuf.Timestamp
+	187, // 129: chuishao.v1.ExtensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	187, // 130: chuishao.v1.ExtensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	203, // 131: chuishao.v1.SuspensionRequested.reason:type_name -> chuishao.v1.SuspensionReason
+	179, // 132: chuishao.v1.SuspensionRequested.review_at:type_name -> google.protobuf.Timestamp
+	187, // 133: chuishao.v1.SuspensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	203, // 134: chuishao.v1.SuspensionGranted.reason:type_name -> chuishao.v1.SuspensionReason
+	179, // 135: chuishao.v1.SuspensionGranted.review_at:type_name -> google.protobuf.Timestamp
+	179, // 136: chuishao.v1.SuspensionGranted.review_overdue_at:type_name -> google.protobuf.Timestamp
+	187, // 137: chuishao.v1.SuspensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	187, // 138: chuishao.v1.SuspensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	179, // 139: chuishao.v1.TicketResumed.handle_by:type_name -> google.protobuf.Timestamp
+	179, // 140: chuishao.v1.TicketResumed.close_by:type_name -> google.protobuf.Timestamp
+	179, // 141: chuishao.v1.TicketResumed.segment_by:type_name -> google.protobuf.Timestamp
+	187, // 142: chuishao.v1.TicketResumed.sealed:type_name -> chuishao.v1.Sealed
+	204, // 143: chuishao.v1.ResultRejected.reason:type_name -> chuishao.v1.ResultRejection
+	187, // 144: chuishao.v1.ResultRejected.sealed:type_name -> chuishao.v1.Sealed
+	205, // 145: chuishao.v1.ExclusionRequested.code:type_name -> chuishao.v1.ExclusionCode
+	187, // 146: chuishao.v1.ExclusionRequested.sealed:type_name -> chuishao.v1.Sealed
+	205, // 147: chuishao.v1.ExclusionGranted.code:type_name -> chuishao.v1.ExclusionCode
+	187, // 148: chuishao.v1.ExclusionGranted.sealed:type_name -> chuishao.v1.Sealed
+	205, // 149: chuishao.v1.ExclusionDenied.code:type_name -> chuishao.v1.ExclusionCode
+	187, // 150: chuishao.v1.ExclusionDenied.sealed:type_name -> chuishao.v1.Sealed
+	187, // 151: chuishao.v1.TicketUrged.sealed:type_name -> chuishao.v1.Sealed
+	206, // 152: chuishao.v1.SupervisionRaised.trigger:type_name -> chuishao.v1.SupervisionTrigger
+	179, // 153: chuishao.v1.SupervisionRaised.reply_by:type_name -> google.protobuf.Timestamp
+	179, // 154: chuishao.v1.SupervisionRaised.plan_by:type_name -> google.protobuf.Timestamp
+	179, // 155: chuishao.v1.SupervisionRaised.clear_by:type_name -> google.protobuf.Timestamp
+	187, // 156: chuishao.v1.SupervisionRaised.sealed:type_name -> chuishao.v1.Sealed
+	207, // 157: chuishao.v1.SupervisionReplied.kind:type_name -> chuishao.v1.SupervisionReplyKind
+	179, // 158: chuishao.v1.SupervisionReplied.clear_by:type_name -> google.protobuf.Timestamp
+	188, // 159: chuishao.v1.SupervisionReplied.attachments:type_name -> chuishao.v1.Attachment
+	187, // 160: chuishao.v1.SupervisionReplied.sealed:type_name -> chuishao.v1.Sealed
+	188, // 161: chuishao.v1.ListingCleared.attachments:type_name -> chuishao.v1.Attachment
+	187, // 162: chuishao.v1.ListingCleared.sealed:type_name -> chuishao.v1.Sealed
+	187, // 163: chuishao.v1.SupervisionLifted.sealed:type_name -> chuishao.v1.Sealed
+	187, // 164: chuishao.v1.TicketWithdrawn.sealed:type_name -> chuishao.v1.Sealed
+	183, // 165: chuishao.v1.ArchiveCorrectionProposed.path:type_name -> chuishao.v1.AreaNode
+	192, // 166: chuishao.v1.ArchiveCorrectionProposed.result:type_name -> chuishao.v1.ResultCode
+	187, // 167: chuishao.v1.ArchiveCorrectionProposed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 168: chuishao.v1.ArchiveCorrectionDropped.sealed:type_name -> chuishao.v1.Sealed
+	183, // 169: chuishao.v1.ArchiveCorrected.path:type_name -> chuishao.v1.AreaNode
+	192, // 170: chuishao.v1.ArchiveCorrected.result:type_name -> chuishao.v1.ResultCode
+	180, // 171: chuishao.v1.ArchiveCorrected.proposed_by:type_name -> chuishao.v1.Actor
+	187, // 172: chuishao.v1.ArchiveCorrected.sealed:type_name -> chuishao.v1.Sealed
+	179, // 173: chuishao.v1.AcceptOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 174: chuishao.v1.DispatchOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 175: chuishao.v1.SignOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 176: chuishao.v1.ContactOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 177: chuishao.v1.HandleOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 178: chuishao.v1.HandleOverdue.long_overdue_at:type_name -> google.protobuf.Timestamp
+	179, // 179: chuishao.v1.VerifyOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 180: chuishao.v1.CallbackOverdue.by:type_name -> google.protobuf.Timestamp
+	179, // 181: chuishao.v1.SuspensionReviewDue.by:type_name -> google.protobuf.Timestamp
+	208, // 182: chuishao.v1.RightLapsed.right:type_name -> chuishao.v1.TicketTimer
+	179, // 183: chuishao.v1.RightLapsed.by:type_name -> google.protobuf.Timestamp
+	179, // 184: chuishao.v1.LimitsRecomputed.accept_by:type_name -> google.protobuf.Timestamp
+	179, // 185: chuishao.v1.LimitsRecomputed.dispatch_by:type_name -> google.protobuf.Timestamp
+	179, // 186: chuishao.v1.LimitsRecomputed.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 187: chuishao.v1.LimitsRecomputed.contact_by:type_name -> google.protobuf.Timestamp
+	179, // 188: chuishao.v1.LimitsRecomputed.return_by:type_name -> google.protobuf.Timestamp
+	179, // 189: chuishao.v1.LimitsRecomputed.handle_by:type_name -> google.protobuf.Timestamp
+	179, // 190: chuishao.v1.LimitsRecomputed.verify_by:type_name -> google.protobuf.Timestamp
+	179, // 191: chuishao.v1.LimitsRecomputed.callback_by:type_name -> google.protobuf.Timestamp
+	179, // 192: chuishao.v1.LimitsRecomputed.close_by:type_name -> google.protobuf.Timestamp
+	179, // 193: chuishao.v1.LimitsRecomputed.segment_by:type_name -> google.protobuf.Timestamp
+	179, // 194: chuishao.v1.LimitsRecomputed.decide_return_by:type_name -> google.protobuf.Timestamp
+	179, // 195: chuishao.v1.LimitsRecomputed.ruling_by:type_name -> google.protobuf.Timestamp
+	179, // 196: chuishao.v1.LimitsRecomputed.appeal_by:type_name -> google.protobuf.Timestamp
+	179, // 197: chuishao.v1.LimitsRecomputed.exclusion_by:type_name -> google.protobuf.Timestamp
+	179, // 198: chuishao.v1.LimitsRecomputed.suspension_overdue_at:type_name -> google.protobuf.Timestamp
+	179, // 199: chuishao.v1.LimitsRecomputed.long_overdue_at:type_name -> google.protobuf.Timestamp
+	181, // 200: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
+	183, // 201: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
+	209, // 202: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
+	179, // 203: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
+	184, // 204: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
+	187, // 205: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
+	187, // 206: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
+	210, // 207: chuishao.v1.WhistleAsked.kind:type_name -> chuishao.v1.WhistleKind
+	187, // 208: chuishao.v1.WhistleAsked.sealed:type_name -> chuishao.v1.Sealed
+	187, // 209: chuishao.v1.WhistleAskDeclined.sealed:type_name -> chuishao.v1.Sealed
+	187, // 210: chuishao.v1.TicketClaimed.sealed:type_name -> chuishao.v1.Sealed
+	211, // 211: chuishao.v1.EchoPublished.kind:type_name -> chuishao.v1.EchoKind
+	187, // 212: chuishao.v1.EchoPublished.sealed:type_name -> chuishao.v1.Sealed
+	212, // 213: chuishao.v1.LeadRated.rater_kind:type_name -> chuishao.v1.RaterKind
+	187, // 214: chuishao.v1.LeadRated.sealed:type_name -> chuishao.v1.Sealed
+	187, // 215: chuishao.v1.JointReviewRecorded.sealed:type_name -> chuishao.v1.Sealed
+	179, // 216: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
+	179, // 217: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
+	179, // 218: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
+	210, // 219: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
+	183, // 220: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
 	94,  // 221: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
-	178, // 222: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
-	183, // 223: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
-	186, // 224: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
-	209, // 225: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
-	182, // 226: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
+	179, // 222: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
+	184, // 223: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
+	187, // 224: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
+	210, // 225: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
+	183, // 226: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
 	94,  // 227: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
-	178, // 228: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
-	183, // 229: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
-	179, // 230: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
-	186, // 231: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
+	179, // 228: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
+	184, // 229: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
+	180, // 230: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
+	187, // 231: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
 	94,  // 232: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
-	178, // 233: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
-	186, // 234: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
-	178, // 235: chuishao.v1.WhistleIssued.resolve_by:type_name -> google.protobuf.Timestamp
-	186, // 236: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
-	186, // 237: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
-	186, // 238: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
-	183, // 239: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
-	186, // 240: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
-	187, // 241: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
-	186, // 242: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
-	186, // 243: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
-	186, // 244: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
-	211, // 245: chuishao.v1.UnitRated.rater_kind:type_name -> chuishao.v1.RaterKind
-	209, // 246: chuishao.v1.WhistleRetyped.kind:type_name -> chuishao.v1.WhistleKind
+	179, // 233: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
+	187, // 234: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
+	179, // 235: chuishao.v1.WhistleIssued.resolve_by:type_name -> google.protobuf.Timestamp
+	187, // 236: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 237: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
+	187, // 238: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
+	184, // 239: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
+	187, // 240: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
+	188, // 241: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
+	187, // 242: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
+	187, // 243: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 244: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
+	212, // 245: chuishao.v1.UnitRated.rater_kind:type_name -> chuishao.v1.RaterKind
+	210, // 246: chuishao.v1.WhistleRetyped.kind:type_name -> chuishao.v1.WhistleKind
 	94,  // 247: chuishao.v1.ParticipantAdded.participant:type_name -> chuishao.v1.Participant
-	186, // 248: chuishao.v1.ExcuseRequested.sealed:type_name -> chuishao.v1.Sealed
-	186, // 249: chuishao.v1.ExcuseRefused.sealed:type_name -> chuishao.v1.Sealed
+	187, // 248: chuishao.v1.ExcuseRequested.sealed:type_name -> chuishao.v1.Sealed
+	187, // 249: chuishao.v1.ExcuseRefused.sealed:type_name -> chuishao.v1.Sealed
 	94,  // 250: chuishao.v1.ParticipantExcused.replacement:type_name -> chuishao.v1.Participant
-	186, // 251: chuishao.v1.LeftEarly.sealed:type_name -> chuishao.v1.Sealed
-	186, // 252: chuishao.v1.TaskWaived.sealed:type_name -> chuishao.v1.Sealed
-	183, // 253: chuishao.v1.HelperJoined.position:type_name -> chuishao.v1.LonLat
-	212, // 254: chuishao.v1.WhistleTimerPassed.timer:type_name -> chuishao.v1.WhistleTimer
-	178, // 255: chuishao.v1.WhistleTimerPassed.by:type_name -> google.protobuf.Timestamp
-	186, // 256: chuishao.v1.WhistleCancelled.sealed:type_name -> chuishao.v1.Sealed
-	213, // 257: chuishao.v1.WhistleRaised.cause:type_name -> chuishao.v1.RaiseCause
-	186, // 258: chuishao.v1.WhistleRaised.sealed:type_name -> chuishao.v1.Sealed
-	182, // 259: chuishao.v1.PostPublished.path:type_name -> chuishao.v1.AreaNode
-	183, // 260: chuishao.v1.PostPublished.position:type_name -> chuishao.v1.LonLat
-	187, // 261: chuishao.v1.PostPublished.attachments:type_name -> chuishao.v1.Attachment
-	186, // 262: chuishao.v1.PostPublished.sealed:type_name -> chuishao.v1.Sealed
-	186, // 263: chuishao.v1.PostScreened.sealed:type_name -> chuishao.v1.Sealed
-	186, // 264: chuishao.v1.PostRefused.sealed:type_name -> chuishao.v1.Sealed
-	187, // 265: chuishao.v1.PostSelfSolved.attachments:type_name -> chuishao.v1.Attachment
-	186, // 266: chuishao.v1.PostSelfSolved.sealed:type_name -> chuishao.v1.Sealed
-	200, // 267: chuishao.v1.PostLifted.reason:type_name -> chuishao.v1.EscalationReason
-	182, // 268: chuishao.v1.PostLifted.path:type_name -> chuishao.v1.AreaNode
-	186, // 269: chuishao.v1.PostLifted.sealed:type_name -> chuishao.v1.Sealed
-	186, // 270: chuishao.v1.PostJointlyHandled.sealed:type_name -> chuishao.v1.Sealed
-	178, // 271: chuishao.v1.PostJointlySolved.held_at:type_name -> google.protobuf.Timestamp
-	186, // 272: chuishao.v1.PostJointlySolved.sealed:type_name -> chuishao.v1.Sealed
-	210, // 273: chuishao.v1.PostEchoed.kind:type_name -> chuishao.v1.EchoKind
-	186, // 274: chuishao.v1.PostReviewed.sealed:type_name -> chuishao.v1.Sealed
-	182, // 275: chuishao.v1.MatterChosen.path:type_name -> chuishao.v1.AreaNode
-	186, // 276: chuishao.v1.MatterChosen.sealed:type_name -> chuishao.v1.Sealed
-	178, // 277: chuishao.v1.MatterDeliberated.held_at:type_name -> google.protobuf.Timestamp
-	186, // 278: chuishao.v1.MatterDeliberated.sealed:type_name -> chuishao.v1.Sealed
-	178, // 279: chuishao.v1.MatterDecided.do_by:type_name -> google.protobuf.Timestamp
-	186, // 280: chuishao.v1.MatterDecided.sealed:type_name -> chuishao.v1.Sealed
-	186, // 281: chuishao.v1.MatterPublished.sealed:type_name -> chuishao.v1.Sealed
-	214, // 282: chuishao.v1.EntryOpened.kind:type_name -> chuishao.v1.ExchangeKind
-	182, // 283: chuishao.v1.EntryOpened.path:type_name -> chuishao.v1.AreaNode
-	178, // 284: chuishao.v1.EntryOpened.open_until:type_name -> google.protobuf.Timestamp
-	186, // 285: chuishao.v1.EntryOpened.sealed:type_name -> chuishao.v1.Sealed
-	186, // 286: chuishao.v1.EntryFulfilled.sealed:type_name -> chuishao.v1.Sealed
-	186, // 287: chuishao.v1.EntryWithdrawn.sealed:type_name -> chuishao.v1.Sealed
-	178, // 288: chuishao.v1.AdmissionApplied.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 289: chuishao.v1.AdmissionApplied.valid_to:type_name -> google.protobuf.Timestamp
-	178, // 290: chuishao.v1.AdmissionApplied.decide_by:type_name -> google.protobuf.Timestamp
-	186, // 291: chuishao.v1.AdmissionApplied.sealed:type_name -> chuishao.v1.Sealed
-	186, // 292: chuishao.v1.AdmissionReviewed.sealed:type_name -> chuishao.v1.Sealed
-	186, // 293: chuishao.v1.CommunityObjected.sealed:type_name -> chuishao.v1.Sealed
-	178, // 294: chuishao.v1.AdmissionAdmitted.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 295: chuishao.v1.AdmissionAdmitted.valid_to:type_name -> google.protobuf.Timestamp
-	186, // 296: chuishao.v1.AdmissionAdmitted.sealed:type_name -> chuishao.v1.Sealed
-	186, // 297: chuishao.v1.AdmissionRefused.sealed:type_name -> chuishao.v1.Sealed
-	186, // 298: chuishao.v1.AdmissionRevoked.sealed:type_name -> chuishao.v1.Sealed
-	215, // 299: chuishao.v1.ProblemListed.origin:type_name -> chuishao.v1.ListingOrigin
-	182, // 300: chuishao.v1.ProblemListed.path:type_name -> chuishao.v1.AreaNode
-	178, // 301: chuishao.v1.ProblemListed.plan_by:type_name -> google.protobuf.Timestamp
-	178, // 302: chuishao.v1.ProblemListed.clear_by:type_name -> google.protobuf.Timestamp
-	186, // 303: chuishao.v1.ProblemListed.sealed:type_name -> chuishao.v1.Sealed
-	178, // 304: chuishao.v1.RectificationPlanned.clear_by:type_name -> google.protobuf.Timestamp
-	186, // 305: chuishao.v1.RectificationPlanned.sealed:type_name -> chuishao.v1.Sealed
-	187, // 306: chuishao.v1.RectificationReported.attachments:type_name -> chuishao.v1.Attachment
-	186, // 307: chuishao.v1.RectificationReported.sealed:type_name -> chuishao.v1.Sealed
-	187, // 308: chuishao.v1.RectificationChecked.attachments:type_name -> chuishao.v1.Attachment
-	186, // 309: chuishao.v1.RectificationChecked.sealed:type_name -> chuishao.v1.Sealed
-	186, // 310: chuishao.v1.ListedProblemCleared.sealed:type_name -> chuishao.v1.Sealed
-	216, // 311: chuishao.v1.OwnerAccounted.kind:type_name -> chuishao.v1.AccountKind
-	186, // 312: chuishao.v1.OwnerAccounted.sealed:type_name -> chuishao.v1.Sealed
-	217, // 313: chuishao.v1.ListingTimerPassed.timer:type_name -> chuishao.v1.ListingTimer
-	178, // 314: chuishao.v1.ListingTimerPassed.by:type_name -> google.protobuf.Timestamp
-	218, // 315: chuishao.v1.SpotCheckDrawn.kind:type_name -> chuishao.v1.CheckKind
-	182, // 316: chuishao.v1.SpotCheckDrawn.path:type_name -> chuishao.v1.AreaNode
-	178, // 317: chuishao.v1.SpotCheckDrawn.from:type_name -> google.protobuf.Timestamp
-	178, // 318: chuishao.v1.SpotCheckDrawn.to:type_name -> google.protobuf.Timestamp
-	187, // 319: chuishao.v1.SpotCheckRecorded.attachments:type_name -> chuishao.v1.Attachment
-	186, // 320: chuishao.v1.SpotCheckRecorded.sealed:type_name -> chuishao.v1.Sealed
-	219, // 321: chuishao.v1.Reviewer.kind:type_name -> chuishao.v1.ReviewerKind
-	178, // 322: chuishao.v1.ReviewOpened.from:type_name -> google.protobuf.Timestamp
-	178, // 323: chuishao.v1.ReviewOpened.to:type_name -> google.protobuf.Timestamp
-	156, // 324: chuishao.v1.ReviewOpened.group:type_name -> chuishao.v1.Reviewer
-	172, // 325: chuishao.v1.ReviewOpened.weights:type_name -> chuishao.v1.ReviewWeights
-	186, // 326: chuishao.v1.ReviewOpened.sealed:type_name -> chuishao.v1.Sealed
-	219, // 327: chuishao.v1.ReviewScored.kind:type_name -> chuishao.v1.ReviewerKind
-	186, // 328: chuishao.v1.ReviewScored.sealed:type_name -> chuishao.v1.Sealed
-	186, // 329: chuishao.v1.ReviewClosed.sealed:type_name -> chuishao.v1.Sealed
-	178, // 330: chuishao.v1.ResidentUnitGraded.from:type_name -> google.protobuf.Timestamp
-	178, // 331: chuishao.v1.ResidentUnitGraded.to:type_name -> google.protobuf.Timestamp
-	186, // 332: chuishao.v1.ResidentUnitGraded.sealed:type_name -> chuishao.v1.Sealed
-	186, // 333: chuishao.v1.StreetOpinionGiven.sealed:type_name -> chuishao.v1.Sealed
-	164, // 334: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
-	178, // 335: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
-	165, // 336: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
-	166, // 337: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
-	167, // 338: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
-	168, // 339: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
-	169, // 340: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
-	170, // 341: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
-	171, // 342: chuishao.v1.RegistryPiece.call_items:type_name -> chuishao.v1.CallItem
-	172, // 343: chuishao.v1.RegistryPiece.weights:type_name -> chuishao.v1.ReviewWeights
-	178, // 344: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 345: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
+	187, // 251: chuishao.v1.LeftEarly.sealed:type_name -> chuishao.v1.Sealed
+	187, // 252: chuishao.v1.TaskWaived.sealed:type_name -> chuishao.v1.Sealed
+	184, // 253: chuishao.v1.HelperJoined.position:type_name -> chuishao.v1.LonLat
+	213, // 254: chuishao.v1.WhistleTimerPassed.timer:type_name -> chuishao.v1.WhistleTimer
+	179, // 255: chuishao.v1.WhistleTimerPassed.by:type_name -> google.protobuf.Timestamp
+	187, // 256: chuishao.v1.WhistleCancelled.sealed:type_name -> chuishao.v1.Sealed
+	214, // 257: chuishao.v1.WhistleRaised.cause:type_name -> chuishao.v1.RaiseCause
+	187, // 258: chuishao.v1.WhistleRaised.sealed:type_name -> chuishao.v1.Sealed
+	183, // 259: chuishao.v1.PostPublished.path:type_name -> chuishao.v1.AreaNode
+	184, // 260: chuishao.v1.PostPublished.position:type_name -> chuishao.v1.LonLat
+	188, // 261: chuishao.v1.PostPublished.attachments:type_name -> chuishao.v1.Attachment
+	187, // 262: chuishao.v1.PostPublished.sealed:type_name -> chuishao.v1.Sealed
+	187, // 263: chuishao.v1.PostScreened.sealed:type_name -> chuishao.v1.Sealed
+	187, // 264: chuishao.v1.PostRefused.sealed:type_name -> chuishao.v1.Sealed
+	188, // 265: chuishao.v1.PostSelfSolved.attachments:type_name -> chuishao.v1.Attachment
+	187, // 266: chuishao.v1.PostSelfSolved.sealed:type_name -> chuishao.v1.Sealed
+	201, // 267: chuishao.v1.PostLifted.reason:type_name -> chuishao.v1.EscalationReason
+	183, // 268: chuishao.v1.PostLifted.path:type_name -> chuishao.v1.AreaNode
+	187, // 269: chuishao.v1.PostLifted.sealed:type_name -> chuishao.v1.Sealed
+	187, // 270: chuishao.v1.PostJointlyHandled.sealed:type_name -> chuishao.v1.Sealed
+	179, // 271: chuishao.v1.PostJointlySolved.held_at:type_name -> google.protobuf.Timestamp
+	187, // 272: chuishao.v1.PostJointlySolved.sealed:type_name -> chuishao.v1.Sealed
+	211, // 273: chuishao.v1.PostEchoed.kind:type_name -> chuishao.v1.EchoKind
+	187, // 274: chuishao.v1.PostReviewed.sealed:type_name -> chuishao.v1.Sealed
+	183, // 275: chuishao.v1.MatterChosen.path:type_name -> chuishao.v1.AreaNode
+	187, // 276: chuishao.v1.MatterChosen.sealed:type_name -> chuishao.v1.Sealed
+	179, // 277: chuishao.v1.MatterDeliberated.held_at:type_name -> google.protobuf.Timestamp
+	187, // 278: chuishao.v1.MatterDeliberated.sealed:type_name -> chuishao.v1.Sealed
+	179, // 279: chuishao.v1.MatterDecided.do_by:type_name -> google.protobuf.Timestamp
+	187, // 280: chuishao.v1.MatterDecided.sealed:type_name -> chuishao.v1.Sealed
+	187, // 281: chuishao.v1.MatterPublished.sealed:type_name -> chuishao.v1.Sealed
+	215, // 282: chuishao.v1.EntryOpened.kind:type_name -> chuishao.v1.ExchangeKind
+	183, // 283: chuishao.v1.EntryOpened.path:type_name -> chuishao.v1.AreaNode
+	179, // 284: chuishao.v1.EntryOpened.open_until:type_name -> google.protobuf.Timestamp
+	187, // 285: chuishao.v1.EntryOpened.sealed:type_name -> chuishao.v1.Sealed
+	187, // 286: chuishao.v1.EntryFulfilled.sealed:type_name -> chuishao.v1.Sealed
+	187, // 287: chuishao.v1.EntryWithdrawn.sealed:type_name -> chuishao.v1.Sealed
+	179, // 288: chuishao.v1.AdmissionApplied.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 289: chuishao.v1.AdmissionApplied.valid_to:type_name -> google.protobuf.Timestamp
+	179, // 290: chuishao.v1.AdmissionApplied.decide_by:type_name -> google.protobuf.Timestamp
+	187, // 291: chuishao.v1.AdmissionApplied.sealed:type_name -> chuishao.v1.Sealed
+	187, // 292: chuishao.v1.AdmissionReviewed.sealed:type_name -> chuishao.v1.Sealed
+	187, // 293: chuishao.v1.CommunityObjected.sealed:type_name -> chuishao.v1.Sealed
+	179, // 294: chuishao.v1.AdmissionAdmitted.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 295: chuishao.v1.AdmissionAdmitted.valid_to:type_name -> google.protobuf.Timestamp
+	187, // 296: chuishao.v1.AdmissionAdmitted.sealed:type_name -> chuishao.v1.Sealed
+	187, // 297: chuishao.v1.AdmissionRefused.sealed:type_name -> chuishao.v1.Sealed
+	187, // 298: chuishao.v1.AdmissionRevoked.sealed:type_name -> chuishao.v1.Sealed
+	216, // 299: chuishao.v1.ProblemListed.origin:type_name -> chuishao.v1.ListingOrigin
+	183, // 300: chuishao.v1.ProblemListed.path:type_name -> chuishao.v1.AreaNode
+	179, // 301: chuishao.v1.ProblemListed.plan_by:type_name -> google.protobuf.Timestamp
+	179, // 302: chuishao.v1.ProblemListed.clear_by:type_name -> google.protobuf.Timestamp
+	187, // 303: chuishao.v1.ProblemListed.sealed:type_name -> chuishao.v1.Sealed
+	179, // 304: chuishao.v1.RectificationPlanned.clear_by:type_name -> google.protobuf.Timestamp
+	187, // 305: chuishao.v1.RectificationPlanned.sealed:type_name -> chuishao.v1.Sealed
+	188, // 306: chuishao.v1.RectificationReported.attachments:type_name -> chuishao.v1.Attachment
+	187, // 307: chuishao.v1.RectificationReported.sealed:type_name -> chuishao.v1.Sealed
+	188, // 308: chuishao.v1.RectificationChecked.attachments:type_name -> chuishao.v1.Attachment
+	187, // 309: chuishao.v1.RectificationChecked.sealed:type_name -> chuishao.v1.Sealed
+	187, // 310: chuishao.v1.ListedProblemCleared.sealed:type_name -> chuishao.v1.Sealed
+	217, // 311: chuishao.v1.OwnerAccounted.kind:type_name -> chuishao.v1.AccountKind
+	187, // 312: chuishao.v1.OwnerAccounted.sealed:type_name -> chuishao.v1.Sealed
+	218, // 313: chuishao.v1.ListingTimerPassed.timer:type_name -> chuishao.v1.ListingTimer
+	179, // 314: chuishao.v1.ListingTimerPassed.by:type_name -> google.protobuf.Timestamp
+	219, // 315: chuishao.v1.SpotCheckDrawn.kind:type_name -> chuishao.v1.CheckKind
+	183, // 316: chuishao.v1.SpotCheckDrawn.path:type_name -> chuishao.v1.AreaNode
+	179, // 317: chuishao.v1.SpotCheckDrawn.from:type_name -> google.protobuf.Timestamp
+	179, // 318: chuishao.v1.SpotCheckDrawn.to:type_name -> google.protobuf.Timestamp
+	188, // 319: chuishao.v1.SpotCheckRecorded.attachments:type_name -> chuishao.v1.Attachment
+	187, // 320: chuishao.v1.SpotCheckRecorded.sealed:type_name -> chuishao.v1.Sealed
+	220, // 321: chuishao.v1.Reviewer.kind:type_name -> chuishao.v1.ReviewerKind
+	179, // 322: chuishao.v1.ReviewOpened.from:type_name -> google.protobuf.Timestamp
+	179, // 323: chuishao.v1.ReviewOpened.to:type_name -> google.protobuf.Timestamp
+	157, // 324: chuishao.v1.ReviewOpened.group:type_name -> chuishao.v1.Reviewer
+	173, // 325: chuishao.v1.ReviewOpened.weights:type_name -> chuishao.v1.ReviewWeights
+	187, // 326: chuishao.v1.ReviewOpened.sealed:type_name -> chuishao.v1.Sealed
+	220, // 327: chuishao.v1.ReviewScored.kind:type_name -> chuishao.v1.ReviewerKind
+	187, // 328: chuishao.v1.ReviewScored.sealed:type_name -> chuishao.v1.Sealed
+	187, // 329: chuishao.v1.ReviewClosed.sealed:type_name -> chuishao.v1.Sealed
+	179, // 330: chuishao.v1.ResidentUnitGraded.from:type_name -> google.protobuf.Timestamp
+	179, // 331: chuishao.v1.ResidentUnitGraded.to:type_name -> google.protobuf.Timestamp
+	187, // 332: chuishao.v1.ResidentUnitGraded.sealed:type_name -> chuishao.v1.Sealed
+	187, // 333: chuishao.v1.StreetOpinionGiven.sealed:type_name -> chuishao.v1.Sealed
+	165, // 334: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
+	179, // 335: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
+	166, // 336: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
+	167, // 337: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
+	168, // 338: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
+	169, // 339: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
+	170, // 340: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
+	171, // 341: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
+	172, // 342: chuishao.v1.RegistryPiece.call_items:type_name -> chuishao.v1.CallItem
+	173, // 343: chuishao.v1.RegistryPiece.weights:type_name -> chuishao.v1.ReviewWeights
+	179, // 344: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 345: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
 	0,   // 346: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
-	178, // 347: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 348: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
-	189, // 349: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
-	178, // 350: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 351: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
+	179, // 347: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 348: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
+	190, // 349: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
+	179, // 350: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 351: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
 	1,   // 352: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
 	2,   // 353: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
-	178, // 354: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 355: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
-	178, // 356: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 357: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
-	178, // 358: chuishao.v1.CallItem.valid_from:type_name -> google.protobuf.Timestamp
-	178, // 359: chuishao.v1.CallItem.valid_to:type_name -> google.protobuf.Timestamp
-	220, // 360: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
+	179, // 354: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 355: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
+	179, // 356: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 357: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
+	179, // 358: chuishao.v1.CallItem.valid_from:type_name -> google.protobuf.Timestamp
+	179, // 359: chuishao.v1.CallItem.valid_to:type_name -> google.protobuf.Timestamp
+	221, // 360: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
 	361, // [361:361] is the sub-list for method output_type
 	361, // [361:361] is the sub-list for method input_type
 	361, // [361:361] is the sub-list for extension type_name
@@ -14970,7 +15022,7 @@ func file_chuishao_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_events_proto_rawDesc), len(file_chuishao_v1_events_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   175,
+			NumMessages:   176,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
