@@ -53,14 +53,14 @@ func decide(s State, a *rule.Asked, c *pb.DecideMatterRequest) ([]proto.Message,
 	return rule.One(&pb.MatterDecided{VotesFor: c.VotesFor, VotesAgainst: c.VotesAgainst, Lead: c.Lead, DoBy: c.DoBy, Sealed: a.Sealed})
 }
 
-// publish: everybody may read what came of it (一公开). Whether the words name nobody is asked before, of who can read them.
+// publish: everybody may read what came of it (一公开), so that the words may identify nobody.
 func publish(s State, a *rule.Asked, c *pb.PublishMatterRequest) ([]proto.Message, error) {
 	err := s.kept(a, pb.DeliberationState_DELIBERATION_STATE_DECIDED, pb.Role_ROLE_COMMUNITY_CLERK, pb.Role_ROLE_COMMUNITY_SECRETARY)
 	if err != nil {
 		return nil, err
 	}
-	if c.GetParticulars().GetReply() == "" {
-		return nil, rule.Bad("particulars.reply", rule.MissingField, "is required")
+	if err := a.PublicWords(c.GetParticulars().GetReply()); err != nil {
+		return nil, err
 	}
 	return rule.One(&pb.MatterPublished{Sealed: a.Sealed})
 }

@@ -78,10 +78,12 @@ func (d *Dispatcher) openKinds(cached int) {
 	d.listings = newKind[listing.State, *listing.State](d, "listings", cached, listing.Decide, listing.Evolve)
 	d.checks = newKind[check.State, *check.State](d, "checks", cached, check.Decide, check.Evolve)
 	d.reviews = newKind[review.State, *review.State](d, "reviews", cached, review.Decide, review.Evolve)
+	d.deliberations.begun, d.deliberations.facts = beginMatter, d.aboutMatter
+	d.exchanges.follow = d.followEntry
 	d.by = map[string]carrier{
 		"posts":         &d.posts,
 		"deliberations": &d.deliberations,
-		"exchanges":     &d.exchanges,
+		"exchanges":     exchanges{&d.exchanges},
 		"admissions":    &d.admissions,
 		"listings":      &d.listings,
 		"checks":        &d.checks,

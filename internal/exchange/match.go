@@ -53,9 +53,6 @@ func match(s State, a *rule.Asked, c *pb.MatchEntryRequest) ([]proto.Message, er
 			return nil, rule.Bad(side.field, rule.LimitPassed, "was open until %s", side.until.UTC().Format(time.RFC3339))
 		}
 	}
-	if a.Sealed != nil {
-		return nil, rule.Bad("particulars", rule.BadField, "this command keeps no particulars; leave them out")
-	}
 	return rule.One(&pb.EntryMatched{With: id, Unit: other.Unit})
 }
 

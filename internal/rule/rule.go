@@ -46,8 +46,10 @@ type Asked struct {
 	// Posts are those that a matter of the month is about, Entries the other side of a match, by id.
 	Posts   map[string]*pb.Post
 	Entries map[string]*pb.Entry
-	// Petitioner is the data subject of a duplicate; empty if nobody is known.
+	// Petitioner is the data subject of a duplicate, or of who supports or reviews a post; empty if nobody is known.
 	Petitioner string
+	// Unredacted says that the public words of the command hold what identifies a person; see PublicWords.
+	Unredacted bool
 
 	// Acting is the role the command was allowed for. Require sets it.
 	Acting pb.Role

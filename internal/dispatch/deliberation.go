@@ -1,0 +1,77 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/deliberation"
+	"github.com/chuishao/dispatch/internal/privacy"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+// beginMatter is the id of a community's matter of a month. It follows from the two, so that there is one.
+func beginMatter(r Request) (string, error) {
+	c, ok := r.Command.(*pb.ChooseMatterRequest)
+	if !ok {
+		return "", fmt.Errorf("%T names no deliberation", r.Command)
+	}
+	return uuid.NewSHA1(space, []byte("deliberation\x00"+c.Area+"\x00"+c.Month)).String(), nil
+}
+
+// aboutMatter looks up the posts that a matter is about, and whether public words may be published.
+func (d *Dispatcher) aboutMatter(ctx context.Context, _ deliberation.State, a *rule.Asked, command proto.Message) error {
+	switch c := command.(type) {
+	case *pb.ChooseMatterRequest:
+		a.Posts = map[string]*pb.Post{}
+		for i, name := range c.Posts {
+			s, result, err := d.posts.state(ctx, name)
+			refusal := new(rule.Refusal)
+			switch {
+			case errors.As(err, &refusal) && refusal.Reason == rule.NotFound:
+				// The rule refuses it, if nothing else is wrong.
+			case errors.As(err, &refusal):
+				return about(rule.Index("posts", i), err)
+			case err != nil:
+				return err
+			default:
+				a.Posts[ID(result.Stream)] = s.Message(ID(result.Stream))
+			}
+		}
+	case *pb.PublishMatterRequest:
+		a.Unredacted = unredacted(c.GetParticulars().GetReply())
+	}
+	return nil
+}
+
+// unredacted says whether words for everybody hold what identifies a person.
+func unredacted(words string) bool { return privacy.MaskText(words) != words }
+
+// GetDeliberation is a community's matter of a month as it is now, by its name, with the public words once it is published.
+// A *rule.Refusal NOT_FOUND if there is none. Whether the caller may see it is the caller's to ask, of the state.
+func (d *Dispatcher) GetDeliberation(ctx context.Context, name string) (*pb.Deliberation, *deliberation.State, Result, error) {
+	s, result, err := d.deliberations.state(ctx, name)
+	if err != nil {
+		return nil, nil, result, err
+	}
+	m := s.Message(ID(result.Stream))
+	words, erased, err := d.publicWords(ctx, result.Stream, s.Published)
+	if err != nil {
+		return nil, nil, result, err
+	}
+	m.Words, m.Erased, m.Etag = words, erased, result.ETag()
+	return m, &s, result, nil
+}
+
+// publicWords are the words for everybody in a sealed box of a stream, masked all the same. Empty for no box; erased: nobody can read them any more.
+func (d *Dispatcher) publicWords(ctx context.Context, stream string, box *pb.Sealed) (words string, erased bool, err error) {
+	p, err := d.unseal(ctx, stream, box)
+	if errors.Is(err, privacy.ErrErased) {
+		return "", true, nil
+	}
+	return privacy.MaskText(p.GetReply()), false, err
+}
