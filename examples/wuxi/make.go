@@ -218,17 +218,23 @@ var catalogue = []struct {
 // component nor an incident.
 var incidents = map[string]bool{"树木倒伏": true}
 
+// selfSolvable are the matters that a grid worker may solve on the wall of the grid.
+var selfSolvable = map[string]bool{"暴露垃圾、渣土": true, "占道经营": true, "邻里纠纷": true}
+
 func categoryRows() [][]string {
-	rows := [][]string{{"code", "name", "parent", "grade", "object"}}
+	rows := [][]string{{"code", "name", "parent", "grade", "object", "self_solvable"}}
 	for i, class := range catalogue {
 		code := fmt.Sprintf("%02d", i+1)
-		rows = append(rows, []string{code, class.name, "", "", ""})
+		rows = append(rows, []string{code, class.name, "", "", "", ""})
 		for k, item := range class.items {
-			object := ""
+			object, solvable := "", ""
 			if incidents[item[0]] {
 				object = "incident"
 			}
-			rows = append(rows, []string{fmt.Sprintf("%s%02d", code, k+1), item[0], code, item[1], object})
+			if selfSolvable[item[0]] {
+				solvable = "yes"
+			}
+			rows = append(rows, []string{fmt.Sprintf("%s%02d", code, k+1), item[0], code, item[1], object, solvable})
 		}
 	}
 	return rows

@@ -110,6 +110,7 @@ func NewSnapshot(version string, validFrom time.Time, pieces []*pb.RegistryPiece
 	s.placeUnits(areas)
 	s.placeOffices()
 	s.ban()
+	s.weights = weightsIn(pieces)
 	s.gone = buried(s, previous)
 	s.former = outlived(s, previous)
 	return s

@@ -70,11 +70,12 @@ var tables = []table{{
 	},
 }, {
 	name: "categories", section: ofCategories,
-	must: []string{"code", "name", "parent", "grade"}, may: []string{"object", "valid_from", "valid_to"},
+	must: []string{"code", "name", "parent", "grade"}, may: []string{"object", "valid_from", "valid_to", "self_solvable"},
 	read: func(p *pb.RegistryPiece, r *row) {
 		p.Categories = append(p.Categories, &pb.Category{
 			Code: r.text("code"), Name: r.text("name"), Parent: r.text("parent"), Grade: oneOf(r, "grade", grades),
 			Object: oneOf(r, "object", objects), ValidFrom: r.instant("valid_from"), ValidTo: r.instant("valid_to"),
+			SelfSolvable: oneOf(r, "self_solvable", answers),
 		})
 	},
 }, {
@@ -112,6 +113,8 @@ var objects = []word[pb.MatterObject]{
 	{"incident", pb.MatterObject_MATTER_OBJECT_INCIDENT},
 }
 
+var answers = []word[bool]{{"yes", true}, {"no", false}}
+
 // Content is a registry as its files say it.
 type Content struct {
 	// Piece is the whole of it. Rows with a fault stand in it as far as they could be read.
@@ -131,10 +134,10 @@ type Content struct {
 // A file is UTF-8, maybe with a byte order mark, with lines that end in LF or CRLF. Its first line names the columns, in
 // any order: for levels name, rank and maybe display_name; for areas code, name, level, parent_code and maybe valid_from,
 // valid_to, successors; for units code, name, kind, parent, area and maybe valid_from, valid_to; for categories code,
-// name, parent, grade and maybe object, valid_from, valid_to; for the catalogue category, area, lead, co, fallback, duty and maybe
+// name, parent, grade and maybe object, valid_from, valid_to, self_solvable; for the catalogue category, area, lead, co, fallback, duty and maybe
 // valid_from, valid_to; for bans code, name, categories and maybe valid_from, valid_to. Instants are in RFC 3339, successors
 // divided by ";", co-handlers and a ban's categories by spaces, kinds area, department, utility, command_centre, office,
-// staffing_office, justice_office, grades G0, G1, G2, G3, CONSULT or nothing, objects component, incident or nothing, and duties
+// staffing_office, justice_office, grades G0, G1, G2, G3, CONSULT or nothing, objects component, incident or nothing, self_solvable yes, no or nothing, and duties
 // territorial, functional, utility, enforcement.
 func ReadDir(dir fs.FS) (*Content, []*pb.RegistryFault) {
 	c := &Content{Piece: new(pb.RegistryPiece), faulted: map[string]bool{}}

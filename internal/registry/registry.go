@@ -52,8 +52,9 @@ type Snapshot struct {
 	offices    map[office][]span[*pb.Unit]
 	ranks      map[string]uint32
 	unlocated  []*pb.AreaNode
-	tree       *tree                 // of the areas
-	gone       map[string][]home     // places of earlier versions that have ended, by code
+	tree       *tree             // of the areas
+	gone       map[string][]home // places of earlier versions that have ended, by code
+	weights    *pb.ReviewWeights
 	former     map[string][]*pb.Area // entries of earlier versions whose codes the content does not tell of
 }
 

@@ -125,6 +125,10 @@ var texts = map[rule.Reason]text{
 	rule.PhotosNeeded:        {codes.FailedPrecondition, "须提供带位置和时间的处置前、处置后照片", "Photos before and after are needed, each with position and time"},
 	rule.ExclusionLapsed:     {codes.FailedPrecondition, "申请剔除的期限已过或无此权利", "The right to ask for exclusion has lapsed, or there is none"},
 	rule.RightsRunning:       {codes.FailedPrecondition, "申诉或申请剔除的期限未过，不能归档", "The right to appeal or to ask for exclusion still runs"},
+	rule.NeedsRedaction:      {codes.InvalidArgument, "公开文字含有个人信息，须先删去", "The public words hold what identifies a person and must be redacted first"},
+	rule.EchoNeeded:          {codes.FailedPrecondition, "问题墙工单须先公布结果回音", "A wall ticket needs its result echo first"},
+	rule.NotOnWall:           {codes.FailedPrecondition, "该工单不是问题墙工单", "The ticket is on no problem wall"},
+	rule.NotSelfSolvable:     {codes.FailedPrecondition, "该类事项不在网格员能力范围内", "A grid worker may not solve matters of this category"},
 
 	CredentialsMissing:  {codes.Unauthenticated, "缺少身份凭证", "Credentials are missing"},
 	CredentialsUnknown:  {codes.Unauthenticated, "身份凭证无效", "The credentials are not known"},

@@ -88,6 +88,11 @@ const (
 	PhotosNeeded        Reason = "PHOTOS_NEEDED"
 	ExclusionLapsed     Reason = "EXCLUSION_LAPSED"
 	RightsRunning       Reason = "RIGHTS_RUNNING"
+
+	NeedsRedaction  Reason = "NEEDS_REDACTION"
+	EchoNeeded      Reason = "ECHO_NEEDED"
+	NotOnWall       Reason = "NOT_ON_WALL"
+	NotSelfSolvable Reason = "NOT_SELF_SOLVABLE"
 )
 
 // Reasons are all of them, for tests and catalogues that must cover each.
@@ -103,6 +108,7 @@ var Reasons = []Reason{
 	ListingOpen, NotSupervised, RectificationNeeded, ReopeningsUsed, PhotosNeeded, ExclusionLapsed, RightsRunning,
 	NotReturnable, ReturnLapsed, RulingNeeded, RuledOut, BannedInCommunities, NotNextLevel, MustAccept,
 	AppealNeeded, HasDuplicates, ConfidentialIntoOpen,
+	NeedsRedaction, EchoNeeded, NotOnWall, NotSelfSolvable,
 }
 
 // Refusal is a rule's no. It holds no personal data.

@@ -80,6 +80,11 @@ type Registry interface {
 	Above(unit string, at time.Time) (string, bool)
 	// Office is the unit of the kind that is anchored at the unit's own area, or at the nearest area above it that has one.
 	Office(kind pb.UnitKind, unit string, at time.Time) (string, bool)
+	// Catalogue is who is responsible for matters of the category in the area at the instant (派单目录), the most specific area first; nil if nothing
+	// is said of it.
+	Catalogue(category, area string, at time.Time) []*pb.CatalogueEntry
+	// Weights are those in force of reviews and samples; nil if none were loaded.
+	Weights() *pb.ReviewWeights
 	// Banned is the item of the ban list (禁入清单) that keeps matters of the category, or of one above it, out of communities.
 	Banned(category string, at time.Time) (*pb.BanItem, bool)
 }

@@ -47,6 +47,18 @@ func Word(field, text string, of Letters) error {
 	return nil
 }
 
+// PublicWords refuses words for everybody, the reply of a command, that are missing or hold what identifies a person: a telephone or identity
+// number, an address of a door, the poster's name. Whether they do is looked up beforehand (Unredacted).
+func (a *Asked) PublicWords(reply string) error {
+	if reply == "" {
+		return Bad("particulars.reply", MissingField, "is required")
+	}
+	if a.Unredacted {
+		return Bad("particulars.reply", NeedsRedaction, "holds what identifies a person: a number, an address or a name")
+	}
+	return nil
+}
+
 // Attachments refuses attachments whose place is not printable ASCII.
 func Attachments(list []*pb.Attachment) error {
 	for i, a := range list {

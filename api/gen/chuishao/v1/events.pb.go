@@ -393,7 +393,11 @@ type TicketReported struct {
 	// The holder's own path through the unit tree, root first, itself included.
 	HolderPath []string `protobuf:"bytes,19,rep,name=holder_path,json=holderPath,proto3" json:"holder_path,omitempty"`
 	// The unit that the matter is a complaint of, where it is carried on from a ticket that was; empty otherwise.
-	ComplainedOf  string `protobuf:"bytes,20,opt,name=complained_of,json=complainedOf,proto3" json:"complained_of,omitempty"`
+	ComplainedOf string `protobuf:"bytes,20,opt,name=complained_of,json=complainedOf,proto3" json:"complained_of,omitempty"`
+	// The unit of the child wall that its post was lifted from (子墙上报): it landed there first and went up. Empty otherwise.
+	LiftedFrom string `protobuf:"bytes,21,opt,name=lifted_from,json=liftedFrom,proto3" json:"lifted_from,omitempty"`
+	// That unit solved it on its child wall (子墙自解).
+	SolvedOnWall  bool `protobuf:"varint,22,opt,name=solved_on_wall,json=solvedOnWall,proto3" json:"solved_on_wall,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -566,6 +570,20 @@ func (x *TicketReported) GetComplainedOf() string {
 		return x.ComplainedOf
 	}
 	return ""
+}
+
+func (x *TicketReported) GetLiftedFrom() string {
+	if x != nil {
+		return x.LiftedFrom
+	}
+	return ""
+}
+
+func (x *TicketReported) GetSolvedOnWall() bool {
+	if x != nil {
+		return x.SolvedOnWall
+	}
+	return false
 }
 
 // TicketAccepted: the matter is within remit (受理). occurred_at of this event is T0, which never changes.
@@ -2815,6 +2833,8 @@ type DuplicateAttached struct {
 	// The duplicate's data subject; empty if nobody is known. The same subject on both: the same person again (同人同事).
 	PetitionerRef string  `protobuf:"bytes,2,opt,name=petitioner_ref,json=petitionerRef,proto3" json:"petitioner_ref,omitempty"`
 	Sealed        *Sealed `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// It came from a problem wall, and is owed the echoes of this ticket.
+	Wall          bool `protobuf:"varint,4,opt,name=wall,proto3" json:"wall,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2868,6 +2888,13 @@ func (x *DuplicateAttached) GetSealed() *Sealed {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *DuplicateAttached) GetWall() bool {
+	if x != nil {
+		return x.Wall
+	}
+	return false
 }
 
 // DuplicateDetached: a duplicate is no duplicate, or could not become one.
@@ -13320,7 +13347,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	" \x01(\tR\x0fregistryVersion\x12)\n" +
 	"\x10calendar_version\x18\v \x01(\tR\x0fcalendarVersion\x12'\n" +
 	"\x0fprofile_version\x18\f \x01(\tR\x0eprofileVersion\x12\x12\n" +
-	"\x04hash\x18\x0f \x01(\fR\x04hash\"\xb1\x06\n" +
+	"\x04hash\x18\x0f \x01(\fR\x04hash\"\xf8\x06\n" +
 	"\x0eTicketReported\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\tR\x02no\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x1d\n" +
@@ -13344,7 +13371,10 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\vprovisional\x18\x12 \x01(\bR\vprovisional\x12\x1f\n" +
 	"\vholder_path\x18\x13 \x03(\tR\n" +
 	"holderPath\x12#\n" +
-	"\rcomplained_of\x18\x14 \x01(\tR\fcomplainedOf\"\xed\x03\n" +
+	"\rcomplained_of\x18\x14 \x01(\tR\fcomplainedOf\x12\x1f\n" +
+	"\vlifted_from\x18\x15 \x01(\tR\n" +
+	"liftedFrom\x12$\n" +
+	"\x0esolved_on_wall\x18\x16 \x01(\bR\fsolvedOnWall\"\xed\x03\n" +
 	"\x0eTicketAccepted\x12)\n" +
 	"\x04path\x18\x01 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12;\n" +
 	"\vdispatch_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -13537,11 +13567,12 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x13EmergencyHandedOver\x12.\n" +
 	"\x04line\x18\x01 \x01(\x0e2\x1a.chuishao.v1.EmergencyLineR\x04line\x12\x10\n" +
 	"\x03ref\x18\x02 \x01(\tR\x03ref\x12+\n" +
-	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x7f\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x93\x01\n" +
 	"\x11DuplicateAttached\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\tR\x06ticket\x12%\n" +
 	"\x0epetitioner_ref\x18\x02 \x01(\tR\rpetitionerRef\x12+\n" +
-	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"+\n" +
+	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x12\n" +
+	"\x04wall\x18\x04 \x01(\bR\x04wall\"+\n" +
 	"\x11DuplicateDetached\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\tR\x06ticket\"\"\n" +
 	"\fTicketMerged\x12\x12\n" +

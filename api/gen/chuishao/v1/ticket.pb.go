@@ -383,7 +383,9 @@ type ReportTicketRequest struct {
 	Attachments     []*Attachment   `protobuf:"bytes,18,rep,name=attachments,proto3" json:"attachments,omitempty"`
 	AlsoAffects     []string        `protobuf:"bytes,19,rep,name=also_affects,json=alsoAffects,proto3" json:"also_affects,omitempty"`
 	// The unit that the matter is a complaint of. Only this system gives it, of what it carries on itself; others name it at triage.
-	ComplainedOf  string `protobuf:"bytes,20,opt,name=complained_of,json=complainedOf,proto3" json:"complained_of,omitempty"`
+	ComplainedOf string `protobuf:"bytes,20,opt,name=complained_of,json=complainedOf,proto3" json:"complained_of,omitempty"`
+	// The unit of the child wall that its post was lifted from. Only this system gives it.
+	LiftedFrom    string `protobuf:"bytes,21,opt,name=lifted_from,json=liftedFrom,proto3" json:"lifted_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -519,6 +521,13 @@ func (x *ReportTicketRequest) GetAlsoAffects() []string {
 func (x *ReportTicketRequest) GetComplainedOf() string {
 	if x != nil {
 		return x.ComplainedOf
+	}
+	return ""
+}
+
+func (x *ReportTicketRequest) GetLiftedFrom() string {
+	if x != nil {
+		return x.LiftedFrom
 	}
 	return ""
 }
@@ -7733,7 +7742,7 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\fexclusion_by\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vexclusionBy\x125\n" +
 	"\breply_by\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\areplyBy\x123\n" +
 	"\aplan_by\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x06planBy\x125\n" +
-	"\bclear_by\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\aclearBy\"\x87\x05\n" +
+	"\bclear_by\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\aclearBy\"\xa8\x05\n" +
 	"\x13ReportTicketRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
@@ -7753,7 +7762,9 @@ const file_chuishao_v1_ticket_proto_rawDesc = "" +
 	"\x0fconfidentiality\x18\x11 \x01(\x0e2\x1c.chuishao.v1.ConfidentialityR\x0fconfidentiality\x129\n" +
 	"\vattachments\x18\x12 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12!\n" +
 	"\falso_affects\x18\x13 \x03(\tR\valsoAffects\x12#\n" +
-	"\rcomplained_of\x18\x14 \x01(\tR\fcomplainedOfJ\x04\b\x01\x10\x02\"l\n" +
+	"\rcomplained_of\x18\x14 \x01(\tR\fcomplainedOf\x12\x1f\n" +
+	"\vlifted_from\x18\x15 \x01(\tR\n" +
+	"liftedFromJ\x04\b\x01\x10\x02\"l\n" +
 	"\x14IntakeTicketsRequest\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x128\n" +
 	"\x06report\x18\x02 \x01(\v2 .chuishao.v1.ReportTicketRequestR\x06report\"\xa5\x01\n" +
