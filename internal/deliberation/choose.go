@@ -51,7 +51,7 @@ func choose(s State, a *rule.Asked, c *pb.ChooseMatterRequest) ([]proto.Message,
 		return nil, rule.Bad("particulars.text", rule.MissingField, "is required")
 	}
 	if len(c.Posts) > mostPosts {
-		return nil, rule.Bad("posts", rule.TooMany, "want at most %d", mostPosts)
+		return nil, rule.Bad("posts", rule.BadField, "want at most %d", mostPosts)
 	}
 	var posts []string
 	for i, post := range c.Posts {

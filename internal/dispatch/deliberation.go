@@ -49,7 +49,7 @@ func (d *Dispatcher) aboutMatter(ctx context.Context, _ deliberation.State, a *r
 }
 
 // unredacted says whether words for everybody hold what identifies a person.
-func unredacted(words string) bool { return privacy.MaskText(words) != words }
+func unredacted(words string) bool { return privacy.MaskPublic(words) != words }
 
 // GetDeliberation is a community's matter of a month as it is now, by its name, with the public words once it is published.
 // A *rule.Refusal NOT_FOUND if there is none. Whether the caller may see it is the caller's to ask, of the state.
@@ -73,5 +73,5 @@ func (d *Dispatcher) publicWords(ctx context.Context, stream string, box *pb.Sea
 	if errors.Is(err, privacy.ErrErased) {
 		return "", true, nil
 	}
-	return privacy.MaskText(p.GetReply()), false, err
+	return privacy.MaskPublic(p.GetReply()), false, err
 }
