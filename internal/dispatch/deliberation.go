@@ -43,35 +43,24 @@ func (d *Dispatcher) aboutMatter(ctx context.Context, _ deliberation.State, a *r
 			}
 		}
 	case *pb.PublishMatterRequest:
-		a.Unredacted = unredacted(c.GetParticulars().GetReply())
+		words := c.GetParticulars().GetReply()
+		a.Unredacted = privacy.MaskPublic(words) != words
 	}
 	return nil
 }
 
-// unredacted says whether words for everybody hold what identifies a person.
-func unredacted(words string) bool { return privacy.MaskPublic(words) != words }
-
-// GetDeliberation is a community's matter of a month as it is now, by its name, with the public words once it is published.
-// A *rule.Refusal NOT_FOUND if there is none. Whether the caller may see it is the caller's to ask, of the state.
-func (d *Dispatcher) GetDeliberation(ctx context.Context, name string) (*pb.Deliberation, *deliberation.State, Result, error) {
+// Deliberation is a community's matter of a month as everybody is shown it, by its name: with the public words once it is published. Whether the
+// caller may see it is not asked. A *rule.Refusal NOT_FOUND if there is none.
+func (d *Dispatcher) Deliberation(ctx context.Context, name string) (*deliberation.State, *pb.Deliberation, Result, error) {
 	s, result, err := d.deliberations.state(ctx, name)
 	if err != nil {
 		return nil, nil, result, err
 	}
 	m := s.Message(ID(result.Stream))
-	words, erased, err := d.publicWords(ctx, result.Stream, s.Published)
-	if err != nil {
+	said, err := d.unseal(ctx, result.Stream, s.Published)
+	if m.Erased = errors.Is(err, privacy.ErrErased); err != nil && !m.Erased {
 		return nil, nil, result, err
 	}
-	m.Words, m.Erased, m.Etag = words, erased, result.ETag()
-	return m, &s, result, nil
-}
-
-// publicWords are the words for everybody in a sealed box of a stream, masked all the same. Empty for no box; erased: nobody can read them any more.
-func (d *Dispatcher) publicWords(ctx context.Context, stream string, box *pb.Sealed) (words string, erased bool, err error) {
-	p, err := d.unseal(ctx, stream, box)
-	if errors.Is(err, privacy.ErrErased) {
-		return "", true, nil
-	}
-	return privacy.MaskPublic(p.GetReply()), false, err
+	m.Words = privacy.MaskPublic(said.GetReply())
+	return &s, m, result, nil
 }

@@ -186,6 +186,9 @@ func (s *streams[S]) add(f *folded[S], e *event.Decoded) error {
 	if sealed, ok := e.Event.(interface{ GetSealed() *pb.Sealed }); ok {
 		d.subject = sealed.GetSealed().GetSubject()
 	}
+	if by, ok := e.Event.(interface{ GetResident() string }); ok && d.subject == "" {
+		d.subject = by.GetResident() // whose particulars are kept nowhere
+	}
 	if last := f.last; last != nil && last.is(d.request, d.person, d.unit) {
 		if d.subject == "" {
 			d.subject = last.subject
@@ -433,6 +436,7 @@ func (d *Dispatcher) asked(ctx context.Context, stream string, r Request, subjec
 	if err != nil {
 		return nil, nil, rule.Bad("", rule.MalformedMessage, "the command cannot be read")
 	}
+	a.Unredacted = needsRedaction(public(r.Command))
 	particulars := particularsOf(r.Command)
 	if particulars == nil {
 		hash := sha256.Sum256(content)

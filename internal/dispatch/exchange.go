@@ -160,14 +160,13 @@ func (d *Dispatcher) reactToEntry(ctx context.Context, e *event.Decoded) error {
 	return d.followEntry(ctx, e.Stream, s)
 }
 
-// GetEntry is a need or a resource as it is now, by its name, with what was said of it, masked. A *rule.Refusal NOT_FOUND if there is none.
-func (d *Dispatcher) GetEntry(ctx context.Context, name string, actor rule.Actor) (*pb.Entry, Result, error) {
+// Entry is a need or a resource as an actor is shown it, by its name, with what was said of it, masked. A *rule.Refusal NOT_FOUND if there is none.
+func (d *Dispatcher) Entry(ctx context.Context, name string, actor rule.Actor) (*pb.Entry, Result, error) {
 	s, result, err := d.exchanges.state(ctx, name)
 	if err != nil {
 		return nil, result, err
 	}
 	m := s.Message(ID(result.Stream))
-	m.Etag = result.ETag()
 	m.Particulars, m.Erased, err = d.Said(ctx, result.Stream, nil, &pb.EntryOpened{Sealed: s.Opened}, actor)
 	return m, result, err
 }

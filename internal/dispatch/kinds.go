@@ -80,6 +80,7 @@ func (d *Dispatcher) openKinds(cached int) {
 	d.reviews = newKind[review.State, *review.State](d, "reviews", cached, review.Decide, review.Evolve)
 	d.deliberations.begun, d.deliberations.facts = beginMatter, d.aboutMatter
 	d.exchanges.follow = d.followEntry
+	d.posts.facts, d.posts.follow = d.residents, d.followPost
 	d.by = map[string]carrier{
 		"posts":         &d.posts,
 		"deliberations": &d.deliberations,

@@ -30,6 +30,9 @@ var reactions = map[string]reaction{
 
 	"EntryMatched":   (*Dispatcher).reactToEntry,
 	"EntryFulfilled": (*Dispatcher).reactToEntry,
+	"PostTicketed":   (*Dispatcher).reactToPost,
+	"PostSelfSolved": (*Dispatcher).reactToPost,
+	"EchoPublished":  (*Dispatcher).reactToTicket,
 
 	"RegistryVersionPublished": func(d *Dispatcher, ctx context.Context, _ *event.Decoded) error { return d.RefreshRegistry(ctx) },
 	"CalendarYearLoaded":       func(d *Dispatcher, ctx context.Context, _ *event.Decoded) error { return d.RefreshLimits(ctx) },
@@ -37,7 +40,7 @@ var reactions = map[string]reaction{
 }
 
 // React does what follows from a recorded event: the tickets of a whistle learn that it was blown or ended, a duplicate that it was
-// attached to its primary and a primary that it is none any more, which itself follows the calendar and the map again, a hazard goes on after its ticket was withdrawn, a need
+// attached to its primary and a primary that it is none any more, which itself follows the calendar and the map again, a hazard goes on after its ticket was withdrawn, a post of a problem wall goes on as a ticket and hears its echoes, a need
 // and a resource of the exchange learn what became of the other, and a registry version,
 // a calendar or a profile that another process published is read. It may be called any number of times with the same event.
 func (d *Dispatcher) React(ctx context.Context, e *event.Decoded) error {
@@ -63,8 +66,16 @@ func (d *Dispatcher) reactToWhistle(ctx context.Context, e *event.Decoded) error
 func (d *Dispatcher) reactToTicket(ctx context.Context, e *event.Decoded) error {
 	switch body := e.Event.(type) {
 	case *pb.DuplicateAttached:
-		_, _, _, err := d.follow(ctx, e.Stream, body.Ticket, ticket.AttachedBy(uint64(e.Version), e.Meta))
-		return err
+		if _, _, followed, err := d.follow(ctx, e.Stream, body.Ticket, ticket.AttachedBy(uint64(e.Version), e.Meta)); err != nil || !followed || !body.Wall {
+			return err
+		}
+		return d.tellLateDuplicate(ctx, e.Stream, e.Version, body.Ticket)
+	case *pb.EchoPublished:
+		s, err := d.tickets.upTo(ctx, d.store, e.Stream, e.Version)
+		if err != nil {
+			return err
+		}
+		return d.tellWalls(ctx, e.Stream, &s, echoAt(e))
 	case *pb.TicketUnmerged:
 		if err := d.release(ctx, e.Stream, e.Version, body.From); err != nil {
 			return err

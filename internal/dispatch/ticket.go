@@ -43,11 +43,21 @@ func (d *Dispatcher) Ticket(ctx context.Context, r Request) (ticket.State, Resul
 	if c, ok := r.Command.(*pb.WithdrawTicketRequest); ok && err == nil && c.Hazard {
 		return s, result, d.carryOn(ctx, stream, &s, fmt.Sprintf("%s@%d", stream, result.Version))
 	}
+	if _, ok := r.Command.(*pb.PublishEchoRequest); ok && err == nil {
+		return s, result, d.tellEcho(ctx, stream, result.Version, &s)
+	}
 	return s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
 }
 
 // related looks up the other ticket that the rule must know about.
 func (d *Dispatcher) related(ctx context.Context, s *ticket.State, a *rule.Asked, command proto.Message) error {
+	if echo, ok := command.(*pb.PublishEchoRequest); ok {
+		stream, err := Stream(echo.Name, "tickets")
+		if err != nil {
+			return err
+		}
+		return d.names(ctx, stream, a, command, s.Reported, s.Accepted)
+	}
 	if _, ok := command.(*pb.RecordCallbackRequest); !ok || s.MergedInto == "" {
 		return nil
 	}

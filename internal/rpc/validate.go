@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -150,7 +151,7 @@ func fieldOf(fd protoreflect.FieldDescriptor, s setting) (field, bool) {
 	// Of a message it must first be known whether it is there; a scalar that is not is its zero value.
 	f.present = fd.Message() != nil && !fd.IsList() || fd.HasOptionalKeyword()
 	if fd.IsList() {
-		f.list = maxRepeated
+		f.list = cmp.Or(mostEntries[path(fd)], maxRepeated)
 		return f, true
 	}
 	if f.check == nil && f.required {
@@ -191,6 +192,11 @@ func init() {
 			}
 		}
 	}
+}
+
+// mostEntries is how many entries a list may have that is shorter than others.
+var mostEntries = map[string]int{
+	"PostOnWallRequest.tags": 8, "RecordJointHandlingRequest.units": 32, "RecordJointSolvingRequest.units": 32,
 }
 
 // codeFields are the fields of commands that hold a code. Questions may name areas and dimensions by a record's own text.

@@ -14,11 +14,14 @@ import (
 
 // accept: the matter is within remit (受理). Its instant is T0, which never changes.
 func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message, error) {
-	if err := a.Require(pb.Role_ROLE_AGENT, pb.Role_ROLE_DISPATCHER); err != nil {
-		return nil, err
-	}
-	if err := s.scope(a); err != nil {
-		return nil, err
+	bySystem := s.OnWall() && a.Require(pb.Role_ROLE_SYSTEM) == nil // a community admitted it to its wall and sent it on
+	if !bySystem {
+		if err := a.Require(pb.Role_ROLE_AGENT, pb.Role_ROLE_DISPATCHER); err != nil {
+			return nil, err
+		}
+		if err := s.scope(a); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.in(pb.TicketState_TICKET_STATE_REPORTED); err != nil {
 		return nil, err
@@ -40,7 +43,7 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 			e.Elements = append(e.Elements, added)
 		}
 	}
-	if have := append(slices.Clone(s.Elements), e.Elements...); !unnamed && len(have) < 5 {
+	if have := append(slices.Clone(s.Elements), e.Elements...); !bySystem && !unnamed && len(have) < 5 {
 		return nil, rule.No(rule.FiveElementsNeeded, "name, time, place, cause and course are needed unless the petitioner is anonymous; missing: %s", missing(have))
 	}
 	if c.Area != "" {
@@ -54,7 +57,11 @@ func accept(s State, a *rule.Asked, c *pb.AcceptTicketRequest) ([]proto.Message,
 	e.Holder = above(a.Registry, e.Holder, s.ComplainedOf)
 	e.HolderPath = a.Registry.UnitPath(e.Holder)
 	d := s.toDispatch(a)
-	e.DispatchBy = d.by(calendar.Dispatch, a.OccurredAt)
+	from := a.OccurredAt
+	if s.OnWall() {
+		from = s.LearntAt
+	}
+	e.DispatchBy = d.by(calendar.Dispatch, from)
 	e.Provisional = d.provisional
 	if d.err != nil {
 		return nil, d.err

@@ -45,6 +45,9 @@ func answerDirectly(s State, a *rule.Asked, c *pb.AnswerTicketDirectlyRequest) (
 	if err := s.unlisted(); err != nil {
 		return nil, err
 	}
+	if err := s.told(); err != nil {
+		return nil, err
+	}
 	return rule.One(&pb.TicketAnsweredDirectly{KnowledgeRef: c.KnowledgeRef, Sealed: a.Sealed})
 }
 

@@ -36,6 +36,9 @@ func closeRound(s State, a *rule.Asked, _ *pb.CloseTicketRequest) ([]proto.Messa
 	if s.Listed {
 		return nil, rule.No(rule.ListingOpen, "the problem is listed and not cleared")
 	}
+	if err := s.told(); err != nil {
+		return nil, err
+	}
 	d := s.due(a)
 	e := &pb.TicketClosed{Kind: s.closeKind(), AppealBy: d.by(calendar.Appeal, a.OccurredAt)}
 	e.Provisional = d.provisional

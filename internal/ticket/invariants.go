@@ -240,9 +240,28 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 		return passed(wrong, before.Limits.CallbackBy, e.By, meta)
 	case *pb.SuspensionReviewDue:
 		return passed(wrong, before.Limits.ReviewAt, e.By, meta)
+	case *pb.TicketAnsweredDirectly:
+		if err := before.told(); err != nil {
+			return wrong("%w", err)
+		}
+	case *pb.TicketClaimed:
+		if !before.OnWall() || e.Unit == "" || e.AsCo && slices.Contains(before.ProposedCo, e.Unit) {
+			return wrong("by %q of a ticket on a wall: %t, with the co-handlers %q", e.Unit, before.OnWall(), before.ProposedCo)
+		}
+	case *pb.EchoPublished:
+		if !before.OnWall() && !before.owesWalls() || e.Kind == pb.EchoKind_ECHO_KIND_UNSPECIFIED || e.Sealed == nil {
+			return wrong("%s, with words: %t, of a ticket that is on no wall", e.Kind, e.Sealed != nil)
+		}
+	case *pb.VerificationSampledOut:
+		if !before.SolvedOnWall || before.Round > 1 {
+			return wrong("solved on the wall: %t, round %d", before.SolvedOnWall, before.Round)
+		}
 	case *pb.TicketClosed:
-		if !before.Verified {
+		if !before.Verified && !before.SampledOut {
 			return wrong("the round was not verified")
+		}
+		if err := before.told(); err != nil {
+			return wrong("%w", err)
 		}
 		if before.Listed {
 			return wrong("the problem is listed and not cleared")

@@ -19,6 +19,7 @@ type Attachment struct {
 	Event uint64    // the event that attached it, by its place in this ticket's stream
 	Seen  uint64    // the duplicate's version when that was decided; once the duplicate went another way, the attachment is void
 	At    time.Time // when it happened
+	Wall  bool      // the duplicate came from a problem wall
 }
 
 // merge: the ticket is a duplicate of another on the same matter (并件). The rule is asked twice, and a.Linked holds the other ticket
@@ -108,11 +109,12 @@ func (s *State) attach(a *rule.Asked, duplicate *pb.Ticket) ([]proto.Message, er
 	if i := slices.Index(s.Duplicates, id); i >= 0 && strconv.Quote(strconv.FormatUint(s.Attached[i].Seen, 10)) == duplicate.Etag {
 		return nil, rule.Bad("name", rule.AlreadyDone, "the ticket is attached already and about to be merged")
 	}
-	return rule.One(&pb.DuplicateAttached{Ticket: id, PetitionerRef: a.Petitioner, Sealed: a.Sealed})
+	return rule.One(&pb.DuplicateAttached{Ticket: id, PetitionerRef: a.Petitioner, Sealed: a.Sealed, Wall: duplicate.Post != ""})
 }
 
 func (s *State) duplicateAttached(meta *pb.EventMeta, e *pb.DuplicateAttached) {
 	at := AttachedBy(s.Events+1, meta)
+	at.Wall = e.Wall
 	if i := slices.Index(s.Duplicates, e.Ticket); i >= 0 { // anew
 		s.Attached = slices.Clone(s.Attached)
 		s.Attached[i] = at

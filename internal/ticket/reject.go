@@ -37,4 +37,5 @@ func (s *State) resultRejected(*pb.EventMeta, *pb.ResultRejected) { s.noResult()
 // noResult forgets a result that did not hold.
 func (s *State) noResult() {
 	s.Result, s.SubmittedAt, s.Limits.VerifyBy = 0, time.Time{}, time.Time{}
+	s.ResultEcho = 0 // the wall was told what is not so
 }

@@ -30,6 +30,11 @@ func report(s State, a *rule.Asked, c *pb.ReportTicketRequest) ([]proto.Message,
 			return nil, rule.Bad("complained_of", rule.RoleNotAllowed, "whom a matter complains of is said at triage")
 		}
 	}
+	if c.LiftedFrom != "" {
+		if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
+			return nil, rule.Bad("lifted_from", rule.RoleNotAllowed, "which wall a matter was lifted from is said by the wall")
+		}
+	}
 	if c.Channel == pb.Channel_CHANNEL_UNSPECIFIED {
 		return nil, rule.Bad("channel", rule.MissingField, "is required")
 	}
@@ -69,7 +74,7 @@ func report(s State, a *rule.Asked, c *pb.ReportTicketRequest) ([]proto.Message,
 		Elements: elements(p, !a.OccurredAt.IsZero()), Confidentiality: c.Confidentiality,
 		// The clock of admission starts when we learn of the matter: it cannot be admitted before.
 		AcceptBy: d.by(calendar.Accept, a.At), Sealed: a.Sealed, Attachments: c.Attachments, AlsoAffects: c.AlsoAffects,
-		ComplainedOf: c.ComplainedOf,
+		ComplainedOf: c.ComplainedOf, LiftedFrom: c.LiftedFrom,
 	}
 	if p.GetPetitioner().GetConfidential() { // whatever the channel says
 		e.Confidentiality = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
@@ -85,17 +90,20 @@ func (s *State) reported(at time.Time, e *pb.TicketReported) {
 	s.No, s.Source, s.SourceRef, s.Channel, s.Kind, s.Category = e.No, e.Source, e.SourceRef, e.Channel, e.Kind, e.Category
 	s.Path, s.Holder, s.Position, s.AlsoAffects = e.Path, e.Holder, e.Position, e.AlsoAffects
 	s.Anonymous, s.CallbackWanted, s.Elements, s.Confidentiality = e.Anonymous, e.CallbackWanted, e.Elements, e.Confidentiality
-	s.ComplainedOf = e.ComplainedOf
+	s.ComplainedOf, s.LiftedFrom, s.SolvedOnWall = e.ComplainedOf, e.LiftedFrom, e.SolvedOnWall
 	s.ReportedAt, s.Limits.AcceptBy, s.Reported = at, rule.Instant(e.AcceptBy), e.Sealed
 }
 
-// Proactive is the source of what this system reports itself.
-const Proactive = "proactive"
+// Proactive is the source of what this system reports itself, Wall that of posts of problem walls.
+const (
+	Proactive = "proactive"
+	Wall      = "wall"
+)
 
 // reserved refuses a source that only this system reports from.
 func reserved(a *rule.Asked, source string) error {
-	if source == Proactive && a.Acting != pb.Role_ROLE_SYSTEM {
-		return rule.Bad("source", rule.BadField, "%q is what this system reports itself", Proactive)
+	if (source == Proactive || source == Wall) && a.Acting != pb.Role_ROLE_SYSTEM {
+		return rule.Bad("source", rule.BadField, "%q is what this system reports itself", source)
 	}
 	return nil
 }

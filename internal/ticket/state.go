@@ -132,6 +132,13 @@ type State struct {
 	Correction      *pb.ArchiveCorrectionProposed
 	CorrectionBy    *pb.Actor
 
+	LiftedFrom     string      // the unit of the child wall that its post was lifted from; empty for any other ticket
+	SolvedOnWall   bool        // a grid worker solved it on the grid's own wall
+	SampledOut     bool        // and it was not drawn for verification, in this round
+	SecretaryOwned bool        // a secretary leads it personally
+	Echo           pb.EchoKind // the latest that the wall was told
+	ResultEcho     uint64      // the event that told the wall of the result that stands in this round; 0 if none did
+
 	fired [timers]int64 // the limit, in Unix microseconds, for which each timer last fired; another limit is another timer
 
 	Imported *pb.RecordImported // for a record of another system
@@ -229,6 +236,9 @@ func (s *State) dispatchFrom() time.Time {
 	if !s.ReturnedAt.IsZero() {
 		return s.ReturnedAt
 	}
+	if s.OnWall() { // accepted as of its post, which nobody could dispatch
+		return s.LearntAt
+	}
 	return s.AcceptedAt
 }
 
@@ -278,6 +288,7 @@ func (s *State) newRound(round uint32) {
 	s.Exclusion, s.Excluded, s.ExcludedMetrics, s.ExclusionDenied = nil, 0, nil, nil
 	s.NonReturnable, s.Returns, s.ReturnAsked, s.Led, s.RuledOut, s.Parties = false, 0, false, nil, nil, nil
 	s.CoTasks, s.Moves, s.Seen = nil, nil, false
+	s.SampledOut, s.ResultEcho = false, 0
 	s.Limits = Limits{}
 }
 
@@ -294,7 +305,10 @@ func (s *State) Message(id string) *pb.Ticket {
 		Supervision: s.Supervision, Listed: s.Listed, NonReturnable: s.NonReturnable, Returns: s.Returns,
 		Extensions: uint32(len(s.ExtendedBy)), ExtensionPending: s.Extension != nil, SuspensionPending: s.Suspension != nil,
 		ExclusionPending: s.Exclusion != nil, SuspensionReason: s.Suspended, Excluded: s.Excluded, ExcludedMetrics: s.ExcludedMetrics,
-		Urged: s.Urged,
+		Urged: s.Urged, Echo: s.Echo, SecretaryOwned: s.SecretaryOwned,
+	}
+	if s.OnWall() {
+		m.Post = "posts/" + s.SourceRef
 	}
 	if s.MergedInto != "" {
 		m.MergedInto = "tickets/" + s.MergedInto

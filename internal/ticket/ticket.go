@@ -424,7 +424,7 @@ func StateAfter(event proto.Message) pb.TicketState {
 		return pb.TicketState_TICKET_STATE_ARCHIVED
 	case *pb.ResultSubmitted:
 		return pb.TicketState_TICKET_STATE_RESULT_SUBMITTED
-	case *pb.VerificationPassed:
+	case *pb.VerificationPassed, *pb.VerificationSampledOut:
 		return pb.TicketState_TICKET_STATE_CALLBACK
 	case *pb.TicketAnsweredDirectly, *pb.TicketClosed, *pb.ImportedRecordClosed:
 		return pb.TicketState_TICKET_STATE_CLOSED

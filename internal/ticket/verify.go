@@ -14,7 +14,11 @@ import (
 // verify: somebody outside the handling unit looks whether the result is as told (核查). A failed verification sends the
 // ticket back in the same round; handle_by stays.
 func verify(s State, a *rule.Asked, c *pb.VerifyResultRequest) ([]proto.Message, error) {
-	if err := a.Require(pb.Role_ROLE_GRID_WORKER, pb.Role_ROLE_SUPERVISOR); err != nil {
+	roles := []pb.Role{pb.Role_ROLE_GRID_WORKER, pb.Role_ROLE_SUPERVISOR}
+	if s.SolvedOnWall { // the community looks at what its grids solve
+		roles = append(roles, pb.Role_ROLE_COMMUNITY_CLERK, pb.Role_ROLE_COMMUNITY_SECRETARY)
+	}
+	if err := a.Require(roles...); err != nil {
 		return nil, err
 	}
 	if err := s.scope(a); err != nil && !(a.Acting == pb.Role_ROLE_GRID_WORKER && s.nearby(a)) {
