@@ -23,28 +23,26 @@ func beginMatter(r Request) (string, error) {
 	return uuid.NewSHA1(space, []byte("deliberation\x00"+c.Area+"\x00"+c.Month)).String(), nil
 }
 
-// aboutMatter looks up the posts that a matter is about, and whether public words may be published.
+// aboutMatter looks up the posts that a matter is about.
 func (d *Dispatcher) aboutMatter(ctx context.Context, _ deliberation.State, a *rule.Asked, command proto.Message) error {
-	switch c := command.(type) {
-	case *pb.ChooseMatterRequest:
-		a.Posts = map[string]*pb.Post{}
-		for i, name := range c.Posts {
-			s, result, err := d.posts.state(ctx, name)
-			refusal := new(rule.Refusal)
-			switch {
-			case errors.As(err, &refusal) && refusal.Reason == rule.NotFound:
-				// The rule refuses it, if nothing else is wrong.
-			case errors.As(err, &refusal):
-				return about(rule.Index("posts", i), err)
-			case err != nil:
-				return err
-			default:
-				a.Posts[ID(result.Stream)] = s.Message(ID(result.Stream))
-			}
+	c, ok := command.(*pb.ChooseMatterRequest)
+	if !ok {
+		return nil
+	}
+	a.Posts = map[string]*pb.Post{}
+	for i, name := range c.Posts {
+		s, result, err := d.posts.state(ctx, name)
+		refusal := new(rule.Refusal)
+		switch {
+		case errors.As(err, &refusal) && refusal.Reason == rule.NotFound:
+			// The rule refuses it, if nothing else is wrong.
+		case errors.As(err, &refusal):
+			return about(rule.Index("posts", i), err)
+		case err != nil:
+			return err
+		default:
+			a.Posts[ID(result.Stream)] = s.Message(ID(result.Stream))
 		}
-	case *pb.PublishMatterRequest:
-		words := c.GetParticulars().GetReply()
-		a.Unredacted = privacy.MaskPublic(words) != words
 	}
 	return nil
 }

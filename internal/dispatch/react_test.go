@@ -12,7 +12,8 @@ import (
 func TestWhatIsFollowedIsWhatSomethingFollowsFrom(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		"CalendarYearLoaded", "DuplicateAttached", "EntryFulfilled", "EntryMatched", "ProfilePublished", "RegistryVersionPublished", "TicketUnmerged", "TicketWithdrawn",
+		"CalendarYearLoaded", "DuplicateAttached", "EchoPublished", "EntryFulfilled", "EntryMatched", "PostSelfSolved", "PostTicketed",
+		"ProfilePublished", "RegistryVersionPublished", "TicketUnmerged", "TicketWithdrawn",
 		"WhistleBlown", "WhistleClosed", "WhistleIssued", "WhistleRefused",
 	}
 	var got []string
