@@ -143,7 +143,9 @@ func TestWhicheverEntriesAreClaimedAtOnceNoneStaysMatchedWithWhatIsMatchedElsewh
 		var wg sync.WaitGroup
 		for i, pair := range pairs {
 			d := []*dispatch.Dispatcher{c.Dispatcher, other}[i%2]
-			wg.Go(func() { _, _, errs[i] = claim(d, t.Context(), needs, fmt.Sprintf("c/%d/%d", round, i), pair[0], pair[1]) })
+			wg.Go(func() {
+				_, _, errs[i] = claim(d, t.Context(), needs, fmt.Sprintf("c/%d/%d", round, i), pair[0], pair[1])
+			})
 		}
 		wg.Wait()
 		for _, err := range errs {

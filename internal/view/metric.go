@@ -37,7 +37,7 @@ type MetricQuery struct {
 
 // MetricNames are the metrics that can be asked for, in order.
 var MetricNames = func() []string {
-	names := []string{"M31", "M33", stockOfHolds}
+	names := []string{"M29", "M31", "M33", "M45", stockOfHolds}
 	for name := range metrics {
 		names = append(names, name)
 	}
@@ -57,6 +57,8 @@ func MetricView(name string) string {
 		return WhistlesView
 	case isServiceMetric(name):
 		return ServiceView
+	case isWallMetric(name):
+		return WallsView
 	}
 	return ClosureView
 }
@@ -110,6 +112,9 @@ func (r *Reader) MetricOf(ctx context.Context, q MetricQuery) (figure *pb.Metric
 	if isWhistleMetric(q.Metric) {
 		return r.whistleMetricOf(ctx, q)
 	}
+	if isWallMetric(q.Metric) {
+		return r.wallMetricOf(ctx, q)
+	}
 	if isServiceMetric(q.Metric) {
 		return r.serviceMetricOf(ctx, q)
 	}
@@ -148,6 +153,8 @@ func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.Metr
 	}
 	if isWhistleMetric(q.Metric) {
 		all, at, err = r.whistleMetrics(ctx, q)
+	} else if isWallMetric(q.Metric) {
+		all, at, err = r.wallMetrics(ctx, q)
 	} else if isServiceMetric(q.Metric) {
 		at, err = r.openService(ctx, q.KnownAt, func(b logbook) error {
 			b, err := logOnMap(b, q.Map)
@@ -326,6 +333,9 @@ func (r *Reader) ListBehind(ctx context.Context, q BehindQuery) (tickets []*pb.B
 	}
 	if isWhistleMetric(q.Metric) {
 		return r.whistlesBehind(ctx, q, from, to, t, after, size, bound)
+	}
+	if isWallMetric(q.Metric) {
+		return r.postsBehind(ctx, q, from, to, t, after, size, bound)
 	}
 	if isServiceMetric(q.Metric) {
 		return r.ticketsServed(ctx, q, &m, after, size, bound)
