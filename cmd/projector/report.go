@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -27,6 +28,8 @@ projector report closure --data DIR | --addr HOST:PORT  --level LEVEL [--area CO
 projector report stages  --data DIR | --addr HOST:PORT  --level LEVEL [--area CODE] [--from RFC3339] [--to RFC3339] [--format table|csv|json]
 projector report ledger  --data DIR | --addr HOST:PORT  --level LEVEL --kind suspension|listing [--area CODE] [--from RFC3339] [--to RFC3339]
                          [--format table|csv|json]
+projector report wall    --data DIR | --addr HOST:PORT  --level LEVEL [--area CODE] [--area-mode MODE] [--from RFC3339] [--to RFC3339] [--as-of RFC3339]
+                         [--format table|csv|json]
 
 closure prints, for every node of a level, how many matters were reported by then, how many of them are closed, and the rates. LEVEL is a level of the area tree
 (city, district, street, community, grid), a dimension that imported records brought, or one of all, unit, category, channel.
@@ -34,10 +37,12 @@ closure prints, for every node of a level, how many matters were reported by the
 With --metric it prints that metric instead, in the period from --from up to and without --to: M01 intake, M02 acceptance, M04 dispatched, M05 repeated,
 M06 dispatched rightly, M07 dispatched in time, M08 signed in time, M09 returned, M10 handled, M11 handled in time, M12 closure of what was due, M13 in time,
 M14 of what was accepted, M15 overdue, M16 carry-over, M17 rework, M18 reopened, M19 closed at once, M20 extended or suspended, M21 hours, M22 response,
-M23 resolution, M24 satisfaction, M26 called back, M27 co-tasks in time, M28 escalated by level, M30 suspended, M31 whistles, M33 report-in in time.
+M23 resolution, M24 satisfaction, M26 called back, M27 co-tasks in time, M28 escalated by level, M29 solved on child walls, M30 suspended, M31 whistles, M33 report-in in time, M45 echoed.
 
 stages prints how many stays in each of the five stages ended in the period, how many hours they took together, and in how many a limit had passed. ledger
-prints the statement of a period, of suspensions or of listings: opening, added, removed, closing.`)
+prints the statement of a period, of suspensions or of listings: opening, added, removed, closing. wall prints, for every node of a level, of the posts put on
+child walls in the period how many were solved there and how many lifted, and of these how many the community closed (M29); and of the wall's tickets that
+were closed in it how many have their result echoed, and the mean and median hours from post to echo (M45).`)
 	var place app.Place
 	place.Flags(f)
 	place.DevActor = "person=report;roles=AUDITOR;unit=-"
@@ -54,16 +59,16 @@ prints the statement of a period, of suspensions or of listings: opening, added,
 		return err
 	}
 	switch {
-	case f.NArg() != 1 || f.Arg(0) != "closure" && f.Arg(0) != "stages" && f.Arg(0) != "ledger":
-		return app.Usage("the reports are closure, stages and ledger")
+	case f.NArg() != 1 || !slices.Contains([]string{"closure", "stages", "ledger", "wall"}, f.Arg(0)):
+		return app.Usage("the reports are closure, stages, ledger and wall")
 	case *level == "":
 		return app.Usage("--level is required")
 	case *format != "table" && *format != "csv" && *format != "json":
 		return app.Usage("--format %q: want table, csv or json", *format)
 	case areaModes[*areaMode] == pb.AreaMode_AREA_MODE_UNSPECIFIED:
 		return app.Usage("--area-mode %q: want path_at_acceptance or restated", *areaMode)
-	case f.Arg(0) != "closure" && (*metric != "" || *asOf != ""):
-		return app.Usage("--metric and --as-of go with closure")
+	case f.Arg(0) != "closure" && (*metric != "" || *asOf != "" && f.Arg(0) != "wall"):
+		return app.Usage("--metric goes with closure, --as-of with closure and wall")
 	case (f.Arg(0) == "ledger") != (*kind != ""):
 		return app.Usage("--kind goes with ledger, and is required there")
 	case *kind != "" && ledgers[*kind] == 0:
@@ -101,6 +106,10 @@ prints the statement of a period, of suspensions or of listings: opening, added,
 				return err
 			}
 			return out.ledger(rows)
+		case "wall":
+			return views.wall(ctx, out, &pb.ListMetricsRequest{
+				Level: *level, Area: *area, From: times["from"], To: times["to"], AsOf: times["as-of"], AreaMode: areaModes[*areaMode],
+			})
 		}
 		if *metric == "" {
 			rows, err := views.closure(ctx, &pb.ListClosureRequest{Level: *level, Area: *area, AsOf: times["as-of"], WithMedian: true, AreaMode: areaModes[*areaMode]})

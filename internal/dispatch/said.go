@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/chuishao/dispatch/internal/ticket"
 )
 
-// Said is what an actor is shown, masked, of what was said with one event of a ticket (nil: of a whistle). Nil: nothing was said, or nothing
+// Said is what an actor is shown, masked, of what was said with one event of a ticket (nil: of anything else). Nil: nothing was said, or nothing
 // that the actor is shown. Erased says that the data subject's key was destroyed. Whether the actor may see the event is the
 // caller's to ask.
 func (d *Dispatcher) Said(ctx context.Context, stream string, s *ticket.State, e proto.Message, actor rule.Actor) (p *pb.Particulars, erased bool, err error) {
@@ -28,8 +29,11 @@ func (d *Dispatcher) Said(ctx context.Context, stream string, s *ticket.State, e
 		return nil, false, err
 	}
 	seen := summons
-	if s != nil {
+	switch kind, _, _ := strings.Cut(stream, "-"); {
+	case s != nil:
 		seen = d.sees(s, actor)
+	case kind == "wall" || kind == "deliberation":
+		seen = partReply // everybody may look: what was said in public
 	}
 	if mask(p, seen); proto.Size(p) == 0 {
 		return nil, false, nil

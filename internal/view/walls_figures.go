@@ -104,13 +104,17 @@ func (w *wallRow) adds(metric string, from, to, t int64) (e echoed, ok bool) {
 	return e, true
 }
 
-// nodes are those at which the post counts: all, the areas where it was posted, the unit that had that wall, and the category.
+// nodes are those at which the post counts: all, the areas where it was posted and the direct row of the last, the unit that had that wall, and the
+// category.
 func (w *wallRow) nodes(yield func(level, code, name, path string)) {
 	yield("all", "", "", "")
 	var names []string
 	for _, n := range w.path {
 		names = append(names, n.Name)
 		yield(n.Level, n.Code, n.Name, strings.Join(names, "/"))
+	}
+	if n := len(w.path); n > 0 && w.path[n-1].Level != finest {
+		yield(DirectLevel, w.path[n-1].Code, w.path[n-1].Name, strings.Join(names, "/"))
 	}
 	yield("unit", w.first, w.first, "")
 	if w.category != "" {
