@@ -14,9 +14,6 @@ import (
 // monthLayout is how a month is written.
 const monthLayout = "2006-01"
 
-// mostPosts is how many posts a matter is about at most.
-const mostPosts = 32
-
 // choose: the secretary chooses the community's matter of a month (一月一事). The posts it is about are those that a.Posts has.
 func choose(s State, a *rule.Asked, c *pb.ChooseMatterRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_COMMUNITY_SECRETARY); err != nil {
@@ -49,9 +46,6 @@ func choose(s State, a *rule.Asked, c *pb.ChooseMatterRequest) ([]proto.Message,
 	}
 	if c.GetParticulars().GetText() == "" {
 		return nil, rule.Bad("particulars.text", rule.MissingField, "is required")
-	}
-	if len(c.Posts) > mostPosts {
-		return nil, rule.Bad("posts", rule.BadField, "want at most %d", mostPosts)
 	}
 	var posts []string
 	for i, post := range c.Posts {
