@@ -30,15 +30,9 @@ func (s *story) communityClerk() string {
 	return actor("clerk-"+s.at.community.Code, s.at.community.Code, pb.Role_ROLE_COMMUNITY_CLERK)
 }
 
-func (s *story) communitySecretary() string {
-	return actor("secretary-"+s.at.community.Code, s.at.community.Code, pb.Role_ROLE_COMMUNITY_SECRETARY)
-}
-
-func (s *story) resident() string { return actor("resident", cityCentre, pb.Role_ROLE_CITIZEN) }
-
 // deliberated: a community chooses its matter of the month, deliberates and decides it, and publishes what came of it once the words name nobody.
 func (s *story) deliberated() {
-	secretary, clerk := s.communitySecretary(), s.communityClerk()
+	secretary, clerk := s.secretary(), s.communityClerk()
 	matter := func(text string) *pb.ChooseMatterRequest {
 		return &pb.ChooseMatterRequest{Area: s.at.community.Code, Month: s.begin.Format("2006-01"), Particulars: &pb.Particulars{Text: text}}
 	}

@@ -321,6 +321,13 @@ func (p *player) note(s *story, answer proto.Message) {
 		}
 		collection, _, _ := strings.Cut(a.Name, "/")
 		s.names[collection] = a.Name
+		if collection == "posts" && (a.State == "TICKETED" || a.State == "SELF_SOLVED") { // a post and its ticket have one id
+			if s.tickets == nil {
+				s.tickets = map[string]string{}
+			}
+			s.ticket = "tickets/" + strings.TrimPrefix(a.Name, "posts/")
+			s.tickets[s.steps[s.next].which] = s.ticket
+		}
 		p.tokens = append(p.tokens, a.ConsistencyToken)
 	case *pb.WhistleAnswer:
 		s.whistle = a.Name

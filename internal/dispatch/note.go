@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -61,7 +62,7 @@ func (d *Dispatcher) noteRefusal(ctx context.Context, stream string, version eve
 	return err
 }
 
-// Erase destroys the keys of a ticket's data subjects: what was sealed with them, in every ticket and copy, can never be read
+// Erase destroys the keys of the data subjects of a ticket or a post: what was sealed with them, in every ticket and copy, can never be read
 // again. Histories, figures and proofs stay as they are. A ticket has two subjects where nobody was identified at first; the
 // latest is returned, with the result of its record.
 func (d *Dispatcher) Erase(ctx context.Context, actor rule.Actor, c *pb.EraseSubjectRequest) (subject string, result Result, err error) {
@@ -75,25 +76,35 @@ func (d *Dispatcher) Erase(ctx context.Context, actor rule.Actor, c *pb.EraseSub
 	if err := asked.Require(pb.Role_ROLE_AUDITOR); err != nil {
 		return "", result, err
 	}
-	s, _, err := d.LoadTicket(ctx, c.Name)
+	subjects, latest, err := d.subjectsOf(ctx, c.Name)
 	if err != nil {
 		return "", result, err
 	}
-	if s.Subject == "" {
-		return "", result, rule.Bad("name", rule.NotFound, "the ticket holds no personal data")
+	if latest == "" {
+		return "", result, rule.Bad("name", rule.NotFound, "it holds no personal data")
 	}
 	// The keys go first: a record that says a subject was erased is then never wrong.
-	for _, subject := range s.Subjects {
+	for _, subject := range subjects {
 		if err := d.keys.Erase(ctx, subject, d.Now()); err != nil {
 			return "", result, fmt.Errorf("erase: %w", err)
 		}
 	}
-	last := slices.Index(s.Subjects, s.Subject)
-	for _, subject := range slices.Concat(s.Subjects[:last], s.Subjects[last+1:], s.Subjects[last:last+1]) {
+	last := slices.Index(subjects, latest)
+	for _, subject := range slices.Concat(subjects[:last], subjects[last+1:], subjects[last:last+1]) {
 		erased := &pb.SubjectErased{Subject: subject, OrderRef: c.OrderRef}
 		if _, result, err = do(ctx, d, d.notes, "subject-"+subject, Request{Actor: actor, Command: erased, ID: c.RequestId}, nil); err != nil {
-			return s.Subject, result, err
+			return latest, result, err
 		}
 	}
-	return s.Subject, result, nil
+	return latest, result, nil
+}
+
+// subjectsOf are the data subjects of a ticket, or of a post that is none yet, and the latest of them; empty if nothing was said.
+func (d *Dispatcher) subjectsOf(ctx context.Context, name string) (all []string, latest string, err error) {
+	if strings.HasPrefix(name, "posts/") {
+		s, _, err := d.posts.state(ctx, name)
+		return []string{s.Subject}, s.Subject, err
+	}
+	s, _, err := d.LoadTicket(ctx, name)
+	return s.Subjects, s.Subject, err
 }

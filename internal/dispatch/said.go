@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -32,7 +33,12 @@ func (d *Dispatcher) Said(ctx context.Context, stream string, s *ticket.State, e
 	switch kind, _, _ := strings.Cut(stream, "-"); {
 	case s != nil:
 		seen = d.sees(s, actor)
-	case kind == "wall" || kind == "deliberation":
+	case kind == "wall":
+		if seen, err = d.seesPost(ctx, stream, e, actor); err != nil {
+			return nil, false, err
+		}
+		p.Reply = privacy.MaskPublic(p.Reply)
+	case kind == "deliberation":
 		seen = partReply // everybody may look: what was said in public
 	}
 	if mask(p, seen); proto.Size(p) == 0 {
@@ -43,3 +49,22 @@ func (d *Dispatcher) Said(ctx context.Context, stream string, s *ticket.State, e
 
 // summons is what everybody is shown of a whistle who may see it: why and where they are called, not who complained.
 const summons = matter | partText | partNote
+
+// seesPost is what an actor is shown of what was said with an event of a post: everybody the public words, and the unit that has the wall, those above
+// it and auditors what the matter is. Who a resident is, nobody.
+func (d *Dispatcher) seesPost(ctx context.Context, stream string, e proto.Message, actor rule.Actor) (parts, error) {
+	s, _, err := d.posts.state(ctx, "posts/"+ID(stream))
+	if err != nil {
+		return 0, err
+	}
+	inside := actor.Unit != "" && (rule.Within(d.Registry(), s.Keeper, actor.Unit) || rule.Within(d.Registry(), s.PostedTo, actor.Unit)) &&
+		!slices.Equal(actor.Roles, []pb.Role{pb.Role_ROLE_CITIZEN})
+	if inside || slices.Contains(actor.Roles, pb.Role_ROLE_AUDITOR) {
+		return summons, nil
+	}
+	switch e.(type) {
+	case *pb.PostScreened, *pb.PostSelfSolved:
+		return partReply, nil
+	}
+	return 0, nil
+}

@@ -235,6 +235,9 @@ func (d *Dispatcher) tellPost(ctx context.Context, stream, post string, e publis
 		}
 		return nil
 	})
+	if refusal := new(rule.Refusal); errors.As(err, &refusal) && refusal.Reason == rule.NotFound {
+		return nil // this system brought the ticket in without a post, and no wall waits
+	}
 	if err != nil {
 		return fmt.Errorf("tell post %s of %s: %w", post, place, err)
 	}

@@ -155,6 +155,10 @@ func (l *Life) Report() Step {
 	if l.chance(0.03) {
 		c.Confidentiality = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
 	}
+	if l.chance(0.05) { // from a problem wall, which this system reports
+		c.Source, c.Channel = ticket.Wall, pb.Channel_CHANNEL_WALL
+		return Step{l.centre(pb.Role_ROLE_SYSTEM), c, 0}
+	}
 	return Step{l.centre(pb.Role_ROLE_AGENT), c, 0}
 }
 
@@ -342,6 +346,10 @@ func (l *Life) triaged(s *ticket.State) Step {
 		}
 	case x < 0.13:
 		return Step{l.centre(pb.Role_ROLE_DUTY_LEADER), &pb.VoidTicketRequest{Name: l.Name, RequestId: l.request(), Particulars: note()}, l.hours(1)}
+	case x < 0.6 && s.OnWall():
+		if u, ok := l.World.registry.Responsible(s.Path[len(s.Path)-1].Code, l.World.at); ok {
+			return Step{l.as(u.Code, pb.Role_ROLE_COMMUNITY_SECRETARY), &pb.ClaimTicketRequest{Name: l.Name, RequestId: l.request(), SecretaryOwned: true, AsCo: l.chance(0.2)}, l.hours(1)}
+		}
 	}
 	c := &pb.DispatchTicketRequest{Name: l.Name, RequestId: l.request(), Lead: l.lead(s), BasisRule: uint32(l.IntN(9))}
 	if l.chance(0.15) {
@@ -531,6 +539,11 @@ func (l *Life) callback(s *ticket.State) Step {
 	case settled || l.chance(0.02):
 		if s.Listed {
 			return l.listed(s, s.LastAt)
+		}
+		if s.EchoDue() && l.chance(0.9) {
+			return Step{l.centre(pb.Role_ROLE_STREET_CLERK), &pb.PublishEchoRequest{
+				Name: l.Name, RequestId: l.request(), Kind: pb.EchoKind_ECHO_KIND_RESULT, Particulars: &pb.Particulars{Reply: "已处理完毕"},
+			}, l.hours(2)}
 		}
 		return Step{l.centre(pb.Role_ROLE_DISPATCHER), &pb.CloseTicketRequest{Name: l.Name, RequestId: l.request()}, l.hours(2)}
 	}

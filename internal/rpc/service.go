@@ -100,6 +100,9 @@ func (s *service) refused(ctx context.Context, command proto.Message, err error)
 		}
 		return err
 	}
+	if _, begins := command.(*pb.SolveOnWallRequest); begins {
+		return err // it says nothing of what is there
+	}
 	if named, ok := command.(interface{ GetName() string }); ok {
 		if _, unseen := s.look(ctx, named.GetName()); unseen != nil {
 			return unseen

@@ -138,8 +138,9 @@ func (t *teller) Reached(ctx context.Context) (string, error) {
 
 // streamOf is the stream of a ticket or whistle.
 func streamOf(name string) string {
-	kind, id, _ := strings.Cut(name, "/")
-	return strings.TrimSuffix(kind, "s") + "-" + id
+	collection, id, _ := strings.Cut(name, "/")
+	of, _ := rule.ResourceIn(collection)
+	return of.Stream + "-" + id
 }
 
 func decoded(records iter.Seq2[eventstore.Recorded, error]) iter.Seq2[event.Decoded, error] {

@@ -405,6 +405,8 @@ func collections(fd protoreflect.FieldDescriptor) []string {
 			list = append(list, r.Collection+"/")
 		}
 		return list
+	case "EraseSubjectRequest":
+		return []string{"tickets/", "posts/"}
 	}
 	name := fd.ContainingMessage().Name()
 	if of, ok := strings.CutPrefix(strings.TrimSuffix(string(name), "Request"), "Get"); ok {

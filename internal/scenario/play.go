@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	_ "github.com/chuishao/dispatch/api/gen/chuishao/v1" // the contract's messages
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
@@ -132,6 +132,12 @@ func (r *run) do(ctx context.Context, s *Step) (Outcome, error) {
 			r.names["before"] = was
 		}
 		r.names[kind] = got.Name
+		for _, e := range got.Events {
+			switch e.(type) {
+			case *pb.PostTicketed, *pb.PostSelfSolved: // a post and its ticket have one id
+				r.names["ticket"] = "tickets/" + strings.TrimPrefix(got.Name, "posts/")
+			}
+		}
 	}
 	return got, err
 }

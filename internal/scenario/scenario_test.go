@@ -155,7 +155,7 @@ func (r *rules) Do(_ context.Context, at time.Time, by rule.Actor, command proto
 // others are what plays commands on each kind of resource beside tickets and whistles.
 func others() map[string]func(*rules, *rule.Asked, proto.Message) (scenario.Outcome, error) {
 	return map[string]func(*rules, *rule.Asked, proto.Message) (scenario.Outcome, error){
-		"posts":         playing[wall.State, *wall.State](wall.Decide, wall.Evolve, wall.CheckInvariants),
+		"posts":         ticketing(playing[wall.State, *wall.State](wall.Decide, wall.Evolve, wall.CheckInvariants)),
 		"deliberations": playing[deliberation.State, *deliberation.State](deliberation.Decide, deliberation.Evolve, deliberation.CheckInvariants),
 		"exchanges":     playing[exchange.State, *exchange.State](exchange.Decide, exchange.Evolve, exchange.CheckInvariants),
 		"admissions":    playing[admission.State, *admission.State](admission.Decide, admission.Evolve, admission.CheckInvariants),
@@ -205,6 +205,45 @@ func playing[S any, P interface {
 		states[name] = s
 		_, out.State = P(&s).Standing()
 		return out, nil
+	}
+}
+
+// ticketing makes the ticket of a post that goes on as one, as the write path does.
+func ticketing(play func(*rules, *rule.Asked, proto.Message) (scenario.Outcome, error)) func(*rules, *rule.Asked, proto.Message) (scenario.Outcome, error) {
+	type post struct {
+		*pb.PostPublished
+		at   time.Time
+		said *pb.Particulars
+	}
+	posts := map[string]post{}
+	return func(r *rules, a *rule.Asked, command proto.Message) (scenario.Outcome, error) {
+		out, err := play(r, a, command)
+		for _, e := range out.Events {
+			p, id := posts[out.Name], strings.TrimPrefix(out.Name, "posts/")
+			policy := policyOf(a)
+			policy.Sealed = &pb.Sealed{Subject: "s", Box: []byte{1}}
+			switch e := e.(type) {
+			case *pb.PostPublished:
+				posts[out.Name] = post{e, a.OccurredAt, command.(*pb.PostOnWallRequest).Particulars}
+			case *pb.PostTicketed:
+				policy.OccurredAt = p.at
+				report := &pb.ReportTicketRequest{
+					Source: ticket.Wall, SourceRef: id, Channel: pb.Channel_CHANNEL_WALL, Kind: pb.MatterKind_MATTER_KIND_OTHER,
+					Area: p.Path[len(p.Path)-1].Code, Category: e.Category, Particulars: p.said,
+				}
+				_, err = r.decideTicket(policy, "tickets/"+id, report)
+				if err == nil {
+					policy.Sealed = nil
+					_, err = r.decideTicket(policy, "tickets/"+id, &pb.AcceptTicketRequest{})
+				}
+			case *pb.PostSelfSolved:
+				_, err = r.decideTicket(policy, "tickets/"+id, &pb.SolveOnWallRequest{
+					Name: "tickets/" + id, Post: out.Name, Area: p.Path[len(p.Path)-1].Code, Unit: e.Unit, Category: e.Category, PostedAt: timestamppb.New(p.at),
+					Particulars: &pb.Particulars{Reply: "x"}, Drawn: e.Drawn, Percent: e.Percent,
+				})
+			}
+		}
+		return out, err
 	}
 }
 

@@ -42,6 +42,7 @@ type Turn struct {
 	Step    `yaml:",inline"`
 	Ticket  string `yaml:"ticket"`  // the ticket that a command is for, or that comes to life by it
 	Whistle string `yaml:"whistle"` // likewise
+	Post    string `yaml:"post"`    // likewise; a post and its ticket may both be named
 	Then    *Then  `yaml:"then"`
 
 	// Repeat carries the step out so many times, for the tickets C1, C2 and so on where Ticket is C. 0: once, for C itself.
@@ -142,7 +143,7 @@ func (r *run) turns(ctx context.Context, p Teller, t *Turn) error {
 }
 
 func (r *run) turn(ctx context.Context, p Teller, t *Turn) error {
-	for kind, label := range map[string]string{"ticket": t.Ticket, "whistle": t.Whistle} {
+	for kind, label := range t.labels() {
 		if label != "" {
 			r.names[kind] = r.names[label]
 		}
@@ -180,12 +181,17 @@ func (r *run) turn(ctx context.Context, p Teller, t *Turn) error {
 			return fmt.Errorf("%s: %w", steps[i].Do, err)
 		}
 	}
-	for kind, label := range map[string]string{"ticket": t.Ticket, "whistle": t.Whistle} {
+	for kind, label := range t.labels() {
 		if label != "" && r.names[kind] != "" {
 			r.names[label] = r.names[kind]
 		}
 	}
 	return nil
+}
+
+// labels are what the step calls the resources that it is for, by their kind.
+func (t *Turn) labels() map[string]string {
+	return map[string]string{"ticket": t.Ticket, "whistle": t.Whistle, "post": t.Post}
 }
 
 func (r *run) fire(ctx context.Context, p Teller, t *Turn) error {
@@ -280,7 +286,7 @@ func (r *run) ask(ctx context.Context, p Teller, t *Turn) error {
 func methodOf(name string) protoreflect.MethodDescriptor {
 	for _, file := range []protoreflect.FileDescriptor{
 		pb.File_chuishao_v1_ticket_proto, pb.File_chuishao_v1_whistle_proto, pb.File_chuishao_v1_view_proto, pb.File_chuishao_v1_registry_proto,
-		pb.File_chuishao_v1_audit_proto,
+		pb.File_chuishao_v1_audit_proto, pb.File_chuishao_v1_wall_proto,
 	} {
 		for i := range file.Services().Len() {
 			if m := file.Services().Get(i).Methods().ByName(protoreflect.Name(name)); m != nil {

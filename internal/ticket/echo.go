@@ -15,7 +15,7 @@ func publishEcho(s State, a *rule.Asked, c *pb.PublishEchoRequest) ([]proto.Mess
 		pb.Role_ROLE_STREET_SECRETARY, pb.Role_ROLE_STREET_DIRECTOR); err != nil {
 		return nil, err
 	}
-	if !s.nearby(a) {
+	if !s.ofPlace(a) && !s.nearby(a) {
 		if err := s.scope(a); err != nil {
 			return nil, err
 		}
@@ -62,8 +62,18 @@ func (s *State) owesWalls() bool {
 
 // told refuses to end a matter that a wall waits for before the wall was told of its result.
 func (s *State) told() error {
-	if (s.OnWall() || s.owesWalls()) && s.ResultEcho == 0 {
+	if s.EchoDue() {
 		return rule.No(rule.EchoNeeded, "a problem wall waits for the result echo")
 	}
 	return nil
+}
+
+// EchoDue says whether a wall waits to be told of the result of this round.
+func (s *State) EchoDue() bool { return (s.OnWall() || s.owesWalls()) && s.ResultEcho == 0 }
+
+// ofPlace says whether the matter lies in the actor's own community or street, which had it on the wall: a poster who asked for confidence hides who
+// posted, not what.
+func (s *State) ofPlace(a *rule.Asked) bool {
+	unit, ok := a.Registry.Unit(a.Actor.Unit, a.At)
+	return ok && !s.against(a.Registry, a.Actor.Unit) && slices.ContainsFunc(s.Path, func(n *pb.AreaNode) bool { return n.Code == unit.Area })
 }

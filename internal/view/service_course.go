@@ -29,6 +29,10 @@ type course struct {
 	dispatchBy int64
 	raised     int // escalations that stand
 
+	lifted     int64 // the place of the level of the child wall that its post was lifted from; 0: none
+	liftedAt   int64
+	liftedUnit []int64
+
 	segments []segment
 	rounds   []turn
 	verified []verified
@@ -159,6 +163,9 @@ func (c *course) step(s *step) {
 	case didReport:
 		c.anonymous, c.unwanted = s.n[0] == 1, s.n[1] == 1
 		c.holder = s.unit
+		if len(s.n) > 2 { // its unit is that of the wall it was lifted from
+			c.lifted, c.liftedAt, c.liftedUnit = s.n[2], s.at, s.unit
+		}
 	case didImport:
 		c.imported = true
 	case didAccept:

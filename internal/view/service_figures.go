@@ -486,8 +486,15 @@ func coInTime(c *course, p *poster) {
 	}
 }
 
-// M28: by the level a ticket landed on first; own is closed while held there, and without a whistle.
+// M28: by the level a ticket landed on first; own is closed while held there, and without a whistle. A matter that was lifted from the child wall of a
+// grid landed there too, and went up.
 func levelsLanded(c *course, p *poster) {
+	if c.lifted > 0 {
+		cell := p.figure.part(1) + 3*int(min(c.lifted, places)-1)
+		p.rate(c.liftedAt, c.liftedUnit, true)
+		p.add(cell, c.liftedAt, c.liftedUnit, 1)
+		p.add(cell+1, c.liftedAt, c.liftedUnit, 1)
+	}
 	if c.first < 0 {
 		return
 	}

@@ -166,6 +166,9 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 		s.what = didReport
 		s.n = []int64{flag(e.Anonymous), flag(!e.CallbackWanted)}
 		err = errors.Join(l.begin(e.Channel, e.Category, e.Path, nodes), nodes.units(&s.unit, e.Holder, e.HolderPath))
+		if e.LiftedFrom != "" {
+			err = errors.Join(err, anchors.landing(&s, e.LiftedFrom))
+		}
 	case *pb.RecordImported:
 		*l = life{ticket: int64(d.Position), id: l.id, no: e.No}
 		s.what = didImport

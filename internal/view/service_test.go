@@ -322,6 +322,16 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			{"M28", "all", "", "1/5 community=4 community_escalated=1 community_own=2 own=2 street=1"}, {"M28", "unit", "a", "1/4 community=4 community_escalated=1 community_own=2 own=2"},
 			{"M28", "unit", "b", "0/1 street=1"}, {"M08", "unit", "b", "1/3"}, {"M06", "unit", "u1", "7/7"},
 		}},
+		{"what is lifted from a child wall landed there too, and went up", [][]happened{
+			registry,
+			append([]happened{in(0, &pb.TicketReported{
+				No: "n", Source: "wall", Channel: pb.Channel_CHANNEL_WALL, Path: path("c", "d", "s"), Category: "0801", Holder: "a", HolderPath: []string{"root", "a"}, LiftedFrom: "a",
+			})}, worked(closedAt(24))[1:]...),
+			worked(closedAt(24)),
+			// Solved on the wall and not drawn: its own.
+			begun(sent(3, "a", 100, 100), in(3, &pb.TicketSigned{}), in(4, &pb.ResultSubmitted{Result: pb.ResultCode_RESULT_CODE_RESOLVED}),
+				in(4, &pb.EchoPublished{Kind: pb.EchoKind_ECHO_KIND_RESULT}), in(4, &pb.VerificationSampledOut{Percent: 10}), closedAt(4)),
+		}, []told{{"M28", "all", "", "1/4 community=4 community_escalated=1 community_own=3 own=3"}, {"M17", "all", "", "0/2"}}},
 		{"levels are those of the registry then in force", [][]happened{
 			moving,
 			begun(sent(3, "a", 300, 300)),

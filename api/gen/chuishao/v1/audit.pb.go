@@ -566,7 +566,8 @@ func (x *VerifyFinding) GetMessage() string {
 
 type EraseSubjectRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The ticket whose petitioner is to be erased; all tickets of the same person lose their particulars.
+	// The ticket, or the post of a problem wall ("posts/{post}"), whose petitioner is to be erased; all tickets and posts of the same person lose their
+	// particulars.
 	Name      string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// The order's reference, 1 to 128 printable ASCII characters. Must hold no personal data.

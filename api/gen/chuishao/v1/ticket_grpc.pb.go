@@ -111,7 +111,8 @@ type TicketServiceClient interface {
 	ReportTicket(ctx context.Context, in *ReportTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Reports many matters, one answer a message, in the order of the messages. The server reads no faster than it records.
 	IntakeTickets(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[IntakeTicketsRequest, IntakeTicketsResponse], error)
-	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER.
+	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER; SYSTEM a
+	// post of a problem wall, as it is.
 	AcceptTicket(ctx context.Context, in *AcceptTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Proposes not to admit, or, by a second person, confirms it: REPORTED to DECLINED. Who: AGENT proposes,
 	// DUTY_LEADER confirms or drops.
@@ -137,12 +138,12 @@ type TicketServiceClient interface {
 	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. Who: the lead's clerks.
 	SubmitResult(ctx context.Context, in *SubmitResultRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Who: GRID_WORKER or SUPERVISOR outside
-	// the lead.
+	// the lead; COMMUNITY_CLERK and COMMUNITY_SECRETARY what a grid of theirs solved on its wall.
 	VerifyResult(ctx context.Context, in *VerifyResultRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead; CITIZEN, which vouches for the
 	// petitioner and is not asked for its unit.
 	RecordCallback(ctx context.Context, in *RecordCallbackRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
-	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM.
+	// Closes the round (结案): CALLBACK to CLOSED. What a problem wall waits for closes after its RESULT echo. Who: DISPATCHER, SYSTEM.
 	CloseTicket(ctx context.Context, in *CloseTicketRequest, opts ...grpc.CallOption) (*TicketAnswer, error)
 	// Opens a new round (重办): CALLBACK or CLOSED to DISPATCHED. Who: SUPERVISOR, DISPATCHER; CITIZEN, which vouches for the
 	// petitioner, within the appeal limit.
@@ -934,7 +935,8 @@ type TicketServiceServer interface {
 	ReportTicket(context.Context, *ReportTicketRequest) (*TicketAnswer, error)
 	// Reports many matters, one answer a message, in the order of the messages. The server reads no faster than it records.
 	IntakeTickets(grpc.BidiStreamingServer[IntakeTicketsRequest, IntakeTicketsResponse]) error
-	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER.
+	// Accepts (受理): REPORTED to ACCEPTED. Needs the five elements unless anonymous. Who: AGENT, DISPATCHER; SYSTEM a
+	// post of a problem wall, as it is.
 	AcceptTicket(context.Context, *AcceptTicketRequest) (*TicketAnswer, error)
 	// Proposes not to admit, or, by a second person, confirms it: REPORTED to DECLINED. Who: AGENT proposes,
 	// DUTY_LEADER confirms or drops.
@@ -960,12 +962,12 @@ type TicketServiceServer interface {
 	// Submits the result (处置反馈): HANDLING to RESULT_SUBMITTED. Who: the lead's clerks.
 	SubmitResult(context.Context, *SubmitResultRequest) (*TicketAnswer, error)
 	// Verifies (核查): RESULT_SUBMITTED to CALLBACK, or back to HANDLING. Who: GRID_WORKER or SUPERVISOR outside
-	// the lead.
+	// the lead; COMMUNITY_CLERK and COMMUNITY_SECRETARY what a grid of theirs solved on its wall.
 	VerifyResult(context.Context, *VerifyResultRequest) (*TicketAnswer, error)
 	// Records a callback or a failed attempt (回访). CALLBACK. Who: CALLER outside the lead; CITIZEN, which vouches for the
 	// petitioner and is not asked for its unit.
 	RecordCallback(context.Context, *RecordCallbackRequest) (*TicketAnswer, error)
-	// Closes the round (结案): CALLBACK to CLOSED. Who: DISPATCHER, SYSTEM.
+	// Closes the round (结案): CALLBACK to CLOSED. What a problem wall waits for closes after its RESULT echo. Who: DISPATCHER, SYSTEM.
 	CloseTicket(context.Context, *CloseTicketRequest) (*TicketAnswer, error)
 	// Opens a new round (重办): CALLBACK or CLOSED to DISPATCHED. Who: SUPERVISOR, DISPATCHER; CITIZEN, which vouches for the
 	// petitioner, within the appeal limit.

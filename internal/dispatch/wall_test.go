@@ -1,0 +1,319 @@
+package dispatch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/rule"
+)
+
+const grid = dispatchtest.Community + "001"
+
+var (
+	citizen    = dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_CITIZEN)
+	gridWorker = dispatchtest.As(grid, pb.Role_ROLE_GRID_WORKER)
+	community  = dispatchtest.As(dispatchtest.Community, pb.Role_ROLE_COMMUNITY_CLERK)
+)
+
+// carry carries out a command on a post that must not be refused, and gives the post's id.
+func carry(t testing.TB, d *dispatch.Dispatcher, r dispatch.Request) string {
+	t.Helper()
+	_, result, err := d.Carry(t.Context(), r)
+	if err != nil {
+		t.Fatalf("%T: %v", r.Command, err)
+	}
+	return dispatch.ID(result.Stream)
+}
+
+// posted is a post on the grid's wall that everybody reads.
+func posted(t testing.TB, c *dispatchtest.City, phone string) (id string) {
+	t.Helper()
+	id = carry(t, c.Dispatcher, dispatch.Request{Actor: citizen, Command: &pb.PostOnWallRequest{
+		RequestId: c.RequestID(), Area: grid, Category: "0101",
+		Particulars: &pb.Particulars{Text: "楼下堆放垃圾", Petitioner: &pb.Petitioner{Name: "赵小兰", Phone: phone}},
+	}})
+	c.Clock.Add(time.Minute)
+	carry(t, c.Dispatcher, dispatch.Request{Actor: gridWorker, Command: &pb.ScreenPostRequest{
+		Name: "posts/" + id, RequestId: c.RequestID(), Admit: true, Particulars: &pb.Particulars{Reply: "楼下堆放垃圾，已受理"},
+	}})
+	return id
+}
+
+func lifted(t testing.TB, c *dispatchtest.City, id string) {
+	t.Helper()
+	carry(t, c.Dispatcher, dispatch.Request{Actor: gridWorker, Command: &pb.LiftPostRequest{
+		Name: "posts/" + id, RequestId: c.RequestID(), Reason: pb.EscalationReason_ESCALATION_REASON_RESOURCES,
+	}})
+}
+
+// cut fails every append to streams of a kind.
+type cut struct {
+	eventstore.Store
+	kind string
+}
+
+func (s *cut) Append(ctx context.Context, stream string, after eventstore.Version, events []eventstore.Event) (eventstore.Position, error) {
+	if s.kind != "" && strings.HasPrefix(stream, s.kind+"-") {
+		return 0, fmt.Errorf("cut off: %w", eventstore.ErrUnavailable)
+	}
+	return s.Store.Append(ctx, stream, after, events)
+}
+
+// react lets a policy see the whole history, some times over.
+func react(t testing.TB, c *dispatchtest.City, times int) {
+	t.Helper()
+	for range times {
+		for r, err := range c.Store.ReadAll(t.Context(), 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := event.Decode(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.React(t.Context(), &e); err != nil {
+				t.Fatalf("react to %s@%d: %v", e.Stream, e.Version, err)
+			}
+		}
+	}
+}
+
+func types(all []event.Decoded) (names []string) {
+	for _, e := range all {
+		names = append(names, e.Type)
+	}
+	return names
+}
+
+func TestAPostWhoseTicketWasCutOffGoesOnAsOneAllTheSame(t *testing.T) {
+	t.Parallel()
+	for what, last := range map[string]func(c *dispatchtest.City, id string) dispatch.Request{
+		"ticketed": func(c *dispatchtest.City, id string) dispatch.Request {
+			lifted(t, c, id)
+			c.Clock.Add(10 * 24 * time.Hour) // longer than anybody may date a fact back
+			return dispatch.Request{Actor: community, Command: &pb.TicketPostRequest{Name: "posts/" + id, RequestId: "last"}}
+		},
+		"self-solved": func(c *dispatchtest.City, id string) dispatch.Request {
+			c.Clock.Add(10 * 24 * time.Hour)
+			return dispatch.Request{Actor: gridWorker, Command: &pb.SelfSolvePostRequest{Name: "posts/" + id, RequestId: "last", Particulars: &pb.Particulars{Reply: "垃圾已清运"}}}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			c := dispatchtest.Open(t)
+			began := c.Clock.Now()
+			id := posted(t, c, "13700000001")
+			request := last(c, id)
+			d, err := dispatch.New(t.Context(), &cut{c.Store, "ticket"}, c.Keys, dispatch.Options{Clock: c.Clock.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := d.Carry(t.Context(), request); !errors.Is(err, eventstore.ErrUnavailable) {
+				t.Fatalf("got %v", err)
+			}
+			if n := chain(t, c.Store, "ticket-"+id); n != 0 {
+				t.Fatalf("the ticket has %d events", n)
+			}
+			c.Clock.Add(time.Hour)
+			react(t, c, 1)
+			first := types(history(t, c, "tickets/"+id))
+			react(t, c, 2)
+			carry(t, c.Dispatcher, request) // sent again, as whoever was told of no outcome does
+			if again := types(history(t, c, "tickets/"+id)); len(first) < 2 || strings.Join(first, " ") != strings.Join(again, " ") {
+				t.Errorf("got %v, then %v", first, again)
+			}
+			s := look(t, c, "tickets/"+id)
+			if !s.AcceptedAt.Equal(began) || !s.ReportedAt.Equal(began) {
+				t.Errorf("reported at %s and accepted at %s, posted at %s", s.ReportedAt, s.AcceptedAt, began)
+			}
+			if m := s.Message(id); m.Post != "posts/"+id || !strings.HasPrefix(m.No, dispatch.PublicNumber("wall-"+id)) {
+				t.Errorf("got the ticket %v", m)
+			}
+			p, _, err := c.Particulars(t.Context(), "ticket-"+id, s, dispatchtest.Hotline)
+			if err != nil || p.GetText() != "楼下堆放垃圾" || p.GetPetitioner().GetPhone() != "137****0001" {
+				t.Errorf("got %v, %v", p, err)
+			}
+			if post, _, err := c.Look(t.Context(), "posts", "posts/"+id); err != nil || post.Owner() != s.Subject {
+				t.Errorf("the ticket is of %q, the post of %v, %v", s.Subject, post.Owner(), err)
+			}
+		})
+	}
+}
+
+// told takes a ticket of the wall to where it has a result, and tells the wall of it.
+func told(t testing.TB, c *dispatchtest.City, name string) {
+	t.Helper()
+	secretary := dispatchtest.As(dispatchtest.Community, pb.Role_ROLE_COMMUNITY_SECRETARY)
+	for _, step := range []proto.Message{
+		&pb.ClaimTicketRequest{Name: name, RequestId: c.RequestID()},
+		&pb.SignTicketRequest{Name: name, RequestId: c.RequestID()},
+		&pb.RecordContactRequest{Name: name, RequestId: c.RequestID(), Channel: "phone", Reached: true},
+		&pb.SubmitResultRequest{Name: name, RequestId: c.RequestID(), Result: pb.ResultCode_RESULT_CODE_RESOLVED, Particulars: &pb.Particulars{Reply: "已清运"}},
+		&pb.PublishEchoRequest{Name: name, RequestId: c.RequestID(), Kind: pb.EchoKind_ECHO_KIND_RESULT, Particulars: &pb.Particulars{Reply: "垃圾已清运"}},
+	} {
+		c.Do(t, secretary, step)
+	}
+}
+
+func TestTheWallHearsAnEchoOnce(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	id := posted(t, c, "13700000001")
+	lifted(t, c, id)
+	carry(t, c.Dispatcher, dispatch.Request{Actor: community, Command: &pb.TicketPostRequest{Name: "posts/" + id, RequestId: c.RequestID()}})
+	c.Do(t, desk, &pb.TriageTicketRequest{Name: "tickets/" + id, RequestId: c.RequestID(), Category: "0101"})
+	told(t, c, "tickets/"+id)
+	// A post whose ticket is merged into this one after that is told all the same.
+	late := posted(t, c, "13700000002")
+	lifted(t, c, late)
+	carry(t, c.Dispatcher, dispatch.Request{Actor: community, Command: &pb.TicketPostRequest{Name: "posts/" + late, RequestId: c.RequestID()}})
+	c.Do(t, desk, &pb.MergeTicketRequest{Name: "tickets/" + late, RequestId: c.RequestID(), Into: "tickets/" + id})
+	react(t, c, 3)
+	for _, id := range []string{id, late} {
+		_, post, _, err := c.Post(t.Context(), "posts/"+id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(post.Echoes) != 1 || post.Echoes[0].Words != "垃圾已清运" || post.State != pb.PostState_POST_STATE_ECHOED || post.Words != "楼下堆放垃圾，已受理" {
+			t.Errorf("got %v", post)
+		}
+	}
+}
+
+func TestAPosterWhoIsErasedLeavesPostsAndFiguresAsTheyAre(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	id := posted(t, c, "13700000001")
+	support := dispatch.Request{Actor: citizen, Command: &pb.SupportPostRequest{
+		Name: "posts/" + id, RequestId: "me too", Particulars: &pb.Particulars{Petitioner: &pb.Petitioner{Phone: "13700000002"}},
+	}}
+	carry(t, c.Dispatcher, support)
+	lifted(t, c, id)
+	// The supporter's own matter, whose subject is erased with the poster's.
+	other := posted(t, c, "13700000002")
+	for _, id := range []string{id, other} {
+		if id == other {
+			lifted(t, c, other)
+		}
+		carry(t, c.Dispatcher, dispatch.Request{Actor: community, Command: &pb.TicketPostRequest{Name: "posts/" + id, RequestId: c.RequestID()}})
+	}
+	c.Do(t, desk, &pb.TriageTicketRequest{Name: "tickets/" + id, RequestId: c.RequestID(), Category: "0101"})
+	told(t, c, "tickets/"+id)
+	before, _, result, err := c.Post(t.Context(), "posts/"+id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	auditor := dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_AUDITOR)
+	for _, id := range []string{id, other} {
+		if _, _, err := c.Erase(t.Context(), auditor, &pb.EraseSubjectRequest{Name: "tickets/" + id, RequestId: "e/" + id, OrderRef: "order-1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, post, _, err := c.Post(t.Context(), "posts/"+id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !post.Erased || post.Words != "" || len(post.Echoes) != 1 || post.Echoes[0].Words != "" {
+		t.Errorf("got %v", post)
+	}
+	if post.Supports != 1 || after.State != before.State || after.Events != before.Events {
+		t.Errorf("got %v after %v", post, result)
+	}
+	if _, again, err := c.Carry(t.Context(), support); err != nil || !again.Repeated {
+		t.Errorf("sent again: %v, %v", again, err)
+	}
+	// Nothing of either is in the history.
+	for r, err := range c.Store.ReadAll(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{"13700000001", "13700000002", "赵小兰", "楼下堆放垃圾", "垃圾已清运"} {
+			if strings.Contains(string(r.Data)+string(r.Meta), secret) {
+				t.Errorf("%s@%d holds %q", r.Stream, r.Version, secret)
+			}
+		}
+	}
+}
+
+func TestAPostOfSomebodyErasedMeanwhileStillGoesOn(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	first := posted(t, c, "13700000001")
+	lifted(t, c, first)
+	carry(t, c.Dispatcher, dispatch.Request{Actor: community, Command: &pb.TicketPostRequest{Name: "posts/" + first, RequestId: c.RequestID()}})
+	ticketed, solved := posted(t, c, "13700000001"), posted(t, c, "13700000001")
+	lifted(t, c, ticketed)
+	auditor := dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_AUDITOR)
+	if _, _, err := c.Erase(t.Context(), auditor, &pb.EraseSubjectRequest{Name: "tickets/" + first, RequestId: "e", OrderRef: "order-1"}); err != nil {
+		t.Fatal(err)
+	}
+	carry(t, c.Dispatcher, dispatch.Request{Actor: community, Command: &pb.TicketPostRequest{Name: "posts/" + ticketed, RequestId: c.RequestID()}})
+	carry(t, c.Dispatcher, dispatch.Request{Actor: gridWorker, Command: &pb.SelfSolvePostRequest{
+		Name: "posts/" + solved, RequestId: c.RequestID(), OccurredAt: timestamppb.New(c.Clock.Now()), Particulars: &pb.Particulars{Reply: "垃圾已清运"},
+	}})
+	if s := look(t, c, "tickets/"+ticketed); s.State != pb.TicketState_TICKET_STATE_ACCEPTED || !s.Anonymous {
+		t.Errorf("got %s, anonymous %t", s.State, s.Anonymous)
+	}
+	if s := look(t, c, "tickets/"+solved); !s.SolvedOnWall || s.ResultEcho == 0 {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestOfAPostEverybodyReadsThePublicWordsAlone(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	id := posted(t, c, "13700000001")
+	for _, who := range []struct {
+		actor rule.Actor
+		text  string
+	}{
+		{gridWorker, "楼下堆放垃圾"}, {community, "楼下堆放垃圾"}, {dispatchtest.As(dispatchtest.Street, pb.Role_ROLE_STREET_CLERK), "楼下堆放垃圾"},
+		{dispatchtest.As(dispatchtest.OtherUrban, pb.Role_ROLE_AUDITOR), "楼下堆放垃圾"},
+		{dispatchtest.As(dispatchtest.OtherUrban, pb.Role_ROLE_DEPARTMENT_CLERK), ""}, {citizen, ""},
+	} {
+		var text, words string
+		for r, err := range c.Store.ReadStream(t.Context(), "wall-"+id, 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := event.Decode(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said, _, err := c.Said(t.Context(), r.Stream, nil, e.Event, who.actor)
+			if err != nil || said.GetPetitioner() != nil {
+				t.Fatalf("got %v, %v", said, err)
+			}
+			text, words = text+said.GetText(), words+said.GetReply()
+		}
+		if text != who.text || words != "楼下堆放垃圾，已受理" {
+			t.Errorf("%s is shown %q and %q", who.actor.Person, text, words)
+		}
+	}
+}
+
+func TestAPosterIsErasedThoughThePostIsNoTicketYet(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	id := posted(t, c, "13700000001")
+	auditor := dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_AUDITOR)
+	subject, _, err := c.Erase(t.Context(), auditor, &pb.EraseSubjectRequest{Name: "posts/" + id, RequestId: "e", OrderRef: "order-1"})
+	if err != nil || subject == "" {
+		t.Fatalf("got %q, %v", subject, err)
+	}
+	if _, post, _, err := c.Post(t.Context(), "posts/"+id); err != nil || !post.Erased || post.Words != "" {
+		t.Errorf("got %v, %v", post, err)
+	}
+}
