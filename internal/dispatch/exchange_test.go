@@ -168,8 +168,8 @@ func TestWhicheverEntriesAreClaimedAtOnceNoneStaysMatchedWithWhatIsMatchedElsewh
 	t.Logf("%d resources were freed", freed)
 }
 
-// react does what follows from all that is recorded, as policy does, any number of times.
-func react(t testing.TB, c *dispatchtest.City) {
+// repeatAll does what follows from all that is recorded, as policy does, any number of times.
+func repeatAll(t testing.TB, c *dispatchtest.City) {
 	t.Helper()
 	for r, err := range c.Store.ReadAll(t.Context(), 0) {
 		if err != nil {
@@ -207,7 +207,7 @@ func TestAMatchThatWasCutOffIsFinished(t *testing.T) {
 				t.Fatalf("the need is %s already", m.State)
 			}
 			if by == "policy" {
-				react(t, c)
+				repeatAll(t, c)
 			}
 			for i := range 2 {
 				state, result, err := claim(c.Dispatcher, t.Context(), needs, "m", need, resource)
@@ -215,7 +215,7 @@ func TestAMatchThatWasCutOffIsFinished(t *testing.T) {
 					t.Errorf("time %d: got %s, %+v, %v", i, state, result, err)
 				}
 			}
-			react(t, c)
+			repeatAll(t, c)
 			if n := checkPairs(t, c, []string{need, resource}); n != 2 {
 				t.Errorf("%d are matched, want both", n)
 			}
@@ -250,7 +250,7 @@ func TestAResourceIsFreedWhoseNeedWentAnotherWayBeforeItWasTold(t *testing.T) {
 				}
 				meanwhile(c, need, another)
 				if finishes == "policy" {
-					react(t, c)
+					repeatAll(t, c)
 				} else if _, _, err := claim(c.Dispatcher, t.Context(), offers, "m", resource, need); reason(err) != rule.WrongState {
 					t.Fatalf("got %v, want %s", err, rule.WrongState)
 				}
@@ -263,7 +263,7 @@ func TestAResourceIsFreedWhoseNeedWentAnotherWayBeforeItWasTold(t *testing.T) {
 				if _, _, err := claim(c.Dispatcher, t.Context(), needs, "n", next, resource); err != nil {
 					t.Fatal(err)
 				}
-				react(t, c)
+				repeatAll(t, c)
 				if m := shown(t, c, resource); m.With != next {
 					t.Errorf("the resource is matched with %q, want %q", m.With, next)
 				}
@@ -288,8 +288,8 @@ func TestAResourceLearnsThatItsNeedWasMetThoughNobodyWasThereToTellIt(t *testing
 	if _, _, err := dying.Carry(t.Context(), dispatch.Request{Actor: needs, Command: met}); !errors.Is(err, eventstore.ErrUnavailable) {
 		t.Fatalf("got %v, want the outcome to be unknown", err)
 	}
-	react(t, c)
-	react(t, c)
+	repeatAll(t, c)
+	repeatAll(t, c)
 	for _, name := range []string{need, resource} {
 		if m := shown(t, c, name); m.State != pb.ExchangeState_EXCHANGE_STATE_FULFILLED {
 			t.Errorf("%s is %s", name, m.State)
