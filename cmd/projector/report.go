@@ -33,6 +33,8 @@ projector report stages  --data DIR | --addr HOST:PORT  --level LEVEL [--area CO
                          [--format table|csv|json]
 projector report ledger  --data DIR | --addr HOST:PORT  --level LEVEL --kind suspension|listing [--area CODE] [--area-mode MODE] [--from RFC3339]
                          [--to RFC3339] [--as-of RFC3339] [--format table|csv|json]
+projector report wall    --data DIR | --addr HOST:PORT  --level LEVEL [--area CODE] [--area-mode MODE] [--from RFC3339] [--to RFC3339] [--as-of RFC3339]
+                         [--format table|csv|json]
 
 closure prints, for every node of a level, how many matters were reported by then, how many of them are closed, and the rates. LEVEL is a level of the area tree
 (city, district, street, community, grid), a dimension that imported records brought, or one of all, unit, category, channel. A LEVEL or CODE that nothing
@@ -41,11 +43,13 @@ is known by is an error; what is known and came to nothing is an empty report.
 With --metric it prints that metric instead, in the period from --from up to and without --to: M01 intake, M02 acceptance, M04 dispatched, M05 repeated,
 M06 dispatched rightly, M07 dispatched in time, M08 signed in time, M09 returned, M10 handled, M11 handled in time, M12 closure of what was due, M13 in time,
 M14 of what was accepted, M15 overdue, M16 carry-over, M17 rework, M18 reopened, M19 closed at once, M20 extended or suspended, M21 hours, M22 response,
-M23 resolution, M24 satisfaction, M26 called back, M27 co-tasks in time, M28 escalated by level, M30 suspended, M31 whistles, M33 report-in in time,
-M44 kept out of communities by the ban list: of an area what was meant for it, of a unit what it tried.
+M23 resolution, M24 satisfaction, M26 called back, M27 co-tasks in time, M28 escalated by level, M29 solved on child walls, M30 suspended, M31 whistles, M33 report-in in time,
+M44 kept out of communities by the ban list: of an area what was meant for it, of a unit what it tried; M45 echoed.
 
 stages prints how many stays in each of the five stages ended in the period, how many hours they took together, and in how many a limit had passed. ledger
-prints the statement of a period, of suspensions or of listings: opening, added, removed, closing.`)
+prints the statement of a period, of suspensions or of listings: opening, added, removed, closing. wall prints, for every node of a level, of the posts put on
+child walls in the period how many were solved there and how many lifted, and of these how many the community closed (M29); and of the wall's tickets that
+were closed in it how many have their result echoed, and the mean and median hours from post to echo (M45).`)
 	var place app.Place
 	place.Flags(f)
 	place.DevActor = "person=report;roles=AUDITOR;unit=-"
@@ -62,8 +66,8 @@ prints the statement of a period, of suspensions or of listings: opening, added,
 		return err
 	}
 	switch {
-	case f.NArg() != 1 || f.Arg(0) != "closure" && f.Arg(0) != "stages" && f.Arg(0) != "ledger":
-		return app.Usage("the reports are closure, stages and ledger")
+	case f.NArg() != 1 || !slices.Contains([]string{"closure", "stages", "ledger", "wall"}, f.Arg(0)):
+		return app.Usage("the reports are closure, stages, ledger and wall")
 	case *level == "":
 		return app.Usage("--level is required")
 	case *format != "table" && *format != "csv" && *format != "json":
@@ -118,6 +122,10 @@ prints the statement of a period, of suspensions or of listings: opening, added,
 				return err
 			}
 			return out.ledger(rows)
+		case "wall":
+			return views.wall(ctx, out, &pb.ListMetricsRequest{
+				Level: *level, Area: *area, From: times["from"], To: times["to"], AsOf: times["as-of"], AreaMode: mode,
+			})
 		}
 		if *metric == "" {
 			rows, err := views.closure(ctx, &pb.ListClosureRequest{Level: *level, Area: *area, AsOf: times["as-of"], WithMedian: true, AreaMode: mode})

@@ -79,11 +79,13 @@ func (d *Dispatcher) openKinds(cached int) {
 	d.checks = newKind[check.State, *check.State](d, "checks", cached, check.Decide, check.Evolve)
 	d.reviews = newKind[review.State, *review.State](d, "reviews", cached, review.Decide, review.Evolve)
 	d.reviews.begun, d.reviews.facts = reviewOf, d.aboutReview
+	d.deliberations.begun, d.deliberations.facts = beginMatter, d.aboutMatter
+	d.exchanges.follow = d.followEntry
 	d.posts.facts, d.posts.follow = d.residents, d.followPost
 	d.by = map[string]carrier{
 		"posts":         &d.posts,
 		"deliberations": &d.deliberations,
-		"exchanges":     &d.exchanges,
+		"exchanges":     exchanges{&d.exchanges},
 		"admissions":    &d.admissions,
 		"listings":      &d.listings,
 		"checks":        &d.checks,

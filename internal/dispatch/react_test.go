@@ -12,7 +12,7 @@ import (
 func TestWhatIsFollowedIsWhatSomethingFollowsFrom(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		"CalendarYearLoaded", "CallbackRecorded", "CallbackUnreachable", "DuplicateAttached", "EchoPublished", "ListingCleared", "PostSelfSolved", "PostTicketed", "ProfilePublished",
+		"CalendarYearLoaded", "CallbackRecorded", "CallbackUnreachable", "DuplicateAttached", "EchoPublished", "EntryFulfilled", "EntryMatched", "ListingCleared", "PostSelfSolved", "PostTicketed", "ProfilePublished",
 		"RegistryVersionPublished", "RequirementWaived", "SupervisionLifted", "SupervisionReplied", "TicketReported", "TicketUnmerged",
 		"TicketWithdrawn", "VerificationPassed", "WhistleBlown", "WhistleClosed", "WhistleIssued", "WhistleRefused", "WhistleSettled",
 	}

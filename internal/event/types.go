@@ -150,6 +150,7 @@ var types = map[string]func() proto.Message{
 	"MatterPublished":           func() proto.Message { return new(pb.MatterPublished) },
 	"EntryOpened":               func() proto.Message { return new(pb.EntryOpened) },
 	"EntryMatched":              func() proto.Message { return new(pb.EntryMatched) },
+	"EntryFreed":                func() proto.Message { return new(pb.EntryFreed) },
 	"EntryFulfilled":            func() proto.Message { return new(pb.EntryFulfilled) },
 	"EntryWithdrawn":            func() proto.Message { return new(pb.EntryWithdrawn) },
 	"AdmissionApplied":          func() proto.Message { return new(pb.AdmissionApplied) },

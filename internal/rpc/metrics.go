@@ -73,7 +73,8 @@ func NewMetrics(to prometheus.Registerer) (*Metrics, error) {
 // contract are the files of the contract that have services.
 var contract = []protoreflect.FileDescriptor{
 	pb.File_chuishao_v1_ticket_proto, pb.File_chuishao_v1_whistle_proto, pb.File_chuishao_v1_registry_proto,
-	pb.File_chuishao_v1_view_proto, pb.File_chuishao_v1_audit_proto, pb.File_chuishao_v1_import_proto,
+	pb.File_chuishao_v1_view_proto, pb.File_chuishao_v1_audit_proto, pb.File_chuishao_v1_import_proto, pb.File_chuishao_v1_wall_proto,
+	pb.File_chuishao_v1_admission_proto, pb.File_chuishao_v1_listing_proto, pb.File_chuishao_v1_review_proto,
 }
 
 func (m *Metrics) add(service protoreflect.ServiceDescriptor, method protoreflect.MethodDescriptor) {

@@ -175,12 +175,16 @@ var required = map[string]bool{
 	"GetTicketAsOfRequest.name":     true,
 	"GetTicketRequest.name":         true,
 	"GetWhistleRequest.name":        true,
+	"GetPostRequest.name":           true,
+	"GetDeliberationRequest.name":   true,
+	"GetEntryRequest.name":          true,
 }
 
 func init() {
 	// Every command has a request id; every one that does not begin a life says whose life it is about.
 	for _, file := range []protoreflect.FileDescriptor{pb.File_chuishao_v1_ticket_proto, pb.File_chuishao_v1_whistle_proto,
-		pb.File_chuishao_v1_audit_proto, pb.File_chuishao_v1_import_proto} {
+		pb.File_chuishao_v1_audit_proto, pb.File_chuishao_v1_import_proto, pb.File_chuishao_v1_wall_proto, pb.File_chuishao_v1_admission_proto,
+		pb.File_chuishao_v1_listing_proto, pb.File_chuishao_v1_review_proto} {
 		for i := range file.Messages().Len() {
 			d := file.Messages().Get(i)
 			if d.Fields().ByName("request_id") == nil || !strings.HasSuffix(string(d.Name()), "Request") {
@@ -197,6 +201,7 @@ func init() {
 // mostEntries is how many entries a list may have that is shorter than others.
 var mostEntries = map[string]int{
 	"PostOnWallRequest.tags": 8, "RecordJointHandlingRequest.units": 32, "RecordJointSolvingRequest.units": 32,
+	"ChooseMatterRequest.posts": 32, "RecordDeliberationRequest.units": 32,
 }
 
 // codeFields are the fields of commands that hold a code. Questions may name areas and dimensions by a record's own text.

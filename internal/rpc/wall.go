@@ -91,3 +91,27 @@ func (s wallService) GetPost(ctx context.Context, r *pb.GetPostRequest) (*pb.Pos
 	m.Etag, m.ConsistencyToken = result.ETag(), Token(result.Position)
 	return m, nil
 }
+
+// GetDeliberation gives a community's matter of a month as its history says it is now.
+func (s wallService) GetDeliberation(ctx context.Context, r *pb.GetDeliberationRequest) (*pb.Deliberation, error) {
+	state, m, result, err := s.dispatcher.Deliberation(ctx, r.Name)
+	if err != nil {
+		return nil, s.absent(ctx, err)
+	}
+	if err := s.shows(ctx, state); err != nil {
+		return nil, err
+	}
+	m.Etag, m.ConsistencyToken = result.ETag(), Token(result.Position)
+	return m, nil
+}
+
+// GetEntry gives a need or a resource as its history says it is now.
+func (s wallService) GetEntry(ctx context.Context, r *pb.GetEntryRequest) (*pb.Entry, error) {
+	actor, _ := ActorFrom(ctx)
+	m, result, err := s.dispatcher.Entry(ctx, r.Name, actor)
+	if err != nil {
+		return nil, s.absent(ctx, err)
+	}
+	m.Etag, m.ConsistencyToken = result.ETag(), Token(result.Position)
+	return m, nil
+}

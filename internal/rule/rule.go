@@ -44,6 +44,9 @@ type Asked struct {
 	Linked map[string]*pb.Ticket // the tickets a whistle names, by stream id; a duplicate's primary, or a primary's duplicate
 	// Admissions are those that a command names, by id.
 	Admissions map[string]*pb.Admission
+	// Posts are those that a matter of the month is about, Entries the other side of a match, by id.
+	Posts   map[string]*pb.Post
+	Entries map[string]*pb.Entry
 	// Petitioner is the data subject of a duplicate, or of who supports or reviews a post; empty if nobody is known.
 	Petitioner string
 	// Unredacted says that the public words of the command hold what identifies a person; see PublicWords.

@@ -128,7 +128,7 @@ func (r *run) do(ctx context.Context, s *Step) (Outcome, error) {
 	}
 	got, err := r.player.Do(ctx, r.at, by, command)
 	if err == nil && got.Name != "" {
-		if was := r.names[kind]; kind == "ticket" && was != "" && was != got.Name {
+		if was := r.names[kind]; (kind == "ticket" || kind == "exchange") && was != "" && was != got.Name {
 			r.names["before"] = was
 		}
 		r.names[kind] = got.Name

@@ -13,7 +13,7 @@
 //
 // A step is a request of the contract without the word Request, by one of the cast (cast.yaml), with the request's fields as in
 // JSON. Times are the city's. Left out, "at" is a minute after the step before, "name" is the scenario's own ticket, whistle or other
-// resource of the command's kind, and the request id is one of its own; $ticket, $whistle, $post and so on stand for names within fields, $before for that of the ticket that was commanded
+// resource of the command's kind, and the request id is one of its own; $ticket, $whistle, $post and so on stand for names within fields, $before for that of the ticket or entry that was commanded
 // before the latest. A life (lives.yaml) is steps that many
 // scenarios begin with. Of an event only the fields that are given are compared; null means unset.
 package scenario

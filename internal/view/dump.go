@@ -49,6 +49,20 @@ var dumps = map[string][]string{
 		"SELECT 'community', admission, place, community, objected FROM admissions_community_1 ORDER BY admission, place",
 		"SELECT 'banned', refused, request, stream, item, target, unit_path, path, attempted_at FROM admissions_banned_1 ORDER BY refused",
 	},
+	WallsView: {
+		"SELECT 'post', post, id, no, state, keeper, first, category, mother, path, posted_at, refused_at, solved_at, lifted_at, home, lead, supports FROM walls_1 ORDER BY post",
+		"SELECT 'turn', post, place, turn, at FROM walls_turn_1 ORDER BY post, place",
+		"SELECT 'step', code, post FROM walls_step_1 ORDER BY code, post",
+		"SELECT 'tag', tag, post FROM walls_tag_1 ORDER BY tag, post",
+	},
+	DeliberationsView: {
+		"SELECT 'matter', matter, id, no, state, month, keeper, chosen_at FROM deliberations_1 ORDER BY matter",
+		"SELECT 'step', code, matter FROM deliberations_step_1 ORDER BY code, matter",
+	},
+	ExchangeView: {
+		"SELECT 'entry', entry, id, no, kind, state, keeper, topic, opened_at FROM exchange_1 ORDER BY entry",
+		"SELECT 'step', code, entry FROM exchange_step_1 ORDER BY code, entry",
+	},
 	WhistlesView: {
 		"SELECT 'whistle', whistle, id, no, kind, state, street, area, path, blown_at, issued_at, closed_at FROM whistles_1 ORDER BY whistle",
 		"SELECT 'party', whistle, place, unit, unit_path, compulsory, state, report_in_by, reported_in_at FROM whistles_party_1 ORDER BY whistle, place",

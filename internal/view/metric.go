@@ -53,7 +53,7 @@ var MetricNames = func() []string {
 }()
 
 // countedNames are the metrics that are counted row by row when they are asked for: there are few of what they count.
-var countedNames = []string{"M31", "M33", "M37", "M40", bannedDeliveries}
+var countedNames = []string{"M31", "M33", "M29", "M37", "M40", "M45", bannedDeliveries}
 
 // counting is how such a metric is counted.
 type counting struct {
@@ -68,6 +68,8 @@ func (r *Reader) counting(name string) (c counting, ok bool) {
 	switch name {
 	case "M31", "M33":
 		return counting{WhistlesView, r.whistleMetrics, r.whistlesBehind}, true
+	case "M29", "M45":
+		return counting{WallsView, r.wallMetrics, r.postsBehind}, true
 	case "M37", "M40":
 		return counting{ReviewsView, r.reviewMetrics, r.reviewsBehind}, true
 	case bannedDeliveries:

@@ -10144,11 +10144,13 @@ func (x *EntryOpened) GetSealed() *Sealed {
 	return nil
 }
 
-// EntryMatched: a need and a resource are taken by one another (双向认领).
+// EntryMatched: a need and a resource are taken by one another (双向认领). It is decided at the resource; the need follows, or the resource is
+// freed again.
 type EntryMatched struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The id of the other entry.
-	With          string `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"`
+	With string `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"`
+	// The unit whose the other entry is.
 	Unit          string `protobuf:"bytes,2,opt,name=unit,proto3" json:"unit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -10198,6 +10200,52 @@ func (x *EntryMatched) GetUnit() string {
 	return ""
 }
 
+// EntryFreed: the need that a resource was matched with went another way before it was told. The resource is open again.
+type EntryFreed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The need's id.
+	With          string `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EntryFreed) Reset() {
+	*x = EntryFreed{}
+	mi := &file_chuishao_v1_events_proto_msgTypes[136]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EntryFreed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EntryFreed) ProtoMessage() {}
+
+func (x *EntryFreed) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_events_proto_msgTypes[136]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EntryFreed.ProtoReflect.Descriptor instead.
+func (*EntryFreed) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{136}
+}
+
+func (x *EntryFreed) GetWith() string {
+	if x != nil {
+		return x.With
+	}
+	return ""
+}
+
 type EntryFulfilled struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	With          string                 `protobuf:"bytes,1,opt,name=with,proto3" json:"with,omitempty"`
@@ -10208,7 +10256,7 @@ type EntryFulfilled struct {
 
 func (x *EntryFulfilled) Reset() {
 	*x = EntryFulfilled{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[136]
+	mi := &file_chuishao_v1_events_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10220,7 +10268,7 @@ func (x *EntryFulfilled) String() string {
 func (*EntryFulfilled) ProtoMessage() {}
 
 func (x *EntryFulfilled) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[136]
+	mi := &file_chuishao_v1_events_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10233,7 +10281,7 @@ func (x *EntryFulfilled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryFulfilled.ProtoReflect.Descriptor instead.
 func (*EntryFulfilled) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{136}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{137}
 }
 
 func (x *EntryFulfilled) GetWith() string {
@@ -10259,7 +10307,7 @@ type EntryWithdrawn struct {
 
 func (x *EntryWithdrawn) Reset() {
 	*x = EntryWithdrawn{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[137]
+	mi := &file_chuishao_v1_events_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10271,7 +10319,7 @@ func (x *EntryWithdrawn) String() string {
 func (*EntryWithdrawn) ProtoMessage() {}
 
 func (x *EntryWithdrawn) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[137]
+	mi := &file_chuishao_v1_events_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10284,7 +10332,7 @@ func (x *EntryWithdrawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EntryWithdrawn.ProtoReflect.Descriptor instead.
 func (*EntryWithdrawn) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{137}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{138}
 }
 
 func (x *EntryWithdrawn) GetSealed() *Sealed {
@@ -10318,7 +10366,7 @@ type AdmissionApplied struct {
 
 func (x *AdmissionApplied) Reset() {
 	*x = AdmissionApplied{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[138]
+	mi := &file_chuishao_v1_events_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10330,7 +10378,7 @@ func (x *AdmissionApplied) String() string {
 func (*AdmissionApplied) ProtoMessage() {}
 
 func (x *AdmissionApplied) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[138]
+	mi := &file_chuishao_v1_events_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10343,7 +10391,7 @@ func (x *AdmissionApplied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmissionApplied.ProtoReflect.Descriptor instead.
 func (*AdmissionApplied) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{138}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{139}
 }
 
 func (x *AdmissionApplied) GetNo() string {
@@ -10440,7 +10488,7 @@ type AdmissionReviewed struct {
 
 func (x *AdmissionReviewed) Reset() {
 	*x = AdmissionReviewed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[139]
+	mi := &file_chuishao_v1_events_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10452,7 +10500,7 @@ func (x *AdmissionReviewed) String() string {
 func (*AdmissionReviewed) ProtoMessage() {}
 
 func (x *AdmissionReviewed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[139]
+	mi := &file_chuishao_v1_events_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10465,7 +10513,7 @@ func (x *AdmissionReviewed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmissionReviewed.ProtoReflect.Descriptor instead.
 func (*AdmissionReviewed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{139}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{140}
 }
 
 func (x *AdmissionReviewed) GetRecommended() bool {
@@ -10493,7 +10541,7 @@ type CommunityObjected struct {
 
 func (x *CommunityObjected) Reset() {
 	*x = CommunityObjected{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[140]
+	mi := &file_chuishao_v1_events_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10505,7 +10553,7 @@ func (x *CommunityObjected) String() string {
 func (*CommunityObjected) ProtoMessage() {}
 
 func (x *CommunityObjected) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[140]
+	mi := &file_chuishao_v1_events_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10518,7 +10566,7 @@ func (x *CommunityObjected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommunityObjected.ProtoReflect.Descriptor instead.
 func (*CommunityObjected) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{140}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{141}
 }
 
 func (x *CommunityObjected) GetCommunity() string {
@@ -10547,7 +10595,7 @@ type AdmissionAdmitted struct {
 
 func (x *AdmissionAdmitted) Reset() {
 	*x = AdmissionAdmitted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[141]
+	mi := &file_chuishao_v1_events_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10559,7 +10607,7 @@ func (x *AdmissionAdmitted) String() string {
 func (*AdmissionAdmitted) ProtoMessage() {}
 
 func (x *AdmissionAdmitted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[141]
+	mi := &file_chuishao_v1_events_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10572,7 +10620,7 @@ func (x *AdmissionAdmitted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmissionAdmitted.ProtoReflect.Descriptor instead.
 func (*AdmissionAdmitted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{141}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{142}
 }
 
 func (x *AdmissionAdmitted) GetCommunities() []string {
@@ -10614,7 +10662,7 @@ type AdmissionRefused struct {
 
 func (x *AdmissionRefused) Reset() {
 	*x = AdmissionRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[142]
+	mi := &file_chuishao_v1_events_proto_msgTypes[143]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10626,7 +10674,7 @@ func (x *AdmissionRefused) String() string {
 func (*AdmissionRefused) ProtoMessage() {}
 
 func (x *AdmissionRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[142]
+	mi := &file_chuishao_v1_events_proto_msgTypes[143]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10639,7 +10687,7 @@ func (x *AdmissionRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmissionRefused.ProtoReflect.Descriptor instead.
 func (*AdmissionRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{142}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{143}
 }
 
 func (x *AdmissionRefused) GetReason() string {
@@ -10667,7 +10715,7 @@ type AdmissionRevoked struct {
 
 func (x *AdmissionRevoked) Reset() {
 	*x = AdmissionRevoked{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[143]
+	mi := &file_chuishao_v1_events_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10679,7 +10727,7 @@ func (x *AdmissionRevoked) String() string {
 func (*AdmissionRevoked) ProtoMessage() {}
 
 func (x *AdmissionRevoked) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[143]
+	mi := &file_chuishao_v1_events_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10692,7 +10740,7 @@ func (x *AdmissionRevoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmissionRevoked.ProtoReflect.Descriptor instead.
 func (*AdmissionRevoked) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{143}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{144}
 }
 
 func (x *AdmissionRevoked) GetReason() string {
@@ -10717,7 +10765,7 @@ type AdmissionExpired struct {
 
 func (x *AdmissionExpired) Reset() {
 	*x = AdmissionExpired{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[144]
+	mi := &file_chuishao_v1_events_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10729,7 +10777,7 @@ func (x *AdmissionExpired) String() string {
 func (*AdmissionExpired) ProtoMessage() {}
 
 func (x *AdmissionExpired) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[144]
+	mi := &file_chuishao_v1_events_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10742,7 +10790,7 @@ func (x *AdmissionExpired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdmissionExpired.ProtoReflect.Descriptor instead.
 func (*AdmissionExpired) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{144}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{145}
 }
 
 // ProblemListed: a problem that is no ticket is listed (挂牌).
@@ -10766,7 +10814,7 @@ type ProblemListed struct {
 
 func (x *ProblemListed) Reset() {
 	*x = ProblemListed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[145]
+	mi := &file_chuishao_v1_events_proto_msgTypes[146]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10778,7 +10826,7 @@ func (x *ProblemListed) String() string {
 func (*ProblemListed) ProtoMessage() {}
 
 func (x *ProblemListed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[145]
+	mi := &file_chuishao_v1_events_proto_msgTypes[146]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10791,7 +10839,7 @@ func (x *ProblemListed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProblemListed.ProtoReflect.Descriptor instead.
 func (*ProblemListed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{145}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{146}
 }
 
 func (x *ProblemListed) GetNo() string {
@@ -10877,7 +10925,7 @@ type RectificationPlanned struct {
 
 func (x *RectificationPlanned) Reset() {
 	*x = RectificationPlanned{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[146]
+	mi := &file_chuishao_v1_events_proto_msgTypes[147]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10889,7 +10937,7 @@ func (x *RectificationPlanned) String() string {
 func (*RectificationPlanned) ProtoMessage() {}
 
 func (x *RectificationPlanned) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[146]
+	mi := &file_chuishao_v1_events_proto_msgTypes[147]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10902,7 +10950,7 @@ func (x *RectificationPlanned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RectificationPlanned.ProtoReflect.Descriptor instead.
 func (*RectificationPlanned) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{146}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{147}
 }
 
 func (x *RectificationPlanned) GetPerson() string {
@@ -10936,7 +10984,7 @@ type RectificationReported struct {
 
 func (x *RectificationReported) Reset() {
 	*x = RectificationReported{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[147]
+	mi := &file_chuishao_v1_events_proto_msgTypes[148]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10948,7 +10996,7 @@ func (x *RectificationReported) String() string {
 func (*RectificationReported) ProtoMessage() {}
 
 func (x *RectificationReported) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[147]
+	mi := &file_chuishao_v1_events_proto_msgTypes[148]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10961,7 +11009,7 @@ func (x *RectificationReported) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RectificationReported.ProtoReflect.Descriptor instead.
 func (*RectificationReported) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{147}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{148}
 }
 
 func (x *RectificationReported) GetAttachments() []*Attachment {
@@ -10990,7 +11038,7 @@ type RectificationChecked struct {
 
 func (x *RectificationChecked) Reset() {
 	*x = RectificationChecked{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[148]
+	mi := &file_chuishao_v1_events_proto_msgTypes[149]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11002,7 +11050,7 @@ func (x *RectificationChecked) String() string {
 func (*RectificationChecked) ProtoMessage() {}
 
 func (x *RectificationChecked) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[148]
+	mi := &file_chuishao_v1_events_proto_msgTypes[149]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11015,7 +11063,7 @@ func (x *RectificationChecked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RectificationChecked.ProtoReflect.Descriptor instead.
 func (*RectificationChecked) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{148}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{149}
 }
 
 func (x *RectificationChecked) GetPassed() bool {
@@ -11049,7 +11097,7 @@ type ListedProblemCleared struct {
 
 func (x *ListedProblemCleared) Reset() {
 	*x = ListedProblemCleared{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[149]
+	mi := &file_chuishao_v1_events_proto_msgTypes[150]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11061,7 +11109,7 @@ func (x *ListedProblemCleared) String() string {
 func (*ListedProblemCleared) ProtoMessage() {}
 
 func (x *ListedProblemCleared) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[149]
+	mi := &file_chuishao_v1_events_proto_msgTypes[150]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11074,7 +11122,7 @@ func (x *ListedProblemCleared) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListedProblemCleared.ProtoReflect.Descriptor instead.
 func (*ListedProblemCleared) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{149}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{150}
 }
 
 func (x *ListedProblemCleared) GetSealed() *Sealed {
@@ -11095,7 +11143,7 @@ type OwnerAccounted struct {
 
 func (x *OwnerAccounted) Reset() {
 	*x = OwnerAccounted{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[150]
+	mi := &file_chuishao_v1_events_proto_msgTypes[151]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11107,7 +11155,7 @@ func (x *OwnerAccounted) String() string {
 func (*OwnerAccounted) ProtoMessage() {}
 
 func (x *OwnerAccounted) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[150]
+	mi := &file_chuishao_v1_events_proto_msgTypes[151]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11120,7 +11168,7 @@ func (x *OwnerAccounted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OwnerAccounted.ProtoReflect.Descriptor instead.
 func (*OwnerAccounted) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{150}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{151}
 }
 
 func (x *OwnerAccounted) GetKind() AccountKind {
@@ -11148,7 +11196,7 @@ type ListingTimerPassed struct {
 
 func (x *ListingTimerPassed) Reset() {
 	*x = ListingTimerPassed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[151]
+	mi := &file_chuishao_v1_events_proto_msgTypes[152]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11160,7 +11208,7 @@ func (x *ListingTimerPassed) String() string {
 func (*ListingTimerPassed) ProtoMessage() {}
 
 func (x *ListingTimerPassed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[151]
+	mi := &file_chuishao_v1_events_proto_msgTypes[152]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11173,7 +11221,7 @@ func (x *ListingTimerPassed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListingTimerPassed.ProtoReflect.Descriptor instead.
 func (*ListingTimerPassed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{151}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{152}
 }
 
 func (x *ListingTimerPassed) GetTimer() ListingTimer {
@@ -11217,7 +11265,7 @@ type SpotCheckDrawn struct {
 
 func (x *SpotCheckDrawn) Reset() {
 	*x = SpotCheckDrawn{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[152]
+	mi := &file_chuishao_v1_events_proto_msgTypes[153]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11229,7 +11277,7 @@ func (x *SpotCheckDrawn) String() string {
 func (*SpotCheckDrawn) ProtoMessage() {}
 
 func (x *SpotCheckDrawn) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[152]
+	mi := &file_chuishao_v1_events_proto_msgTypes[153]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11242,7 +11290,7 @@ func (x *SpotCheckDrawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpotCheckDrawn.ProtoReflect.Descriptor instead.
 func (*SpotCheckDrawn) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{152}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{153}
 }
 
 func (x *SpotCheckDrawn) GetNo() string {
@@ -11346,7 +11394,7 @@ type SpotCheckRecorded struct {
 
 func (x *SpotCheckRecorded) Reset() {
 	*x = SpotCheckRecorded{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[153]
+	mi := &file_chuishao_v1_events_proto_msgTypes[154]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11358,7 +11406,7 @@ func (x *SpotCheckRecorded) String() string {
 func (*SpotCheckRecorded) ProtoMessage() {}
 
 func (x *SpotCheckRecorded) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[153]
+	mi := &file_chuishao_v1_events_proto_msgTypes[154]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11371,7 +11419,7 @@ func (x *SpotCheckRecorded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpotCheckRecorded.ProtoReflect.Descriptor instead.
 func (*SpotCheckRecorded) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{153}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{154}
 }
 
 func (x *SpotCheckRecorded) GetTicket() string {
@@ -11430,7 +11478,7 @@ type Reviewer struct {
 
 func (x *Reviewer) Reset() {
 	*x = Reviewer{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[154]
+	mi := &file_chuishao_v1_events_proto_msgTypes[155]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11442,7 +11490,7 @@ func (x *Reviewer) String() string {
 func (*Reviewer) ProtoMessage() {}
 
 func (x *Reviewer) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[154]
+	mi := &file_chuishao_v1_events_proto_msgTypes[155]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11455,7 +11503,7 @@ func (x *Reviewer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reviewer.ProtoReflect.Descriptor instead.
 func (*Reviewer) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{154}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{155}
 }
 
 func (x *Reviewer) GetPerson() string {
@@ -11503,7 +11551,7 @@ type ReviewOpened struct {
 
 func (x *ReviewOpened) Reset() {
 	*x = ReviewOpened{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[155]
+	mi := &file_chuishao_v1_events_proto_msgTypes[156]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11515,7 +11563,7 @@ func (x *ReviewOpened) String() string {
 func (*ReviewOpened) ProtoMessage() {}
 
 func (x *ReviewOpened) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[155]
+	mi := &file_chuishao_v1_events_proto_msgTypes[156]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11528,7 +11576,7 @@ func (x *ReviewOpened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewOpened.ProtoReflect.Descriptor instead.
 func (*ReviewOpened) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{155}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{156}
 }
 
 func (x *ReviewOpened) GetNo() string {
@@ -11621,7 +11669,7 @@ type ReviewScored struct {
 
 func (x *ReviewScored) Reset() {
 	*x = ReviewScored{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[156]
+	mi := &file_chuishao_v1_events_proto_msgTypes[157]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11633,7 +11681,7 @@ func (x *ReviewScored) String() string {
 func (*ReviewScored) ProtoMessage() {}
 
 func (x *ReviewScored) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[156]
+	mi := &file_chuishao_v1_events_proto_msgTypes[157]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11646,7 +11694,7 @@ func (x *ReviewScored) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewScored.ProtoReflect.Descriptor instead.
 func (*ReviewScored) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{156}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{157}
 }
 
 func (x *ReviewScored) GetPerson() string {
@@ -11695,7 +11743,7 @@ type ReviewClosed struct {
 
 func (x *ReviewClosed) Reset() {
 	*x = ReviewClosed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[157]
+	mi := &file_chuishao_v1_events_proto_msgTypes[158]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11707,7 +11755,7 @@ func (x *ReviewClosed) String() string {
 func (*ReviewClosed) ProtoMessage() {}
 
 func (x *ReviewClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[157]
+	mi := &file_chuishao_v1_events_proto_msgTypes[158]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11720,7 +11768,7 @@ func (x *ReviewClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewClosed.ProtoReflect.Descriptor instead.
 func (*ReviewClosed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{157}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{158}
 }
 
 func (x *ReviewClosed) GetOrganisation() uint64 {
@@ -11799,7 +11847,7 @@ type ResidentUnitGraded struct {
 
 func (x *ResidentUnitGraded) Reset() {
 	*x = ResidentUnitGraded{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[158]
+	mi := &file_chuishao_v1_events_proto_msgTypes[159]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11811,7 +11859,7 @@ func (x *ResidentUnitGraded) String() string {
 func (*ResidentUnitGraded) ProtoMessage() {}
 
 func (x *ResidentUnitGraded) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[158]
+	mi := &file_chuishao_v1_events_proto_msgTypes[159]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11824,7 +11872,7 @@ func (x *ResidentUnitGraded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResidentUnitGraded.ProtoReflect.Descriptor instead.
 func (*ResidentUnitGraded) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{158}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{159}
 }
 
 func (x *ResidentUnitGraded) GetNo() string {
@@ -11906,7 +11954,7 @@ type StreetOpinionGiven struct {
 
 func (x *StreetOpinionGiven) Reset() {
 	*x = StreetOpinionGiven{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[159]
+	mi := &file_chuishao_v1_events_proto_msgTypes[160]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11918,7 +11966,7 @@ func (x *StreetOpinionGiven) String() string {
 func (*StreetOpinionGiven) ProtoMessage() {}
 
 func (x *StreetOpinionGiven) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[159]
+	mi := &file_chuishao_v1_events_proto_msgTypes[160]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11931,7 +11979,7 @@ func (x *StreetOpinionGiven) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreetOpinionGiven.ProtoReflect.Descriptor instead.
 func (*StreetOpinionGiven) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{159}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{160}
 }
 
 func (x *StreetOpinionGiven) GetNo() string {
@@ -11989,7 +12037,7 @@ type RegistryStaged struct {
 
 func (x *RegistryStaged) Reset() {
 	*x = RegistryStaged{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[160]
+	mi := &file_chuishao_v1_events_proto_msgTypes[161]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12001,7 +12049,7 @@ func (x *RegistryStaged) String() string {
 func (*RegistryStaged) ProtoMessage() {}
 
 func (x *RegistryStaged) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[160]
+	mi := &file_chuishao_v1_events_proto_msgTypes[161]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12014,7 +12062,7 @@ func (x *RegistryStaged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryStaged.ProtoReflect.Descriptor instead.
 func (*RegistryStaged) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{160}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{161}
 }
 
 func (x *RegistryStaged) GetVersion() string {
@@ -12055,7 +12103,7 @@ type RegistryVersionPublished struct {
 
 func (x *RegistryVersionPublished) Reset() {
 	*x = RegistryVersionPublished{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[161]
+	mi := &file_chuishao_v1_events_proto_msgTypes[162]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12067,7 +12115,7 @@ func (x *RegistryVersionPublished) String() string {
 func (*RegistryVersionPublished) ProtoMessage() {}
 
 func (x *RegistryVersionPublished) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[161]
+	mi := &file_chuishao_v1_events_proto_msgTypes[162]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12080,7 +12128,7 @@ func (x *RegistryVersionPublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryVersionPublished.ProtoReflect.Descriptor instead.
 func (*RegistryVersionPublished) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{161}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{162}
 }
 
 func (x *RegistryVersionPublished) GetVersion() string {
@@ -12149,7 +12197,7 @@ type RegistryPiece struct {
 
 func (x *RegistryPiece) Reset() {
 	*x = RegistryPiece{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[162]
+	mi := &file_chuishao_v1_events_proto_msgTypes[163]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12161,7 +12209,7 @@ func (x *RegistryPiece) String() string {
 func (*RegistryPiece) ProtoMessage() {}
 
 func (x *RegistryPiece) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[162]
+	mi := &file_chuishao_v1_events_proto_msgTypes[163]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12174,7 +12222,7 @@ func (x *RegistryPiece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegistryPiece.ProtoReflect.Descriptor instead.
 func (*RegistryPiece) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{162}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{163}
 }
 
 func (x *RegistryPiece) GetLevels() []*Level {
@@ -12247,7 +12295,7 @@ type Level struct {
 
 func (x *Level) Reset() {
 	*x = Level{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[163]
+	mi := &file_chuishao_v1_events_proto_msgTypes[164]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12259,7 +12307,7 @@ func (x *Level) String() string {
 func (*Level) ProtoMessage() {}
 
 func (x *Level) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[163]
+	mi := &file_chuishao_v1_events_proto_msgTypes[164]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12272,7 +12320,7 @@ func (x *Level) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Level.ProtoReflect.Descriptor instead.
 func (*Level) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{163}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{164}
 }
 
 func (x *Level) GetName() string {
@@ -12314,7 +12362,7 @@ type Area struct {
 
 func (x *Area) Reset() {
 	*x = Area{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[164]
+	mi := &file_chuishao_v1_events_proto_msgTypes[165]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12326,7 +12374,7 @@ func (x *Area) String() string {
 func (*Area) ProtoMessage() {}
 
 func (x *Area) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[164]
+	mi := &file_chuishao_v1_events_proto_msgTypes[165]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12339,7 +12387,7 @@ func (x *Area) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Area.ProtoReflect.Descriptor instead.
 func (*Area) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{164}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{165}
 }
 
 func (x *Area) GetCode() string {
@@ -12414,7 +12462,7 @@ type Unit struct {
 
 func (x *Unit) Reset() {
 	*x = Unit{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[165]
+	mi := &file_chuishao_v1_events_proto_msgTypes[166]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12426,7 +12474,7 @@ func (x *Unit) String() string {
 func (*Unit) ProtoMessage() {}
 
 func (x *Unit) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[165]
+	mi := &file_chuishao_v1_events_proto_msgTypes[166]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12439,7 +12487,7 @@ func (x *Unit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unit.ProtoReflect.Descriptor instead.
 func (*Unit) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{165}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{166}
 }
 
 func (x *Unit) GetCode() string {
@@ -12524,7 +12572,7 @@ type Category struct {
 
 func (x *Category) Reset() {
 	*x = Category{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[166]
+	mi := &file_chuishao_v1_events_proto_msgTypes[167]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12536,7 +12584,7 @@ func (x *Category) String() string {
 func (*Category) ProtoMessage() {}
 
 func (x *Category) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[166]
+	mi := &file_chuishao_v1_events_proto_msgTypes[167]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12549,7 +12597,7 @@ func (x *Category) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Category.ProtoReflect.Descriptor instead.
 func (*Category) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{166}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{167}
 }
 
 func (x *Category) GetCode() string {
@@ -12627,7 +12675,7 @@ type CatalogueEntry struct {
 
 func (x *CatalogueEntry) Reset() {
 	*x = CatalogueEntry{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[167]
+	mi := &file_chuishao_v1_events_proto_msgTypes[168]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12639,7 +12687,7 @@ func (x *CatalogueEntry) String() string {
 func (*CatalogueEntry) ProtoMessage() {}
 
 func (x *CatalogueEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[167]
+	mi := &file_chuishao_v1_events_proto_msgTypes[168]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12652,7 +12700,7 @@ func (x *CatalogueEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CatalogueEntry.ProtoReflect.Descriptor instead.
 func (*CatalogueEntry) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{167}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{168}
 }
 
 func (x *CatalogueEntry) GetCategory() string {
@@ -12726,7 +12774,7 @@ type BanItem struct {
 
 func (x *BanItem) Reset() {
 	*x = BanItem{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[168]
+	mi := &file_chuishao_v1_events_proto_msgTypes[169]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12738,7 +12786,7 @@ func (x *BanItem) String() string {
 func (*BanItem) ProtoMessage() {}
 
 func (x *BanItem) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[168]
+	mi := &file_chuishao_v1_events_proto_msgTypes[169]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12751,7 +12799,7 @@ func (x *BanItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BanItem.ProtoReflect.Descriptor instead.
 func (*BanItem) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{168}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{169}
 }
 
 func (x *BanItem) GetCode() string {
@@ -12816,7 +12864,7 @@ type CallItem struct {
 
 func (x *CallItem) Reset() {
 	*x = CallItem{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[169]
+	mi := &file_chuishao_v1_events_proto_msgTypes[170]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12828,7 +12876,7 @@ func (x *CallItem) String() string {
 func (*CallItem) ProtoMessage() {}
 
 func (x *CallItem) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[169]
+	mi := &file_chuishao_v1_events_proto_msgTypes[170]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12841,7 +12889,7 @@ func (x *CallItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallItem.ProtoReflect.Descriptor instead.
 func (*CallItem) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{169}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{170}
 }
 
 func (x *CallItem) GetCode() string {
@@ -12958,7 +13006,7 @@ type ReviewWeights struct {
 
 func (x *ReviewWeights) Reset() {
 	*x = ReviewWeights{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[170]
+	mi := &file_chuishao_v1_events_proto_msgTypes[171]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12970,7 +13018,7 @@ func (x *ReviewWeights) String() string {
 func (*ReviewWeights) ProtoMessage() {}
 
 func (x *ReviewWeights) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[170]
+	mi := &file_chuishao_v1_events_proto_msgTypes[171]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12983,7 +13031,7 @@ func (x *ReviewWeights) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewWeights.ProtoReflect.Descriptor instead.
 func (*ReviewWeights) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{170}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{171}
 }
 
 func (x *ReviewWeights) GetOrganisation() uint32 {
@@ -13072,7 +13120,7 @@ type CalendarYearLoaded struct {
 
 func (x *CalendarYearLoaded) Reset() {
 	*x = CalendarYearLoaded{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[171]
+	mi := &file_chuishao_v1_events_proto_msgTypes[172]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13084,7 +13132,7 @@ func (x *CalendarYearLoaded) String() string {
 func (*CalendarYearLoaded) ProtoMessage() {}
 
 func (x *CalendarYearLoaded) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[171]
+	mi := &file_chuishao_v1_events_proto_msgTypes[172]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13097,7 +13145,7 @@ func (x *CalendarYearLoaded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CalendarYearLoaded.ProtoReflect.Descriptor instead.
 func (*CalendarYearLoaded) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{171}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{172}
 }
 
 func (x *CalendarYearLoaded) GetVersion() string {
@@ -13141,7 +13189,7 @@ type ProfilePublished struct {
 
 func (x *ProfilePublished) Reset() {
 	*x = ProfilePublished{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[172]
+	mi := &file_chuishao_v1_events_proto_msgTypes[173]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13153,7 +13201,7 @@ func (x *ProfilePublished) String() string {
 func (*ProfilePublished) ProtoMessage() {}
 
 func (x *ProfilePublished) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[172]
+	mi := &file_chuishao_v1_events_proto_msgTypes[173]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13166,7 +13214,7 @@ func (x *ProfilePublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProfilePublished.ProtoReflect.Descriptor instead.
 func (*ProfilePublished) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{172}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{173}
 }
 
 func (x *ProfilePublished) GetName() string {
@@ -13213,7 +13261,7 @@ type CommandRefused struct {
 
 func (x *CommandRefused) Reset() {
 	*x = CommandRefused{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[173]
+	mi := &file_chuishao_v1_events_proto_msgTypes[174]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13225,7 +13273,7 @@ func (x *CommandRefused) String() string {
 func (*CommandRefused) ProtoMessage() {}
 
 func (x *CommandRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[173]
+	mi := &file_chuishao_v1_events_proto_msgTypes[174]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13238,7 +13286,7 @@ func (x *CommandRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRefused.ProtoReflect.Descriptor instead.
 func (*CommandRefused) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{173}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{174}
 }
 
 func (x *CommandRefused) GetStream() string {
@@ -13323,7 +13371,7 @@ type IdentityRevealed struct {
 
 func (x *IdentityRevealed) Reset() {
 	*x = IdentityRevealed{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[174]
+	mi := &file_chuishao_v1_events_proto_msgTypes[175]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13335,7 +13383,7 @@ func (x *IdentityRevealed) String() string {
 func (*IdentityRevealed) ProtoMessage() {}
 
 func (x *IdentityRevealed) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[174]
+	mi := &file_chuishao_v1_events_proto_msgTypes[175]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13348,7 +13396,7 @@ func (x *IdentityRevealed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityRevealed.ProtoReflect.Descriptor instead.
 func (*IdentityRevealed) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{174}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{175}
 }
 
 func (x *IdentityRevealed) GetStream() string {
@@ -13384,7 +13432,7 @@ type SubjectErased struct {
 
 func (x *SubjectErased) Reset() {
 	*x = SubjectErased{}
-	mi := &file_chuishao_v1_events_proto_msgTypes[175]
+	mi := &file_chuishao_v1_events_proto_msgTypes[176]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13396,7 +13444,7 @@ func (x *SubjectErased) String() string {
 func (*SubjectErased) ProtoMessage() {}
 
 func (x *SubjectErased) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_events_proto_msgTypes[175]
+	mi := &file_chuishao_v1_events_proto_msgTypes[176]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13409,7 +13457,7 @@ func (x *SubjectErased) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectErased.ProtoReflect.Descriptor instead.
 func (*SubjectErased) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{175}
+	return file_chuishao_v1_events_proto_rawDescGZIP(), []int{176}
 }
 
 func (x *SubjectErased) GetSubject() string {
@@ -14244,7 +14292,10 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\a \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"6\n" +
 	"\fEntryMatched\x12\x12\n" +
 	"\x04with\x18\x01 \x01(\tR\x04with\x12\x12\n" +
-	"\x04unit\x18\x02 \x01(\tR\x04unit\"Q\n" +
+	"\x04unit\x18\x02 \x01(\tR\x04unit\" \n" +
+	"\n" +
+	"EntryFreed\x12\x12\n" +
+	"\x04with\x18\x01 \x01(\tR\x04with\"Q\n" +
 	"\x0eEntryFulfilled\x12\x12\n" +
 	"\x04with\x18\x01 \x01(\tR\x04with\x12+\n" +
 	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"=\n" +
@@ -14563,7 +14614,7 @@ func file_chuishao_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_chuishao_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_chuishao_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 176)
+var file_chuishao_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 177)
 var file_chuishao_v1_events_proto_goTypes = []any{
 	(UnitKind)(0),                     // 0: chuishao.v1.UnitKind
 	(MatterObject)(0),                 // 1: chuishao.v1.MatterObject
@@ -14704,458 +14755,459 @@ var file_chuishao_v1_events_proto_goTypes = []any{
 	(*MatterPublished)(nil),           // 136: chuishao.v1.MatterPublished
 	(*EntryOpened)(nil),               // 137: chuishao.v1.EntryOpened
 	(*EntryMatched)(nil),              // 138: chuishao.v1.EntryMatched
-	(*EntryFulfilled)(nil),            // 139: chuishao.v1.EntryFulfilled
-	(*EntryWithdrawn)(nil),            // 140: chuishao.v1.EntryWithdrawn
-	(*AdmissionApplied)(nil),          // 141: chuishao.v1.AdmissionApplied
-	(*AdmissionReviewed)(nil),         // 142: chuishao.v1.AdmissionReviewed
-	(*CommunityObjected)(nil),         // 143: chuishao.v1.CommunityObjected
-	(*AdmissionAdmitted)(nil),         // 144: chuishao.v1.AdmissionAdmitted
-	(*AdmissionRefused)(nil),          // 145: chuishao.v1.AdmissionRefused
-	(*AdmissionRevoked)(nil),          // 146: chuishao.v1.AdmissionRevoked
-	(*AdmissionExpired)(nil),          // 147: chuishao.v1.AdmissionExpired
-	(*ProblemListed)(nil),             // 148: chuishao.v1.ProblemListed
-	(*RectificationPlanned)(nil),      // 149: chuishao.v1.RectificationPlanned
-	(*RectificationReported)(nil),     // 150: chuishao.v1.RectificationReported
-	(*RectificationChecked)(nil),      // 151: chuishao.v1.RectificationChecked
-	(*ListedProblemCleared)(nil),      // 152: chuishao.v1.ListedProblemCleared
-	(*OwnerAccounted)(nil),            // 153: chuishao.v1.OwnerAccounted
-	(*ListingTimerPassed)(nil),        // 154: chuishao.v1.ListingTimerPassed
-	(*SpotCheckDrawn)(nil),            // 155: chuishao.v1.SpotCheckDrawn
-	(*SpotCheckRecorded)(nil),         // 156: chuishao.v1.SpotCheckRecorded
-	(*Reviewer)(nil),                  // 157: chuishao.v1.Reviewer
-	(*ReviewOpened)(nil),              // 158: chuishao.v1.ReviewOpened
-	(*ReviewScored)(nil),              // 159: chuishao.v1.ReviewScored
-	(*ReviewClosed)(nil),              // 160: chuishao.v1.ReviewClosed
-	(*ResidentUnitGraded)(nil),        // 161: chuishao.v1.ResidentUnitGraded
-	(*StreetOpinionGiven)(nil),        // 162: chuishao.v1.StreetOpinionGiven
-	(*RegistryStaged)(nil),            // 163: chuishao.v1.RegistryStaged
-	(*RegistryVersionPublished)(nil),  // 164: chuishao.v1.RegistryVersionPublished
-	(*RegistryPiece)(nil),             // 165: chuishao.v1.RegistryPiece
-	(*Level)(nil),                     // 166: chuishao.v1.Level
-	(*Area)(nil),                      // 167: chuishao.v1.Area
-	(*Unit)(nil),                      // 168: chuishao.v1.Unit
-	(*Category)(nil),                  // 169: chuishao.v1.Category
-	(*CatalogueEntry)(nil),            // 170: chuishao.v1.CatalogueEntry
-	(*BanItem)(nil),                   // 171: chuishao.v1.BanItem
-	(*CallItem)(nil),                  // 172: chuishao.v1.CallItem
-	(*ReviewWeights)(nil),             // 173: chuishao.v1.ReviewWeights
-	(*CalendarYearLoaded)(nil),        // 174: chuishao.v1.CalendarYearLoaded
-	(*ProfilePublished)(nil),          // 175: chuishao.v1.ProfilePublished
-	(*CommandRefused)(nil),            // 176: chuishao.v1.CommandRefused
-	(*IdentityRevealed)(nil),          // 177: chuishao.v1.IdentityRevealed
-	(*SubjectErased)(nil),             // 178: chuishao.v1.SubjectErased
-	(*timestamppb.Timestamp)(nil),     // 179: google.protobuf.Timestamp
-	(*Actor)(nil),                     // 180: chuishao.v1.Actor
-	(Channel)(0),                      // 181: chuishao.v1.Channel
-	(MatterKind)(0),                   // 182: chuishao.v1.MatterKind
-	(*AreaNode)(nil),                  // 183: chuishao.v1.AreaNode
-	(*LonLat)(nil),                    // 184: chuishao.v1.LonLat
-	(Element)(0),                      // 185: chuishao.v1.Element
-	(Confidentiality)(0),              // 186: chuishao.v1.Confidentiality
-	(*Sealed)(nil),                    // 187: chuishao.v1.Sealed
-	(*Attachment)(nil),                // 188: chuishao.v1.Attachment
-	(DeclineReason)(0),                // 189: chuishao.v1.DeclineReason
-	(Grade)(0),                        // 190: chuishao.v1.Grade
-	(Requirement)(0),                  // 191: chuishao.v1.Requirement
-	(ResultCode)(0),                   // 192: chuishao.v1.ResultCode
-	(Solved)(0),                       // 193: chuishao.v1.Solved
-	(CloseKind)(0),                    // 194: chuishao.v1.CloseKind
-	(ReopenReason)(0),                 // 195: chuishao.v1.ReopenReason
-	(WhistleState)(0),                 // 196: chuishao.v1.WhistleState
-	(EmergencyLine)(0),                // 197: chuishao.v1.EmergencyLine
-	(TicketState)(0),                  // 198: chuishao.v1.TicketState
-	(ReturnReason)(0),                 // 199: chuishao.v1.ReturnReason
-	(ReturnFault)(0),                  // 200: chuishao.v1.ReturnFault
-	(EscalationReason)(0),             // 201: chuishao.v1.EscalationReason
-	(ExtensionKind)(0),                // 202: chuishao.v1.ExtensionKind
-	(SuspensionReason)(0),             // 203: chuishao.v1.SuspensionReason
-	(ResultRejection)(0),              // 204: chuishao.v1.ResultRejection
-	(ExclusionCode)(0),                // 205: chuishao.v1.ExclusionCode
-	(SupervisionTrigger)(0),           // 206: chuishao.v1.SupervisionTrigger
-	(SupervisionReplyKind)(0),         // 207: chuishao.v1.SupervisionReplyKind
-	(TicketTimer)(0),                  // 208: chuishao.v1.TicketTimer
-	(*Dimension)(nil),                 // 209: chuishao.v1.Dimension
-	(WhistleKind)(0),                  // 210: chuishao.v1.WhistleKind
-	(EchoKind)(0),                     // 211: chuishao.v1.EchoKind
-	(RaterKind)(0),                    // 212: chuishao.v1.RaterKind
-	(WhistleTimer)(0),                 // 213: chuishao.v1.WhistleTimer
-	(RaiseCause)(0),                   // 214: chuishao.v1.RaiseCause
-	(ExchangeKind)(0),                 // 215: chuishao.v1.ExchangeKind
-	(ListingOrigin)(0),                // 216: chuishao.v1.ListingOrigin
-	(AccountKind)(0),                  // 217: chuishao.v1.AccountKind
-	(ListingTimer)(0),                 // 218: chuishao.v1.ListingTimer
-	(CheckKind)(0),                    // 219: chuishao.v1.CheckKind
-	(ReviewerKind)(0),                 // 220: chuishao.v1.ReviewerKind
-	(RevealPurpose)(0),                // 221: chuishao.v1.RevealPurpose
+	(*EntryFreed)(nil),                // 139: chuishao.v1.EntryFreed
+	(*EntryFulfilled)(nil),            // 140: chuishao.v1.EntryFulfilled
+	(*EntryWithdrawn)(nil),            // 141: chuishao.v1.EntryWithdrawn
+	(*AdmissionApplied)(nil),          // 142: chuishao.v1.AdmissionApplied
+	(*AdmissionReviewed)(nil),         // 143: chuishao.v1.AdmissionReviewed
+	(*CommunityObjected)(nil),         // 144: chuishao.v1.CommunityObjected
+	(*AdmissionAdmitted)(nil),         // 145: chuishao.v1.AdmissionAdmitted
+	(*AdmissionRefused)(nil),          // 146: chuishao.v1.AdmissionRefused
+	(*AdmissionRevoked)(nil),          // 147: chuishao.v1.AdmissionRevoked
+	(*AdmissionExpired)(nil),          // 148: chuishao.v1.AdmissionExpired
+	(*ProblemListed)(nil),             // 149: chuishao.v1.ProblemListed
+	(*RectificationPlanned)(nil),      // 150: chuishao.v1.RectificationPlanned
+	(*RectificationReported)(nil),     // 151: chuishao.v1.RectificationReported
+	(*RectificationChecked)(nil),      // 152: chuishao.v1.RectificationChecked
+	(*ListedProblemCleared)(nil),      // 153: chuishao.v1.ListedProblemCleared
+	(*OwnerAccounted)(nil),            // 154: chuishao.v1.OwnerAccounted
+	(*ListingTimerPassed)(nil),        // 155: chuishao.v1.ListingTimerPassed
+	(*SpotCheckDrawn)(nil),            // 156: chuishao.v1.SpotCheckDrawn
+	(*SpotCheckRecorded)(nil),         // 157: chuishao.v1.SpotCheckRecorded
+	(*Reviewer)(nil),                  // 158: chuishao.v1.Reviewer
+	(*ReviewOpened)(nil),              // 159: chuishao.v1.ReviewOpened
+	(*ReviewScored)(nil),              // 160: chuishao.v1.ReviewScored
+	(*ReviewClosed)(nil),              // 161: chuishao.v1.ReviewClosed
+	(*ResidentUnitGraded)(nil),        // 162: chuishao.v1.ResidentUnitGraded
+	(*StreetOpinionGiven)(nil),        // 163: chuishao.v1.StreetOpinionGiven
+	(*RegistryStaged)(nil),            // 164: chuishao.v1.RegistryStaged
+	(*RegistryVersionPublished)(nil),  // 165: chuishao.v1.RegistryVersionPublished
+	(*RegistryPiece)(nil),             // 166: chuishao.v1.RegistryPiece
+	(*Level)(nil),                     // 167: chuishao.v1.Level
+	(*Area)(nil),                      // 168: chuishao.v1.Area
+	(*Unit)(nil),                      // 169: chuishao.v1.Unit
+	(*Category)(nil),                  // 170: chuishao.v1.Category
+	(*CatalogueEntry)(nil),            // 171: chuishao.v1.CatalogueEntry
+	(*BanItem)(nil),                   // 172: chuishao.v1.BanItem
+	(*CallItem)(nil),                  // 173: chuishao.v1.CallItem
+	(*ReviewWeights)(nil),             // 174: chuishao.v1.ReviewWeights
+	(*CalendarYearLoaded)(nil),        // 175: chuishao.v1.CalendarYearLoaded
+	(*ProfilePublished)(nil),          // 176: chuishao.v1.ProfilePublished
+	(*CommandRefused)(nil),            // 177: chuishao.v1.CommandRefused
+	(*IdentityRevealed)(nil),          // 178: chuishao.v1.IdentityRevealed
+	(*SubjectErased)(nil),             // 179: chuishao.v1.SubjectErased
+	(*timestamppb.Timestamp)(nil),     // 180: google.protobuf.Timestamp
+	(*Actor)(nil),                     // 181: chuishao.v1.Actor
+	(Channel)(0),                      // 182: chuishao.v1.Channel
+	(MatterKind)(0),                   // 183: chuishao.v1.MatterKind
+	(*AreaNode)(nil),                  // 184: chuishao.v1.AreaNode
+	(*LonLat)(nil),                    // 185: chuishao.v1.LonLat
+	(Element)(0),                      // 186: chuishao.v1.Element
+	(Confidentiality)(0),              // 187: chuishao.v1.Confidentiality
+	(*Sealed)(nil),                    // 188: chuishao.v1.Sealed
+	(*Attachment)(nil),                // 189: chuishao.v1.Attachment
+	(DeclineReason)(0),                // 190: chuishao.v1.DeclineReason
+	(Grade)(0),                        // 191: chuishao.v1.Grade
+	(Requirement)(0),                  // 192: chuishao.v1.Requirement
+	(ResultCode)(0),                   // 193: chuishao.v1.ResultCode
+	(Solved)(0),                       // 194: chuishao.v1.Solved
+	(CloseKind)(0),                    // 195: chuishao.v1.CloseKind
+	(ReopenReason)(0),                 // 196: chuishao.v1.ReopenReason
+	(WhistleState)(0),                 // 197: chuishao.v1.WhistleState
+	(EmergencyLine)(0),                // 198: chuishao.v1.EmergencyLine
+	(TicketState)(0),                  // 199: chuishao.v1.TicketState
+	(ReturnReason)(0),                 // 200: chuishao.v1.ReturnReason
+	(ReturnFault)(0),                  // 201: chuishao.v1.ReturnFault
+	(EscalationReason)(0),             // 202: chuishao.v1.EscalationReason
+	(ExtensionKind)(0),                // 203: chuishao.v1.ExtensionKind
+	(SuspensionReason)(0),             // 204: chuishao.v1.SuspensionReason
+	(ResultRejection)(0),              // 205: chuishao.v1.ResultRejection
+	(ExclusionCode)(0),                // 206: chuishao.v1.ExclusionCode
+	(SupervisionTrigger)(0),           // 207: chuishao.v1.SupervisionTrigger
+	(SupervisionReplyKind)(0),         // 208: chuishao.v1.SupervisionReplyKind
+	(TicketTimer)(0),                  // 209: chuishao.v1.TicketTimer
+	(*Dimension)(nil),                 // 210: chuishao.v1.Dimension
+	(WhistleKind)(0),                  // 211: chuishao.v1.WhistleKind
+	(EchoKind)(0),                     // 212: chuishao.v1.EchoKind
+	(RaterKind)(0),                    // 213: chuishao.v1.RaterKind
+	(WhistleTimer)(0),                 // 214: chuishao.v1.WhistleTimer
+	(RaiseCause)(0),                   // 215: chuishao.v1.RaiseCause
+	(ExchangeKind)(0),                 // 216: chuishao.v1.ExchangeKind
+	(ListingOrigin)(0),                // 217: chuishao.v1.ListingOrigin
+	(AccountKind)(0),                  // 218: chuishao.v1.AccountKind
+	(ListingTimer)(0),                 // 219: chuishao.v1.ListingTimer
+	(CheckKind)(0),                    // 220: chuishao.v1.CheckKind
+	(ReviewerKind)(0),                 // 221: chuishao.v1.ReviewerKind
+	(RevealPurpose)(0),                // 222: chuishao.v1.RevealPurpose
 }
 var file_chuishao_v1_events_proto_depIdxs = []int32{
-	179, // 0: chuishao.v1.EventMeta.occurred_at:type_name -> google.protobuf.Timestamp
-	179, // 1: chuishao.v1.EventMeta.recorded_at:type_name -> google.protobuf.Timestamp
-	180, // 2: chuishao.v1.EventMeta.actor:type_name -> chuishao.v1.Actor
-	181, // 3: chuishao.v1.TicketReported.channel:type_name -> chuishao.v1.Channel
-	182, // 4: chuishao.v1.TicketReported.kind:type_name -> chuishao.v1.MatterKind
-	183, // 5: chuishao.v1.TicketReported.path:type_name -> chuishao.v1.AreaNode
-	184, // 6: chuishao.v1.TicketReported.position:type_name -> chuishao.v1.LonLat
-	185, // 7: chuishao.v1.TicketReported.elements:type_name -> chuishao.v1.Element
-	186, // 8: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
-	179, // 9: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
-	187, // 10: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
-	188, // 11: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
-	183, // 12: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
-	179, // 13: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
-	187, // 14: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
-	185, // 15: chuishao.v1.TicketAccepted.elements:type_name -> chuishao.v1.Element
-	186, // 16: chuishao.v1.TicketAccepted.confidentiality:type_name -> chuishao.v1.Confidentiality
-	189, // 17: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
-	187, // 18: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
-	187, // 19: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
-	189, // 20: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
-	180, // 21: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
-	187, // 22: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
-	179, // 23: chuishao.v1.TicketDeclined.appeal_by:type_name -> google.protobuf.Timestamp
-	187, // 24: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
-	190, // 25: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
-	183, // 26: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
-	186, // 27: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
-	179, // 28: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
-	187, // 29: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
-	190, // 30: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
-	183, // 31: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
-	186, // 32: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
-	179, // 33: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
-	179, // 34: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
-	187, // 35: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
-	179, // 36: chuishao.v1.TriageCorrected.dispatch_by:type_name -> google.protobuf.Timestamp
-	179, // 37: chuishao.v1.TriageCorrected.sign_by:type_name -> google.protobuf.Timestamp
-	179, // 38: chuishao.v1.TriageCorrected.contact_by:type_name -> google.protobuf.Timestamp
-	179, // 39: chuishao.v1.TriageCorrected.verify_by:type_name -> google.protobuf.Timestamp
-	179, // 40: chuishao.v1.TriageCorrected.callback_by:type_name -> google.protobuf.Timestamp
-	179, // 41: chuishao.v1.TriageCorrected.return_by:type_name -> google.protobuf.Timestamp
-	179, // 42: chuishao.v1.TriageCorrected.decide_return_by:type_name -> google.protobuf.Timestamp
-	179, // 43: chuishao.v1.TriageCorrected.ruling_by:type_name -> google.protobuf.Timestamp
-	179, // 44: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
-	179, // 45: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
-	179, // 46: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
-	179, // 47: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
-	179, // 48: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
-	179, // 49: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
-	187, // 50: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
-	187, // 51: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
-	187, // 52: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
-	188, // 53: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
-	187, // 54: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
-	191, // 55: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
-	187, // 56: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
-	179, // 57: chuishao.v1.LateFactsAdmitted.not_before:type_name -> google.protobuf.Timestamp
-	179, // 58: chuishao.v1.LateFactsAdmitted.valid_until:type_name -> google.protobuf.Timestamp
-	187, // 59: chuishao.v1.LateFactsAdmitted.sealed:type_name -> chuishao.v1.Sealed
-	192, // 60: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
-	188, // 61: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	179, // 62: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
-	187, // 63: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	188, // 64: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
-	179, // 65: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
-	187, // 66: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
-	188, // 67: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
-	187, // 68: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
-	193, // 69: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
-	187, // 70: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
-	179, // 71: chuishao.v1.CallbackRecorded.exclusion_by:type_name -> google.protobuf.Timestamp
-	179, // 72: chuishao.v1.CallbackUnreachable.exclusion_by:type_name -> google.protobuf.Timestamp
-	194, // 73: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
-	179, // 74: chuishao.v1.TicketClosed.appeal_by:type_name -> google.protobuf.Timestamp
-	195, // 75: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
-	179, // 76: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
-	179, // 77: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
-	179, // 78: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
-	179, // 79: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
-	187, // 80: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
-	187, // 81: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
-	187, // 82: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
-	180, // 83: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
-	187, // 84: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
-	196, // 85: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
-	187, // 86: chuishao.v1.DeclineAppealed.sealed:type_name -> chuishao.v1.Sealed
-	183, // 87: chuishao.v1.DeclineOverturned.path:type_name -> chuishao.v1.AreaNode
-	179, // 88: chuishao.v1.DeclineOverturned.dispatch_by:type_name -> google.protobuf.Timestamp
-	187, // 89: chuishao.v1.DeclineOverturned.sealed:type_name -> chuishao.v1.Sealed
-	197, // 90: chuishao.v1.EmergencyHandedOver.line:type_name -> chuishao.v1.EmergencyLine
-	187, // 91: chuishao.v1.EmergencyHandedOver.sealed:type_name -> chuishao.v1.Sealed
-	187, // 92: chuishao.v1.DuplicateAttached.sealed:type_name -> chuishao.v1.Sealed
-	198, // 93: chuishao.v1.TicketUnmerged.state:type_name -> chuishao.v1.TicketState
-	187, // 94: chuishao.v1.TicketUnmerged.sealed:type_name -> chuishao.v1.Sealed
-	199, // 95: chuishao.v1.ReturnRequested.reason:type_name -> chuishao.v1.ReturnReason
-	179, // 96: chuishao.v1.ReturnRequested.decide_by:type_name -> google.protobuf.Timestamp
-	187, // 97: chuishao.v1.ReturnRequested.sealed:type_name -> chuishao.v1.Sealed
-	200, // 98: chuishao.v1.ReturnApproved.fault:type_name -> chuishao.v1.ReturnFault
-	187, // 99: chuishao.v1.ReturnApproved.sealed:type_name -> chuishao.v1.Sealed
-	179, // 100: chuishao.v1.ReturnApproved.dispatch_by:type_name -> google.protobuf.Timestamp
-	187, // 101: chuishao.v1.ReturnRejected.sealed:type_name -> chuishao.v1.Sealed
-	179, // 102: chuishao.v1.AdjudicationOpened.ruling_by:type_name -> google.protobuf.Timestamp
-	187, // 103: chuishao.v1.AdjudicationOpened.sealed:type_name -> chuishao.v1.Sealed
-	200, // 104: chuishao.v1.AdjudicationRuled.fault:type_name -> chuishao.v1.ReturnFault
-	187, // 105: chuishao.v1.AdjudicationRuled.sealed:type_name -> chuishao.v1.Sealed
-	179, // 106: chuishao.v1.CoHandlerRequested.submit_by:type_name -> google.protobuf.Timestamp
-	187, // 107: chuishao.v1.CoHandlerRequested.sealed:type_name -> chuishao.v1.Sealed
-	187, // 108: chuishao.v1.CoHandlerDeclineProposed.sealed:type_name -> chuishao.v1.Sealed
-	187, // 109: chuishao.v1.CoHandlerDeclineDropped.sealed:type_name -> chuishao.v1.Sealed
-	187, // 110: chuishao.v1.CoHandlerDeclined.sealed:type_name -> chuishao.v1.Sealed
-	188, // 111: chuishao.v1.CoHandlerSubmitted.attachments:type_name -> chuishao.v1.Attachment
-	187, // 112: chuishao.v1.CoHandlerSubmitted.sealed:type_name -> chuishao.v1.Sealed
-	201, // 113: chuishao.v1.TicketEscalated.reason:type_name -> chuishao.v1.EscalationReason
-	179, // 114: chuishao.v1.TicketEscalated.sign_by:type_name -> google.protobuf.Timestamp
-	179, // 115: chuishao.v1.TicketEscalated.segment_by:type_name -> google.protobuf.Timestamp
-	187, // 116: chuishao.v1.TicketEscalated.sealed:type_name -> chuishao.v1.Sealed
-	187, // 117: chuishao.v1.EscalationRefused.sealed:type_name -> chuishao.v1.Sealed
-	179, // 118: chuishao.v1.EscalationRefused.segment_by:type_name -> google.protobuf.Timestamp
-	179, // 119: chuishao.v1.TicketDelegated.sign_by:type_name -> google.protobuf.Timestamp
-	179, // 120: chuishao.v1.TicketDelegated.contact_by:type_name -> google.protobuf.Timestamp
-	179, // 121: chuishao.v1.TicketDelegated.handle_by:type_name -> google.protobuf.Timestamp
-	179, // 122: chuishao.v1.TicketDelegated.close_by:type_name -> google.protobuf.Timestamp
-	179, // 123: chuishao.v1.TicketDelegated.return_by:type_name -> google.protobuf.Timestamp
-	179, // 124: chuishao.v1.TicketDelegated.segment_by:type_name -> google.protobuf.Timestamp
-	187, // 125: chuishao.v1.TicketDelegated.sealed:type_name -> chuishao.v1.Sealed
-	202, // 126: chuishao.v1.ExtensionRequested.kind:type_name -> chuishao.v1.ExtensionKind
-	179, // 127: chuishao.v1.ExtensionRequested.handle_by:type_name -> google.protobuf.Timestamp
-	187, // 128: chuishao.v1.ExtensionRequested.sealed:type_name -> chuishao.v1.Sealed
-	179, // 129: chuishao.v1.ExtensionGranted.handle_by:type_name -> google.protobuf.Timestamp
-	179, // 130: chuishao.v1.ExtensionGranted.close_by:type_name -> google.protobuf.Timestamp
-	179, // 131: chuishao.v1.ExtensionGranted.segment_by:type_name -> google.protobuf.Timestamp
-	187, // 132: chuishao.v1.ExtensionGranted.sealed:type_name -> chuishao.v1.Sealed
-	187, // 133: chuishao.v1.ExtensionRefused.sealed:type_name -> chuishao.v1.Sealed
-	203, // 134: chuishao.v1.SuspensionRequested.reason:type_name -> chuishao.v1.SuspensionReason
-	179, // 135: chuishao.v1.SuspensionRequested.review_at:type_name -> google.protobuf.Timestamp
-	187, // 136: chuishao.v1.SuspensionRequested.sealed:type_name -> chuishao.v1.Sealed
-	203, // 137: chuishao.v1.SuspensionGranted.reason:type_name -> chuishao.v1.SuspensionReason
-	179, // 138: chuishao.v1.SuspensionGranted.review_at:type_name -> google.protobuf.Timestamp
-	179, // 139: chuishao.v1.SuspensionGranted.review_overdue_at:type_name -> google.protobuf.Timestamp
-	187, // 140: chuishao.v1.SuspensionGranted.sealed:type_name -> chuishao.v1.Sealed
-	187, // 141: chuishao.v1.SuspensionRefused.sealed:type_name -> chuishao.v1.Sealed
-	179, // 142: chuishao.v1.TicketResumed.handle_by:type_name -> google.protobuf.Timestamp
-	179, // 143: chuishao.v1.TicketResumed.close_by:type_name -> google.protobuf.Timestamp
-	179, // 144: chuishao.v1.TicketResumed.segment_by:type_name -> google.protobuf.Timestamp
-	187, // 145: chuishao.v1.TicketResumed.sealed:type_name -> chuishao.v1.Sealed
-	204, // 146: chuishao.v1.ResultRejected.reason:type_name -> chuishao.v1.ResultRejection
-	187, // 147: chuishao.v1.ResultRejected.sealed:type_name -> chuishao.v1.Sealed
-	205, // 148: chuishao.v1.ExclusionRequested.code:type_name -> chuishao.v1.ExclusionCode
-	187, // 149: chuishao.v1.ExclusionRequested.sealed:type_name -> chuishao.v1.Sealed
-	205, // 150: chuishao.v1.ExclusionGranted.code:type_name -> chuishao.v1.ExclusionCode
-	187, // 151: chuishao.v1.ExclusionGranted.sealed:type_name -> chuishao.v1.Sealed
-	205, // 152: chuishao.v1.ExclusionDenied.code:type_name -> chuishao.v1.ExclusionCode
-	187, // 153: chuishao.v1.ExclusionDenied.sealed:type_name -> chuishao.v1.Sealed
-	187, // 154: chuishao.v1.TicketUrged.sealed:type_name -> chuishao.v1.Sealed
-	206, // 155: chuishao.v1.SupervisionRaised.trigger:type_name -> chuishao.v1.SupervisionTrigger
-	179, // 156: chuishao.v1.SupervisionRaised.reply_by:type_name -> google.protobuf.Timestamp
-	179, // 157: chuishao.v1.SupervisionRaised.plan_by:type_name -> google.protobuf.Timestamp
-	179, // 158: chuishao.v1.SupervisionRaised.clear_by:type_name -> google.protobuf.Timestamp
-	187, // 159: chuishao.v1.SupervisionRaised.sealed:type_name -> chuishao.v1.Sealed
-	207, // 160: chuishao.v1.SupervisionReplied.kind:type_name -> chuishao.v1.SupervisionReplyKind
-	179, // 161: chuishao.v1.SupervisionReplied.clear_by:type_name -> google.protobuf.Timestamp
-	188, // 162: chuishao.v1.SupervisionReplied.attachments:type_name -> chuishao.v1.Attachment
-	187, // 163: chuishao.v1.SupervisionReplied.sealed:type_name -> chuishao.v1.Sealed
-	188, // 164: chuishao.v1.ListingCleared.attachments:type_name -> chuishao.v1.Attachment
-	187, // 165: chuishao.v1.ListingCleared.sealed:type_name -> chuishao.v1.Sealed
-	187, // 166: chuishao.v1.SupervisionLifted.sealed:type_name -> chuishao.v1.Sealed
-	187, // 167: chuishao.v1.TicketWithdrawn.sealed:type_name -> chuishao.v1.Sealed
-	183, // 168: chuishao.v1.ArchiveCorrectionProposed.path:type_name -> chuishao.v1.AreaNode
-	192, // 169: chuishao.v1.ArchiveCorrectionProposed.result:type_name -> chuishao.v1.ResultCode
-	187, // 170: chuishao.v1.ArchiveCorrectionProposed.sealed:type_name -> chuishao.v1.Sealed
-	187, // 171: chuishao.v1.ArchiveCorrectionDropped.sealed:type_name -> chuishao.v1.Sealed
-	183, // 172: chuishao.v1.ArchiveCorrected.path:type_name -> chuishao.v1.AreaNode
-	192, // 173: chuishao.v1.ArchiveCorrected.result:type_name -> chuishao.v1.ResultCode
-	180, // 174: chuishao.v1.ArchiveCorrected.proposed_by:type_name -> chuishao.v1.Actor
-	187, // 175: chuishao.v1.ArchiveCorrected.sealed:type_name -> chuishao.v1.Sealed
-	179, // 176: chuishao.v1.AcceptOverdue.by:type_name -> google.protobuf.Timestamp
-	179, // 177: chuishao.v1.DispatchOverdue.by:type_name -> google.protobuf.Timestamp
-	179, // 178: chuishao.v1.SignOverdue.by:type_name -> google.protobuf.Timestamp
-	179, // 179: chuishao.v1.ContactOverdue.by:type_name -> google.protobuf.Timestamp
-	179, // 180: chuishao.v1.HandleOverdue.by:type_name -> google.protobuf.Timestamp
-	179, // 181: chuishao.v1.HandleOverdue.long_overdue_at:type_name -> google.protobuf.Timestamp
-	179, // 182: chuishao.v1.VerifyOverdue.by:type_name -> google.protobuf.Timestamp
-	179, // 183: chuishao.v1.CallbackOverdue.by:type_name -> google.protobuf.Timestamp
-	179, // 184: chuishao.v1.SuspensionReviewDue.by:type_name -> google.protobuf.Timestamp
-	208, // 185: chuishao.v1.RightLapsed.right:type_name -> chuishao.v1.TicketTimer
-	179, // 186: chuishao.v1.RightLapsed.by:type_name -> google.protobuf.Timestamp
-	179, // 187: chuishao.v1.LimitsRecomputed.accept_by:type_name -> google.protobuf.Timestamp
-	179, // 188: chuishao.v1.LimitsRecomputed.dispatch_by:type_name -> google.protobuf.Timestamp
-	179, // 189: chuishao.v1.LimitsRecomputed.sign_by:type_name -> google.protobuf.Timestamp
-	179, // 190: chuishao.v1.LimitsRecomputed.contact_by:type_name -> google.protobuf.Timestamp
-	179, // 191: chuishao.v1.LimitsRecomputed.return_by:type_name -> google.protobuf.Timestamp
-	179, // 192: chuishao.v1.LimitsRecomputed.handle_by:type_name -> google.protobuf.Timestamp
-	179, // 193: chuishao.v1.LimitsRecomputed.verify_by:type_name -> google.protobuf.Timestamp
-	179, // 194: chuishao.v1.LimitsRecomputed.callback_by:type_name -> google.protobuf.Timestamp
-	179, // 195: chuishao.v1.LimitsRecomputed.close_by:type_name -> google.protobuf.Timestamp
-	179, // 196: chuishao.v1.LimitsRecomputed.segment_by:type_name -> google.protobuf.Timestamp
-	179, // 197: chuishao.v1.LimitsRecomputed.decide_return_by:type_name -> google.protobuf.Timestamp
-	179, // 198: chuishao.v1.LimitsRecomputed.ruling_by:type_name -> google.protobuf.Timestamp
-	179, // 199: chuishao.v1.LimitsRecomputed.appeal_by:type_name -> google.protobuf.Timestamp
-	179, // 200: chuishao.v1.LimitsRecomputed.exclusion_by:type_name -> google.protobuf.Timestamp
-	179, // 201: chuishao.v1.LimitsRecomputed.suspension_overdue_at:type_name -> google.protobuf.Timestamp
-	179, // 202: chuishao.v1.LimitsRecomputed.long_overdue_at:type_name -> google.protobuf.Timestamp
-	181, // 203: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
-	183, // 204: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
-	209, // 205: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
-	179, // 206: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
-	184, // 207: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
-	187, // 208: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
-	187, // 209: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
-	210, // 210: chuishao.v1.WhistleAsked.kind:type_name -> chuishao.v1.WhistleKind
-	187, // 211: chuishao.v1.WhistleAsked.sealed:type_name -> chuishao.v1.Sealed
-	187, // 212: chuishao.v1.WhistleAskDeclined.sealed:type_name -> chuishao.v1.Sealed
-	187, // 213: chuishao.v1.TicketClaimed.sealed:type_name -> chuishao.v1.Sealed
-	211, // 214: chuishao.v1.EchoPublished.kind:type_name -> chuishao.v1.EchoKind
-	187, // 215: chuishao.v1.EchoPublished.sealed:type_name -> chuishao.v1.Sealed
-	212, // 216: chuishao.v1.LeadRated.rater_kind:type_name -> chuishao.v1.RaterKind
-	187, // 217: chuishao.v1.LeadRated.sealed:type_name -> chuishao.v1.Sealed
-	183, // 218: chuishao.v1.LeadRated.path:type_name -> chuishao.v1.AreaNode
-	187, // 219: chuishao.v1.JointReviewRecorded.sealed:type_name -> chuishao.v1.Sealed
-	179, // 220: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
-	179, // 221: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
-	179, // 222: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
-	210, // 223: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
-	183, // 224: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
+	180, // 0: chuishao.v1.EventMeta.occurred_at:type_name -> google.protobuf.Timestamp
+	180, // 1: chuishao.v1.EventMeta.recorded_at:type_name -> google.protobuf.Timestamp
+	181, // 2: chuishao.v1.EventMeta.actor:type_name -> chuishao.v1.Actor
+	182, // 3: chuishao.v1.TicketReported.channel:type_name -> chuishao.v1.Channel
+	183, // 4: chuishao.v1.TicketReported.kind:type_name -> chuishao.v1.MatterKind
+	184, // 5: chuishao.v1.TicketReported.path:type_name -> chuishao.v1.AreaNode
+	185, // 6: chuishao.v1.TicketReported.position:type_name -> chuishao.v1.LonLat
+	186, // 7: chuishao.v1.TicketReported.elements:type_name -> chuishao.v1.Element
+	187, // 8: chuishao.v1.TicketReported.confidentiality:type_name -> chuishao.v1.Confidentiality
+	180, // 9: chuishao.v1.TicketReported.accept_by:type_name -> google.protobuf.Timestamp
+	188, // 10: chuishao.v1.TicketReported.sealed:type_name -> chuishao.v1.Sealed
+	189, // 11: chuishao.v1.TicketReported.attachments:type_name -> chuishao.v1.Attachment
+	184, // 12: chuishao.v1.TicketAccepted.path:type_name -> chuishao.v1.AreaNode
+	180, // 13: chuishao.v1.TicketAccepted.dispatch_by:type_name -> google.protobuf.Timestamp
+	188, // 14: chuishao.v1.TicketAccepted.sealed:type_name -> chuishao.v1.Sealed
+	186, // 15: chuishao.v1.TicketAccepted.elements:type_name -> chuishao.v1.Element
+	187, // 16: chuishao.v1.TicketAccepted.confidentiality:type_name -> chuishao.v1.Confidentiality
+	190, // 17: chuishao.v1.DeclineProposed.reason:type_name -> chuishao.v1.DeclineReason
+	188, // 18: chuishao.v1.DeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	188, // 19: chuishao.v1.DeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	190, // 20: chuishao.v1.TicketDeclined.reason:type_name -> chuishao.v1.DeclineReason
+	181, // 21: chuishao.v1.TicketDeclined.proposed_by:type_name -> chuishao.v1.Actor
+	188, // 22: chuishao.v1.TicketDeclined.sealed:type_name -> chuishao.v1.Sealed
+	180, // 23: chuishao.v1.TicketDeclined.appeal_by:type_name -> google.protobuf.Timestamp
+	188, // 24: chuishao.v1.TicketAnsweredDirectly.sealed:type_name -> chuishao.v1.Sealed
+	191, // 25: chuishao.v1.TicketTriaged.grade:type_name -> chuishao.v1.Grade
+	184, // 26: chuishao.v1.TicketTriaged.path:type_name -> chuishao.v1.AreaNode
+	187, // 27: chuishao.v1.TicketTriaged.confidentiality:type_name -> chuishao.v1.Confidentiality
+	180, // 28: chuishao.v1.TicketTriaged.dispatch_by:type_name -> google.protobuf.Timestamp
+	188, // 29: chuishao.v1.TicketTriaged.sealed:type_name -> chuishao.v1.Sealed
+	191, // 30: chuishao.v1.TriageCorrected.grade:type_name -> chuishao.v1.Grade
+	184, // 31: chuishao.v1.TriageCorrected.path:type_name -> chuishao.v1.AreaNode
+	187, // 32: chuishao.v1.TriageCorrected.confidentiality:type_name -> chuishao.v1.Confidentiality
+	180, // 33: chuishao.v1.TriageCorrected.handle_by:type_name -> google.protobuf.Timestamp
+	180, // 34: chuishao.v1.TriageCorrected.close_by:type_name -> google.protobuf.Timestamp
+	188, // 35: chuishao.v1.TriageCorrected.sealed:type_name -> chuishao.v1.Sealed
+	180, // 36: chuishao.v1.TriageCorrected.dispatch_by:type_name -> google.protobuf.Timestamp
+	180, // 37: chuishao.v1.TriageCorrected.sign_by:type_name -> google.protobuf.Timestamp
+	180, // 38: chuishao.v1.TriageCorrected.contact_by:type_name -> google.protobuf.Timestamp
+	180, // 39: chuishao.v1.TriageCorrected.verify_by:type_name -> google.protobuf.Timestamp
+	180, // 40: chuishao.v1.TriageCorrected.callback_by:type_name -> google.protobuf.Timestamp
+	180, // 41: chuishao.v1.TriageCorrected.return_by:type_name -> google.protobuf.Timestamp
+	180, // 42: chuishao.v1.TriageCorrected.decide_return_by:type_name -> google.protobuf.Timestamp
+	180, // 43: chuishao.v1.TriageCorrected.ruling_by:type_name -> google.protobuf.Timestamp
+	180, // 44: chuishao.v1.TicketDispatched.sign_by:type_name -> google.protobuf.Timestamp
+	180, // 45: chuishao.v1.TicketDispatched.contact_by:type_name -> google.protobuf.Timestamp
+	180, // 46: chuishao.v1.TicketDispatched.handle_by:type_name -> google.protobuf.Timestamp
+	180, // 47: chuishao.v1.TicketDispatched.close_by:type_name -> google.protobuf.Timestamp
+	180, // 48: chuishao.v1.TicketDispatched.return_by:type_name -> google.protobuf.Timestamp
+	180, // 49: chuishao.v1.TicketDispatched.segment_by:type_name -> google.protobuf.Timestamp
+	188, // 50: chuishao.v1.TicketDispatched.sealed:type_name -> chuishao.v1.Sealed
+	188, // 51: chuishao.v1.PetitionerContacted.sealed:type_name -> chuishao.v1.Sealed
+	188, // 52: chuishao.v1.ContactFailed.sealed:type_name -> chuishao.v1.Sealed
+	189, // 53: chuishao.v1.ProgressRecorded.attachments:type_name -> chuishao.v1.Attachment
+	188, // 54: chuishao.v1.ProgressRecorded.sealed:type_name -> chuishao.v1.Sealed
+	192, // 55: chuishao.v1.RequirementWaived.what:type_name -> chuishao.v1.Requirement
+	188, // 56: chuishao.v1.RequirementWaived.sealed:type_name -> chuishao.v1.Sealed
+	180, // 57: chuishao.v1.LateFactsAdmitted.not_before:type_name -> google.protobuf.Timestamp
+	180, // 58: chuishao.v1.LateFactsAdmitted.valid_until:type_name -> google.protobuf.Timestamp
+	188, // 59: chuishao.v1.LateFactsAdmitted.sealed:type_name -> chuishao.v1.Sealed
+	193, // 60: chuishao.v1.ResultSubmitted.result:type_name -> chuishao.v1.ResultCode
+	189, // 61: chuishao.v1.ResultSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	180, // 62: chuishao.v1.ResultSubmitted.verify_by:type_name -> google.protobuf.Timestamp
+	188, // 63: chuishao.v1.ResultSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	189, // 64: chuishao.v1.VerificationPassed.attachments:type_name -> chuishao.v1.Attachment
+	180, // 65: chuishao.v1.VerificationPassed.callback_by:type_name -> google.protobuf.Timestamp
+	188, // 66: chuishao.v1.VerificationPassed.sealed:type_name -> chuishao.v1.Sealed
+	189, // 67: chuishao.v1.VerificationFailed.attachments:type_name -> chuishao.v1.Attachment
+	188, // 68: chuishao.v1.VerificationFailed.sealed:type_name -> chuishao.v1.Sealed
+	194, // 69: chuishao.v1.CallbackRecorded.solved:type_name -> chuishao.v1.Solved
+	188, // 70: chuishao.v1.CallbackRecorded.sealed:type_name -> chuishao.v1.Sealed
+	180, // 71: chuishao.v1.CallbackRecorded.exclusion_by:type_name -> google.protobuf.Timestamp
+	180, // 72: chuishao.v1.CallbackUnreachable.exclusion_by:type_name -> google.protobuf.Timestamp
+	195, // 73: chuishao.v1.TicketClosed.kind:type_name -> chuishao.v1.CloseKind
+	180, // 74: chuishao.v1.TicketClosed.appeal_by:type_name -> google.protobuf.Timestamp
+	196, // 75: chuishao.v1.TicketReopened.reason:type_name -> chuishao.v1.ReopenReason
+	180, // 76: chuishao.v1.TicketReopened.sign_by:type_name -> google.protobuf.Timestamp
+	180, // 77: chuishao.v1.TicketReopened.contact_by:type_name -> google.protobuf.Timestamp
+	180, // 78: chuishao.v1.TicketReopened.redo_by:type_name -> google.protobuf.Timestamp
+	180, // 79: chuishao.v1.TicketReopened.close_by:type_name -> google.protobuf.Timestamp
+	188, // 80: chuishao.v1.TicketReopened.sealed:type_name -> chuishao.v1.Sealed
+	188, // 81: chuishao.v1.VoidProposed.sealed:type_name -> chuishao.v1.Sealed
+	188, // 82: chuishao.v1.VoidDropped.sealed:type_name -> chuishao.v1.Sealed
+	181, // 83: chuishao.v1.TicketVoided.proposed_by:type_name -> chuishao.v1.Actor
+	188, // 84: chuishao.v1.TicketVoided.sealed:type_name -> chuishao.v1.Sealed
+	197, // 85: chuishao.v1.WhistleSettled.outcome:type_name -> chuishao.v1.WhistleState
+	188, // 86: chuishao.v1.DeclineAppealed.sealed:type_name -> chuishao.v1.Sealed
+	184, // 87: chuishao.v1.DeclineOverturned.path:type_name -> chuishao.v1.AreaNode
+	180, // 88: chuishao.v1.DeclineOverturned.dispatch_by:type_name -> google.protobuf.Timestamp
+	188, // 89: chuishao.v1.DeclineOverturned.sealed:type_name -> chuishao.v1.Sealed
+	198, // 90: chuishao.v1.EmergencyHandedOver.line:type_name -> chuishao.v1.EmergencyLine
+	188, // 91: chuishao.v1.EmergencyHandedOver.sealed:type_name -> chuishao.v1.Sealed
+	188, // 92: chuishao.v1.DuplicateAttached.sealed:type_name -> chuishao.v1.Sealed
+	199, // 93: chuishao.v1.TicketUnmerged.state:type_name -> chuishao.v1.TicketState
+	188, // 94: chuishao.v1.TicketUnmerged.sealed:type_name -> chuishao.v1.Sealed
+	200, // 95: chuishao.v1.ReturnRequested.reason:type_name -> chuishao.v1.ReturnReason
+	180, // 96: chuishao.v1.ReturnRequested.decide_by:type_name -> google.protobuf.Timestamp
+	188, // 97: chuishao.v1.ReturnRequested.sealed:type_name -> chuishao.v1.Sealed
+	201, // 98: chuishao.v1.ReturnApproved.fault:type_name -> chuishao.v1.ReturnFault
+	188, // 99: chuishao.v1.ReturnApproved.sealed:type_name -> chuishao.v1.Sealed
+	180, // 100: chuishao.v1.ReturnApproved.dispatch_by:type_name -> google.protobuf.Timestamp
+	188, // 101: chuishao.v1.ReturnRejected.sealed:type_name -> chuishao.v1.Sealed
+	180, // 102: chuishao.v1.AdjudicationOpened.ruling_by:type_name -> google.protobuf.Timestamp
+	188, // 103: chuishao.v1.AdjudicationOpened.sealed:type_name -> chuishao.v1.Sealed
+	201, // 104: chuishao.v1.AdjudicationRuled.fault:type_name -> chuishao.v1.ReturnFault
+	188, // 105: chuishao.v1.AdjudicationRuled.sealed:type_name -> chuishao.v1.Sealed
+	180, // 106: chuishao.v1.CoHandlerRequested.submit_by:type_name -> google.protobuf.Timestamp
+	188, // 107: chuishao.v1.CoHandlerRequested.sealed:type_name -> chuishao.v1.Sealed
+	188, // 108: chuishao.v1.CoHandlerDeclineProposed.sealed:type_name -> chuishao.v1.Sealed
+	188, // 109: chuishao.v1.CoHandlerDeclineDropped.sealed:type_name -> chuishao.v1.Sealed
+	188, // 110: chuishao.v1.CoHandlerDeclined.sealed:type_name -> chuishao.v1.Sealed
+	189, // 111: chuishao.v1.CoHandlerSubmitted.attachments:type_name -> chuishao.v1.Attachment
+	188, // 112: chuishao.v1.CoHandlerSubmitted.sealed:type_name -> chuishao.v1.Sealed
+	202, // 113: chuishao.v1.TicketEscalated.reason:type_name -> chuishao.v1.EscalationReason
+	180, // 114: chuishao.v1.TicketEscalated.sign_by:type_name -> google.protobuf.Timestamp
+	180, // 115: chuishao.v1.TicketEscalated.segment_by:type_name -> google.protobuf.Timestamp
+	188, // 116: chuishao.v1.TicketEscalated.sealed:type_name -> chuishao.v1.Sealed
+	188, // 117: chuishao.v1.EscalationRefused.sealed:type_name -> chuishao.v1.Sealed
+	180, // 118: chuishao.v1.EscalationRefused.segment_by:type_name -> google.protobuf.Timestamp
+	180, // 119: chuishao.v1.TicketDelegated.sign_by:type_name -> google.protobuf.Timestamp
+	180, // 120: chuishao.v1.TicketDelegated.contact_by:type_name -> google.protobuf.Timestamp
+	180, // 121: chuishao.v1.TicketDelegated.handle_by:type_name -> google.protobuf.Timestamp
+	180, // 122: chuishao.v1.TicketDelegated.close_by:type_name -> google.protobuf.Timestamp
+	180, // 123: chuishao.v1.TicketDelegated.return_by:type_name -> google.protobuf.Timestamp
+	180, // 124: chuishao.v1.TicketDelegated.segment_by:type_name -> google.protobuf.Timestamp
+	188, // 125: chuishao.v1.TicketDelegated.sealed:type_name -> chuishao.v1.Sealed
+	203, // 126: chuishao.v1.ExtensionRequested.kind:type_name -> chuishao.v1.ExtensionKind
+	180, // 127: chuishao.v1.ExtensionRequested.handle_by:type_name -> google.protobuf.Timestamp
+	188, // 128: chuishao.v1.ExtensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	180, // 129: chuishao.v1.ExtensionGranted.handle_by:type_name -> google.protobuf.Timestamp
+	180, // 130: chuishao.v1.ExtensionGranted.close_by:type_name -> google.protobuf.Timestamp
+	180, // 131: chuishao.v1.ExtensionGranted.segment_by:type_name -> google.protobuf.Timestamp
+	188, // 132: chuishao.v1.ExtensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	188, // 133: chuishao.v1.ExtensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	204, // 134: chuishao.v1.SuspensionRequested.reason:type_name -> chuishao.v1.SuspensionReason
+	180, // 135: chuishao.v1.SuspensionRequested.review_at:type_name -> google.protobuf.Timestamp
+	188, // 136: chuishao.v1.SuspensionRequested.sealed:type_name -> chuishao.v1.Sealed
+	204, // 137: chuishao.v1.SuspensionGranted.reason:type_name -> chuishao.v1.SuspensionReason
+	180, // 138: chuishao.v1.SuspensionGranted.review_at:type_name -> google.protobuf.Timestamp
+	180, // 139: chuishao.v1.SuspensionGranted.review_overdue_at:type_name -> google.protobuf.Timestamp
+	188, // 140: chuishao.v1.SuspensionGranted.sealed:type_name -> chuishao.v1.Sealed
+	188, // 141: chuishao.v1.SuspensionRefused.sealed:type_name -> chuishao.v1.Sealed
+	180, // 142: chuishao.v1.TicketResumed.handle_by:type_name -> google.protobuf.Timestamp
+	180, // 143: chuishao.v1.TicketResumed.close_by:type_name -> google.protobuf.Timestamp
+	180, // 144: chuishao.v1.TicketResumed.segment_by:type_name -> google.protobuf.Timestamp
+	188, // 145: chuishao.v1.TicketResumed.sealed:type_name -> chuishao.v1.Sealed
+	205, // 146: chuishao.v1.ResultRejected.reason:type_name -> chuishao.v1.ResultRejection
+	188, // 147: chuishao.v1.ResultRejected.sealed:type_name -> chuishao.v1.Sealed
+	206, // 148: chuishao.v1.ExclusionRequested.code:type_name -> chuishao.v1.ExclusionCode
+	188, // 149: chuishao.v1.ExclusionRequested.sealed:type_name -> chuishao.v1.Sealed
+	206, // 150: chuishao.v1.ExclusionGranted.code:type_name -> chuishao.v1.ExclusionCode
+	188, // 151: chuishao.v1.ExclusionGranted.sealed:type_name -> chuishao.v1.Sealed
+	206, // 152: chuishao.v1.ExclusionDenied.code:type_name -> chuishao.v1.ExclusionCode
+	188, // 153: chuishao.v1.ExclusionDenied.sealed:type_name -> chuishao.v1.Sealed
+	188, // 154: chuishao.v1.TicketUrged.sealed:type_name -> chuishao.v1.Sealed
+	207, // 155: chuishao.v1.SupervisionRaised.trigger:type_name -> chuishao.v1.SupervisionTrigger
+	180, // 156: chuishao.v1.SupervisionRaised.reply_by:type_name -> google.protobuf.Timestamp
+	180, // 157: chuishao.v1.SupervisionRaised.plan_by:type_name -> google.protobuf.Timestamp
+	180, // 158: chuishao.v1.SupervisionRaised.clear_by:type_name -> google.protobuf.Timestamp
+	188, // 159: chuishao.v1.SupervisionRaised.sealed:type_name -> chuishao.v1.Sealed
+	208, // 160: chuishao.v1.SupervisionReplied.kind:type_name -> chuishao.v1.SupervisionReplyKind
+	180, // 161: chuishao.v1.SupervisionReplied.clear_by:type_name -> google.protobuf.Timestamp
+	189, // 162: chuishao.v1.SupervisionReplied.attachments:type_name -> chuishao.v1.Attachment
+	188, // 163: chuishao.v1.SupervisionReplied.sealed:type_name -> chuishao.v1.Sealed
+	189, // 164: chuishao.v1.ListingCleared.attachments:type_name -> chuishao.v1.Attachment
+	188, // 165: chuishao.v1.ListingCleared.sealed:type_name -> chuishao.v1.Sealed
+	188, // 166: chuishao.v1.SupervisionLifted.sealed:type_name -> chuishao.v1.Sealed
+	188, // 167: chuishao.v1.TicketWithdrawn.sealed:type_name -> chuishao.v1.Sealed
+	184, // 168: chuishao.v1.ArchiveCorrectionProposed.path:type_name -> chuishao.v1.AreaNode
+	193, // 169: chuishao.v1.ArchiveCorrectionProposed.result:type_name -> chuishao.v1.ResultCode
+	188, // 170: chuishao.v1.ArchiveCorrectionProposed.sealed:type_name -> chuishao.v1.Sealed
+	188, // 171: chuishao.v1.ArchiveCorrectionDropped.sealed:type_name -> chuishao.v1.Sealed
+	184, // 172: chuishao.v1.ArchiveCorrected.path:type_name -> chuishao.v1.AreaNode
+	193, // 173: chuishao.v1.ArchiveCorrected.result:type_name -> chuishao.v1.ResultCode
+	181, // 174: chuishao.v1.ArchiveCorrected.proposed_by:type_name -> chuishao.v1.Actor
+	188, // 175: chuishao.v1.ArchiveCorrected.sealed:type_name -> chuishao.v1.Sealed
+	180, // 176: chuishao.v1.AcceptOverdue.by:type_name -> google.protobuf.Timestamp
+	180, // 177: chuishao.v1.DispatchOverdue.by:type_name -> google.protobuf.Timestamp
+	180, // 178: chuishao.v1.SignOverdue.by:type_name -> google.protobuf.Timestamp
+	180, // 179: chuishao.v1.ContactOverdue.by:type_name -> google.protobuf.Timestamp
+	180, // 180: chuishao.v1.HandleOverdue.by:type_name -> google.protobuf.Timestamp
+	180, // 181: chuishao.v1.HandleOverdue.long_overdue_at:type_name -> google.protobuf.Timestamp
+	180, // 182: chuishao.v1.VerifyOverdue.by:type_name -> google.protobuf.Timestamp
+	180, // 183: chuishao.v1.CallbackOverdue.by:type_name -> google.protobuf.Timestamp
+	180, // 184: chuishao.v1.SuspensionReviewDue.by:type_name -> google.protobuf.Timestamp
+	209, // 185: chuishao.v1.RightLapsed.right:type_name -> chuishao.v1.TicketTimer
+	180, // 186: chuishao.v1.RightLapsed.by:type_name -> google.protobuf.Timestamp
+	180, // 187: chuishao.v1.LimitsRecomputed.accept_by:type_name -> google.protobuf.Timestamp
+	180, // 188: chuishao.v1.LimitsRecomputed.dispatch_by:type_name -> google.protobuf.Timestamp
+	180, // 189: chuishao.v1.LimitsRecomputed.sign_by:type_name -> google.protobuf.Timestamp
+	180, // 190: chuishao.v1.LimitsRecomputed.contact_by:type_name -> google.protobuf.Timestamp
+	180, // 191: chuishao.v1.LimitsRecomputed.return_by:type_name -> google.protobuf.Timestamp
+	180, // 192: chuishao.v1.LimitsRecomputed.handle_by:type_name -> google.protobuf.Timestamp
+	180, // 193: chuishao.v1.LimitsRecomputed.verify_by:type_name -> google.protobuf.Timestamp
+	180, // 194: chuishao.v1.LimitsRecomputed.callback_by:type_name -> google.protobuf.Timestamp
+	180, // 195: chuishao.v1.LimitsRecomputed.close_by:type_name -> google.protobuf.Timestamp
+	180, // 196: chuishao.v1.LimitsRecomputed.segment_by:type_name -> google.protobuf.Timestamp
+	180, // 197: chuishao.v1.LimitsRecomputed.decide_return_by:type_name -> google.protobuf.Timestamp
+	180, // 198: chuishao.v1.LimitsRecomputed.ruling_by:type_name -> google.protobuf.Timestamp
+	180, // 199: chuishao.v1.LimitsRecomputed.appeal_by:type_name -> google.protobuf.Timestamp
+	180, // 200: chuishao.v1.LimitsRecomputed.exclusion_by:type_name -> google.protobuf.Timestamp
+	180, // 201: chuishao.v1.LimitsRecomputed.suspension_overdue_at:type_name -> google.protobuf.Timestamp
+	180, // 202: chuishao.v1.LimitsRecomputed.long_overdue_at:type_name -> google.protobuf.Timestamp
+	182, // 203: chuishao.v1.RecordImported.channel:type_name -> chuishao.v1.Channel
+	184, // 204: chuishao.v1.RecordImported.path:type_name -> chuishao.v1.AreaNode
+	210, // 205: chuishao.v1.RecordImported.dimensions:type_name -> chuishao.v1.Dimension
+	180, // 206: chuishao.v1.RecordImported.due_at:type_name -> google.protobuf.Timestamp
+	185, // 207: chuishao.v1.RecordImported.position:type_name -> chuishao.v1.LonLat
+	188, // 208: chuishao.v1.RecordImported.sealed:type_name -> chuishao.v1.Sealed
+	188, // 209: chuishao.v1.ImportedRecordClosed.sealed:type_name -> chuishao.v1.Sealed
+	211, // 210: chuishao.v1.WhistleAsked.kind:type_name -> chuishao.v1.WhistleKind
+	188, // 211: chuishao.v1.WhistleAsked.sealed:type_name -> chuishao.v1.Sealed
+	188, // 212: chuishao.v1.WhistleAskDeclined.sealed:type_name -> chuishao.v1.Sealed
+	188, // 213: chuishao.v1.TicketClaimed.sealed:type_name -> chuishao.v1.Sealed
+	212, // 214: chuishao.v1.EchoPublished.kind:type_name -> chuishao.v1.EchoKind
+	188, // 215: chuishao.v1.EchoPublished.sealed:type_name -> chuishao.v1.Sealed
+	213, // 216: chuishao.v1.LeadRated.rater_kind:type_name -> chuishao.v1.RaterKind
+	188, // 217: chuishao.v1.LeadRated.sealed:type_name -> chuishao.v1.Sealed
+	184, // 218: chuishao.v1.LeadRated.path:type_name -> chuishao.v1.AreaNode
+	188, // 219: chuishao.v1.JointReviewRecorded.sealed:type_name -> chuishao.v1.Sealed
+	180, // 220: chuishao.v1.Participant.sign_by:type_name -> google.protobuf.Timestamp
+	180, // 221: chuishao.v1.Participant.contact_by:type_name -> google.protobuf.Timestamp
+	180, // 222: chuishao.v1.Participant.report_in_by:type_name -> google.protobuf.Timestamp
+	211, // 223: chuishao.v1.WhistleDrafted.kind:type_name -> chuishao.v1.WhistleKind
+	184, // 224: chuishao.v1.WhistleDrafted.path:type_name -> chuishao.v1.AreaNode
 	95,  // 225: chuishao.v1.WhistleDrafted.participants:type_name -> chuishao.v1.Participant
-	179, // 226: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
-	184, // 227: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
-	187, // 228: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
-	210, // 229: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
-	183, // 230: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
+	180, // 226: chuishao.v1.WhistleDrafted.gather_at:type_name -> google.protobuf.Timestamp
+	185, // 227: chuishao.v1.WhistleDrafted.position:type_name -> chuishao.v1.LonLat
+	188, // 228: chuishao.v1.WhistleDrafted.sealed:type_name -> chuishao.v1.Sealed
+	211, // 229: chuishao.v1.WhistleBlown.kind:type_name -> chuishao.v1.WhistleKind
+	184, // 230: chuishao.v1.WhistleBlown.path:type_name -> chuishao.v1.AreaNode
 	95,  // 231: chuishao.v1.WhistleBlown.participants:type_name -> chuishao.v1.Participant
-	179, // 232: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
-	184, // 233: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
-	180, // 234: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
-	187, // 235: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
+	180, // 232: chuishao.v1.WhistleBlown.gather_at:type_name -> google.protobuf.Timestamp
+	185, // 233: chuishao.v1.WhistleBlown.position:type_name -> chuishao.v1.LonLat
+	181, // 234: chuishao.v1.WhistleBlown.drafted_by:type_name -> chuishao.v1.Actor
+	188, // 235: chuishao.v1.WhistleBlown.sealed:type_name -> chuishao.v1.Sealed
 	95,  // 236: chuishao.v1.WhistleIssued.participants:type_name -> chuishao.v1.Participant
-	179, // 237: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
-	187, // 238: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
-	179, // 239: chuishao.v1.WhistleIssued.resolve_by:type_name -> google.protobuf.Timestamp
-	187, // 240: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
-	187, // 241: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
-	187, // 242: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
-	184, // 243: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
-	187, // 244: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
-	188, // 245: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
-	187, // 246: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
-	187, // 247: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
-	187, // 248: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
-	212, // 249: chuishao.v1.UnitRated.rater_kind:type_name -> chuishao.v1.RaterKind
-	183, // 250: chuishao.v1.UnitRated.path:type_name -> chuishao.v1.AreaNode
-	210, // 251: chuishao.v1.WhistleRetyped.kind:type_name -> chuishao.v1.WhistleKind
+	180, // 237: chuishao.v1.WhistleIssued.review_by:type_name -> google.protobuf.Timestamp
+	188, // 238: chuishao.v1.WhistleIssued.sealed:type_name -> chuishao.v1.Sealed
+	180, // 239: chuishao.v1.WhistleIssued.resolve_by:type_name -> google.protobuf.Timestamp
+	188, // 240: chuishao.v1.WhistleReviewed.sealed:type_name -> chuishao.v1.Sealed
+	188, // 241: chuishao.v1.WhistleRefused.sealed:type_name -> chuishao.v1.Sealed
+	188, // 242: chuishao.v1.WhistleContacted.sealed:type_name -> chuishao.v1.Sealed
+	185, // 243: chuishao.v1.ReportedIn.position:type_name -> chuishao.v1.LonLat
+	188, // 244: chuishao.v1.ReportedIn.sealed:type_name -> chuishao.v1.Sealed
+	189, // 245: chuishao.v1.TaskDone.attachments:type_name -> chuishao.v1.Attachment
+	188, // 246: chuishao.v1.TaskDone.sealed:type_name -> chuishao.v1.Sealed
+	188, // 247: chuishao.v1.WhistleConfirmed.sealed:type_name -> chuishao.v1.Sealed
+	188, // 248: chuishao.v1.UnitRated.sealed:type_name -> chuishao.v1.Sealed
+	213, // 249: chuishao.v1.UnitRated.rater_kind:type_name -> chuishao.v1.RaterKind
+	184, // 250: chuishao.v1.UnitRated.path:type_name -> chuishao.v1.AreaNode
+	211, // 251: chuishao.v1.WhistleRetyped.kind:type_name -> chuishao.v1.WhistleKind
 	95,  // 252: chuishao.v1.ParticipantAdded.participant:type_name -> chuishao.v1.Participant
-	187, // 253: chuishao.v1.ExcuseRequested.sealed:type_name -> chuishao.v1.Sealed
-	187, // 254: chuishao.v1.ExcuseRefused.sealed:type_name -> chuishao.v1.Sealed
+	188, // 253: chuishao.v1.ExcuseRequested.sealed:type_name -> chuishao.v1.Sealed
+	188, // 254: chuishao.v1.ExcuseRefused.sealed:type_name -> chuishao.v1.Sealed
 	95,  // 255: chuishao.v1.ParticipantExcused.replacement:type_name -> chuishao.v1.Participant
-	187, // 256: chuishao.v1.LeftEarly.sealed:type_name -> chuishao.v1.Sealed
-	187, // 257: chuishao.v1.TaskWaived.sealed:type_name -> chuishao.v1.Sealed
-	184, // 258: chuishao.v1.HelperJoined.position:type_name -> chuishao.v1.LonLat
-	213, // 259: chuishao.v1.WhistleTimerPassed.timer:type_name -> chuishao.v1.WhistleTimer
-	179, // 260: chuishao.v1.WhistleTimerPassed.by:type_name -> google.protobuf.Timestamp
-	187, // 261: chuishao.v1.WhistleCancelled.sealed:type_name -> chuishao.v1.Sealed
-	214, // 262: chuishao.v1.WhistleRaised.cause:type_name -> chuishao.v1.RaiseCause
-	187, // 263: chuishao.v1.WhistleRaised.sealed:type_name -> chuishao.v1.Sealed
-	183, // 264: chuishao.v1.PostPublished.path:type_name -> chuishao.v1.AreaNode
-	184, // 265: chuishao.v1.PostPublished.position:type_name -> chuishao.v1.LonLat
-	188, // 266: chuishao.v1.PostPublished.attachments:type_name -> chuishao.v1.Attachment
-	187, // 267: chuishao.v1.PostPublished.sealed:type_name -> chuishao.v1.Sealed
-	187, // 268: chuishao.v1.PostScreened.sealed:type_name -> chuishao.v1.Sealed
-	187, // 269: chuishao.v1.PostRefused.sealed:type_name -> chuishao.v1.Sealed
-	188, // 270: chuishao.v1.PostSelfSolved.attachments:type_name -> chuishao.v1.Attachment
-	187, // 271: chuishao.v1.PostSelfSolved.sealed:type_name -> chuishao.v1.Sealed
-	201, // 272: chuishao.v1.PostLifted.reason:type_name -> chuishao.v1.EscalationReason
-	183, // 273: chuishao.v1.PostLifted.path:type_name -> chuishao.v1.AreaNode
-	187, // 274: chuishao.v1.PostLifted.sealed:type_name -> chuishao.v1.Sealed
-	187, // 275: chuishao.v1.PostJointlyHandled.sealed:type_name -> chuishao.v1.Sealed
-	179, // 276: chuishao.v1.PostJointlySolved.held_at:type_name -> google.protobuf.Timestamp
-	187, // 277: chuishao.v1.PostJointlySolved.sealed:type_name -> chuishao.v1.Sealed
-	211, // 278: chuishao.v1.PostEchoed.kind:type_name -> chuishao.v1.EchoKind
-	187, // 279: chuishao.v1.PostReviewed.sealed:type_name -> chuishao.v1.Sealed
-	183, // 280: chuishao.v1.MatterChosen.path:type_name -> chuishao.v1.AreaNode
-	187, // 281: chuishao.v1.MatterChosen.sealed:type_name -> chuishao.v1.Sealed
-	179, // 282: chuishao.v1.MatterDeliberated.held_at:type_name -> google.protobuf.Timestamp
-	187, // 283: chuishao.v1.MatterDeliberated.sealed:type_name -> chuishao.v1.Sealed
-	179, // 284: chuishao.v1.MatterDecided.do_by:type_name -> google.protobuf.Timestamp
-	187, // 285: chuishao.v1.MatterDecided.sealed:type_name -> chuishao.v1.Sealed
-	187, // 286: chuishao.v1.MatterPublished.sealed:type_name -> chuishao.v1.Sealed
-	215, // 287: chuishao.v1.EntryOpened.kind:type_name -> chuishao.v1.ExchangeKind
-	183, // 288: chuishao.v1.EntryOpened.path:type_name -> chuishao.v1.AreaNode
-	179, // 289: chuishao.v1.EntryOpened.open_until:type_name -> google.protobuf.Timestamp
-	187, // 290: chuishao.v1.EntryOpened.sealed:type_name -> chuishao.v1.Sealed
-	187, // 291: chuishao.v1.EntryFulfilled.sealed:type_name -> chuishao.v1.Sealed
-	187, // 292: chuishao.v1.EntryWithdrawn.sealed:type_name -> chuishao.v1.Sealed
-	179, // 293: chuishao.v1.AdmissionApplied.valid_from:type_name -> google.protobuf.Timestamp
-	179, // 294: chuishao.v1.AdmissionApplied.valid_to:type_name -> google.protobuf.Timestamp
-	179, // 295: chuishao.v1.AdmissionApplied.decide_by:type_name -> google.protobuf.Timestamp
-	187, // 296: chuishao.v1.AdmissionApplied.sealed:type_name -> chuishao.v1.Sealed
-	187, // 297: chuishao.v1.AdmissionReviewed.sealed:type_name -> chuishao.v1.Sealed
-	187, // 298: chuishao.v1.CommunityObjected.sealed:type_name -> chuishao.v1.Sealed
-	179, // 299: chuishao.v1.AdmissionAdmitted.valid_from:type_name -> google.protobuf.Timestamp
-	179, // 300: chuishao.v1.AdmissionAdmitted.valid_to:type_name -> google.protobuf.Timestamp
-	187, // 301: chuishao.v1.AdmissionAdmitted.sealed:type_name -> chuishao.v1.Sealed
-	187, // 302: chuishao.v1.AdmissionRefused.sealed:type_name -> chuishao.v1.Sealed
-	187, // 303: chuishao.v1.AdmissionRevoked.sealed:type_name -> chuishao.v1.Sealed
-	216, // 304: chuishao.v1.ProblemListed.origin:type_name -> chuishao.v1.ListingOrigin
-	183, // 305: chuishao.v1.ProblemListed.path:type_name -> chuishao.v1.AreaNode
-	179, // 306: chuishao.v1.ProblemListed.plan_by:type_name -> google.protobuf.Timestamp
-	179, // 307: chuishao.v1.ProblemListed.clear_by:type_name -> google.protobuf.Timestamp
-	187, // 308: chuishao.v1.ProblemListed.sealed:type_name -> chuishao.v1.Sealed
-	179, // 309: chuishao.v1.RectificationPlanned.clear_by:type_name -> google.protobuf.Timestamp
-	187, // 310: chuishao.v1.RectificationPlanned.sealed:type_name -> chuishao.v1.Sealed
-	188, // 311: chuishao.v1.RectificationReported.attachments:type_name -> chuishao.v1.Attachment
-	187, // 312: chuishao.v1.RectificationReported.sealed:type_name -> chuishao.v1.Sealed
-	188, // 313: chuishao.v1.RectificationChecked.attachments:type_name -> chuishao.v1.Attachment
-	187, // 314: chuishao.v1.RectificationChecked.sealed:type_name -> chuishao.v1.Sealed
-	187, // 315: chuishao.v1.ListedProblemCleared.sealed:type_name -> chuishao.v1.Sealed
-	217, // 316: chuishao.v1.OwnerAccounted.kind:type_name -> chuishao.v1.AccountKind
-	187, // 317: chuishao.v1.OwnerAccounted.sealed:type_name -> chuishao.v1.Sealed
-	218, // 318: chuishao.v1.ListingTimerPassed.timer:type_name -> chuishao.v1.ListingTimer
-	179, // 319: chuishao.v1.ListingTimerPassed.by:type_name -> google.protobuf.Timestamp
-	219, // 320: chuishao.v1.SpotCheckDrawn.kind:type_name -> chuishao.v1.CheckKind
-	183, // 321: chuishao.v1.SpotCheckDrawn.path:type_name -> chuishao.v1.AreaNode
-	179, // 322: chuishao.v1.SpotCheckDrawn.from:type_name -> google.protobuf.Timestamp
-	179, // 323: chuishao.v1.SpotCheckDrawn.to:type_name -> google.protobuf.Timestamp
-	188, // 324: chuishao.v1.SpotCheckRecorded.attachments:type_name -> chuishao.v1.Attachment
-	187, // 325: chuishao.v1.SpotCheckRecorded.sealed:type_name -> chuishao.v1.Sealed
-	220, // 326: chuishao.v1.Reviewer.kind:type_name -> chuishao.v1.ReviewerKind
-	179, // 327: chuishao.v1.ReviewOpened.from:type_name -> google.protobuf.Timestamp
-	179, // 328: chuishao.v1.ReviewOpened.to:type_name -> google.protobuf.Timestamp
-	157, // 329: chuishao.v1.ReviewOpened.group:type_name -> chuishao.v1.Reviewer
-	173, // 330: chuishao.v1.ReviewOpened.weights:type_name -> chuishao.v1.ReviewWeights
-	187, // 331: chuishao.v1.ReviewOpened.sealed:type_name -> chuishao.v1.Sealed
-	220, // 332: chuishao.v1.ReviewScored.kind:type_name -> chuishao.v1.ReviewerKind
-	187, // 333: chuishao.v1.ReviewScored.sealed:type_name -> chuishao.v1.Sealed
-	187, // 334: chuishao.v1.ReviewClosed.sealed:type_name -> chuishao.v1.Sealed
-	179, // 335: chuishao.v1.ResidentUnitGraded.from:type_name -> google.protobuf.Timestamp
-	179, // 336: chuishao.v1.ResidentUnitGraded.to:type_name -> google.protobuf.Timestamp
-	187, // 337: chuishao.v1.ResidentUnitGraded.sealed:type_name -> chuishao.v1.Sealed
-	187, // 338: chuishao.v1.StreetOpinionGiven.sealed:type_name -> chuishao.v1.Sealed
-	165, // 339: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
-	179, // 340: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
-	166, // 341: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
-	167, // 342: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
-	168, // 343: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
-	169, // 344: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
-	170, // 345: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
-	171, // 346: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
-	172, // 347: chuishao.v1.RegistryPiece.call_items:type_name -> chuishao.v1.CallItem
-	173, // 348: chuishao.v1.RegistryPiece.weights:type_name -> chuishao.v1.ReviewWeights
-	179, // 349: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
-	179, // 350: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
+	188, // 256: chuishao.v1.LeftEarly.sealed:type_name -> chuishao.v1.Sealed
+	188, // 257: chuishao.v1.TaskWaived.sealed:type_name -> chuishao.v1.Sealed
+	185, // 258: chuishao.v1.HelperJoined.position:type_name -> chuishao.v1.LonLat
+	214, // 259: chuishao.v1.WhistleTimerPassed.timer:type_name -> chuishao.v1.WhistleTimer
+	180, // 260: chuishao.v1.WhistleTimerPassed.by:type_name -> google.protobuf.Timestamp
+	188, // 261: chuishao.v1.WhistleCancelled.sealed:type_name -> chuishao.v1.Sealed
+	215, // 262: chuishao.v1.WhistleRaised.cause:type_name -> chuishao.v1.RaiseCause
+	188, // 263: chuishao.v1.WhistleRaised.sealed:type_name -> chuishao.v1.Sealed
+	184, // 264: chuishao.v1.PostPublished.path:type_name -> chuishao.v1.AreaNode
+	185, // 265: chuishao.v1.PostPublished.position:type_name -> chuishao.v1.LonLat
+	189, // 266: chuishao.v1.PostPublished.attachments:type_name -> chuishao.v1.Attachment
+	188, // 267: chuishao.v1.PostPublished.sealed:type_name -> chuishao.v1.Sealed
+	188, // 268: chuishao.v1.PostScreened.sealed:type_name -> chuishao.v1.Sealed
+	188, // 269: chuishao.v1.PostRefused.sealed:type_name -> chuishao.v1.Sealed
+	189, // 270: chuishao.v1.PostSelfSolved.attachments:type_name -> chuishao.v1.Attachment
+	188, // 271: chuishao.v1.PostSelfSolved.sealed:type_name -> chuishao.v1.Sealed
+	202, // 272: chuishao.v1.PostLifted.reason:type_name -> chuishao.v1.EscalationReason
+	184, // 273: chuishao.v1.PostLifted.path:type_name -> chuishao.v1.AreaNode
+	188, // 274: chuishao.v1.PostLifted.sealed:type_name -> chuishao.v1.Sealed
+	188, // 275: chuishao.v1.PostJointlyHandled.sealed:type_name -> chuishao.v1.Sealed
+	180, // 276: chuishao.v1.PostJointlySolved.held_at:type_name -> google.protobuf.Timestamp
+	188, // 277: chuishao.v1.PostJointlySolved.sealed:type_name -> chuishao.v1.Sealed
+	212, // 278: chuishao.v1.PostEchoed.kind:type_name -> chuishao.v1.EchoKind
+	188, // 279: chuishao.v1.PostReviewed.sealed:type_name -> chuishao.v1.Sealed
+	184, // 280: chuishao.v1.MatterChosen.path:type_name -> chuishao.v1.AreaNode
+	188, // 281: chuishao.v1.MatterChosen.sealed:type_name -> chuishao.v1.Sealed
+	180, // 282: chuishao.v1.MatterDeliberated.held_at:type_name -> google.protobuf.Timestamp
+	188, // 283: chuishao.v1.MatterDeliberated.sealed:type_name -> chuishao.v1.Sealed
+	180, // 284: chuishao.v1.MatterDecided.do_by:type_name -> google.protobuf.Timestamp
+	188, // 285: chuishao.v1.MatterDecided.sealed:type_name -> chuishao.v1.Sealed
+	188, // 286: chuishao.v1.MatterPublished.sealed:type_name -> chuishao.v1.Sealed
+	216, // 287: chuishao.v1.EntryOpened.kind:type_name -> chuishao.v1.ExchangeKind
+	184, // 288: chuishao.v1.EntryOpened.path:type_name -> chuishao.v1.AreaNode
+	180, // 289: chuishao.v1.EntryOpened.open_until:type_name -> google.protobuf.Timestamp
+	188, // 290: chuishao.v1.EntryOpened.sealed:type_name -> chuishao.v1.Sealed
+	188, // 291: chuishao.v1.EntryFulfilled.sealed:type_name -> chuishao.v1.Sealed
+	188, // 292: chuishao.v1.EntryWithdrawn.sealed:type_name -> chuishao.v1.Sealed
+	180, // 293: chuishao.v1.AdmissionApplied.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 294: chuishao.v1.AdmissionApplied.valid_to:type_name -> google.protobuf.Timestamp
+	180, // 295: chuishao.v1.AdmissionApplied.decide_by:type_name -> google.protobuf.Timestamp
+	188, // 296: chuishao.v1.AdmissionApplied.sealed:type_name -> chuishao.v1.Sealed
+	188, // 297: chuishao.v1.AdmissionReviewed.sealed:type_name -> chuishao.v1.Sealed
+	188, // 298: chuishao.v1.CommunityObjected.sealed:type_name -> chuishao.v1.Sealed
+	180, // 299: chuishao.v1.AdmissionAdmitted.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 300: chuishao.v1.AdmissionAdmitted.valid_to:type_name -> google.protobuf.Timestamp
+	188, // 301: chuishao.v1.AdmissionAdmitted.sealed:type_name -> chuishao.v1.Sealed
+	188, // 302: chuishao.v1.AdmissionRefused.sealed:type_name -> chuishao.v1.Sealed
+	188, // 303: chuishao.v1.AdmissionRevoked.sealed:type_name -> chuishao.v1.Sealed
+	217, // 304: chuishao.v1.ProblemListed.origin:type_name -> chuishao.v1.ListingOrigin
+	184, // 305: chuishao.v1.ProblemListed.path:type_name -> chuishao.v1.AreaNode
+	180, // 306: chuishao.v1.ProblemListed.plan_by:type_name -> google.protobuf.Timestamp
+	180, // 307: chuishao.v1.ProblemListed.clear_by:type_name -> google.protobuf.Timestamp
+	188, // 308: chuishao.v1.ProblemListed.sealed:type_name -> chuishao.v1.Sealed
+	180, // 309: chuishao.v1.RectificationPlanned.clear_by:type_name -> google.protobuf.Timestamp
+	188, // 310: chuishao.v1.RectificationPlanned.sealed:type_name -> chuishao.v1.Sealed
+	189, // 311: chuishao.v1.RectificationReported.attachments:type_name -> chuishao.v1.Attachment
+	188, // 312: chuishao.v1.RectificationReported.sealed:type_name -> chuishao.v1.Sealed
+	189, // 313: chuishao.v1.RectificationChecked.attachments:type_name -> chuishao.v1.Attachment
+	188, // 314: chuishao.v1.RectificationChecked.sealed:type_name -> chuishao.v1.Sealed
+	188, // 315: chuishao.v1.ListedProblemCleared.sealed:type_name -> chuishao.v1.Sealed
+	218, // 316: chuishao.v1.OwnerAccounted.kind:type_name -> chuishao.v1.AccountKind
+	188, // 317: chuishao.v1.OwnerAccounted.sealed:type_name -> chuishao.v1.Sealed
+	219, // 318: chuishao.v1.ListingTimerPassed.timer:type_name -> chuishao.v1.ListingTimer
+	180, // 319: chuishao.v1.ListingTimerPassed.by:type_name -> google.protobuf.Timestamp
+	220, // 320: chuishao.v1.SpotCheckDrawn.kind:type_name -> chuishao.v1.CheckKind
+	184, // 321: chuishao.v1.SpotCheckDrawn.path:type_name -> chuishao.v1.AreaNode
+	180, // 322: chuishao.v1.SpotCheckDrawn.from:type_name -> google.protobuf.Timestamp
+	180, // 323: chuishao.v1.SpotCheckDrawn.to:type_name -> google.protobuf.Timestamp
+	189, // 324: chuishao.v1.SpotCheckRecorded.attachments:type_name -> chuishao.v1.Attachment
+	188, // 325: chuishao.v1.SpotCheckRecorded.sealed:type_name -> chuishao.v1.Sealed
+	221, // 326: chuishao.v1.Reviewer.kind:type_name -> chuishao.v1.ReviewerKind
+	180, // 327: chuishao.v1.ReviewOpened.from:type_name -> google.protobuf.Timestamp
+	180, // 328: chuishao.v1.ReviewOpened.to:type_name -> google.protobuf.Timestamp
+	158, // 329: chuishao.v1.ReviewOpened.group:type_name -> chuishao.v1.Reviewer
+	174, // 330: chuishao.v1.ReviewOpened.weights:type_name -> chuishao.v1.ReviewWeights
+	188, // 331: chuishao.v1.ReviewOpened.sealed:type_name -> chuishao.v1.Sealed
+	221, // 332: chuishao.v1.ReviewScored.kind:type_name -> chuishao.v1.ReviewerKind
+	188, // 333: chuishao.v1.ReviewScored.sealed:type_name -> chuishao.v1.Sealed
+	188, // 334: chuishao.v1.ReviewClosed.sealed:type_name -> chuishao.v1.Sealed
+	180, // 335: chuishao.v1.ResidentUnitGraded.from:type_name -> google.protobuf.Timestamp
+	180, // 336: chuishao.v1.ResidentUnitGraded.to:type_name -> google.protobuf.Timestamp
+	188, // 337: chuishao.v1.ResidentUnitGraded.sealed:type_name -> chuishao.v1.Sealed
+	188, // 338: chuishao.v1.StreetOpinionGiven.sealed:type_name -> chuishao.v1.Sealed
+	166, // 339: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
+	180, // 340: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
+	167, // 341: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
+	168, // 342: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
+	169, // 343: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
+	170, // 344: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
+	171, // 345: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
+	172, // 346: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
+	173, // 347: chuishao.v1.RegistryPiece.call_items:type_name -> chuishao.v1.CallItem
+	174, // 348: chuishao.v1.RegistryPiece.weights:type_name -> chuishao.v1.ReviewWeights
+	180, // 349: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 350: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
 	0,   // 351: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
-	179, // 352: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
-	179, // 353: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
-	190, // 354: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
-	179, // 355: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
-	179, // 356: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
+	180, // 352: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 353: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
+	191, // 354: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
+	180, // 355: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 356: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
 	1,   // 357: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
 	2,   // 358: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
-	179, // 359: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
-	179, // 360: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
-	179, // 361: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
-	179, // 362: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
-	179, // 363: chuishao.v1.CallItem.valid_from:type_name -> google.protobuf.Timestamp
-	179, // 364: chuishao.v1.CallItem.valid_to:type_name -> google.protobuf.Timestamp
-	183, // 365: chuishao.v1.CommandRefused.target_path:type_name -> chuishao.v1.AreaNode
-	221, // 366: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
+	180, // 359: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 360: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
+	180, // 361: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 362: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
+	180, // 363: chuishao.v1.CallItem.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 364: chuishao.v1.CallItem.valid_to:type_name -> google.protobuf.Timestamp
+	184, // 365: chuishao.v1.CommandRefused.target_path:type_name -> chuishao.v1.AreaNode
+	222, // 366: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
 	367, // [367:367] is the sub-list for method output_type
 	367, // [367:367] is the sub-list for method input_type
 	367, // [367:367] is the sub-list for extension type_name
@@ -15176,7 +15228,7 @@ func file_chuishao_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_events_proto_rawDesc), len(file_chuishao_v1_events_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   176,
+			NumMessages:   177,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -805,9 +805,10 @@ type MetricFigure struct {
 	Excluded map[string]int64 `protobuf:"bytes,9,rep,name=excluded,proto3" json:"excluded,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// M16's ledger: opening, accepted, closed, x1, merged, reopened, closing. Of other metrics what they are made up of, named in
 	// small letters: M09 rejected; M28 own, and by level such as "street" how many landed there, "street_escalated" and "street_own";
-	// M30 the reasons and ages; M44 the items of the ban list.
+	// M30 the reasons and ages; M44 the items of the ban list; M29 how many posts were lifted, and of these
+	// how many the community closed, "lifted_closed".
 	Parts map[string]int64 `protobuf:"bytes,10,rep,name=parts,proto3" json:"parts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	// M21: hours from dispatch to result, less what was suspended; unset where there is none.
+	// M21: hours from dispatch to result, less what was suspended; M45: hours from post to result echo; unset where there is none.
 	MeanHours     *float64 `protobuf:"fixed64,11,opt,name=mean_hours,json=meanHours,proto3,oneof" json:"mean_hours,omitempty"`
 	MedianHours   *float64 `protobuf:"fixed64,12,opt,name=median_hours,json=medianHours,proto3,oneof" json:"median_hours,omitempty"`
 	P90Hours      *float64 `protobuf:"fixed64,13,opt,name=p90_hours,json=p90Hours,proto3,oneof" json:"p90_hours,omitempty"`
@@ -3498,8 +3499,10 @@ type ListWallPostsRequest struct {
 	// AIP-160 over: no, state, area, category, tag, posted_at, open; "area" matches the area and everything below it. Newest first.
 	Filter              string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	MinConsistencyToken string `protobuf:"bytes,4,opt,name=min_consistency_token,json=minConsistencyToken,proto3" json:"min_consistency_token,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// "posted_at desc" (the default), "posted_at", "supports desc".
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListWallPostsRequest) Reset() {
@@ -3560,13 +3563,22 @@ func (x *ListWallPostsRequest) GetMinConsistencyToken() string {
 	return ""
 }
 
+func (x *ListWallPostsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
 type ListWallPostsResponse struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	WallPosts        []*Post                `protobuf:"bytes,1,rep,name=wall_posts,json=wallPosts,proto3" json:"wall_posts,omitempty"`
 	NextPageToken    string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	ConsistencyToken string                 `protobuf:"bytes,3,opt,name=consistency_token,json=consistencyToken,proto3" json:"consistency_token,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Of each post in turn, that of its ticket. With the post's state it gives the colour on the board.
+	Lights        []Light `protobuf:"varint,4,rep,packed,name=lights,proto3,enum=chuishao.v1.Light" json:"lights,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListWallPostsResponse) Reset() {
@@ -3618,6 +3630,13 @@ func (x *ListWallPostsResponse) GetConsistencyToken() string {
 		return x.ConsistencyToken
 	}
 	return ""
+}
+
+func (x *ListWallPostsResponse) GetLights() []Light {
+	if x != nil {
+		return x.Lights
+	}
+	return nil
 }
 
 type ListDeliberationsRequest struct {
@@ -5304,18 +5323,20 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x14ListWhistlesResponse\x123\n" +
 	"\bwhistles\x18\x01 \x03(\v2\x17.chuishao.v1.WhistleRowR\bwhistles\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
-	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\x9e\x01\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xb9\x01\n" +
 	"\x14ListWallPostsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06filter\x18\x03 \x01(\tR\x06filter\x122\n" +
-	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\"\x9e\x01\n" +
+	"\x15min_consistency_token\x18\x04 \x01(\tR\x13minConsistencyToken\x12\x19\n" +
+	"\border_by\x18\x05 \x01(\tR\aorderBy\"\xca\x01\n" +
 	"\x15ListWallPostsResponse\x120\n" +
 	"\n" +
 	"wall_posts\x18\x01 \x03(\v2\x11.chuishao.v1.PostR\twallPosts\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
-	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xa2\x01\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\x12*\n" +
+	"\x06lights\x18\x04 \x03(\x0e2\x12.chuishao.v1.LightR\x06lights\"\xa2\x01\n" +
 	"\x18ListDeliberationsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -5649,68 +5670,69 @@ var file_chuishao_v1_view_proto_depIdxs = []int32{
 	65,  // 75: chuishao.v1.WhistleArrival.left_at:type_name -> google.protobuf.Timestamp
 	35,  // 76: chuishao.v1.ListWhistlesResponse.whistles:type_name -> chuishao.v1.WhistleRow
 	78,  // 77: chuishao.v1.ListWallPostsResponse.wall_posts:type_name -> chuishao.v1.Post
-	79,  // 78: chuishao.v1.ListDeliberationsResponse.deliberations:type_name -> chuishao.v1.Deliberation
-	80,  // 79: chuishao.v1.ListEntriesResponse.entries:type_name -> chuishao.v1.Entry
-	81,  // 80: chuishao.v1.ListAdmissionsResponse.admissions:type_name -> chuishao.v1.Admission
-	82,  // 81: chuishao.v1.ListListingsResponse.listings:type_name -> chuishao.v1.Listing
-	83,  // 82: chuishao.v1.ListSpotChecksResponse.spot_checks:type_name -> chuishao.v1.SpotCheck
-	84,  // 83: chuishao.v1.ListReviewsResponse.reviews:type_name -> chuishao.v1.Review
-	35,  // 84: chuishao.v1.WatchDeskResponse.whistles:type_name -> chuishao.v1.WhistleRow
-	55,  // 85: chuishao.v1.WatchDeskResponse.counts:type_name -> chuishao.v1.DeskCounts
-	65,  // 86: chuishao.v1.WatchDeskResponse.as_of:type_name -> google.protobuf.Timestamp
-	20,  // 87: chuishao.v1.DeskCounts.tickets:type_name -> chuishao.v1.InboxCounts
-	56,  // 88: chuishao.v1.DeskCounts.holders:type_name -> chuishao.v1.DeskHolder
-	20,  // 89: chuishao.v1.DeskHolder.tickets:type_name -> chuishao.v1.InboxCounts
-	5,   // 90: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
-	65,  // 91: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	61,  // 92: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
-	6,   // 93: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
-	8,   // 94: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
-	11,  // 95: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
-	13,  // 96: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
-	30,  // 97: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
-	32,  // 98: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
-	37,  // 99: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
-	57,  // 100: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
-	17,  // 101: chuishao.v1.ViewService.ListInbox:input_type -> chuishao.v1.ListInboxRequest
-	21,  // 102: chuishao.v1.ViewService.ListStages:input_type -> chuishao.v1.ListStagesRequest
-	24,  // 103: chuishao.v1.ViewService.ListLedger:input_type -> chuishao.v1.ListLedgerRequest
-	27,  // 104: chuishao.v1.ViewService.ListPrecedents:input_type -> chuishao.v1.ListPrecedentsRequest
-	39,  // 105: chuishao.v1.ViewService.ListWallPosts:input_type -> chuishao.v1.ListWallPostsRequest
-	41,  // 106: chuishao.v1.ViewService.ListDeliberations:input_type -> chuishao.v1.ListDeliberationsRequest
-	43,  // 107: chuishao.v1.ViewService.ListEntries:input_type -> chuishao.v1.ListEntriesRequest
-	45,  // 108: chuishao.v1.ViewService.ListAdmissions:input_type -> chuishao.v1.ListAdmissionsRequest
-	47,  // 109: chuishao.v1.ViewService.ListListings:input_type -> chuishao.v1.ListListingsRequest
-	49,  // 110: chuishao.v1.ViewService.ListSpotChecks:input_type -> chuishao.v1.ListSpotChecksRequest
-	51,  // 111: chuishao.v1.ViewService.ListReviews:input_type -> chuishao.v1.ListReviewsRequest
-	53,  // 112: chuishao.v1.ViewService.WatchDesk:input_type -> chuishao.v1.WatchDeskRequest
-	59,  // 113: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
-	7,   // 114: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
-	9,   // 115: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
-	12,  // 116: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
-	14,  // 117: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
-	31,  // 118: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
-	34,  // 119: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
-	38,  // 120: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
-	58,  // 121: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
-	18,  // 122: chuishao.v1.ViewService.ListInbox:output_type -> chuishao.v1.ListInboxResponse
-	22,  // 123: chuishao.v1.ViewService.ListStages:output_type -> chuishao.v1.ListStagesResponse
-	25,  // 124: chuishao.v1.ViewService.ListLedger:output_type -> chuishao.v1.ListLedgerResponse
-	28,  // 125: chuishao.v1.ViewService.ListPrecedents:output_type -> chuishao.v1.ListPrecedentsResponse
-	40,  // 126: chuishao.v1.ViewService.ListWallPosts:output_type -> chuishao.v1.ListWallPostsResponse
-	42,  // 127: chuishao.v1.ViewService.ListDeliberations:output_type -> chuishao.v1.ListDeliberationsResponse
-	44,  // 128: chuishao.v1.ViewService.ListEntries:output_type -> chuishao.v1.ListEntriesResponse
-	46,  // 129: chuishao.v1.ViewService.ListAdmissions:output_type -> chuishao.v1.ListAdmissionsResponse
-	48,  // 130: chuishao.v1.ViewService.ListListings:output_type -> chuishao.v1.ListListingsResponse
-	50,  // 131: chuishao.v1.ViewService.ListSpotChecks:output_type -> chuishao.v1.ListSpotChecksResponse
-	52,  // 132: chuishao.v1.ViewService.ListReviews:output_type -> chuishao.v1.ListReviewsResponse
-	54,  // 133: chuishao.v1.ViewService.WatchDesk:output_type -> chuishao.v1.WatchDeskResponse
-	60,  // 134: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
-	114, // [114:135] is the sub-list for method output_type
-	93,  // [93:114] is the sub-list for method input_type
-	93,  // [93:93] is the sub-list for extension type_name
-	93,  // [93:93] is the sub-list for extension extendee
-	0,   // [0:93] is the sub-list for field type_name
+	2,   // 78: chuishao.v1.ListWallPostsResponse.lights:type_name -> chuishao.v1.Light
+	79,  // 79: chuishao.v1.ListDeliberationsResponse.deliberations:type_name -> chuishao.v1.Deliberation
+	80,  // 80: chuishao.v1.ListEntriesResponse.entries:type_name -> chuishao.v1.Entry
+	81,  // 81: chuishao.v1.ListAdmissionsResponse.admissions:type_name -> chuishao.v1.Admission
+	82,  // 82: chuishao.v1.ListListingsResponse.listings:type_name -> chuishao.v1.Listing
+	83,  // 83: chuishao.v1.ListSpotChecksResponse.spot_checks:type_name -> chuishao.v1.SpotCheck
+	84,  // 84: chuishao.v1.ListReviewsResponse.reviews:type_name -> chuishao.v1.Review
+	35,  // 85: chuishao.v1.WatchDeskResponse.whistles:type_name -> chuishao.v1.WhistleRow
+	55,  // 86: chuishao.v1.WatchDeskResponse.counts:type_name -> chuishao.v1.DeskCounts
+	65,  // 87: chuishao.v1.WatchDeskResponse.as_of:type_name -> google.protobuf.Timestamp
+	20,  // 88: chuishao.v1.DeskCounts.tickets:type_name -> chuishao.v1.InboxCounts
+	56,  // 89: chuishao.v1.DeskCounts.holders:type_name -> chuishao.v1.DeskHolder
+	20,  // 90: chuishao.v1.DeskHolder.tickets:type_name -> chuishao.v1.InboxCounts
+	5,   // 91: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
+	65,  // 92: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	61,  // 93: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
+	6,   // 94: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
+	8,   // 95: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
+	11,  // 96: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
+	13,  // 97: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
+	30,  // 98: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
+	32,  // 99: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
+	37,  // 100: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
+	57,  // 101: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
+	17,  // 102: chuishao.v1.ViewService.ListInbox:input_type -> chuishao.v1.ListInboxRequest
+	21,  // 103: chuishao.v1.ViewService.ListStages:input_type -> chuishao.v1.ListStagesRequest
+	24,  // 104: chuishao.v1.ViewService.ListLedger:input_type -> chuishao.v1.ListLedgerRequest
+	27,  // 105: chuishao.v1.ViewService.ListPrecedents:input_type -> chuishao.v1.ListPrecedentsRequest
+	39,  // 106: chuishao.v1.ViewService.ListWallPosts:input_type -> chuishao.v1.ListWallPostsRequest
+	41,  // 107: chuishao.v1.ViewService.ListDeliberations:input_type -> chuishao.v1.ListDeliberationsRequest
+	43,  // 108: chuishao.v1.ViewService.ListEntries:input_type -> chuishao.v1.ListEntriesRequest
+	45,  // 109: chuishao.v1.ViewService.ListAdmissions:input_type -> chuishao.v1.ListAdmissionsRequest
+	47,  // 110: chuishao.v1.ViewService.ListListings:input_type -> chuishao.v1.ListListingsRequest
+	49,  // 111: chuishao.v1.ViewService.ListSpotChecks:input_type -> chuishao.v1.ListSpotChecksRequest
+	51,  // 112: chuishao.v1.ViewService.ListReviews:input_type -> chuishao.v1.ListReviewsRequest
+	53,  // 113: chuishao.v1.ViewService.WatchDesk:input_type -> chuishao.v1.WatchDeskRequest
+	59,  // 114: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
+	7,   // 115: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
+	9,   // 116: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
+	12,  // 117: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
+	14,  // 118: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
+	31,  // 119: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
+	34,  // 120: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
+	38,  // 121: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
+	58,  // 122: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
+	18,  // 123: chuishao.v1.ViewService.ListInbox:output_type -> chuishao.v1.ListInboxResponse
+	22,  // 124: chuishao.v1.ViewService.ListStages:output_type -> chuishao.v1.ListStagesResponse
+	25,  // 125: chuishao.v1.ViewService.ListLedger:output_type -> chuishao.v1.ListLedgerResponse
+	28,  // 126: chuishao.v1.ViewService.ListPrecedents:output_type -> chuishao.v1.ListPrecedentsResponse
+	40,  // 127: chuishao.v1.ViewService.ListWallPosts:output_type -> chuishao.v1.ListWallPostsResponse
+	42,  // 128: chuishao.v1.ViewService.ListDeliberations:output_type -> chuishao.v1.ListDeliberationsResponse
+	44,  // 129: chuishao.v1.ViewService.ListEntries:output_type -> chuishao.v1.ListEntriesResponse
+	46,  // 130: chuishao.v1.ViewService.ListAdmissions:output_type -> chuishao.v1.ListAdmissionsResponse
+	48,  // 131: chuishao.v1.ViewService.ListListings:output_type -> chuishao.v1.ListListingsResponse
+	50,  // 132: chuishao.v1.ViewService.ListSpotChecks:output_type -> chuishao.v1.ListSpotChecksResponse
+	52,  // 133: chuishao.v1.ViewService.ListReviews:output_type -> chuishao.v1.ListReviewsResponse
+	54,  // 134: chuishao.v1.ViewService.WatchDesk:output_type -> chuishao.v1.WatchDeskResponse
+	60,  // 135: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
+	115, // [115:136] is the sub-list for method output_type
+	94,  // [94:115] is the sub-list for method input_type
+	94,  // [94:94] is the sub-list for extension type_name
+	94,  // [94:94] is the sub-list for extension extendee
+	0,   // [0:94] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_view_proto_init() }
