@@ -2301,7 +2301,12 @@ type LedgerRow struct {
 	Removed int64                  `protobuf:"varint,7,opt,name=removed,proto3" json:"removed,omitempty"`
 	Closing int64                  `protobuf:"varint,8,opt,name=closing,proto3" json:"closing,omitempty"`
 	// closing, by reason of suspension or by level of supervision.
-	Reasons       map[string]int64 `protobuf:"bytes,9,rep,name=reasons,proto3" json:"reasons,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Reasons map[string]int64 `protobuf:"bytes,9,rep,name=reasons,proto3" json:"reasons,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Of listings: closing by age, which is the time since the listing at the period's end, or now if that is earlier: to_15_days, to_30_days,
+	// to_90_days, over_90_days. Counted one by one, apart from what was added and removed.
+	Ages map[string]int64 `protobuf:"bytes,10,rep,name=ages,proto3" json:"ages,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Of listings: the statement of each level that listed, in the order of their names. Their sums are those of the row.
+	Issuers       []*LedgerLine `protobuf:"bytes,11,rep,name=issuers,proto3" json:"issuers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2399,6 +2404,97 @@ func (x *LedgerRow) GetReasons() map[string]int64 {
 	return nil
 }
 
+func (x *LedgerRow) GetAges() map[string]int64 {
+	if x != nil {
+		return x.Ages
+	}
+	return nil
+}
+
+func (x *LedgerRow) GetIssuers() []*LedgerLine {
+	if x != nil {
+		return x.Issuers
+	}
+	return nil
+}
+
+// LedgerLine is the part of a statement that one level of issuers has.
+type LedgerLine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
+	Opening       int64                  `protobuf:"varint,2,opt,name=opening,proto3" json:"opening,omitempty"`
+	Added         int64                  `protobuf:"varint,3,opt,name=added,proto3" json:"added,omitempty"`
+	Removed       int64                  `protobuf:"varint,4,opt,name=removed,proto3" json:"removed,omitempty"`
+	Closing       int64                  `protobuf:"varint,5,opt,name=closing,proto3" json:"closing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LedgerLine) Reset() {
+	*x = LedgerLine{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerLine) ProtoMessage() {}
+
+func (x *LedgerLine) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerLine.ProtoReflect.Descriptor instead.
+func (*LedgerLine) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *LedgerLine) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetOpening() int64 {
+	if x != nil {
+		return x.Opening
+	}
+	return 0
+}
+
+func (x *LedgerLine) GetAdded() int64 {
+	if x != nil {
+		return x.Added
+	}
+	return 0
+}
+
+func (x *LedgerLine) GetRemoved() int64 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
+func (x *LedgerLine) GetClosing() int64 {
+	if x != nil {
+		return x.Closing
+	}
+	return 0
+}
+
 type ListPrecedentsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0: 50. At most 1,000.
@@ -2415,7 +2511,7 @@ type ListPrecedentsRequest struct {
 
 func (x *ListPrecedentsRequest) Reset() {
 	*x = ListPrecedentsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[23]
+	mi := &file_chuishao_v1_view_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2427,7 +2523,7 @@ func (x *ListPrecedentsRequest) String() string {
 func (*ListPrecedentsRequest) ProtoMessage() {}
 
 func (x *ListPrecedentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[23]
+	mi := &file_chuishao_v1_view_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2440,7 +2536,7 @@ func (x *ListPrecedentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPrecedentsRequest.ProtoReflect.Descriptor instead.
 func (*ListPrecedentsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{23}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListPrecedentsRequest) GetPageSize() int32 {
@@ -2489,7 +2585,7 @@ type ListPrecedentsResponse struct {
 
 func (x *ListPrecedentsResponse) Reset() {
 	*x = ListPrecedentsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[24]
+	mi := &file_chuishao_v1_view_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2501,7 +2597,7 @@ func (x *ListPrecedentsResponse) String() string {
 func (*ListPrecedentsResponse) ProtoMessage() {}
 
 func (x *ListPrecedentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[24]
+	mi := &file_chuishao_v1_view_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2514,7 +2610,7 @@ func (x *ListPrecedentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPrecedentsResponse.ProtoReflect.Descriptor instead.
 func (*ListPrecedentsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{24}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListPrecedentsResponse) GetPrecedents() []*Precedent {
@@ -2555,7 +2651,7 @@ type Precedent struct {
 
 func (x *Precedent) Reset() {
 	*x = Precedent{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[25]
+	mi := &file_chuishao_v1_view_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2567,7 +2663,7 @@ func (x *Precedent) String() string {
 func (*Precedent) ProtoMessage() {}
 
 func (x *Precedent) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[25]
+	mi := &file_chuishao_v1_view_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2580,7 +2676,7 @@ func (x *Precedent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Precedent.ProtoReflect.Descriptor instead.
 func (*Precedent) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{25}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Precedent) GetTicket() string {
@@ -2649,7 +2745,7 @@ type ListTicketsRequest struct {
 
 func (x *ListTicketsRequest) Reset() {
 	*x = ListTicketsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[26]
+	mi := &file_chuishao_v1_view_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2661,7 +2757,7 @@ func (x *ListTicketsRequest) String() string {
 func (*ListTicketsRequest) ProtoMessage() {}
 
 func (x *ListTicketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[26]
+	mi := &file_chuishao_v1_view_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2674,7 +2770,7 @@ func (x *ListTicketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTicketsRequest.ProtoReflect.Descriptor instead.
 func (*ListTicketsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{26}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListTicketsRequest) GetPageSize() int32 {
@@ -2723,7 +2819,7 @@ type ListTicketsResponse struct {
 
 func (x *ListTicketsResponse) Reset() {
 	*x = ListTicketsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[27]
+	mi := &file_chuishao_v1_view_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2735,7 +2831,7 @@ func (x *ListTicketsResponse) String() string {
 func (*ListTicketsResponse) ProtoMessage() {}
 
 func (x *ListTicketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[27]
+	mi := &file_chuishao_v1_view_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2748,7 +2844,7 @@ func (x *ListTicketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTicketsResponse.ProtoReflect.Descriptor instead.
 func (*ListTicketsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{27}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListTicketsResponse) GetTickets() []*TicketRow {
@@ -2787,7 +2883,7 @@ type ListTimelineRequest struct {
 
 func (x *ListTimelineRequest) Reset() {
 	*x = ListTimelineRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[28]
+	mi := &file_chuishao_v1_view_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2799,7 +2895,7 @@ func (x *ListTimelineRequest) String() string {
 func (*ListTimelineRequest) ProtoMessage() {}
 
 func (x *ListTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[28]
+	mi := &file_chuishao_v1_view_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2812,7 +2908,7 @@ func (x *ListTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelineRequest.ProtoReflect.Descriptor instead.
 func (*ListTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{28}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListTimelineRequest) GetPageSize() int32 {
@@ -2865,7 +2961,7 @@ type TimelineEntry struct {
 
 func (x *TimelineEntry) Reset() {
 	*x = TimelineEntry{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[29]
+	mi := &file_chuishao_v1_view_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2877,7 +2973,7 @@ func (x *TimelineEntry) String() string {
 func (*TimelineEntry) ProtoMessage() {}
 
 func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[29]
+	mi := &file_chuishao_v1_view_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2890,7 +2986,7 @@ func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineEntry.ProtoReflect.Descriptor instead.
 func (*TimelineEntry) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{29}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TimelineEntry) GetType() string {
@@ -2974,7 +3070,7 @@ type ListTimelineResponse struct {
 
 func (x *ListTimelineResponse) Reset() {
 	*x = ListTimelineResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[30]
+	mi := &file_chuishao_v1_view_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2986,7 +3082,7 @@ func (x *ListTimelineResponse) String() string {
 func (*ListTimelineResponse) ProtoMessage() {}
 
 func (x *ListTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[30]
+	mi := &file_chuishao_v1_view_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2999,7 +3095,7 @@ func (x *ListTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelineResponse.ProtoReflect.Descriptor instead.
 func (*ListTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{30}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListTimelineResponse) GetEntries() []*TimelineEntry {
@@ -3049,7 +3145,7 @@ type WhistleRow struct {
 
 func (x *WhistleRow) Reset() {
 	*x = WhistleRow{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[31]
+	mi := &file_chuishao_v1_view_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3061,7 +3157,7 @@ func (x *WhistleRow) String() string {
 func (*WhistleRow) ProtoMessage() {}
 
 func (x *WhistleRow) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[31]
+	mi := &file_chuishao_v1_view_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3074,7 +3170,7 @@ func (x *WhistleRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleRow.ProtoReflect.Descriptor instead.
 func (*WhistleRow) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{31}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WhistleRow) GetName() string {
@@ -3198,7 +3294,7 @@ type WhistleArrival struct {
 
 func (x *WhistleArrival) Reset() {
 	*x = WhistleArrival{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[32]
+	mi := &file_chuishao_v1_view_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3210,7 +3306,7 @@ func (x *WhistleArrival) String() string {
 func (*WhistleArrival) ProtoMessage() {}
 
 func (x *WhistleArrival) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[32]
+	mi := &file_chuishao_v1_view_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3223,7 +3319,7 @@ func (x *WhistleArrival) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleArrival.ProtoReflect.Descriptor instead.
 func (*WhistleArrival) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{32}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WhistleArrival) GetUnit() string {
@@ -3296,7 +3392,7 @@ type ListWhistlesRequest struct {
 
 func (x *ListWhistlesRequest) Reset() {
 	*x = ListWhistlesRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[33]
+	mi := &file_chuishao_v1_view_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3308,7 +3404,7 @@ func (x *ListWhistlesRequest) String() string {
 func (*ListWhistlesRequest) ProtoMessage() {}
 
 func (x *ListWhistlesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[33]
+	mi := &file_chuishao_v1_view_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3321,7 +3417,7 @@ func (x *ListWhistlesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWhistlesRequest.ProtoReflect.Descriptor instead.
 func (*ListWhistlesRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{33}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListWhistlesRequest) GetPageSize() int32 {
@@ -3363,7 +3459,7 @@ type ListWhistlesResponse struct {
 
 func (x *ListWhistlesResponse) Reset() {
 	*x = ListWhistlesResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[34]
+	mi := &file_chuishao_v1_view_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3375,7 +3471,7 @@ func (x *ListWhistlesResponse) String() string {
 func (*ListWhistlesResponse) ProtoMessage() {}
 
 func (x *ListWhistlesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[34]
+	mi := &file_chuishao_v1_view_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3388,7 +3484,7 @@ func (x *ListWhistlesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWhistlesResponse.ProtoReflect.Descriptor instead.
 func (*ListWhistlesResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{34}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListWhistlesResponse) GetWhistles() []*WhistleRow {
@@ -3426,7 +3522,7 @@ type ListWallPostsRequest struct {
 
 func (x *ListWallPostsRequest) Reset() {
 	*x = ListWallPostsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[35]
+	mi := &file_chuishao_v1_view_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3438,7 +3534,7 @@ func (x *ListWallPostsRequest) String() string {
 func (*ListWallPostsRequest) ProtoMessage() {}
 
 func (x *ListWallPostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[35]
+	mi := &file_chuishao_v1_view_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3451,7 +3547,7 @@ func (x *ListWallPostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWallPostsRequest.ProtoReflect.Descriptor instead.
 func (*ListWallPostsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{35}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListWallPostsRequest) GetPageSize() int32 {
@@ -3493,7 +3589,7 @@ type ListWallPostsResponse struct {
 
 func (x *ListWallPostsResponse) Reset() {
 	*x = ListWallPostsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[36]
+	mi := &file_chuishao_v1_view_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3505,7 +3601,7 @@ func (x *ListWallPostsResponse) String() string {
 func (*ListWallPostsResponse) ProtoMessage() {}
 
 func (x *ListWallPostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[36]
+	mi := &file_chuishao_v1_view_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3518,7 +3614,7 @@ func (x *ListWallPostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWallPostsResponse.ProtoReflect.Descriptor instead.
 func (*ListWallPostsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{36}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListWallPostsResponse) GetWallPosts() []*Post {
@@ -3556,7 +3652,7 @@ type ListDeliberationsRequest struct {
 
 func (x *ListDeliberationsRequest) Reset() {
 	*x = ListDeliberationsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[37]
+	mi := &file_chuishao_v1_view_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3568,7 +3664,7 @@ func (x *ListDeliberationsRequest) String() string {
 func (*ListDeliberationsRequest) ProtoMessage() {}
 
 func (x *ListDeliberationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[37]
+	mi := &file_chuishao_v1_view_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3581,7 +3677,7 @@ func (x *ListDeliberationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeliberationsRequest.ProtoReflect.Descriptor instead.
 func (*ListDeliberationsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{37}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListDeliberationsRequest) GetPageSize() int32 {
@@ -3623,7 +3719,7 @@ type ListDeliberationsResponse struct {
 
 func (x *ListDeliberationsResponse) Reset() {
 	*x = ListDeliberationsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[38]
+	mi := &file_chuishao_v1_view_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3635,7 +3731,7 @@ func (x *ListDeliberationsResponse) String() string {
 func (*ListDeliberationsResponse) ProtoMessage() {}
 
 func (x *ListDeliberationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[38]
+	mi := &file_chuishao_v1_view_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3648,7 +3744,7 @@ func (x *ListDeliberationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeliberationsResponse.ProtoReflect.Descriptor instead.
 func (*ListDeliberationsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{38}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListDeliberationsResponse) GetDeliberations() []*Deliberation {
@@ -3686,7 +3782,7 @@ type ListEntriesRequest struct {
 
 func (x *ListEntriesRequest) Reset() {
 	*x = ListEntriesRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[39]
+	mi := &file_chuishao_v1_view_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3698,7 +3794,7 @@ func (x *ListEntriesRequest) String() string {
 func (*ListEntriesRequest) ProtoMessage() {}
 
 func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[39]
+	mi := &file_chuishao_v1_view_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3711,7 +3807,7 @@ func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesRequest.ProtoReflect.Descriptor instead.
 func (*ListEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{39}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListEntriesRequest) GetPageSize() int32 {
@@ -3753,7 +3849,7 @@ type ListEntriesResponse struct {
 
 func (x *ListEntriesResponse) Reset() {
 	*x = ListEntriesResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[40]
+	mi := &file_chuishao_v1_view_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3765,7 +3861,7 @@ func (x *ListEntriesResponse) String() string {
 func (*ListEntriesResponse) ProtoMessage() {}
 
 func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[40]
+	mi := &file_chuishao_v1_view_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3778,7 +3874,7 @@ func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesResponse.ProtoReflect.Descriptor instead.
 func (*ListEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{40}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListEntriesResponse) GetEntries() []*Entry {
@@ -3816,7 +3912,7 @@ type ListAdmissionsRequest struct {
 
 func (x *ListAdmissionsRequest) Reset() {
 	*x = ListAdmissionsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[41]
+	mi := &file_chuishao_v1_view_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3828,7 +3924,7 @@ func (x *ListAdmissionsRequest) String() string {
 func (*ListAdmissionsRequest) ProtoMessage() {}
 
 func (x *ListAdmissionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[41]
+	mi := &file_chuishao_v1_view_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3841,7 +3937,7 @@ func (x *ListAdmissionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAdmissionsRequest.ProtoReflect.Descriptor instead.
 func (*ListAdmissionsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{41}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListAdmissionsRequest) GetPageSize() int32 {
@@ -3883,7 +3979,7 @@ type ListAdmissionsResponse struct {
 
 func (x *ListAdmissionsResponse) Reset() {
 	*x = ListAdmissionsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[42]
+	mi := &file_chuishao_v1_view_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3895,7 +3991,7 @@ func (x *ListAdmissionsResponse) String() string {
 func (*ListAdmissionsResponse) ProtoMessage() {}
 
 func (x *ListAdmissionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[42]
+	mi := &file_chuishao_v1_view_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3908,7 +4004,7 @@ func (x *ListAdmissionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAdmissionsResponse.ProtoReflect.Descriptor instead.
 func (*ListAdmissionsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{42}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListAdmissionsResponse) GetAdmissions() []*Admission {
@@ -3946,7 +4042,7 @@ type ListListingsRequest struct {
 
 func (x *ListListingsRequest) Reset() {
 	*x = ListListingsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[43]
+	mi := &file_chuishao_v1_view_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3958,7 +4054,7 @@ func (x *ListListingsRequest) String() string {
 func (*ListListingsRequest) ProtoMessage() {}
 
 func (x *ListListingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[43]
+	mi := &file_chuishao_v1_view_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3971,7 +4067,7 @@ func (x *ListListingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListListingsRequest.ProtoReflect.Descriptor instead.
 func (*ListListingsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{43}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListListingsRequest) GetPageSize() int32 {
@@ -4013,7 +4109,7 @@ type ListListingsResponse struct {
 
 func (x *ListListingsResponse) Reset() {
 	*x = ListListingsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[44]
+	mi := &file_chuishao_v1_view_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4025,7 +4121,7 @@ func (x *ListListingsResponse) String() string {
 func (*ListListingsResponse) ProtoMessage() {}
 
 func (x *ListListingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[44]
+	mi := &file_chuishao_v1_view_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4038,7 +4134,7 @@ func (x *ListListingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListListingsResponse.ProtoReflect.Descriptor instead.
 func (*ListListingsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{44}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListListingsResponse) GetListings() []*Listing {
@@ -4076,7 +4172,7 @@ type ListSpotChecksRequest struct {
 
 func (x *ListSpotChecksRequest) Reset() {
 	*x = ListSpotChecksRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[45]
+	mi := &file_chuishao_v1_view_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4088,7 +4184,7 @@ func (x *ListSpotChecksRequest) String() string {
 func (*ListSpotChecksRequest) ProtoMessage() {}
 
 func (x *ListSpotChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[45]
+	mi := &file_chuishao_v1_view_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4101,7 +4197,7 @@ func (x *ListSpotChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpotChecksRequest.ProtoReflect.Descriptor instead.
 func (*ListSpotChecksRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{45}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListSpotChecksRequest) GetPageSize() int32 {
@@ -4143,7 +4239,7 @@ type ListSpotChecksResponse struct {
 
 func (x *ListSpotChecksResponse) Reset() {
 	*x = ListSpotChecksResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[46]
+	mi := &file_chuishao_v1_view_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4155,7 +4251,7 @@ func (x *ListSpotChecksResponse) String() string {
 func (*ListSpotChecksResponse) ProtoMessage() {}
 
 func (x *ListSpotChecksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[46]
+	mi := &file_chuishao_v1_view_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4168,7 +4264,7 @@ func (x *ListSpotChecksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpotChecksResponse.ProtoReflect.Descriptor instead.
 func (*ListSpotChecksResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{46}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListSpotChecksResponse) GetSpotChecks() []*SpotCheck {
@@ -4206,7 +4302,7 @@ type ListReviewsRequest struct {
 
 func (x *ListReviewsRequest) Reset() {
 	*x = ListReviewsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[47]
+	mi := &file_chuishao_v1_view_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4218,7 +4314,7 @@ func (x *ListReviewsRequest) String() string {
 func (*ListReviewsRequest) ProtoMessage() {}
 
 func (x *ListReviewsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[47]
+	mi := &file_chuishao_v1_view_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4231,7 +4327,7 @@ func (x *ListReviewsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReviewsRequest.ProtoReflect.Descriptor instead.
 func (*ListReviewsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{47}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListReviewsRequest) GetPageSize() int32 {
@@ -4273,7 +4369,7 @@ type ListReviewsResponse struct {
 
 func (x *ListReviewsResponse) Reset() {
 	*x = ListReviewsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[48]
+	mi := &file_chuishao_v1_view_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4285,7 +4381,7 @@ func (x *ListReviewsResponse) String() string {
 func (*ListReviewsResponse) ProtoMessage() {}
 
 func (x *ListReviewsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[48]
+	mi := &file_chuishao_v1_view_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4298,7 +4394,7 @@ func (x *ListReviewsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReviewsResponse.ProtoReflect.Descriptor instead.
 func (*ListReviewsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{48}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListReviewsResponse) GetReviews() []*Review {
@@ -4334,7 +4430,7 @@ type WatchDeskRequest struct {
 
 func (x *WatchDeskRequest) Reset() {
 	*x = WatchDeskRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[49]
+	mi := &file_chuishao_v1_view_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4346,7 +4442,7 @@ func (x *WatchDeskRequest) String() string {
 func (*WatchDeskRequest) ProtoMessage() {}
 
 func (x *WatchDeskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[49]
+	mi := &file_chuishao_v1_view_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4359,7 +4455,7 @@ func (x *WatchDeskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDeskRequest.ProtoReflect.Descriptor instead.
 func (*WatchDeskRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{49}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *WatchDeskRequest) GetUnit() string {
@@ -4391,7 +4487,7 @@ type WatchDeskResponse struct {
 
 func (x *WatchDeskResponse) Reset() {
 	*x = WatchDeskResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[50]
+	mi := &file_chuishao_v1_view_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4403,7 +4499,7 @@ func (x *WatchDeskResponse) String() string {
 func (*WatchDeskResponse) ProtoMessage() {}
 
 func (x *WatchDeskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[50]
+	mi := &file_chuishao_v1_view_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4416,7 +4512,7 @@ func (x *WatchDeskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDeskResponse.ProtoReflect.Descriptor instead.
 func (*WatchDeskResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{50}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *WatchDeskResponse) GetWhistles() []*WhistleRow {
@@ -4473,7 +4569,7 @@ type DeskCounts struct {
 
 func (x *DeskCounts) Reset() {
 	*x = DeskCounts{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[51]
+	mi := &file_chuishao_v1_view_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4485,7 +4581,7 @@ func (x *DeskCounts) String() string {
 func (*DeskCounts) ProtoMessage() {}
 
 func (x *DeskCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[51]
+	mi := &file_chuishao_v1_view_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4498,7 +4594,7 @@ func (x *DeskCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeskCounts.ProtoReflect.Descriptor instead.
 func (*DeskCounts) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{51}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DeskCounts) GetWhistles() int64 {
@@ -4560,7 +4656,7 @@ type DeskHolder struct {
 
 func (x *DeskHolder) Reset() {
 	*x = DeskHolder{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[52]
+	mi := &file_chuishao_v1_view_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4572,7 +4668,7 @@ func (x *DeskHolder) String() string {
 func (*DeskHolder) ProtoMessage() {}
 
 func (x *DeskHolder) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[52]
+	mi := &file_chuishao_v1_view_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4585,7 +4681,7 @@ func (x *DeskHolder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeskHolder.ProtoReflect.Descriptor instead.
 func (*DeskHolder) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{52}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DeskHolder) GetUnit() string {
@@ -4614,7 +4710,7 @@ type WatchClosureRequest struct {
 
 func (x *WatchClosureRequest) Reset() {
 	*x = WatchClosureRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[53]
+	mi := &file_chuishao_v1_view_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4626,7 +4722,7 @@ func (x *WatchClosureRequest) String() string {
 func (*WatchClosureRequest) ProtoMessage() {}
 
 func (x *WatchClosureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[53]
+	mi := &file_chuishao_v1_view_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4639,7 +4735,7 @@ func (x *WatchClosureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchClosureRequest.ProtoReflect.Descriptor instead.
 func (*WatchClosureRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{53}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *WatchClosureRequest) GetLevel() string {
@@ -4674,7 +4770,7 @@ type WatchClosureResponse struct {
 
 func (x *WatchClosureResponse) Reset() {
 	*x = WatchClosureResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[54]
+	mi := &file_chuishao_v1_view_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4686,7 +4782,7 @@ func (x *WatchClosureResponse) String() string {
 func (*WatchClosureResponse) ProtoMessage() {}
 
 func (x *WatchClosureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[54]
+	mi := &file_chuishao_v1_view_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4699,7 +4795,7 @@ func (x *WatchClosureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchClosureResponse.ProtoReflect.Descriptor instead.
 func (*WatchClosureResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{54}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *WatchClosureResponse) GetRow() *ClosureRow {
@@ -4734,7 +4830,7 @@ type ListViewsRequest struct {
 
 func (x *ListViewsRequest) Reset() {
 	*x = ListViewsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[55]
+	mi := &file_chuishao_v1_view_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4746,7 +4842,7 @@ func (x *ListViewsRequest) String() string {
 func (*ListViewsRequest) ProtoMessage() {}
 
 func (x *ListViewsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[55]
+	mi := &file_chuishao_v1_view_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4759,7 +4855,7 @@ func (x *ListViewsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListViewsRequest.ProtoReflect.Descriptor instead.
 func (*ListViewsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{55}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListViewsRequest) GetMinConsistencyToken() string {
@@ -4778,7 +4874,7 @@ type ListViewsResponse struct {
 
 func (x *ListViewsResponse) Reset() {
 	*x = ListViewsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[56]
+	mi := &file_chuishao_v1_view_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4790,7 +4886,7 @@ func (x *ListViewsResponse) String() string {
 func (*ListViewsResponse) ProtoMessage() {}
 
 func (x *ListViewsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[56]
+	mi := &file_chuishao_v1_view_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4803,7 +4899,7 @@ func (x *ListViewsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListViewsResponse.ProtoReflect.Descriptor instead.
 func (*ListViewsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{56}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ListViewsResponse) GetViews() []*ViewStatus {
@@ -4827,7 +4923,7 @@ type ViewStatus struct {
 
 func (x *ViewStatus) Reset() {
 	*x = ViewStatus{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[57]
+	mi := &file_chuishao_v1_view_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4839,7 +4935,7 @@ func (x *ViewStatus) String() string {
 func (*ViewStatus) ProtoMessage() {}
 
 func (x *ViewStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[57]
+	mi := &file_chuishao_v1_view_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4852,7 +4948,7 @@ func (x *ViewStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewStatus.ProtoReflect.Descriptor instead.
 func (*ViewStatus) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{57}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ViewStatus) GetView() string {
@@ -5096,7 +5192,7 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x12ListLedgerResponse\x12*\n" +
 	"\x04rows\x18\x01 \x03(\v2\x16.chuishao.v1.LedgerRowR\x04rows\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
-	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xbc\x02\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xde\x03\n" +
 	"\tLedgerRow\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x12\n" +
@@ -5106,10 +5202,23 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x05added\x18\x06 \x01(\x03R\x05added\x12\x18\n" +
 	"\aremoved\x18\a \x01(\x03R\aremoved\x12\x18\n" +
 	"\aclosing\x18\b \x01(\x03R\aclosing\x12=\n" +
-	"\areasons\x18\t \x03(\v2#.chuishao.v1.LedgerRow.ReasonsEntryR\areasons\x1a:\n" +
+	"\areasons\x18\t \x03(\v2#.chuishao.v1.LedgerRow.ReasonsEntryR\areasons\x124\n" +
+	"\x04ages\x18\n" +
+	" \x03(\v2 .chuishao.v1.LedgerRow.AgesEntryR\x04ages\x121\n" +
+	"\aissuers\x18\v \x03(\v2\x17.chuishao.v1.LedgerLineR\aissuers\x1a:\n" +
 	"\fReasonsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb7\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a7\n" +
+	"\tAgesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x86\x01\n" +
+	"\n" +
+	"LedgerLine\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\x12\x18\n" +
+	"\aopening\x18\x02 \x01(\x03R\aopening\x12\x14\n" +
+	"\x05added\x18\x03 \x01(\x03R\x05added\x12\x18\n" +
+	"\aremoved\x18\x04 \x01(\x03R\aremoved\x12\x18\n" +
+	"\aclosing\x18\x05 \x01(\x03R\aclosing\"\xb7\x01\n" +
 	"\x15ListPrecedentsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -5383,7 +5492,7 @@ func file_chuishao_v1_view_proto_rawDescGZIP() []byte {
 }
 
 var file_chuishao_v1_view_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_chuishao_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
+var file_chuishao_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_chuishao_v1_view_proto_goTypes = []any{
 	(AreaMode)(0),                     // 0: chuishao.v1.AreaMode
 	(FigureSet)(0),                    // 1: chuishao.v1.FigureSet
@@ -5412,200 +5521,204 @@ var file_chuishao_v1_view_proto_goTypes = []any{
 	(*ListLedgerRequest)(nil),         // 24: chuishao.v1.ListLedgerRequest
 	(*ListLedgerResponse)(nil),        // 25: chuishao.v1.ListLedgerResponse
 	(*LedgerRow)(nil),                 // 26: chuishao.v1.LedgerRow
-	(*ListPrecedentsRequest)(nil),     // 27: chuishao.v1.ListPrecedentsRequest
-	(*ListPrecedentsResponse)(nil),    // 28: chuishao.v1.ListPrecedentsResponse
-	(*Precedent)(nil),                 // 29: chuishao.v1.Precedent
-	(*ListTicketsRequest)(nil),        // 30: chuishao.v1.ListTicketsRequest
-	(*ListTicketsResponse)(nil),       // 31: chuishao.v1.ListTicketsResponse
-	(*ListTimelineRequest)(nil),       // 32: chuishao.v1.ListTimelineRequest
-	(*TimelineEntry)(nil),             // 33: chuishao.v1.TimelineEntry
-	(*ListTimelineResponse)(nil),      // 34: chuishao.v1.ListTimelineResponse
-	(*WhistleRow)(nil),                // 35: chuishao.v1.WhistleRow
-	(*WhistleArrival)(nil),            // 36: chuishao.v1.WhistleArrival
-	(*ListWhistlesRequest)(nil),       // 37: chuishao.v1.ListWhistlesRequest
-	(*ListWhistlesResponse)(nil),      // 38: chuishao.v1.ListWhistlesResponse
-	(*ListWallPostsRequest)(nil),      // 39: chuishao.v1.ListWallPostsRequest
-	(*ListWallPostsResponse)(nil),     // 40: chuishao.v1.ListWallPostsResponse
-	(*ListDeliberationsRequest)(nil),  // 41: chuishao.v1.ListDeliberationsRequest
-	(*ListDeliberationsResponse)(nil), // 42: chuishao.v1.ListDeliberationsResponse
-	(*ListEntriesRequest)(nil),        // 43: chuishao.v1.ListEntriesRequest
-	(*ListEntriesResponse)(nil),       // 44: chuishao.v1.ListEntriesResponse
-	(*ListAdmissionsRequest)(nil),     // 45: chuishao.v1.ListAdmissionsRequest
-	(*ListAdmissionsResponse)(nil),    // 46: chuishao.v1.ListAdmissionsResponse
-	(*ListListingsRequest)(nil),       // 47: chuishao.v1.ListListingsRequest
-	(*ListListingsResponse)(nil),      // 48: chuishao.v1.ListListingsResponse
-	(*ListSpotChecksRequest)(nil),     // 49: chuishao.v1.ListSpotChecksRequest
-	(*ListSpotChecksResponse)(nil),    // 50: chuishao.v1.ListSpotChecksResponse
-	(*ListReviewsRequest)(nil),        // 51: chuishao.v1.ListReviewsRequest
-	(*ListReviewsResponse)(nil),       // 52: chuishao.v1.ListReviewsResponse
-	(*WatchDeskRequest)(nil),          // 53: chuishao.v1.WatchDeskRequest
-	(*WatchDeskResponse)(nil),         // 54: chuishao.v1.WatchDeskResponse
-	(*DeskCounts)(nil),                // 55: chuishao.v1.DeskCounts
-	(*DeskHolder)(nil),                // 56: chuishao.v1.DeskHolder
-	(*WatchClosureRequest)(nil),       // 57: chuishao.v1.WatchClosureRequest
-	(*WatchClosureResponse)(nil),      // 58: chuishao.v1.WatchClosureResponse
-	(*ListViewsRequest)(nil),          // 59: chuishao.v1.ListViewsRequest
-	(*ListViewsResponse)(nil),         // 60: chuishao.v1.ListViewsResponse
-	(*ViewStatus)(nil),                // 61: chuishao.v1.ViewStatus
-	nil,                               // 62: chuishao.v1.MetricFigure.ExcludedEntry
-	nil,                               // 63: chuishao.v1.MetricFigure.PartsEntry
-	nil,                               // 64: chuishao.v1.LedgerRow.ReasonsEntry
-	(*timestamppb.Timestamp)(nil),     // 65: google.protobuf.Timestamp
-	(TicketState)(0),                  // 66: chuishao.v1.TicketState
-	(Stage)(0),                        // 67: chuishao.v1.Stage
-	(Channel)(0),                      // 68: chuishao.v1.Channel
-	(MatterKind)(0),                   // 69: chuishao.v1.MatterKind
-	(Grade)(0),                        // 70: chuishao.v1.Grade
-	(*AreaNode)(nil),                  // 71: chuishao.v1.AreaNode
-	(Role)(0),                         // 72: chuishao.v1.Role
-	(*Actor)(nil),                     // 73: chuishao.v1.Actor
-	(*Particulars)(nil),               // 74: chuishao.v1.Particulars
-	(WhistleKind)(0),                  // 75: chuishao.v1.WhistleKind
-	(WhistleState)(0),                 // 76: chuishao.v1.WhistleState
-	(ParticipantState)(0),             // 77: chuishao.v1.ParticipantState
-	(*Post)(nil),                      // 78: chuishao.v1.Post
-	(*Deliberation)(nil),              // 79: chuishao.v1.Deliberation
-	(*Entry)(nil),                     // 80: chuishao.v1.Entry
-	(*Admission)(nil),                 // 81: chuishao.v1.Admission
-	(*Listing)(nil),                   // 82: chuishao.v1.Listing
-	(*SpotCheck)(nil),                 // 83: chuishao.v1.SpotCheck
-	(*Review)(nil),                    // 84: chuishao.v1.Review
+	(*LedgerLine)(nil),                // 27: chuishao.v1.LedgerLine
+	(*ListPrecedentsRequest)(nil),     // 28: chuishao.v1.ListPrecedentsRequest
+	(*ListPrecedentsResponse)(nil),    // 29: chuishao.v1.ListPrecedentsResponse
+	(*Precedent)(nil),                 // 30: chuishao.v1.Precedent
+	(*ListTicketsRequest)(nil),        // 31: chuishao.v1.ListTicketsRequest
+	(*ListTicketsResponse)(nil),       // 32: chuishao.v1.ListTicketsResponse
+	(*ListTimelineRequest)(nil),       // 33: chuishao.v1.ListTimelineRequest
+	(*TimelineEntry)(nil),             // 34: chuishao.v1.TimelineEntry
+	(*ListTimelineResponse)(nil),      // 35: chuishao.v1.ListTimelineResponse
+	(*WhistleRow)(nil),                // 36: chuishao.v1.WhistleRow
+	(*WhistleArrival)(nil),            // 37: chuishao.v1.WhistleArrival
+	(*ListWhistlesRequest)(nil),       // 38: chuishao.v1.ListWhistlesRequest
+	(*ListWhistlesResponse)(nil),      // 39: chuishao.v1.ListWhistlesResponse
+	(*ListWallPostsRequest)(nil),      // 40: chuishao.v1.ListWallPostsRequest
+	(*ListWallPostsResponse)(nil),     // 41: chuishao.v1.ListWallPostsResponse
+	(*ListDeliberationsRequest)(nil),  // 42: chuishao.v1.ListDeliberationsRequest
+	(*ListDeliberationsResponse)(nil), // 43: chuishao.v1.ListDeliberationsResponse
+	(*ListEntriesRequest)(nil),        // 44: chuishao.v1.ListEntriesRequest
+	(*ListEntriesResponse)(nil),       // 45: chuishao.v1.ListEntriesResponse
+	(*ListAdmissionsRequest)(nil),     // 46: chuishao.v1.ListAdmissionsRequest
+	(*ListAdmissionsResponse)(nil),    // 47: chuishao.v1.ListAdmissionsResponse
+	(*ListListingsRequest)(nil),       // 48: chuishao.v1.ListListingsRequest
+	(*ListListingsResponse)(nil),      // 49: chuishao.v1.ListListingsResponse
+	(*ListSpotChecksRequest)(nil),     // 50: chuishao.v1.ListSpotChecksRequest
+	(*ListSpotChecksResponse)(nil),    // 51: chuishao.v1.ListSpotChecksResponse
+	(*ListReviewsRequest)(nil),        // 52: chuishao.v1.ListReviewsRequest
+	(*ListReviewsResponse)(nil),       // 53: chuishao.v1.ListReviewsResponse
+	(*WatchDeskRequest)(nil),          // 54: chuishao.v1.WatchDeskRequest
+	(*WatchDeskResponse)(nil),         // 55: chuishao.v1.WatchDeskResponse
+	(*DeskCounts)(nil),                // 56: chuishao.v1.DeskCounts
+	(*DeskHolder)(nil),                // 57: chuishao.v1.DeskHolder
+	(*WatchClosureRequest)(nil),       // 58: chuishao.v1.WatchClosureRequest
+	(*WatchClosureResponse)(nil),      // 59: chuishao.v1.WatchClosureResponse
+	(*ListViewsRequest)(nil),          // 60: chuishao.v1.ListViewsRequest
+	(*ListViewsResponse)(nil),         // 61: chuishao.v1.ListViewsResponse
+	(*ViewStatus)(nil),                // 62: chuishao.v1.ViewStatus
+	nil,                               // 63: chuishao.v1.MetricFigure.ExcludedEntry
+	nil,                               // 64: chuishao.v1.MetricFigure.PartsEntry
+	nil,                               // 65: chuishao.v1.LedgerRow.ReasonsEntry
+	nil,                               // 66: chuishao.v1.LedgerRow.AgesEntry
+	(*timestamppb.Timestamp)(nil),     // 67: google.protobuf.Timestamp
+	(TicketState)(0),                  // 68: chuishao.v1.TicketState
+	(Stage)(0),                        // 69: chuishao.v1.Stage
+	(Channel)(0),                      // 70: chuishao.v1.Channel
+	(MatterKind)(0),                   // 71: chuishao.v1.MatterKind
+	(Grade)(0),                        // 72: chuishao.v1.Grade
+	(*AreaNode)(nil),                  // 73: chuishao.v1.AreaNode
+	(Role)(0),                         // 74: chuishao.v1.Role
+	(*Actor)(nil),                     // 75: chuishao.v1.Actor
+	(*Particulars)(nil),               // 76: chuishao.v1.Particulars
+	(WhistleKind)(0),                  // 77: chuishao.v1.WhistleKind
+	(WhistleState)(0),                 // 78: chuishao.v1.WhistleState
+	(ParticipantState)(0),             // 79: chuishao.v1.ParticipantState
+	(*Post)(nil),                      // 80: chuishao.v1.Post
+	(*Deliberation)(nil),              // 81: chuishao.v1.Deliberation
+	(*Entry)(nil),                     // 82: chuishao.v1.Entry
+	(*Admission)(nil),                 // 83: chuishao.v1.Admission
+	(*Listing)(nil),                   // 84: chuishao.v1.Listing
+	(*SpotCheck)(nil),                 // 85: chuishao.v1.SpotCheck
+	(*Review)(nil),                    // 86: chuishao.v1.Review
 }
 var file_chuishao_v1_view_proto_depIdxs = []int32{
 	4,   // 0: chuishao.v1.ClosureRow.figures:type_name -> chuishao.v1.ClosureFigures
-	65,  // 1: chuishao.v1.GetClosureRequest.as_of:type_name -> google.protobuf.Timestamp
+	67,  // 1: chuishao.v1.GetClosureRequest.as_of:type_name -> google.protobuf.Timestamp
 	5,   // 2: chuishao.v1.GetClosureResponse.row:type_name -> chuishao.v1.ClosureRow
-	65,  // 3: chuishao.v1.GetClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	65,  // 4: chuishao.v1.ListClosureRequest.as_of:type_name -> google.protobuf.Timestamp
+	67,  // 3: chuishao.v1.GetClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	67,  // 4: chuishao.v1.ListClosureRequest.as_of:type_name -> google.protobuf.Timestamp
 	0,   // 5: chuishao.v1.ListClosureRequest.area_mode:type_name -> chuishao.v1.AreaMode
 	5,   // 6: chuishao.v1.ListClosureResponse.rows:type_name -> chuishao.v1.ClosureRow
-	65,  // 7: chuishao.v1.ListClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	62,  // 8: chuishao.v1.MetricFigure.excluded:type_name -> chuishao.v1.MetricFigure.ExcludedEntry
-	63,  // 9: chuishao.v1.MetricFigure.parts:type_name -> chuishao.v1.MetricFigure.PartsEntry
-	65,  // 10: chuishao.v1.ListMetricsRequest.from:type_name -> google.protobuf.Timestamp
-	65,  // 11: chuishao.v1.ListMetricsRequest.to:type_name -> google.protobuf.Timestamp
-	65,  // 12: chuishao.v1.ListMetricsRequest.as_of:type_name -> google.protobuf.Timestamp
+	67,  // 7: chuishao.v1.ListClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	63,  // 8: chuishao.v1.MetricFigure.excluded:type_name -> chuishao.v1.MetricFigure.ExcludedEntry
+	64,  // 9: chuishao.v1.MetricFigure.parts:type_name -> chuishao.v1.MetricFigure.PartsEntry
+	67,  // 10: chuishao.v1.ListMetricsRequest.from:type_name -> google.protobuf.Timestamp
+	67,  // 11: chuishao.v1.ListMetricsRequest.to:type_name -> google.protobuf.Timestamp
+	67,  // 12: chuishao.v1.ListMetricsRequest.as_of:type_name -> google.protobuf.Timestamp
 	0,   // 13: chuishao.v1.ListMetricsRequest.area_mode:type_name -> chuishao.v1.AreaMode
 	10,  // 14: chuishao.v1.ListMetricsResponse.figures:type_name -> chuishao.v1.MetricFigure
 	1,   // 15: chuishao.v1.ListBehindRequest.set:type_name -> chuishao.v1.FigureSet
-	65,  // 16: chuishao.v1.ListBehindRequest.from:type_name -> google.protobuf.Timestamp
-	65,  // 17: chuishao.v1.ListBehindRequest.to:type_name -> google.protobuf.Timestamp
-	65,  // 18: chuishao.v1.ListBehindRequest.as_of:type_name -> google.protobuf.Timestamp
+	67,  // 16: chuishao.v1.ListBehindRequest.from:type_name -> google.protobuf.Timestamp
+	67,  // 17: chuishao.v1.ListBehindRequest.to:type_name -> google.protobuf.Timestamp
+	67,  // 18: chuishao.v1.ListBehindRequest.as_of:type_name -> google.protobuf.Timestamp
 	15,  // 19: chuishao.v1.ListBehindResponse.tickets:type_name -> chuishao.v1.BehindTicket
-	66,  // 20: chuishao.v1.TicketRow.state:type_name -> chuishao.v1.TicketState
-	67,  // 21: chuishao.v1.TicketRow.stage:type_name -> chuishao.v1.Stage
-	68,  // 22: chuishao.v1.TicketRow.channel:type_name -> chuishao.v1.Channel
-	69,  // 23: chuishao.v1.TicketRow.kind:type_name -> chuishao.v1.MatterKind
-	70,  // 24: chuishao.v1.TicketRow.grade:type_name -> chuishao.v1.Grade
-	71,  // 25: chuishao.v1.TicketRow.path:type_name -> chuishao.v1.AreaNode
-	65,  // 26: chuishao.v1.TicketRow.next_by:type_name -> google.protobuf.Timestamp
-	65,  // 27: chuishao.v1.TicketRow.handle_by:type_name -> google.protobuf.Timestamp
-	65,  // 28: chuishao.v1.TicketRow.close_by:type_name -> google.protobuf.Timestamp
-	65,  // 29: chuishao.v1.TicketRow.reported_at:type_name -> google.protobuf.Timestamp
-	65,  // 30: chuishao.v1.TicketRow.accepted_at:type_name -> google.protobuf.Timestamp
-	65,  // 31: chuishao.v1.TicketRow.closed_at:type_name -> google.protobuf.Timestamp
+	68,  // 20: chuishao.v1.TicketRow.state:type_name -> chuishao.v1.TicketState
+	69,  // 21: chuishao.v1.TicketRow.stage:type_name -> chuishao.v1.Stage
+	70,  // 22: chuishao.v1.TicketRow.channel:type_name -> chuishao.v1.Channel
+	71,  // 23: chuishao.v1.TicketRow.kind:type_name -> chuishao.v1.MatterKind
+	72,  // 24: chuishao.v1.TicketRow.grade:type_name -> chuishao.v1.Grade
+	73,  // 25: chuishao.v1.TicketRow.path:type_name -> chuishao.v1.AreaNode
+	67,  // 26: chuishao.v1.TicketRow.next_by:type_name -> google.protobuf.Timestamp
+	67,  // 27: chuishao.v1.TicketRow.handle_by:type_name -> google.protobuf.Timestamp
+	67,  // 28: chuishao.v1.TicketRow.close_by:type_name -> google.protobuf.Timestamp
+	67,  // 29: chuishao.v1.TicketRow.reported_at:type_name -> google.protobuf.Timestamp
+	67,  // 30: chuishao.v1.TicketRow.accepted_at:type_name -> google.protobuf.Timestamp
+	67,  // 31: chuishao.v1.TicketRow.closed_at:type_name -> google.protobuf.Timestamp
 	2,   // 32: chuishao.v1.TicketRow.light:type_name -> chuishao.v1.Light
-	72,  // 33: chuishao.v1.ListInboxRequest.role:type_name -> chuishao.v1.Role
+	74,  // 33: chuishao.v1.ListInboxRequest.role:type_name -> chuishao.v1.Role
 	19,  // 34: chuishao.v1.ListInboxResponse.rows:type_name -> chuishao.v1.InboxRow
 	20,  // 35: chuishao.v1.ListInboxResponse.counts:type_name -> chuishao.v1.InboxCounts
 	16,  // 36: chuishao.v1.InboxRow.ticket:type_name -> chuishao.v1.TicketRow
-	65,  // 37: chuishao.v1.InboxRow.due_at:type_name -> google.protobuf.Timestamp
+	67,  // 37: chuishao.v1.InboxRow.due_at:type_name -> google.protobuf.Timestamp
 	2,   // 38: chuishao.v1.InboxRow.light:type_name -> chuishao.v1.Light
-	65,  // 39: chuishao.v1.ListStagesRequest.from:type_name -> google.protobuf.Timestamp
-	65,  // 40: chuishao.v1.ListStagesRequest.to:type_name -> google.protobuf.Timestamp
+	67,  // 39: chuishao.v1.ListStagesRequest.from:type_name -> google.protobuf.Timestamp
+	67,  // 40: chuishao.v1.ListStagesRequest.to:type_name -> google.protobuf.Timestamp
 	23,  // 41: chuishao.v1.ListStagesResponse.rows:type_name -> chuishao.v1.StageRow
-	67,  // 42: chuishao.v1.StageRow.stage:type_name -> chuishao.v1.Stage
+	69,  // 42: chuishao.v1.StageRow.stage:type_name -> chuishao.v1.Stage
 	3,   // 43: chuishao.v1.ListLedgerRequest.kind:type_name -> chuishao.v1.LedgerKind
-	65,  // 44: chuishao.v1.ListLedgerRequest.from:type_name -> google.protobuf.Timestamp
-	65,  // 45: chuishao.v1.ListLedgerRequest.to:type_name -> google.protobuf.Timestamp
+	67,  // 44: chuishao.v1.ListLedgerRequest.from:type_name -> google.protobuf.Timestamp
+	67,  // 45: chuishao.v1.ListLedgerRequest.to:type_name -> google.protobuf.Timestamp
 	26,  // 46: chuishao.v1.ListLedgerResponse.rows:type_name -> chuishao.v1.LedgerRow
-	64,  // 47: chuishao.v1.LedgerRow.reasons:type_name -> chuishao.v1.LedgerRow.ReasonsEntry
-	29,  // 48: chuishao.v1.ListPrecedentsResponse.precedents:type_name -> chuishao.v1.Precedent
-	65,  // 49: chuishao.v1.Precedent.ruled_at:type_name -> google.protobuf.Timestamp
-	16,  // 50: chuishao.v1.ListTicketsResponse.tickets:type_name -> chuishao.v1.TicketRow
-	65,  // 51: chuishao.v1.TimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
-	65,  // 52: chuishao.v1.TimelineEntry.recorded_at:type_name -> google.protobuf.Timestamp
-	73,  // 53: chuishao.v1.TimelineEntry.actor:type_name -> chuishao.v1.Actor
-	66,  // 54: chuishao.v1.TimelineEntry.state:type_name -> chuishao.v1.TicketState
-	67,  // 55: chuishao.v1.TimelineEntry.stage:type_name -> chuishao.v1.Stage
-	74,  // 56: chuishao.v1.TimelineEntry.particulars:type_name -> chuishao.v1.Particulars
-	33,  // 57: chuishao.v1.ListTimelineResponse.entries:type_name -> chuishao.v1.TimelineEntry
-	75,  // 58: chuishao.v1.WhistleRow.kind:type_name -> chuishao.v1.WhistleKind
-	76,  // 59: chuishao.v1.WhistleRow.state:type_name -> chuishao.v1.WhistleState
-	65,  // 60: chuishao.v1.WhistleRow.blown_at:type_name -> google.protobuf.Timestamp
-	65,  // 61: chuishao.v1.WhistleRow.issued_at:type_name -> google.protobuf.Timestamp
-	65,  // 62: chuishao.v1.WhistleRow.closed_at:type_name -> google.protobuf.Timestamp
-	36,  // 63: chuishao.v1.WhistleRow.arrivals:type_name -> chuishao.v1.WhistleArrival
-	65,  // 64: chuishao.v1.WhistleRow.resolve_by:type_name -> google.protobuf.Timestamp
-	77,  // 65: chuishao.v1.WhistleArrival.state:type_name -> chuishao.v1.ParticipantState
-	65,  // 66: chuishao.v1.WhistleArrival.report_in_by:type_name -> google.protobuf.Timestamp
-	65,  // 67: chuishao.v1.WhistleArrival.reported_in_at:type_name -> google.protobuf.Timestamp
-	65,  // 68: chuishao.v1.WhistleArrival.signed_at:type_name -> google.protobuf.Timestamp
-	65,  // 69: chuishao.v1.WhistleArrival.left_at:type_name -> google.protobuf.Timestamp
-	35,  // 70: chuishao.v1.ListWhistlesResponse.whistles:type_name -> chuishao.v1.WhistleRow
-	78,  // 71: chuishao.v1.ListWallPostsResponse.wall_posts:type_name -> chuishao.v1.Post
-	79,  // 72: chuishao.v1.ListDeliberationsResponse.deliberations:type_name -> chuishao.v1.Deliberation
-	80,  // 73: chuishao.v1.ListEntriesResponse.entries:type_name -> chuishao.v1.Entry
-	81,  // 74: chuishao.v1.ListAdmissionsResponse.admissions:type_name -> chuishao.v1.Admission
-	82,  // 75: chuishao.v1.ListListingsResponse.listings:type_name -> chuishao.v1.Listing
-	83,  // 76: chuishao.v1.ListSpotChecksResponse.spot_checks:type_name -> chuishao.v1.SpotCheck
-	84,  // 77: chuishao.v1.ListReviewsResponse.reviews:type_name -> chuishao.v1.Review
-	35,  // 78: chuishao.v1.WatchDeskResponse.whistles:type_name -> chuishao.v1.WhistleRow
-	55,  // 79: chuishao.v1.WatchDeskResponse.counts:type_name -> chuishao.v1.DeskCounts
-	65,  // 80: chuishao.v1.WatchDeskResponse.as_of:type_name -> google.protobuf.Timestamp
-	20,  // 81: chuishao.v1.DeskCounts.tickets:type_name -> chuishao.v1.InboxCounts
-	56,  // 82: chuishao.v1.DeskCounts.holders:type_name -> chuishao.v1.DeskHolder
-	20,  // 83: chuishao.v1.DeskHolder.tickets:type_name -> chuishao.v1.InboxCounts
-	5,   // 84: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
-	65,  // 85: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	61,  // 86: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
-	6,   // 87: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
-	8,   // 88: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
-	11,  // 89: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
-	13,  // 90: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
-	30,  // 91: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
-	32,  // 92: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
-	37,  // 93: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
-	57,  // 94: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
-	17,  // 95: chuishao.v1.ViewService.ListInbox:input_type -> chuishao.v1.ListInboxRequest
-	21,  // 96: chuishao.v1.ViewService.ListStages:input_type -> chuishao.v1.ListStagesRequest
-	24,  // 97: chuishao.v1.ViewService.ListLedger:input_type -> chuishao.v1.ListLedgerRequest
-	27,  // 98: chuishao.v1.ViewService.ListPrecedents:input_type -> chuishao.v1.ListPrecedentsRequest
-	39,  // 99: chuishao.v1.ViewService.ListWallPosts:input_type -> chuishao.v1.ListWallPostsRequest
-	41,  // 100: chuishao.v1.ViewService.ListDeliberations:input_type -> chuishao.v1.ListDeliberationsRequest
-	43,  // 101: chuishao.v1.ViewService.ListEntries:input_type -> chuishao.v1.ListEntriesRequest
-	45,  // 102: chuishao.v1.ViewService.ListAdmissions:input_type -> chuishao.v1.ListAdmissionsRequest
-	47,  // 103: chuishao.v1.ViewService.ListListings:input_type -> chuishao.v1.ListListingsRequest
-	49,  // 104: chuishao.v1.ViewService.ListSpotChecks:input_type -> chuishao.v1.ListSpotChecksRequest
-	51,  // 105: chuishao.v1.ViewService.ListReviews:input_type -> chuishao.v1.ListReviewsRequest
-	53,  // 106: chuishao.v1.ViewService.WatchDesk:input_type -> chuishao.v1.WatchDeskRequest
-	59,  // 107: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
-	7,   // 108: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
-	9,   // 109: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
-	12,  // 110: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
-	14,  // 111: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
-	31,  // 112: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
-	34,  // 113: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
-	38,  // 114: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
-	58,  // 115: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
-	18,  // 116: chuishao.v1.ViewService.ListInbox:output_type -> chuishao.v1.ListInboxResponse
-	22,  // 117: chuishao.v1.ViewService.ListStages:output_type -> chuishao.v1.ListStagesResponse
-	25,  // 118: chuishao.v1.ViewService.ListLedger:output_type -> chuishao.v1.ListLedgerResponse
-	28,  // 119: chuishao.v1.ViewService.ListPrecedents:output_type -> chuishao.v1.ListPrecedentsResponse
-	40,  // 120: chuishao.v1.ViewService.ListWallPosts:output_type -> chuishao.v1.ListWallPostsResponse
-	42,  // 121: chuishao.v1.ViewService.ListDeliberations:output_type -> chuishao.v1.ListDeliberationsResponse
-	44,  // 122: chuishao.v1.ViewService.ListEntries:output_type -> chuishao.v1.ListEntriesResponse
-	46,  // 123: chuishao.v1.ViewService.ListAdmissions:output_type -> chuishao.v1.ListAdmissionsResponse
-	48,  // 124: chuishao.v1.ViewService.ListListings:output_type -> chuishao.v1.ListListingsResponse
-	50,  // 125: chuishao.v1.ViewService.ListSpotChecks:output_type -> chuishao.v1.ListSpotChecksResponse
-	52,  // 126: chuishao.v1.ViewService.ListReviews:output_type -> chuishao.v1.ListReviewsResponse
-	54,  // 127: chuishao.v1.ViewService.WatchDesk:output_type -> chuishao.v1.WatchDeskResponse
-	60,  // 128: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
-	108, // [108:129] is the sub-list for method output_type
-	87,  // [87:108] is the sub-list for method input_type
-	87,  // [87:87] is the sub-list for extension type_name
-	87,  // [87:87] is the sub-list for extension extendee
-	0,   // [0:87] is the sub-list for field type_name
+	65,  // 47: chuishao.v1.LedgerRow.reasons:type_name -> chuishao.v1.LedgerRow.ReasonsEntry
+	66,  // 48: chuishao.v1.LedgerRow.ages:type_name -> chuishao.v1.LedgerRow.AgesEntry
+	27,  // 49: chuishao.v1.LedgerRow.issuers:type_name -> chuishao.v1.LedgerLine
+	30,  // 50: chuishao.v1.ListPrecedentsResponse.precedents:type_name -> chuishao.v1.Precedent
+	67,  // 51: chuishao.v1.Precedent.ruled_at:type_name -> google.protobuf.Timestamp
+	16,  // 52: chuishao.v1.ListTicketsResponse.tickets:type_name -> chuishao.v1.TicketRow
+	67,  // 53: chuishao.v1.TimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
+	67,  // 54: chuishao.v1.TimelineEntry.recorded_at:type_name -> google.protobuf.Timestamp
+	75,  // 55: chuishao.v1.TimelineEntry.actor:type_name -> chuishao.v1.Actor
+	68,  // 56: chuishao.v1.TimelineEntry.state:type_name -> chuishao.v1.TicketState
+	69,  // 57: chuishao.v1.TimelineEntry.stage:type_name -> chuishao.v1.Stage
+	76,  // 58: chuishao.v1.TimelineEntry.particulars:type_name -> chuishao.v1.Particulars
+	34,  // 59: chuishao.v1.ListTimelineResponse.entries:type_name -> chuishao.v1.TimelineEntry
+	77,  // 60: chuishao.v1.WhistleRow.kind:type_name -> chuishao.v1.WhistleKind
+	78,  // 61: chuishao.v1.WhistleRow.state:type_name -> chuishao.v1.WhistleState
+	67,  // 62: chuishao.v1.WhistleRow.blown_at:type_name -> google.protobuf.Timestamp
+	67,  // 63: chuishao.v1.WhistleRow.issued_at:type_name -> google.protobuf.Timestamp
+	67,  // 64: chuishao.v1.WhistleRow.closed_at:type_name -> google.protobuf.Timestamp
+	37,  // 65: chuishao.v1.WhistleRow.arrivals:type_name -> chuishao.v1.WhistleArrival
+	67,  // 66: chuishao.v1.WhistleRow.resolve_by:type_name -> google.protobuf.Timestamp
+	79,  // 67: chuishao.v1.WhistleArrival.state:type_name -> chuishao.v1.ParticipantState
+	67,  // 68: chuishao.v1.WhistleArrival.report_in_by:type_name -> google.protobuf.Timestamp
+	67,  // 69: chuishao.v1.WhistleArrival.reported_in_at:type_name -> google.protobuf.Timestamp
+	67,  // 70: chuishao.v1.WhistleArrival.signed_at:type_name -> google.protobuf.Timestamp
+	67,  // 71: chuishao.v1.WhistleArrival.left_at:type_name -> google.protobuf.Timestamp
+	36,  // 72: chuishao.v1.ListWhistlesResponse.whistles:type_name -> chuishao.v1.WhistleRow
+	80,  // 73: chuishao.v1.ListWallPostsResponse.wall_posts:type_name -> chuishao.v1.Post
+	81,  // 74: chuishao.v1.ListDeliberationsResponse.deliberations:type_name -> chuishao.v1.Deliberation
+	82,  // 75: chuishao.v1.ListEntriesResponse.entries:type_name -> chuishao.v1.Entry
+	83,  // 76: chuishao.v1.ListAdmissionsResponse.admissions:type_name -> chuishao.v1.Admission
+	84,  // 77: chuishao.v1.ListListingsResponse.listings:type_name -> chuishao.v1.Listing
+	85,  // 78: chuishao.v1.ListSpotChecksResponse.spot_checks:type_name -> chuishao.v1.SpotCheck
+	86,  // 79: chuishao.v1.ListReviewsResponse.reviews:type_name -> chuishao.v1.Review
+	36,  // 80: chuishao.v1.WatchDeskResponse.whistles:type_name -> chuishao.v1.WhistleRow
+	56,  // 81: chuishao.v1.WatchDeskResponse.counts:type_name -> chuishao.v1.DeskCounts
+	67,  // 82: chuishao.v1.WatchDeskResponse.as_of:type_name -> google.protobuf.Timestamp
+	20,  // 83: chuishao.v1.DeskCounts.tickets:type_name -> chuishao.v1.InboxCounts
+	57,  // 84: chuishao.v1.DeskCounts.holders:type_name -> chuishao.v1.DeskHolder
+	20,  // 85: chuishao.v1.DeskHolder.tickets:type_name -> chuishao.v1.InboxCounts
+	5,   // 86: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
+	67,  // 87: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	62,  // 88: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
+	6,   // 89: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
+	8,   // 90: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
+	11,  // 91: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
+	13,  // 92: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
+	31,  // 93: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
+	33,  // 94: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
+	38,  // 95: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
+	58,  // 96: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
+	17,  // 97: chuishao.v1.ViewService.ListInbox:input_type -> chuishao.v1.ListInboxRequest
+	21,  // 98: chuishao.v1.ViewService.ListStages:input_type -> chuishao.v1.ListStagesRequest
+	24,  // 99: chuishao.v1.ViewService.ListLedger:input_type -> chuishao.v1.ListLedgerRequest
+	28,  // 100: chuishao.v1.ViewService.ListPrecedents:input_type -> chuishao.v1.ListPrecedentsRequest
+	40,  // 101: chuishao.v1.ViewService.ListWallPosts:input_type -> chuishao.v1.ListWallPostsRequest
+	42,  // 102: chuishao.v1.ViewService.ListDeliberations:input_type -> chuishao.v1.ListDeliberationsRequest
+	44,  // 103: chuishao.v1.ViewService.ListEntries:input_type -> chuishao.v1.ListEntriesRequest
+	46,  // 104: chuishao.v1.ViewService.ListAdmissions:input_type -> chuishao.v1.ListAdmissionsRequest
+	48,  // 105: chuishao.v1.ViewService.ListListings:input_type -> chuishao.v1.ListListingsRequest
+	50,  // 106: chuishao.v1.ViewService.ListSpotChecks:input_type -> chuishao.v1.ListSpotChecksRequest
+	52,  // 107: chuishao.v1.ViewService.ListReviews:input_type -> chuishao.v1.ListReviewsRequest
+	54,  // 108: chuishao.v1.ViewService.WatchDesk:input_type -> chuishao.v1.WatchDeskRequest
+	60,  // 109: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
+	7,   // 110: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
+	9,   // 111: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
+	12,  // 112: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
+	14,  // 113: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
+	32,  // 114: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
+	35,  // 115: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
+	39,  // 116: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
+	59,  // 117: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
+	18,  // 118: chuishao.v1.ViewService.ListInbox:output_type -> chuishao.v1.ListInboxResponse
+	22,  // 119: chuishao.v1.ViewService.ListStages:output_type -> chuishao.v1.ListStagesResponse
+	25,  // 120: chuishao.v1.ViewService.ListLedger:output_type -> chuishao.v1.ListLedgerResponse
+	29,  // 121: chuishao.v1.ViewService.ListPrecedents:output_type -> chuishao.v1.ListPrecedentsResponse
+	41,  // 122: chuishao.v1.ViewService.ListWallPosts:output_type -> chuishao.v1.ListWallPostsResponse
+	43,  // 123: chuishao.v1.ViewService.ListDeliberations:output_type -> chuishao.v1.ListDeliberationsResponse
+	45,  // 124: chuishao.v1.ViewService.ListEntries:output_type -> chuishao.v1.ListEntriesResponse
+	47,  // 125: chuishao.v1.ViewService.ListAdmissions:output_type -> chuishao.v1.ListAdmissionsResponse
+	49,  // 126: chuishao.v1.ViewService.ListListings:output_type -> chuishao.v1.ListListingsResponse
+	51,  // 127: chuishao.v1.ViewService.ListSpotChecks:output_type -> chuishao.v1.ListSpotChecksResponse
+	53,  // 128: chuishao.v1.ViewService.ListReviews:output_type -> chuishao.v1.ListReviewsResponse
+	55,  // 129: chuishao.v1.ViewService.WatchDesk:output_type -> chuishao.v1.WatchDeskResponse
+	61,  // 130: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
+	110, // [110:131] is the sub-list for method output_type
+	89,  // [89:110] is the sub-list for method input_type
+	89,  // [89:89] is the sub-list for extension type_name
+	89,  // [89:89] is the sub-list for extension extendee
+	0,   // [0:89] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_view_proto_init() }
@@ -5626,7 +5739,7 @@ func file_chuishao_v1_view_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_view_proto_rawDesc), len(file_chuishao_v1_view_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   61,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
