@@ -28,14 +28,16 @@ var reactions = map[string]reaction{
 	"TicketUnmerged":    (*Dispatcher).reactToTicket,
 	"TicketWithdrawn":   (*Dispatcher).reactToTicket,
 
+	"SpotCheckRecorded": (*Dispatcher).reactToCheck,
+
 	"RegistryVersionPublished": func(d *Dispatcher, ctx context.Context, _ *event.Decoded) error { return d.RefreshRegistry(ctx) },
 	"CalendarYearLoaded":       func(d *Dispatcher, ctx context.Context, _ *event.Decoded) error { return d.RefreshLimits(ctx) },
 	"ProfilePublished":         func(d *Dispatcher, ctx context.Context, _ *event.Decoded) error { return d.RefreshLimits(ctx) },
 }
 
 // React does what follows from a recorded event: the tickets of a whistle learn that it was blown or ended, a duplicate that it was
-// attached to its primary and a primary that it is none any more, which itself follows the calendar and the map again, a hazard goes on after its ticket was withdrawn, and a registry version,
-// a calendar or a profile that another process published is read. It may be called any number of times with the same event.
+// attached to its primary and a primary that it is none any more, which itself follows the calendar and the map again, a hazard goes on after its ticket was withdrawn, a ticket whose
+// result a spot check found false is opened again and supervised, and a registry version, a calendar or a profile that another process published is read. It may be called any number of times with the same event.
 func (d *Dispatcher) React(ctx context.Context, e *event.Decoded) error {
 	if follows := reactions[event.TypeOf(e.Event)]; follows != nil {
 		return follows(d, ctx, e)

@@ -125,6 +125,7 @@ var texts = map[rule.Reason]text{
 	rule.PhotosNeeded:        {codes.FailedPrecondition, "须提供带位置和时间的处置前、处置后照片", "Photos before and after are needed, each with position and time"},
 	rule.ExclusionLapsed:     {codes.FailedPrecondition, "申请剔除的期限已过或无此权利", "The right to ask for exclusion has lapsed, or there is none"},
 	rule.RightsRunning:       {codes.FailedPrecondition, "申诉或申请剔除的期限未过，不能归档", "The right to appeal or to ask for exclusion still runs"},
+	rule.NothingToDraw:       {codes.FailedPrecondition, "该区域该时段没有可抽查的办结工单", "There is no closed ticket to draw from"},
 
 	CredentialsMissing:  {codes.Unauthenticated, "缺少身份凭证", "Credentials are missing"},
 	CredentialsUnknown:  {codes.Unauthenticated, "身份凭证无效", "The credentials are not known"},

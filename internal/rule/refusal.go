@@ -88,6 +88,8 @@ const (
 	PhotosNeeded        Reason = "PHOTOS_NEEDED"
 	ExclusionLapsed     Reason = "EXCLUSION_LAPSED"
 	RightsRunning       Reason = "RIGHTS_RUNNING"
+
+	NothingToDraw Reason = "NOTHING_TO_DRAW"
 )
 
 // Reasons are all of them, for tests and catalogues that must cover each.
@@ -103,6 +105,7 @@ var Reasons = []Reason{
 	ListingOpen, NotSupervised, RectificationNeeded, ReopeningsUsed, PhotosNeeded, ExclusionLapsed, RightsRunning,
 	NotReturnable, ReturnLapsed, RulingNeeded, RuledOut, BannedInCommunities, NotNextLevel, MustAccept,
 	AppealNeeded, HasDuplicates, ConfidentialIntoOpen,
+	NothingToDraw,
 }
 
 // Refusal is a rule's no. It holds no personal data.

@@ -45,6 +45,9 @@ type Asked struct {
 	Admissions map[string]*pb.Admission
 	// Petitioner is the data subject of a duplicate; empty if nobody is known.
 	Petitioner string
+	// Drawing is what a sample is drawn from, and Sampled the ticket of a sample that somebody looked at again; nil for other commands.
+	Drawing *Drawing
+	Sampled *Sampled
 
 	// Acting is the role the command was allowed for. Require sets it.
 	Acting pb.Role

@@ -1,0 +1,22 @@
+package rule
+
+import (
+	"slices"
+	"time"
+
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+)
+
+// Nearby says whether a matter lies where a unit is at home: the unit's own area is on the matter's path, or below its place.
+func Nearby(r Registry, unit string, path []*pb.AreaNode, at time.Time) bool {
+	home, ok := r.Unit(unit, at)
+	if !ok || home.Area == "" || len(path) == 0 {
+		return false
+	}
+	if slices.ContainsFunc(path, func(n *pb.AreaNode) bool { return n.Code == home.Area }) {
+		return true
+	}
+	leaf := path[len(path)-1].Code
+	own, _ := r.Path(home.Area, at)
+	return slices.ContainsFunc(own, func(n *pb.AreaNode) bool { return n.Code == leaf })
+}
