@@ -23,7 +23,7 @@ const Shanghai = "Asia/Shanghai"
 
 // All are the views of this release. Days are counted in the zone, such as Shanghai; the file of views remembers it.
 func All(zone *time.Location) []projector.View {
-	return []projector.View{Tickets(), Closure(zone), Service(zone), Whistles(), Timers(), Precedents()}
+	return []projector.View{Tickets(), Closure(zone), Service(zone), Whistles(), Timers(), Precedents(), Listings()}
 }
 
 // Reader answers questions from the views in a database. It is safe for concurrent use.
