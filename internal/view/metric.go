@@ -37,7 +37,7 @@ type MetricQuery struct {
 
 // MetricNames are the metrics that can be asked for, in order.
 var MetricNames = func() []string {
-	names := []string{"M31", "M33", stockOfHolds}
+	names := []string{"M31", "M33", stockOfHolds, untrueMetric}
 	for name := range metrics {
 		names = append(names, name)
 	}
@@ -55,10 +55,20 @@ func MetricView(name string) string {
 	switch {
 	case isWhistleMetric(name):
 		return WhistlesView
+	case isListingMetric(name):
+		return ListingsView
 	case isServiceMetric(name):
 		return ServiceView
 	}
 	return ClosureView
+}
+
+// MetricViews are all views that a metric's figures come from.
+func MetricViews(name string) []string {
+	if name == clearedMetric {
+		return []string{ListingsView, ServiceView}
+	}
+	return []string{MetricView(name)}
 }
 
 func noMetric(also string) error {
@@ -110,6 +120,9 @@ func (r *Reader) MetricOf(ctx context.Context, q MetricQuery) (figure *pb.Metric
 	if isWhistleMetric(q.Metric) {
 		return r.whistleMetricOf(ctx, q)
 	}
+	if isListingMetric(q.Metric) {
+		return r.listingMetricOf(ctx, q)
+	}
 	if isServiceMetric(q.Metric) {
 		return r.serviceMetricOf(ctx, q)
 	}
@@ -148,6 +161,8 @@ func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.Metr
 	}
 	if isWhistleMetric(q.Metric) {
 		all, at, err = r.whistleMetrics(ctx, q)
+	} else if isListingMetric(q.Metric) {
+		all, at, err = r.listingMetrics(ctx, q, nil)
 	} else if isServiceMetric(q.Metric) {
 		at, err = r.openService(ctx, q.KnownAt, func(b logbook) error {
 			b, err := logOnMap(b, q.Map)
@@ -326,6 +341,9 @@ func (r *Reader) ListBehind(ctx context.Context, q BehindQuery) (tickets []*pb.B
 	}
 	if isWhistleMetric(q.Metric) {
 		return r.whistlesBehind(ctx, q, from, to, t, after, size, bound)
+	}
+	if isListingMetric(q.Metric) {
+		return r.listingsBehind(ctx, q, &m, after, size, bound)
 	}
 	if isServiceMetric(q.Metric) {
 		return r.ticketsServed(ctx, q, &m, after, size, bound)

@@ -2,12 +2,14 @@ package view
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strconv"
 	"time"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/projector"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
@@ -16,8 +18,10 @@ import (
 type PeriodQuery struct {
 	Level string
 	// Area restricts as it does ListClosure.
-	Area      string
-	From, To  time.Time
+	Area     string
+	From, To time.Time
+	// Now is when ages are told if the period ends later or never does.
+	Now       time.Time
 	PageSize  int32
 	PageToken string
 }
@@ -97,14 +101,15 @@ func (r *Reader) ListLedger(ctx context.Context, kind pb.LedgerKind, q PeriodQue
 		return nil, "", 0, rule.Bad("kind", rule.UnknownValue, "want suspension or listing")
 	}
 	key := func(row *pb.LedgerRow) string { return row.Code }
-	return pageOf(ctx, r, "ledger "+kind.String(), q, key, func(b logbook, in period, list []*node, of *selection) (rows []*pb.LedgerRow, err error) {
-		within, err := b.sum(figure, in, of)
+	of := eventstore.Position(math.MaxInt64)
+	rows, next, at, err = pageOf(ctx, r, "ledger "+kind.String(), q, key, func(b logbook, in period, list []*node, chosen *selection) (rows []*pb.LedgerRow, err error) {
+		within, err := b.sum(figure, in, chosen)
 		if err != nil {
 			return nil, err
 		}
 		before := map[int64]*cells{}
 		if in.from != never {
-			if before, err = b.sum(figure, period{from: never, to: in.from, at: in.at}, of); err != nil {
+			if before, err = b.sum(figure, period{from: never, to: in.from, at: in.at}, chosen); err != nil {
 				return nil, err
 			}
 		}
@@ -117,8 +122,15 @@ func (r *Reader) ListLedger(ctx context.Context, kind pb.LedgerKind, q PeriodQue
 			row.Level, row.Code, row.Name, row.Path = n.level, n.code, n.label(), n.path
 			rows = append(rows, row)
 		}
+		if kind == pb.LedgerKind_LEDGER_KIND_LISTING {
+			if of, err = projector.Position(b.(*logs).tx, ListingsView); err != nil {
+				return nil, err
+			}
+			return listingLedger(b.(*logs), &q, in, list, chosen, rows, before, within)
+		}
 		return rows, nil
 	})
+	return rows, next, min(at, of), err
 }
 
 func orNone(c *cells) *cells {
