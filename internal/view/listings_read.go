@@ -200,3 +200,12 @@ func (r *Reader) ClosedTickets(ctx context.Context, area string, from, to time.T
 	})
 	return list, at, err
 }
+
+// At is the position that a view stands at.
+func (r *Reader) At(ctx context.Context, view string) (at eventstore.Position, err error) {
+	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
+		at, err = projector.Position(tx, view)
+		return err
+	})
+	return at, err
+}

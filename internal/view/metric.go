@@ -65,7 +65,7 @@ func MetricView(name string) string {
 
 // MetricViews are all views that a metric's figures come from.
 func MetricViews(name string) []string {
-	if name == clearedMetric {
+	if isListingMetric(name) {
 		return []string{ListingsView, ServiceView}
 	}
 	return []string{MetricView(name)}
