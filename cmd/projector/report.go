@@ -34,10 +34,13 @@ closure prints, for every node of a level, how many matters were reported by the
 With --metric it prints that metric instead, in the period from --from up to and without --to: M01 intake, M02 acceptance, M04 dispatched, M05 repeated,
 M06 dispatched rightly, M07 dispatched in time, M08 signed in time, M09 returned, M10 handled, M11 handled in time, M12 closure of what was due, M13 in time,
 M14 of what was accepted, M15 overdue, M16 carry-over, M17 rework, M18 reopened, M19 closed at once, M20 extended or suspended, M21 hours, M22 response,
-M23 resolution, M24 satisfaction, M26 called back, M27 co-tasks in time, M28 escalated by level, M30 suspended, M31 whistles, M33 report-in in time.
+M23 resolution, M24 satisfaction, M26 called back, M27 co-tasks in time, M28 escalated by level, M30 suspended, M31 whistles, M33 report-in in time,
+M38 listings cleared, M39 results found false.
 
 stages prints how many stays in each of the five stages ended in the period, how many hours they took together, and in how many a limit had passed. ledger
-prints the statement of a period, of suspensions or of listings: opening, added, removed, closing.`)
+prints the statement of a period, of suspensions or of listings: opening, added, removed, closing, what is open by reason and, of listings, by age; below each node the
+statement of each level that listed. Its last line is the sum of the nodes, and says whether opening + added - removed = closing for each line, and whether the parts of a
+node come to the whole.`)
 	var place app.Place
 	place.Flags(f)
 	place.DevActor = "person=report;roles=AUDITOR;unit=-"
@@ -221,16 +224,6 @@ func (p printer) stages(rows []*pb.StageRow) error {
 		lines[i] = []string{r.Level, r.Code, r.Name, r.Path, stage, count(r.Stays), decimal(&r.Hours, 4), count(r.Overdue)}
 	}
 	return print(p, stageColumns, lines, rows)
-}
-
-var ledgerColumns = []string{"level", "area_code", "area_name", "path", "opening", "added", "removed", "closing", "reasons"}
-
-func (p printer) ledger(rows []*pb.LedgerRow) error {
-	lines := make([][]string, len(rows))
-	for i, r := range rows {
-		lines[i] = []string{r.Level, r.Code, r.Name, r.Path, count(r.Opening), count(r.Added), count(r.Removed), count(r.Closing), counts(r.Reasons)}
-	}
-	return print(p, ledgerColumns, lines, rows)
 }
 
 func count(n int64) string { return strconv.FormatInt(n, 10) }
