@@ -12,7 +12,7 @@ import (
 func TestWhatIsFollowedIsWhatSomethingFollowsFrom(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		"CalendarYearLoaded", "DuplicateAttached", "ProfilePublished", "RegistryVersionPublished", "TicketUnmerged", "TicketWithdrawn",
+		"CalendarYearLoaded", "DuplicateAttached", "ProfilePublished", "RegistryVersionPublished", "SpotCheckRecorded", "TicketUnmerged", "TicketWithdrawn",
 		"WhistleBlown", "WhistleClosed", "WhistleIssued", "WhistleRefused",
 	}
 	var got []string
