@@ -796,7 +796,8 @@ type MetricFigure struct {
 	Excluded map[string]int64 `protobuf:"bytes,9,rep,name=excluded,proto3" json:"excluded,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// M16's ledger: opening, accepted, closed, x1, merged, reopened, closing. Of other metrics what they are made up of, named in
 	// small letters: M09 rejected; M28 own, and by level such as "street" how many landed there, "street_escalated" and "street_own";
-	// M30 the reasons and ages.
+	// M30 the reasons and ages; M38 raised_1 to raised_4, how often supervision was raised to each level, listed, the stock at the period's end, and by the issuer's level such as
+	// "district" how many were to be cleared, and "district_cleared".
 	Parts map[string]int64 `protobuf:"bytes,10,rep,name=parts,proto3" json:"parts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// M21: hours from dispatch to result, less what was suspended; unset where there is none.
 	MeanHours     *float64 `protobuf:"fixed64,11,opt,name=mean_hours,json=meanHours,proto3,oneof" json:"mean_hours,omitempty"`
@@ -1304,7 +1305,7 @@ func (x *ListBehindResponse) GetConsistencyToken() string {
 
 type BehindTicket struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "tickets/{ticket}"; "whistles/{whistle}" behind M31 and M33.
+	// "tickets/{ticket}"; "whistles/{whistle}" behind M31 and M33; "listings/{listing}" behind M38, too.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	No   string `protobuf:"bytes,2,opt,name=no,proto3" json:"no,omitempty"`
 	// The exclusion code, for the set EXCLUDED.
