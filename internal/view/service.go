@@ -20,7 +20,7 @@ import (
 )
 
 // ServiceView is the name of the view of how tickets are served.
-const ServiceView = "service_1"
+const ServiceView = "service_2"
 
 // Service is the view of how tickets are served: M05 to M11, M17 to M24, M26 to M28 and M30, the stays in stages, the ledgers.
 //
@@ -31,9 +31,9 @@ func Service(zone *time.Location) projector.View {
 	return projector.View{
 		Name: ServiceView,
 		Schema: []string{
-			`CREATE TABLE service_zone_1 (zone TEXT PRIMARY KEY)`,
-			fmt.Sprintf(`INSERT INTO service_zone_1 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
-			`CREATE TABLE service_node_1 (
+			`CREATE TABLE service_zone_2 (zone TEXT PRIMARY KEY)`,
+			fmt.Sprintf(`INSERT INTO service_zone_2 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
+			`CREATE TABLE service_node_2 (
 	id     BIGINT PRIMARY KEY,
 	level  TEXT NOT NULL,
 	code   TEXT NOT NULL,
@@ -45,7 +45,7 @@ func Service(zone *time.Location) projector.View {
 )`,
 			// What of the registry tells a unit's level: the levels of areas (kind 0) and the areas of units (kind 1), as each version has them and
 			// for when, [since, until). Versions that are in force at some time, each since when, in the order of publishing.
-			`CREATE TABLE service_anchor_1 (
+			`CREATE TABLE service_anchor_2 (
 	kind    BIGINT NOT NULL,
 	code    TEXT NOT NULL,
 	version TEXT NOT NULL,
@@ -54,19 +54,19 @@ func Service(zone *time.Location) projector.View {
 	value   TEXT NOT NULL,
 	PRIMARY KEY (kind, code, version, since)
 ) WITHOUT ROWID`,
-			`CREATE TABLE service_version_1 (
+			`CREATE TABLE service_version_2 (
 	version TEXT PRIMARY KEY,
 	since   BIGINT NOT NULL,
 	number  BIGINT NOT NULL
 )`,
 			// The levels that tickets landed on, by their places from 1, in the order in which they first did.
-			`CREATE TABLE service_level_1 (
+			`CREATE TABLE service_level_2 (
 	place BIGINT PRIMARY KEY,
 	name  TEXT NOT NULL UNIQUE
 )`,
 			// ticket is the position of its first event. Every instant that can decide a period for it lies from from_at to to_at, and
 			// nothing happened to it after last_at; of what no figure counts, none does. subject is whose report it is. held: it was suspended at some time.
-			`CREATE TABLE service_ticket_1 (
+			`CREATE TABLE service_ticket_2 (
 	ticket  INTEGER PRIMARY KEY,
 	id      TEXT NOT NULL UNIQUE,
 	no      TEXT NOT NULL,
@@ -78,7 +78,7 @@ func Service(zone *time.Location) projector.View {
 	life    BLOB NOT NULL
 )`,
 			// The counters of the figures that are kept together (shelf), as appendCounts has them. day counts from 1970-01-01 in the zone.
-			`CREATE TABLE service_day_1 (
+			`CREATE TABLE service_day_2 (
 	node   BIGINT NOT NULL,
 	shelf  BIGINT NOT NULL,
 	day    BIGINT NOT NULL,
@@ -87,10 +87,10 @@ func Service(zone *time.Location) projector.View {
 ) WITHOUT ROWID`,
 		},
 		Indexes: []string{
-			`CREATE INDEX service_ticket_1_to ON service_ticket_1 (to_at, from_at)`,
-			`CREATE INDEX service_ticket_1_last ON service_ticket_1 (last_at)`,
-			`CREATE INDEX service_ticket_1_subject ON service_ticket_1 (subject) WHERE subject <> ''`,
-			`CREATE INDEX service_ticket_1_held ON service_ticket_1 (held) WHERE held = 1`,
+			`CREATE INDEX service_ticket_2_to ON service_ticket_2 (to_at, from_at)`,
+			`CREATE INDEX service_ticket_2_last ON service_ticket_2 (last_at)`,
+			`CREATE INDEX service_ticket_2_subject ON service_ticket_2 (subject) WHERE subject <> ''`,
+			`CREATE INDEX service_ticket_2_held ON service_ticket_2 (held) WHERE held = 1`,
 		},
 		Apply: func(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
 			return applyAll(newServiceFolding(zone), tx, batch)
@@ -125,7 +125,7 @@ type counter struct {
 
 func newServiceFolding(zone *time.Location) *serviceFolding {
 	n := newNodes(nil)
-	n.table = "service_node_1"
+	n.table = "service_node_2"
 	return &serviceFolding{tickets: newHot[*served](), nodes: n, anchors: &anchors{}, days: calendarOf(zone), sums: map[counter]*cells{}}
 }
 
@@ -151,7 +151,7 @@ func loadServed(tx *viewdb.Tx, id string, d *event.Decoded) (*served, error) {
 	if d.Version == 1 {
 		return t, nil
 	}
-	for row, err := range tx.Query("SELECT ticket, no, subject, life FROM service_ticket_1 WHERE id = $1", id) {
+	for row, err := range tx.Query("SELECT ticket, no, subject, life FROM service_ticket_2 WHERE id = $1", id) {
 		if err != nil {
 			return nil, err
 		}
@@ -265,10 +265,10 @@ func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
 	f.buf = t.bytes(f.buf[:0])
 	var err error
 	if t.isNew {
-		_, err = tx.Exec("INSERT INTO service_ticket_1 (ticket, id, no, subject, held, from_at, to_at, last_at, life) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		_, err = tx.Exec("INSERT INTO service_ticket_2 (ticket, id, no, subject, held, from_at, to_at, last_at, life) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
 			t.ticket, t.id, t.no, t.subject, held, from, to, last, f.buf)
 	} else {
-		_, err = tx.Exec("UPDATE service_ticket_1 SET subject = $1, held = $2, from_at = $3, to_at = $4, last_at = $5, life = $6 WHERE ticket = $7",
+		_, err = tx.Exec("UPDATE service_ticket_2 SET subject = $1, held = $2, from_at = $3, to_at = $4, last_at = $5, life = $6 WHERE ticket = $7",
 			t.subject, held, from, to, last, f.buf, t.ticket)
 	}
 	return err
@@ -286,7 +286,7 @@ func saveCounters(tx *viewdb.Tx, sums map[counter]*cells) error {
 		return cmp.Or(cmp.Compare(a.node, b.node), cmp.Compare(shelfOf(a.figure), shelfOf(b.figure)), cmp.Compare(a.day, b.day), cmp.Compare(a.figure, b.figure))
 	})
 	fresh := true // nothing is written yet
-	for _, err := range tx.Query("SELECT 1 FROM service_day_1 LIMIT 1") {
+	for _, err := range tx.Query("SELECT 1 FROM service_day_2 LIMIT 1") {
 		if err != nil {
 			return err
 		}
@@ -298,7 +298,7 @@ func saveCounters(tx *viewdb.Tx, sums map[counter]*cells) error {
 		first, shelf := order[0], shelfOf(order[0].figure)
 		list = list[:0]
 		if !fresh {
-			for row, err := range tx.Query("SELECT counts FROM service_day_1 WHERE node = $1 AND shelf = $2 AND day = $3", first.node, shelf, first.day) {
+			for row, err := range tx.Query("SELECT counts FROM service_day_2 WHERE node = $1 AND shelf = $2 AND day = $3", first.node, shelf, first.day) {
 				if err != nil {
 					return err
 				}
@@ -315,10 +315,10 @@ func saveCounters(tx *viewdb.Tx, sums map[counter]*cells) error {
 		order = order[n:]
 		var err error
 		if buf = appendCounts(buf[:0], list); len(buf) > 0 {
-			_, err = tx.Exec(`INSERT INTO service_day_1 (node, shelf, day, counts) VALUES ($1, $2, $3, $4)
+			_, err = tx.Exec(`INSERT INTO service_day_2 (node, shelf, day, counts) VALUES ($1, $2, $3, $4)
 				ON CONFLICT (node, shelf, day) DO UPDATE SET counts = excluded.counts`, first.node, shelf, first.day, buf)
 		} else if !fresh {
-			_, err = tx.Exec("DELETE FROM service_day_1 WHERE node = $1 AND shelf = $2 AND day = $3", first.node, shelf, first.day)
+			_, err = tx.Exec("DELETE FROM service_day_2 WHERE node = $1 AND shelf = $2 AND day = $3", first.node, shelf, first.day)
 		}
 		if err != nil {
 			return err
@@ -472,7 +472,7 @@ func (a *anchors) stage(version string, piece uint32) error {
 	if piece != 1 {
 		return nil
 	}
-	_, err := a.tx.Exec("DELETE FROM service_anchor_1 WHERE version NOT IN (SELECT version FROM service_version_1)")
+	_, err := a.tx.Exec("DELETE FROM service_anchor_2 WHERE version NOT IN (SELECT version FROM service_version_2)")
 	return err
 }
 
@@ -485,7 +485,7 @@ func (a *anchors) put(version string, key anchor, from, to *timestamppb.Timestam
 		a.staged[key] = append(a.staged[key], anchored{since: since, until: until, value: value})
 		return nil
 	}
-	_, err := a.tx.Exec(`INSERT INTO service_anchor_1 (kind, code, version, since, until, value) VALUES ($1, $2, $3, $4, $5, $6)
+	_, err := a.tx.Exec(`INSERT INTO service_anchor_2 (kind, code, version, since, until, value) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (kind, code, version, since) DO UPDATE SET until = excluded.until, value = excluded.value`, key.kind, key.code, version, since, until, value)
 	return err
 }
@@ -507,7 +507,7 @@ func (a *anchors) publish(version string, from int64) error {
 		return nil
 	}
 	clear(a.known)
-	_, err := a.tx.Exec("INSERT INTO service_version_1 (version, since, number) SELECT $1, $2, COUNT(*) + 1 FROM service_version_1", version, from)
+	_, err := a.tx.Exec("INSERT INTO service_version_2 (version, since, number) SELECT $1, $2, COUNT(*) + 1 FROM service_version_2", version, from)
 	return err
 }
 
@@ -516,7 +516,7 @@ func (a *anchors) get(kind int64, code string, at int64) (value string, err erro
 	key := anchor{kind, code}
 	list, ok := a.known[key]
 	if !ok && a.tx != nil {
-		query := `SELECT v.since, v.number, a.since, a.until, a.value FROM service_anchor_1 a JOIN service_version_1 v ON v.version = a.version
+		query := `SELECT v.since, v.number, a.since, a.until, a.value FROM service_anchor_2 a JOIN service_version_2 v ON v.version = a.version
 			WHERE a.kind = $1 AND a.code = $2`
 		for row, err := range a.tx.Query(query, kind, code) {
 			if err != nil {
@@ -573,13 +573,13 @@ func (a *anchors) place(level string) (int64, error) {
 	if a.tx == nil {
 		return place, nil
 	}
-	_, err := a.tx.Exec("INSERT INTO service_level_1 (place, name) VALUES ($1, $2)", place, level)
+	_, err := a.tx.Exec("INSERT INTO service_level_2 (place, name) VALUES ($1, $2)", place, level)
 	return place, err
 }
 
 // levelsIn are the levels that tickets landed on, by their places from 1.
 func levelsIn(tx *viewdb.Tx) (levels []string, err error) {
-	for row, err := range tx.Query("SELECT name FROM service_level_1 ORDER BY place") {
+	for row, err := range tx.Query("SELECT name FROM service_level_2 ORDER BY place") {
 		if err != nil {
 			return nil, err
 		}

@@ -71,7 +71,7 @@ func oneByOne(b logbook, figure byte, in period, of *selection, sums map[int64]*
 type logs struct{ *table }
 
 func (r *Reader) logs(tx *viewdb.Tx) (*logs, error) {
-	for row, err := range tx.Query("SELECT zone FROM service_zone_1") {
+	for row, err := range tx.Query("SELECT zone FROM service_zone_2") {
 		if err != nil {
 			return nil, err
 		}
@@ -80,7 +80,7 @@ func (r *Reader) logs(tx *viewdb.Tx) (*logs, error) {
 			return nil, fmt.Errorf("the views' zone: %w", err)
 		}
 		known := newNodes(tx)
-		known.table = "service_node_1"
+		known.table = "service_node_2"
 		return &logs{&table{tx, calendarOf(zone), known}}, nil
 	}
 	return nil, errors.New("the views name no zone")
@@ -124,7 +124,7 @@ func (b *logs) sum(figure byte, in period, of *selection) (map[int64]*cells, err
 }
 
 func (b *logs) count(where string, args ...any) (n int64, err error) {
-	for row, err := range b.tx.Query("SELECT COUNT(*) FROM service_ticket_1 WHERE "+where, args...) {
+	for row, err := range b.tx.Query("SELECT COUNT(*) FROM service_ticket_2 WHERE "+where, args...) {
 		if err != nil {
 			return 0, err
 		}
@@ -193,7 +193,7 @@ func (b *logs) whole(figure byte, first, last int64, of *selection, sums map[int
 	shelf := shelfOf(figure)
 	if of.level == "" || len(of.nodes) <= fewNodes {
 		for id := range of.nodes {
-			for row, err := range b.tx.Query("SELECT node, counts FROM service_day_1 WHERE node = $1 AND shelf = $2 AND day >= $3 AND day < $4", id, shelf, first, last) {
+			for row, err := range b.tx.Query("SELECT node, counts FROM service_day_2 WHERE node = $1 AND shelf = $2 AND day >= $3 AND day < $4", id, shelf, first, last) {
 				if err == nil {
 					err = add(row)
 				}
@@ -204,7 +204,7 @@ func (b *logs) whole(figure byte, first, last int64, of *selection, sums map[int
 		}
 		return nil
 	}
-	query := `SELECT d.node, d.counts FROM service_node_1 n CROSS JOIN service_day_1 d
+	query := `SELECT d.node, d.counts FROM service_node_2 n CROSS JOIN service_day_2 d
 		WHERE n.level = $1 AND d.node = n.id AND d.shelf = $2 AND d.day >= $3 AND d.day < $4`
 	for row, err := range b.tx.Query(query, of.level, shelf, first, last) {
 		if err == nil {
@@ -221,7 +221,7 @@ func (b *logs) whole(figure byte, first, last int64, of *selection, sums map[int
 func (b *logs) lives(where string, args []any, yield func(l *life) (bool, error)) error {
 	var l life
 	var buf []byte
-	for row, err := range b.tx.Query("SELECT ticket, id, no, subject, life FROM service_ticket_1 WHERE "+where+" ORDER BY ticket", args...) {
+	for row, err := range b.tx.Query("SELECT ticket, id, no, subject, life FROM service_ticket_2 WHERE "+where+" ORDER BY ticket", args...) {
 		if err != nil {
 			return err
 		}
@@ -249,9 +249,9 @@ func (b *logs) held(yield func(l *life)) error {
 }
 
 // queryPersons looks others of a person up by the index of subjects, which has only those that are known: both sides say so.
-const queryPersons = `SELECT t.subject, t.ticket, t.life FROM service_ticket_1 t
+const queryPersons = `SELECT t.subject, t.ticket, t.life FROM service_ticket_2 t
 	WHERE t.subject <> '' AND t.to_at >= $1 AND t.from_at < $2
-	AND EXISTS (SELECT 1 FROM service_ticket_1 o WHERE o.subject = t.subject AND o.subject <> '' AND o.ticket <> t.ticket) ORDER BY t.subject, t.ticket`
+	AND EXISTS (SELECT 1 FROM service_ticket_2 o WHERE o.subject = t.subject AND o.subject <> '' AND o.ticket <> t.ticket) ORDER BY t.subject, t.ticket`
 
 func (b *logs) persons(from, to int64, yield func(all []*life)) error {
 	var all []*life
