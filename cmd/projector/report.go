@@ -44,10 +44,13 @@ With --metric it prints that metric instead, in the period from --from up to and
 M06 dispatched rightly, M07 dispatched in time, M08 signed in time, M09 returned, M10 handled, M11 handled in time, M12 closure of what was due, M13 in time,
 M14 of what was accepted, M15 overdue, M16 carry-over, M17 rework, M18 reopened, M19 closed at once, M20 extended or suspended, M21 hours, M22 response,
 M23 resolution, M24 satisfaction, M26 called back, M27 co-tasks in time, M28 escalated by level, M29 solved on child walls, M30 suspended, M31 whistles, M33 report-in in time,
+M38 listings cleared, M39 results found false,
 M44 kept out of communities by the ban list: of an area what was meant for it, of a unit what it tried; M45 echoed.
 
 stages prints how many stays in each of the five stages ended in the period, how many hours they took together, and in how many a limit had passed. ledger
-prints the statement of a period, of suspensions or of listings: opening, added, removed, closing. wall prints, for every node of a level, of the posts put on
+prints the statement of a period, of suspensions or of listings: opening, added, removed, closing, what is open by reason and, of listings, by age; below each node the statement of each level
+that listed. Its last line is the sum of the nodes, and says whether opening + added - removed = closing for each line, and whether the parts of a node come to
+the whole. wall prints, for every node of a level, of the posts put on
 child walls in the period how many were solved there and how many lifted, and of these how many the community closed (M29); and of the wall's tickets that
 were closed in it how many have their result echoed, and the mean and median hours from post to echo (M45).`)
 	var place app.Place
@@ -287,16 +290,6 @@ func (p printer) stages(rows []*pb.StageRow) error {
 		lines[i] = []string{r.Level, r.Code, r.Name, r.Path, stage, count(r.Stays), decimal(&r.Hours, 4), count(r.Overdue)}
 	}
 	return print(p, stageColumns, lines, rows)
-}
-
-var ledgerColumns = []string{"level", "area_code", "area_name", "path", "opening", "added", "removed", "closing", "reasons"}
-
-func (p printer) ledger(rows []*pb.LedgerRow) error {
-	lines := make([][]string, len(rows))
-	for i, r := range rows {
-		lines[i] = []string{r.Level, r.Code, r.Name, r.Path, count(r.Opening), count(r.Added), count(r.Removed), count(r.Closing), counts(r.Reasons)}
-	}
-	return print(p, ledgerColumns, lines, rows)
 }
 
 func count(n int64) string { return strconv.FormatInt(n, 10) }

@@ -315,6 +315,8 @@ func (p *player) note(s *story, answer proto.Message) {
 		}
 	case *pb.Ticket:
 		s.limits, s.listed = a.Limits, a.Listed
+	case *pb.Listing:
+		s.problem = a
 	case *pb.CommandAnswer:
 		if s.names == nil {
 			s.names = map[string]string{}

@@ -35,6 +35,7 @@ type story struct {
 	names           map[string]string // of other resources, the latest of each collection, such as "posts"
 	limits          *pb.Limits        // of the ticket as it was answered last
 	listed          bool              // as somebody saw who looked
+	problem         *pb.Listing       // likewise
 	next            int
 }
 

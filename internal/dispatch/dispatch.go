@@ -104,6 +104,7 @@ type Request struct {
 	Command  proto.Message // a request of the contract; brings its request_id, etag, occurred_at and particulars along
 	ID       string        // the request id, for a command that brings none
 	CausedBy string        // "<stream>@<version>" of the event it follows from, for a policy
+	Drawing  *rule.Drawing // what a sample is drawn from, for a spot check
 
 	subject string // whose key seals the particulars, where the stream knows nobody yet
 }

@@ -91,6 +91,7 @@ func (d *Dispatcher) openKinds(cached int) {
 		"checks":        &d.checks,
 		"reviews":       &d.reviews,
 	}
+	d.openChecks()
 }
 
 // space is what ids of new resources are derived in.
@@ -135,6 +136,7 @@ func (k *kind[S, P]) do(ctx context.Context, r Request) (S, Result, error) {
 		}
 	}
 	s, result, err := do(ctx, k.d, k.streams, stream, r, func(s S, a *rule.Asked) error {
+		a.Drawing = r.Drawing
 		if k.facts == nil {
 			return nil
 		}

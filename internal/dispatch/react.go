@@ -39,11 +39,12 @@ var reactions = map[string]reaction{
 	"TicketUnmerged":    (*Dispatcher).reactToTicket,
 	"TicketWithdrawn":   (*Dispatcher).reactToTicket,
 
-	"EntryMatched":   (*Dispatcher).reactToEntry,
-	"EntryFulfilled": (*Dispatcher).reactToEntry,
-	"PostTicketed":   (*Dispatcher).reactToPost,
-	"PostSelfSolved": (*Dispatcher).reactToPost,
-	"EchoPublished":  (*Dispatcher).reactToTicket,
+	"EntryMatched":      (*Dispatcher).reactToEntry,
+	"EntryFulfilled":    (*Dispatcher).reactToEntry,
+	"PostTicketed":      (*Dispatcher).reactToPost,
+	"PostSelfSolved":    (*Dispatcher).reactToPost,
+	"EchoPublished":     (*Dispatcher).reactToTicket,
+	"SpotCheckRecorded": (*Dispatcher).reactToCheck,
 
 	"RegistryVersionPublished": func(d *Dispatcher, ctx context.Context, _ *event.Decoded) error { return d.RefreshRegistry(ctx) },
 	"CalendarYearLoaded":       func(d *Dispatcher, ctx context.Context, _ *event.Decoded) error { return d.RefreshLimits(ctx) },
@@ -52,7 +53,8 @@ var reactions = map[string]reaction{
 
 // React does what follows from a recorded event: the tickets of a whistle learn that it was blown or ended, a duplicate that it was
 // attached to its primary and a primary that it is none any more, which itself follows the calendar and the map again, a hazard goes on after its ticket was withdrawn, a post of a problem wall goes on as a
-// ticket and hears its echoes, a need and a resource of the exchange learn what became of the other,
+// ticket and hears its echoes, a need and a resource of the exchange learn what became of the other, a ticket whose
+// result a spot check found false is opened again and supervised,
 // what a trusted system reported is accepted and, where that is wanted, what is settled closed, and a registry version,
 // a calendar or a profile that another process published is read. It may be called any number of times with the same event.
 func (d *Dispatcher) React(ctx context.Context, e *event.Decoded) error {

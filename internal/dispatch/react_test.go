@@ -13,7 +13,7 @@ func TestWhatIsFollowedIsWhatSomethingFollowsFrom(t *testing.T) {
 	t.Parallel()
 	want := []string{
 		"CalendarYearLoaded", "CallbackRecorded", "CallbackUnreachable", "DuplicateAttached", "EchoPublished", "EntryFulfilled", "EntryMatched", "ListingCleared", "PostSelfSolved", "PostTicketed", "ProfilePublished",
-		"RegistryVersionPublished", "RequirementWaived", "SupervisionLifted", "SupervisionReplied", "TicketReported", "TicketUnmerged",
+		"RegistryVersionPublished", "RequirementWaived", "SpotCheckRecorded", "SupervisionLifted", "SupervisionReplied", "TicketReported", "TicketUnmerged",
 		"TicketWithdrawn", "VerificationPassed", "WhistleBlown", "WhistleClosed", "WhistleIssued", "WhistleRefused", "WhistleSettled",
 	}
 	var got []string

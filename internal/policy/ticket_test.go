@@ -39,7 +39,11 @@ func finish(t *testing.T, c *dispatchtest.City, actor rule.Actor, command proto.
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = dying.Ticket(t.Context(), dispatch.Request{Actor: actor, Command: command})
+	if request := (dispatch.Request{Actor: actor, Command: command}); rule.ResourceOf(command).Collection == "tickets" {
+		_, _, err = dying.Ticket(t.Context(), request)
+	} else {
+		_, _, err = dying.Carry(t.Context(), request)
+	}
 	if !errors.Is(err, eventstore.ErrUnavailable) {
 		t.Fatalf("got %v, want the outcome to be unknown", err)
 	}

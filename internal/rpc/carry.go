@@ -12,7 +12,13 @@ import (
 
 // carry does what every command on a resource other than a ticket or a whistle has in common, which is everything.
 func (s service) carry(ctx context.Context, command proto.Message) (*pb.CommandAnswer, error) {
-	state, result, err := s.dispatcher.Carry(ctx, request(ctx, command))
+	return s.carryRequest(ctx, request(ctx, command))
+}
+
+// carryRequest is carry for a request that brings more than its command.
+func (s service) carryRequest(ctx context.Context, r dispatch.Request) (*pb.CommandAnswer, error) {
+	command := r.Command
+	state, result, err := s.dispatcher.Carry(ctx, r)
 	if err != nil {
 		return nil, s.refused(ctx, command, err)
 	}

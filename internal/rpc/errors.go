@@ -132,6 +132,7 @@ var texts = map[rule.Reason]text{
 	rule.EchoNeeded:          {codes.FailedPrecondition, "问题墙工单须先公布结果回音", "A wall ticket needs its result echo first"},
 	rule.NotOnWall:           {codes.FailedPrecondition, "该工单不是问题墙工单", "The ticket is on no problem wall"},
 	rule.NotSelfSolvable:     {codes.FailedPrecondition, "该类事项不在网格员能力范围内", "A grid worker may not solve matters of this category"},
+	rule.NothingToDraw:       {codes.FailedPrecondition, "该区域该时段没有可抽查的办结工单", "There is no closed ticket to draw from"},
 
 	CredentialsMissing:  {codes.Unauthenticated, "缺少身份凭证", "Credentials are missing"},
 	CredentialsUnknown:  {codes.Unauthenticated, "身份凭证无效", "The credentials are not known"},

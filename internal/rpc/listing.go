@@ -2,13 +2,17 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/listing"
 )
 
 type listingService struct {
 	pb.UnimplementedListingServiceServer
 	service
+	views *viewService // nil: this server has none, and draws no samples
 }
 
 func (s listingService) ListProblem(ctx context.Context, r *pb.ListProblemRequest) (*pb.CommandAnswer, error) {
@@ -39,10 +43,26 @@ func (s listingService) PassListingTimer(ctx context.Context, r *pb.PassListingT
 	return s.carry(ctx, r)
 }
 
-func (s listingService) DrawSpotCheck(ctx context.Context, r *pb.DrawSpotCheckRequest) (*pb.CommandAnswer, error) {
+func (s listingService) RecordSpotCheck(ctx context.Context, r *pb.RecordSpotCheckRequest) (*pb.CommandAnswer, error) {
 	return s.carry(ctx, r)
 }
 
-func (s listingService) RecordSpotCheck(ctx context.Context, r *pb.RecordSpotCheckRequest) (*pb.CommandAnswer, error) {
-	return s.carry(ctx, r)
+// GetListing gives the listing as its history says it is now.
+func (s listingService) GetListing(ctx context.Context, r *pb.GetListingRequest) (*pb.Listing, error) {
+	it, result, err := s.dispatcher.Look(ctx, "listings", r.Name)
+	if err != nil {
+		return nil, s.absent(ctx, err)
+	}
+	if err := s.shows(ctx, it); err != nil {
+		return nil, err
+	}
+	state, ok := it.(*listing.State)
+	if !ok {
+		return nil, fmt.Errorf("%s is %T", r.Name, it)
+	}
+	m := state.Message(dispatch.ID(result.Stream))
+	m.Etag, m.ConsistencyToken, m.Overdue = result.ETag(), Token(result.Position), state.Overdue(s.dispatcher.Now())
+	actor, _ := ActorFrom(ctx)
+	m.Particulars, m.Erased, err = s.dispatcher.Said(ctx, result.Stream, nil, &pb.ProblemListed{Sealed: state.Listed}, actor)
+	return m, err
 }

@@ -124,14 +124,17 @@ func (c Config) register(to grpc.ServiceRegistrar, i *interceptor) {
 	pb.RegisterWhistleServiceServer(to, whistleService{service: s})
 	pb.RegisterWallServiceServer(to, wallService{service: s})
 	pb.RegisterAdmissionServiceServer(to, admissionService{service: s})
-	pb.RegisterListingServiceServer(to, listingService{service: s})
 	pb.RegisterReviewServiceServer(to, reviewService{service: s})
 	pb.RegisterImportServiceServer(to, importService{service: s})
 	pb.RegisterRegistryServiceServer(to, registryService{service: s})
 	pb.RegisterAuditServiceServer(to, auditService{
 		service: s, verify: c.Verify, backup: c.Backup, verifying: make(chan bool, 1), backingUp: make(chan bool, 1),
 	})
+	listings := listingService{service: s}
 	if c.Views != nil && c.Projector != nil {
-		pb.RegisterViewServiceServer(to, viewService{service: s, reader: c.Views, projector: c.Projector, stopping: c.Stopping})
+		views := viewService{service: s, reader: c.Views, projector: c.Projector, stopping: c.Stopping}
+		pb.RegisterViewServiceServer(to, views)
+		listings.views = &views
 	}
+	pb.RegisterListingServiceServer(to, listings)
 }

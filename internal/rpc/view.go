@@ -164,7 +164,7 @@ func (s viewService) ListMetrics(ctx context.Context, q *pb.ListMetricsRequest) 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.wait(ctx, q.MinConsistencyToken, view.MetricView(q.Metric)); err != nil {
+	if err := s.wait(ctx, q.MinConsistencyToken, view.MetricViews(q.Metric)...); err != nil {
 		return nil, err
 	}
 	figures, next, position, err := s.reader.ListMetrics(ctx, view.MetricQuery{
@@ -187,7 +187,7 @@ func (s viewService) ListBehind(ctx context.Context, q *pb.ListBehindRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := s.wait(ctx, q.MinConsistencyToken, view.MetricView(q.Metric)); err != nil {
+	if err := s.wait(ctx, q.MinConsistencyToken, view.MetricViews(q.Metric)...); err != nil {
 		return nil, err
 	}
 	actor, _ := ActorFrom(ctx)
@@ -445,12 +445,16 @@ func (s viewService) ListLedger(ctx context.Context, q *pb.ListLedgerRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := s.wait(ctx, q.MinConsistencyToken, view.ServiceView); err != nil {
+	views := []string{view.ServiceView}
+	if q.Kind == pb.LedgerKind_LEDGER_KIND_LISTING {
+		views = append(views, view.ListingsView)
+	}
+	if err := s.wait(ctx, q.MinConsistencyToken, views...); err != nil {
 		return nil, err
 	}
 	rows, next, position, err := s.reader.ListLedger(ctx, q.Kind, view.PeriodQuery{
 		Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), At: instant(q.AsOf), KnownAt: knownAt,
-		Map: s.areas(q.AreaMode), PageSize: q.PageSize, PageToken: q.PageToken,
+		Map: s.areas(q.AreaMode), Now: s.dispatcher.Now(), PageSize: q.PageSize, PageToken: q.PageToken,
 	})
 	if err != nil {
 		return nil, err

@@ -96,6 +96,7 @@ const (
 	EchoNeeded      Reason = "ECHO_NEEDED"
 	NotOnWall       Reason = "NOT_ON_WALL"
 	NotSelfSolvable Reason = "NOT_SELF_SOLVABLE"
+	NothingToDraw   Reason = "NOTHING_TO_DRAW"
 )
 
 // Reasons are all of them, for tests and catalogues that must cover each.
@@ -112,6 +113,7 @@ var Reasons = []Reason{
 	NotReturnable, ReturnLapsed, RulingNeeded, RuledOut, BannedInCommunities, AdmissionNotInForce, AdmissionTooSoon, UnknownBanItem, NotNextLevel, MustAccept,
 	AppealNeeded, HasDuplicates, ConfidentialIntoOpen,
 	NeedsRedaction, EchoNeeded, NotOnWall, NotSelfSolvable,
+	NothingToDraw,
 }
 
 // Refusal is a rule's no. It holds no personal data.

@@ -51,6 +51,9 @@ type Asked struct {
 	Petitioner string
 	// Unredacted says that the public words of the command hold what identifies a person; see PublicWords.
 	Unredacted bool
+	// Drawing is what a sample is drawn from, and Sampled the ticket of a sample that somebody looked at again; nil for other commands.
+	Drawing *Drawing
+	Sampled *Sampled
 
 	// Acting is the role the command was allowed for. Require sets it.
 	Acting pb.Role

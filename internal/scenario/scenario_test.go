@@ -2,6 +2,7 @@ package scenario_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -149,10 +150,48 @@ func (r *rules) Do(_ context.Context, at time.Time, by rule.Actor, command proto
 	if isWhistle(command) {
 		return r.whistle(a, command)
 	}
+	switch c := command.(type) {
+	case *pb.DrawSpotCheckRequest:
+		a.Drawing = drawing(r.tickets, by, at, c)
+	case *pb.RecordSpotCheckRequest:
+		if t, ok := r.tickets[c.Ticket]; ok {
+			a.Sampled = t.Sampled(a.Registry, by, at)
+		}
+	}
 	if k := r.kinds[rule.ResourceOf(command).Collection]; k != nil {
-		return k(r, a, command)
+		out, err := k(r, a, command)
+		if c, ok := command.(*pb.RecordSpotCheckRequest); ok && err == nil && c.FalseResult && !out.Repeated {
+			return out, r.answerFalse(a, c.Ticket)
+		}
+		return out, err
 	}
 	return r.ticket(a, command)
+}
+
+// drawing is what a sample is drawn from, by the tickets' own rules; a ticket is by its name.
+func drawing(tickets map[string]ticket.State, by rule.Actor, at time.Time, c *pb.DrawSpotCheckRequest) *rule.Drawing {
+	d := &rule.Drawing{KnownAt: 1, Seed: []byte("sixteen bytes ok")}
+	for name, t := range tickets {
+		seen := t.Confidentiality != pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL || t.MaySee(snapshot(), by, at)
+		of := c.Category == "" || rule.Below(snapshot(), t.Category, c.Category, at)
+		if seen && of && t.ClosedIn(c.Area, c.From.AsTime(), c.To.AsTime()) {
+			d.Tickets = append(d.Tickets, strings.TrimPrefix(name, "tickets/"))
+		}
+	}
+	return d
+}
+
+// answerFalse opens a ticket again and raises its supervision, as the policy does.
+func (r *rules) answerFalse(a *rule.Asked, name string) error {
+	for _, command := range []proto.Message{
+		&pb.ReopenTicketRequest{Name: name, Reason: pb.ReopenReason_REOPEN_REASON_SPOT_CHECK},
+		&pb.SupervisionRaised{Level: 4, Trigger: pb.SupervisionTrigger_SUPERVISION_TRIGGER_FALSE_RESULT},
+	} {
+		if _, err := r.decideTicket(policyOf(a), name, command); err != nil && !errors.As(err, new(*rule.Refusal)) {
+			return err
+		}
+	}
+	return nil
 }
 
 // others are what plays commands on each kind of resource beside tickets and whistles.
@@ -421,6 +460,11 @@ func (w *written) Do(ctx context.Context, at time.Time, by rule.Actor, command p
 	)
 	id := command.(interface{ GetRequestId() string }).GetRequestId()
 	request := dispatch.Request{Actor: by, Command: command}
+	if draw, ok := command.(*pb.DrawSpotCheckRequest); ok {
+		if request.Drawing, err = w.drawing(ctx, by, at, draw); err != nil {
+			return scenario.Outcome{}, err
+		}
+	}
 	stream := ""
 	switch c := command.(type) {
 	case *pb.RevealIdentityRequest:
@@ -468,4 +512,26 @@ func (w *written) Do(ctx context.Context, at time.Time, by rule.Actor, command p
 		}
 	}
 	return out, nil
+}
+
+// drawing is what a sample is drawn from, by the whole history.
+func (w *written) drawing(ctx context.Context, by rule.Actor, at time.Time, c *pb.DrawSpotCheckRequest) (*rule.Drawing, error) {
+	tickets := map[string]ticket.State{}
+	for r, err := range w.Store.ReadAll(ctx, 0) {
+		if err != nil {
+			return nil, err
+		}
+		id, ok := strings.CutPrefix(r.Stream, "ticket-")
+		if !ok {
+			continue
+		}
+		e, err := event.Decode(r)
+		if err != nil {
+			return nil, err
+		}
+		if tickets["tickets/"+id], err = ticket.Evolve(tickets["tickets/"+id], e.Meta, e.Event); err != nil {
+			return nil, err
+		}
+	}
+	return drawing(tickets, by, at, c), nil
 }

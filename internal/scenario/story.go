@@ -285,6 +285,7 @@ func (r *run) ask(ctx context.Context, p Teller, t *Turn) error {
 // methodOf is the method of the contract by its name; nil if there is none.
 func methodOf(name string) protoreflect.MethodDescriptor {
 	for _, file := range []protoreflect.FileDescriptor{
+		pb.File_chuishao_v1_listing_proto,
 		pb.File_chuishao_v1_ticket_proto, pb.File_chuishao_v1_whistle_proto, pb.File_chuishao_v1_view_proto, pb.File_chuishao_v1_registry_proto,
 		pb.File_chuishao_v1_audit_proto, pb.File_chuishao_v1_admission_proto, pb.File_chuishao_v1_wall_proto,
 	} {

@@ -63,6 +63,7 @@ type State struct {
 	HandleStart  time.Time // where the round's handle limit runs from
 	SubmittedAt  time.Time
 	VerifiedAt   time.Time
+	Verifier     *pb.Actor // who last found a result as told; nil if nobody did
 	ClosedAt     time.Time
 
 	Contacted       bool // in this round

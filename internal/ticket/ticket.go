@@ -156,6 +156,8 @@ func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, err
 		return rateLead(s, a, c)
 	case *pb.RecordJointReviewRequest:
 		return jointReview(s, a, c)
+	case *pb.SupervisionRaised:
+		return supervisionFollows(s, a, c)
 	case *pb.WhistleLinked:
 		return linkWhistle(s, a, c)
 	case *pb.WhistleSettled:
@@ -207,7 +209,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.ResultSubmitted:
 		s.resultSubmitted(at, e)
 	case *pb.VerificationPassed:
-		s.verificationPassed(at, e)
+		s.verificationPassed(at, meta.GetActor(), e)
 	case *pb.VerificationFailed:
 		s.verificationFailed(e)
 	case *pb.CallbackRecorded:

@@ -65,8 +65,8 @@ func (s *State) nearby(a *rule.Asked) bool {
 	return slices.ContainsFunc(path, func(n *pb.AreaNode) bool { return n.Code == leaf })
 }
 
-func (s *State) verificationPassed(at time.Time, e *pb.VerificationPassed) {
-	s.Verified, s.VerifiedAt = true, at
+func (s *State) verificationPassed(at time.Time, by *pb.Actor, e *pb.VerificationPassed) {
+	s.Verified, s.VerifiedAt, s.Verifier = true, at, by
 	s.Limits.VerifyBy, s.Limits.CallbackBy = time.Time{}, rule.Instant(e.CallbackBy)
 }
 

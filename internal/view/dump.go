@@ -63,6 +63,13 @@ var dumps = map[string][]string{
 		"SELECT 'entry', entry, id, no, kind, state, keeper, topic, opened_at FROM exchange_1 ORDER BY entry",
 		"SELECT 'step', code, entry FROM exchange_step_1 ORDER BY code, entry",
 	},
+	ListingsView: {
+		"SELECT 'listing', listing, id, no, state, origin, area, path, owner, owner_path, issuer, level, person, failed, guessed, accounts, listed_at, plan_by, clear_by, cleared_at FROM listings_1 ORDER BY listing",
+		"SELECT 'check', spot, id, no, state, kind, area, path, unit, unit_path, category, from_at, to_at, known_at, seed, population, hash, drawn_at FROM listings_check_1 ORDER BY spot",
+		"SELECT 'item', spot, place, ticket, checked_at, untrue, path, lead_path FROM listings_item_1 ORDER BY spot, place",
+		"SELECT 'step', kind, code, entry FROM listings_step_1 ORDER BY kind, code, entry",
+		"SELECT 'ever', id FROM listings_ticket_1 ORDER BY id",
+	},
 	WhistlesView: {
 		"SELECT 'whistle', whistle, id, no, kind, state, street, area, path, blown_at, issued_at, closed_at FROM whistles_1 ORDER BY whistle",
 		"SELECT 'party', whistle, place, unit, unit_path, compulsory, state, report_in_by, reported_in_at FROM whistles_party_1 ORDER BY whistle, place",

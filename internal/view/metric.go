@@ -53,7 +53,7 @@ var MetricNames = func() []string {
 }()
 
 // countedNames are the metrics that are counted row by row when they are asked for: there are few of what they count.
-var countedNames = []string{"M31", "M33", "M29", "M37", "M40", "M45", bannedDeliveries}
+var countedNames = []string{"M31", "M33", "M29", "M37", untrueMetric, "M40", "M45", bannedDeliveries}
 
 // counting is how such a metric is counted.
 type counting struct {
@@ -72,6 +72,8 @@ func (r *Reader) counting(name string) (c counting, ok bool) {
 		return counting{WallsView, r.wallMetrics, r.postsBehind}, true
 	case "M37", "M40":
 		return counting{ReviewsView, r.reviewMetrics, r.reviewsBehind}, true
+	case clearedMetric, untrueMetric:
+		return counting{ListingsView, r.listingMetrics, r.listingsBehind}, true
 	case bannedDeliveries:
 		return counting{AdmissionsView, r.bannedMetrics, r.bannedBehind}, true
 	}
@@ -101,6 +103,14 @@ func MetricView(name string) string {
 		return ServiceView
 	}
 	return ClosureView
+}
+
+// MetricViews are all views that a metric's figures come from.
+func MetricViews(name string) []string {
+	if name == clearedMetric {
+		return []string{ListingsView, ServiceView} // what is listed is both tickets and other problems
+	}
+	return []string{MetricView(name)}
 }
 
 func noMetric(also string) error {

@@ -293,7 +293,7 @@ func handling(r *rand.Rand, add func(time.Time, proto.Message), next func() time
 			}
 		case 5:
 			add(next(), &pb.SupervisionRaised{Level: 2, ReplyBy: later()})
-			add(next(), &pb.SupervisionRaised{Level: 3, ReplyBy: later(), ClearBy: later()})
+			add(next(), &pb.SupervisionRaised{Level: 3, ReplyBy: later(), ClearBy: later(), IssuerLevel: []string{"", "city", "district"}[r.IntN(3)]})
 			if r.IntN(2) == 0 {
 				add(next(), &pb.SupervisionRaised{Level: 4})
 			}
@@ -783,6 +783,7 @@ func TestRowsAreTheSameWhereverBatchesAreCut(t *testing.T) {
 	h := newHistory(t)
 	r := rand.New(rand.NewPCG(1, 2))
 	livesOf(h, r, 60, wholeLife)
+	listed(h, r, 20)
 
 	whole := h.views("whole.db")
 	h.catchUp(whole, 100_000)

@@ -45,6 +45,7 @@ type course struct {
 	supervised stay
 	holds      []hold
 	listings   []listing
+	raises     []raise
 }
 
 // segment is the time that one lead has a ticket for: a hop, an escalation, a delegation, or the round of a reopening.
@@ -115,10 +116,18 @@ type hold struct {
 	unit     []int64
 }
 
-// listing is the time a problem is listed for. account is when its supervision rose above that.
+// listing is the time a problem is listed for. account is when its supervision rose above that, by the day that it is to be cleared by, level the place
+// of the issuer's level.
 type listing struct {
 	from, to, account int64
+	by, level         int64
 	unit              []int64
+}
+
+// raise is once that supervision was raised.
+type raise struct {
+	at, level int64
+	unit      []int64
 }
 
 // walk is what had happened by T, of what is recorded. The lead is the one that is known now: figures are grouped by that.
@@ -309,6 +318,17 @@ func (c *course) step(s *step) {
 		}
 		r.contactBy = c.limits[byContact]
 	}
+	if g := c.listing(); g != nil && c.limits[byClear] != never {
+		g.by = c.limits[byClear]
+	}
+}
+
+// listing is that which is not cleared; nil if there is none.
+func (c *course) listing() *listing {
+	if n := len(c.listings); n > 0 && c.listings[n-1].to == never {
+		return &c.listings[n-1]
+	}
+	return nil
 }
 
 // set puts limits in force.
@@ -544,17 +564,17 @@ func (c *course) supervise(s *step) {
 	if c.supervised.stage == pb.Stage_STAGE_UNSPECIFIED {
 		c.supervised = stay{stage: pb.Stage_STAGE_SUPERVISE, from: s.at}
 	}
-	listed := len(c.listings) > 0 && c.listings[len(c.listings)-1].to == never
+	open := c.listing()
+	c.raises = append(c.raises, raise{s.at, s.n[0], c.lead})
 	switch level := s.n[0]; {
-	case !listed && (level == listedLevel || len(s.n) > 1 && s.n[1] == 1):
-		g := listing{from: s.at, to: never, account: never, unit: c.lead}
+	case open == nil && (level == listedLevel || s.n[1] == 1):
+		g := listing{from: s.at, to: never, account: never, by: never, level: s.n[2], unit: c.lead}
 		if level > listedLevel {
 			g.account = s.at
 		}
 		c.listings = append(c.listings, g)
-	case level > listedLevel && listed && c.listings[len(c.listings)-1].account == never:
-		g := &c.listings[len(c.listings)-1]
-		g.account = max(s.at, g.from)
+	case level > listedLevel && open != nil && open.account == never:
+		open.account = max(s.at, open.from)
 	}
 }
 
@@ -570,8 +590,7 @@ func (c *course) endSupervision(at int64) {
 }
 
 func (c *course) endListing(at int64) {
-	if n := len(c.listings); n > 0 && c.listings[n-1].to == never {
-		g := &c.listings[n-1]
+	if g := c.listing(); g != nil {
 		g.to = max(at, g.from, g.account)
 	}
 }

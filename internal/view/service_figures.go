@@ -52,12 +52,13 @@ const (
 	figCo
 	figLevels
 	figHolds    // added by reason, then removed by reason
-	figListings // added, removed, risen above listing less ended so
+	figListings // added, removed, risen above listing less ended so; then for each place of the issuer's level the first two
 	figReceive  // stays, microseconds, overdue; the others likewise
 	figAnalyse
 	figRoute
 	figSupervise
 	figEvaluate
+	figCleared
 	figuresEnd
 )
 
@@ -99,6 +100,7 @@ var serviceFigures = [figuresEnd]figure{
 	figRoute:          {of: staysIn(pb.Stage_STAGE_ROUTE)},
 	figSupervise:      {of: staysIn(pb.Stage_STAGE_SUPERVISE)},
 	figEvaluate:       {of: staysIn(pb.Stage_STAGE_EVALUATE)},
+	figCleared:        {metric: 38, limits: true, parts: raisedParts[:], of: clearedBy}, // then for each place of the issuer's level both
 }
 
 // stageFigures are the figures of stays.
@@ -528,6 +530,7 @@ const (
 	cellListed = iota
 	cellCleared
 	cellAccount
+	cellIssuers // added and removed, for each place of the issuer's level
 )
 
 // The ledger of listings.
@@ -538,6 +541,38 @@ func listingsKept(c *course, p *poster) {
 		p.add(cellCleared, g.to, g.unit, 1)
 		if p.add(cellAccount, g.account, g.unit, 1); g.account != never {
 			p.add(cellAccount, g.to, g.unit, -1)
+		}
+		cell := cellIssuers + 2*g.place()
+		p.add(cell, g.from, g.unit, 1)
+		p.add(cell+1, g.to, g.unit, 1)
+	}
+}
+
+// place is that of the issuer's level among the cells of a figure, from 0; levels without a place of their own stand at the last.
+func (g *listing) place() int {
+	if g.level < 1 || g.level > places {
+		return places - 1
+	}
+	return int(g.level) - 1
+}
+
+// raisedParts are what M38 calls the supervisions that were raised to each level.
+var raisedParts = [...]string{"raised_1", "raised_2", "raised_3", "raised_4"}
+
+// M38: listings that were to be cleared, and of these those that are. Supervisions that were raised are told beside.
+func clearedBy(c *course, p *poster) {
+	for i := range c.raises {
+		if r := &c.raises[i]; r.level >= 1 && r.level <= int64(len(raisedParts)) {
+			p.part(raisedParts[r.level-1], r.at, r.unit, 1)
+		}
+	}
+	for i := range c.listings {
+		g := &c.listings[i]
+		cell := p.figure.part(len(raisedParts)) + 2*g.place()
+		p.rate(g.by, g.unit, g.to != never)
+		p.add(cell, g.by, g.unit, 1)
+		if g.to != never {
+			p.add(cell+1, g.by, g.unit, 1)
 		}
 	}
 }

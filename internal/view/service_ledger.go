@@ -2,12 +2,14 @@ package view
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strconv"
 	"time"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/projector"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
@@ -18,9 +20,11 @@ type PeriodQuery struct {
 	Area     string
 	From, To time.Time
 	// At is the instant as of which it is told; the zero time is the end of all times. KnownAt and Map are as in MetricQuery.
-	At        time.Time
-	KnownAt   *eventstore.Position
-	Map       Map
+	At      time.Time
+	KnownAt *eventstore.Position
+	Map     Map
+	// Now is when ages are told if the period ends later or never does.
+	Now       time.Time
 	PageSize  int32
 	PageToken string
 }
@@ -104,14 +108,21 @@ func (r *Reader) ListLedger(ctx context.Context, kind pb.LedgerKind, q PeriodQue
 		return nil, "", 0, rule.Bad("kind", rule.UnknownValue, "want suspension or listing")
 	}
 	key := func(row *pb.LedgerRow) string { return row.Code }
-	return pageOf(ctx, r, "ledger "+kind.String(), q, key, func(b logbook, in period, list []*node, of *selection) (rows []*pb.LedgerRow, err error) {
-		within, err := b.sum(figure, in, of)
+	of := eventstore.Position(math.MaxInt64)
+	var c checks
+	if kind == pb.LedgerKind_LEDGER_KIND_LISTING && q.KnownAt != nil {
+		if c, err = recallChecks(ctx, r.store, *q.KnownAt); err != nil {
+			return nil, "", 0, err
+		}
+	}
+	rows, next, at, err = pageOf(ctx, r, "ledger "+kind.String(), q, key, func(b logbook, in period, list []*node, chosen *selection) (rows []*pb.LedgerRow, err error) {
+		within, err := b.sum(figure, in, chosen)
 		if err != nil {
 			return nil, err
 		}
 		before := map[int64]*cells{}
 		if in.from != never {
-			if before, err = b.sum(figure, period{from: never, to: in.from, at: in.at}, of); err != nil {
+			if before, err = b.sum(figure, period{from: never, to: in.from, at: in.at}, chosen); err != nil {
 				return nil, err
 			}
 		}
@@ -124,8 +135,20 @@ func (r *Reader) ListLedger(ctx context.Context, kind pb.LedgerKind, q PeriodQue
 			row.Level, row.Code, row.Name, row.Path = n.level, n.code, n.label(), n.path
 			rows = append(rows, row)
 		}
+		if kind == pb.LedgerKind_LEDGER_KIND_LISTING {
+			if rows, ok := rowsOf(b); ok {
+				if of, err = projector.Position(rows.tx, ListingsView); err != nil {
+					return nil, err
+				}
+				if c, err = readChecks(rows.tx); err != nil {
+					return nil, err
+				}
+			}
+			return listingLedger(b, c, &q, in, list, chosen, rows, before, within)
+		}
 		return rows, nil
 	})
+	return rows, next, min(at, of), err
 }
 
 func orNone(c *cells) *cells {

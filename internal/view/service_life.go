@@ -81,7 +81,7 @@ const (
 	didClose
 	didReopen
 	didExclude   // n: the code, then the metrics' numbers
-	didSupervise // n: the level, and whether that lists the problem
+	didSupervise // n: the level, whether that lists the problem, and the place of the issuer's level
 	didReply
 	didClear
 	didLift
@@ -270,7 +270,9 @@ func (l *life) fold(d *event.Decoded, nodes *nodes, anchors *anchors) error {
 			}
 		}
 	case *pb.SupervisionRaised:
-		s.what, s.n = didSupervise, []int64{int64(e.Level), flag(ticket.Lists(e))}
+		var place int64
+		place, err = anchors.place(e.IssuerLevel)
+		s.what, s.n = didSupervise, []int64{int64(e.Level), flag(ticket.Lists(e)), place}
 	case *pb.HolderMoved:
 		s.what = didMove
 		err = errors.Join(nodes.units(&s.unit, e.To, e.HolderPath), nodes.put(&s.other, "unit", e.From))

@@ -437,6 +437,7 @@ func serviceMetrics(b logbook, list []*node, of *selection, q *MetricQuery, empt
 	figure := &serviceFigures[number]
 	var took, ages, persons map[int64][]int64
 	var levels []string
+	var stock map[int64]*cells
 	switch {
 	case number == figLevels:
 		levels, err = b.levels()
@@ -444,6 +445,10 @@ func serviceMetrics(b logbook, list []*node, of *selection, q *MetricQuery, empt
 		took, err = hoursOf(b, in, of)
 	case number == figHolds:
 		ages, err = agesOf(b, t, of)
+	case number == figCleared:
+		if levels, err = b.levels(); err == nil {
+			stock, err = b.sum(figListings, period{from: never, to: min(to, after(t)), at: t}, of)
+		}
 	case number == figRepeats:
 		persons = map[int64][]int64{}
 		err = repeated(b, in, func(l *life, c *course) {
@@ -459,7 +464,8 @@ func serviceMetrics(b logbook, list []*node, of *selection, q *MetricQuery, empt
 		if c == nil {
 			c = new(cells)
 		}
-		if !empty && *c == (cells{}) {
+		kept := orNone(stock[n.id])
+		if !empty && *c == (cells{}) && kept[cellListed] == kept[cellCleared] {
 			continue
 		}
 		f := &pb.MetricFigure{Metric: q.Metric, Level: n.level, Code: n.code, Name: n.label(), Path: n.path}
@@ -494,7 +500,11 @@ func serviceMetrics(b logbook, list []*node, of *selection, q *MetricQuery, empt
 			}
 			f.Parts[name] = c[figure.part(i)]
 		}
-		for i := range min(len(levels), places) {
+		if number == figCleared {
+			f.Parts[listedPart] = kept[cellListed] - kept[cellCleared]
+			issuerParts(f.Parts, levels, c, figure.part(len(raisedParts)))
+		}
+		for i := 0; number == figLevels && i < min(len(levels), places); i++ {
 			name, cell := placeName(levels, i), figure.part(1)+3*i
 			f.Parts[name], f.Parts[name+"_escalated"], f.Parts[name+"_own"] = c[cell], c[cell+1], c[cell+2]
 		}

@@ -24,7 +24,7 @@ const Shanghai = "Asia/Shanghai"
 // All are the views of this release. Days are counted in the zone, such as Shanghai; the file of views remembers it.
 func All(zone *time.Location) []projector.View {
 	return []projector.View{Tickets(), Closure(zone), Service(zone), Whistles(), Precedents(), Reviews(), Admissions(),
-		Walls(), Deliberations(), Exchange()}
+		Walls(), Deliberations(), Exchange(), Listings()}
 }
 
 // Reader answers questions from the views in a database. It is safe for concurrent use.

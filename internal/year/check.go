@@ -38,7 +38,7 @@ type Audit struct {
 // metrics are those whose counters add up along the areas.
 var metrics = []string{
 	"M01", "M02", "M04", "M05", "M06", "M07", "M08", "M09", "M10", "M11", "M12", "M13", "M14", "M15", "M16", "M17", "M18", "M19", "M20", "M21", "M22",
-	"M23", "M24", "M26", "M27", "M28", "M29", "M30", "M44", "M45",
+	"M23", "M24", "M26", "M27", "M28", "M29", "M30", "M38", "M39", "M44", "M45",
 }
 
 // Found is what an audit looked at.
@@ -186,7 +186,7 @@ func (a Audit) figures(ctx context.Context, r *view.Reader, found *Found) error 
 					list, next, _, err := r.ListLedger(ctx, kind, view.PeriodQuery{Level: level, From: from, To: to, PageSize: 10_000, PageToken: token})
 					return list, next, err
 				}, func(row *pb.LedgerRow) counted {
-					if found.Ledgers++; row.Opening+row.Added-row.Removed != row.Closing {
+					if found.Ledgers++; row.Opening+row.Added-row.Removed != row.Closing || !whole(row) {
 						found.fault("%s of %s does not balance: %v", kind, row.Code, row)
 					}
 					return counted{row.Code, map[string]int64{"opening": row.Opening, "added": row.Added, "removed": row.Removed, "closing": row.Closing}}
@@ -210,6 +210,21 @@ func (a Audit) figures(ctx context.Context, r *view.Reader, found *Found) error 
 		}
 	}
 	return nil
+}
+
+// whole says whether what is open by age comes to the closing, and the levels that listed to all; a ledger without ages tells neither.
+func whole(row *pb.LedgerRow) bool {
+	if len(row.Ages) == 0 {
+		return true
+	}
+	var open, opening, added, removed, closing int64
+	for _, n := range row.Ages {
+		open += n
+	}
+	for _, l := range row.Issuers {
+		opening, added, removed, closing = opening+l.Opening, added+l.Added, removed+l.Removed, closing+l.Closing
+	}
+	return open == row.Closing && opening == row.Opening && added == row.Added && removed == row.Removed && closing == row.Closing
 }
 
 // all reads every page.

@@ -10803,11 +10803,13 @@ type ProblemListed struct {
 	Owner  string `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`
 	Issuer string `protobuf:"bytes,5,opt,name=issuer,proto3" json:"issuer,omitempty"`
 	// The level of the issuer.
-	Level         string                 `protobuf:"bytes,6,opt,name=level,proto3" json:"level,omitempty"`
-	PlanBy        *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=plan_by,json=planBy,proto3" json:"plan_by,omitempty"`
-	ClearBy       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=clear_by,json=clearBy,proto3" json:"clear_by,omitempty"`
-	Provisional   bool                   `protobuf:"varint,9,opt,name=provisional,proto3" json:"provisional,omitempty"`
-	Sealed        *Sealed                `protobuf:"bytes,10,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Level       string                 `protobuf:"bytes,6,opt,name=level,proto3" json:"level,omitempty"`
+	PlanBy      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=plan_by,json=planBy,proto3" json:"plan_by,omitempty"`
+	ClearBy     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=clear_by,json=clearBy,proto3" json:"clear_by,omitempty"`
+	Provisional bool                   `protobuf:"varint,9,opt,name=provisional,proto3" json:"provisional,omitempty"`
+	Sealed      *Sealed                `protobuf:"bytes,10,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// The owner's path through the unit tree, root first, itself included.
+	OwnerPath     []string `protobuf:"bytes,11,rep,name=owner_path,json=ownerPath,proto3" json:"owner_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -10908,6 +10910,13 @@ func (x *ProblemListed) GetProvisional() bool {
 func (x *ProblemListed) GetSealed() *Sealed {
 	if x != nil {
 		return x.Sealed
+	}
+	return nil
+}
+
+func (x *ProblemListed) GetOwnerPath() []string {
+	if x != nil {
+		return x.OwnerPath
 	}
 	return nil
 }
@@ -11258,7 +11267,9 @@ type SpotCheckDrawn struct {
 	// Who draws.
 	Unit string `protobuf:"bytes,11,opt,name=unit,proto3" json:"unit,omitempty"`
 	// Of a focused inspection: only tickets of the category and those below it.
-	Category      string `protobuf:"bytes,12,opt,name=category,proto3" json:"category,omitempty"`
+	Category string `protobuf:"bytes,12,opt,name=category,proto3" json:"category,omitempty"`
+	// The path of who draws through the unit tree, root first, itself included.
+	UnitPath      []string `protobuf:"bytes,13,rep,name=unit_path,json=unitPath,proto3" json:"unit_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -11377,6 +11388,13 @@ func (x *SpotCheckDrawn) GetCategory() string {
 	return ""
 }
 
+func (x *SpotCheckDrawn) GetUnitPath() []string {
+	if x != nil {
+		return x.UnitPath
+	}
+	return nil
+}
+
 // SpotCheckRecorded: what a second look at a ticket found.
 type SpotCheckRecorded struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -11386,8 +11404,11 @@ type SpotCheckRecorded struct {
 	FalseResult bool          `protobuf:"varint,3,opt,name=false_result,json=falseResult,proto3" json:"false_result,omitempty"`
 	Attachments []*Attachment `protobuf:"bytes,4,rep,name=attachments,proto3" json:"attachments,omitempty"`
 	// With this one the sample is done.
-	Done          bool    `protobuf:"varint,5,opt,name=done,proto3" json:"done,omitempty"`
-	Sealed        *Sealed `protobuf:"bytes,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Done   bool    `protobuf:"varint,5,opt,name=done,proto3" json:"done,omitempty"`
+	Sealed *Sealed `protobuf:"bytes,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// Where the ticket lies, and the lead's path through the unit tree, root first, itself included.
+	Path          []*AreaNode `protobuf:"bytes,7,rep,name=path,proto3" json:"path,omitempty"`
+	LeadPath      []string    `protobuf:"bytes,8,rep,name=lead_path,json=leadPath,proto3" json:"lead_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -11460,6 +11481,20 @@ func (x *SpotCheckRecorded) GetDone() bool {
 func (x *SpotCheckRecorded) GetSealed() *Sealed {
 	if x != nil {
 		return x.Sealed
+	}
+	return nil
+}
+
+func (x *SpotCheckRecorded) GetPath() []*AreaNode {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *SpotCheckRecorded) GetLeadPath() []string {
+	if x != nil {
+		return x.LeadPath
 	}
 	return nil
 }
@@ -14335,7 +14370,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x10AdmissionRevoked\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12+\n" +
 	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x12\n" +
-	"\x10AdmissionExpired\"\xfd\x02\n" +
+	"\x10AdmissionExpired\"\x9c\x03\n" +
 	"\rProblemListed\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\tR\x02no\x122\n" +
 	"\x06origin\x18\x02 \x01(\x0e2\x1a.chuishao.v1.ListingOriginR\x06origin\x12)\n" +
@@ -14347,7 +14382,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\bclear_by\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\aclearBy\x12 \n" +
 	"\vprovisional\x18\t \x01(\bR\vprovisional\x12+\n" +
 	"\x06sealed\x18\n" +
-	" \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x92\x01\n" +
+	" \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x1d\n" +
+	"\n" +
+	"owner_path\x18\v \x03(\tR\townerPath\"\x92\x01\n" +
 	"\x14RectificationPlanned\x12\x16\n" +
 	"\x06person\x18\x01 \x01(\tR\x06person\x125\n" +
 	"\bclear_by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aclearBy\x12+\n" +
@@ -14366,7 +14403,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"q\n" +
 	"\x12ListingTimerPassed\x12/\n" +
 	"\x05timer\x18\x01 \x01(\x0e2\x19.chuishao.v1.ListingTimerR\x05timer\x12*\n" +
-	"\x02by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02by\"\x95\x03\n" +
+	"\x02by\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02by\"\xb2\x03\n" +
 	"\x0eSpotCheckDrawn\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\tR\x02no\x12*\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x16.chuishao.v1.CheckKindR\x04kind\x12)\n" +
@@ -14382,14 +14419,17 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\atickets\x18\n" +
 	" \x03(\tR\atickets\x12\x12\n" +
 	"\x04unit\x18\v \x01(\tR\x04unit\x12\x1a\n" +
-	"\bcategory\x18\f \x01(\tR\bcategory\"\xde\x01\n" +
+	"\bcategory\x18\f \x01(\tR\bcategory\x12\x1b\n" +
+	"\tunit_path\x18\r \x03(\tR\bunitPath\"\xa6\x02\n" +
 	"\x11SpotCheckRecorded\x12\x16\n" +
 	"\x06ticket\x18\x01 \x01(\tR\x06ticket\x12\x12\n" +
 	"\x04lead\x18\x02 \x01(\tR\x04lead\x12!\n" +
 	"\ffalse_result\x18\x03 \x01(\bR\vfalseResult\x129\n" +
 	"\vattachments\x18\x04 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12\x12\n" +
 	"\x04done\x18\x05 \x01(\bR\x04done\x12+\n" +
-	"\x06sealed\x18\x06 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"m\n" +
+	"\x06sealed\x18\x06 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12)\n" +
+	"\x04path\x18\a \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12\x1b\n" +
+	"\tlead_path\x18\b \x03(\tR\bleadPath\"m\n" +
 	"\bReviewer\x12\x16\n" +
 	"\x06person\x18\x01 \x01(\tR\x06person\x12-\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x19.chuishao.v1.ReviewerKindR\x04kind\x12\x1a\n" +
@@ -15167,52 +15207,53 @@ var file_chuishao_v1_events_proto_depIdxs = []int32{
 	180, // 323: chuishao.v1.SpotCheckDrawn.to:type_name -> google.protobuf.Timestamp
 	189, // 324: chuishao.v1.SpotCheckRecorded.attachments:type_name -> chuishao.v1.Attachment
 	188, // 325: chuishao.v1.SpotCheckRecorded.sealed:type_name -> chuishao.v1.Sealed
-	221, // 326: chuishao.v1.Reviewer.kind:type_name -> chuishao.v1.ReviewerKind
-	180, // 327: chuishao.v1.ReviewOpened.from:type_name -> google.protobuf.Timestamp
-	180, // 328: chuishao.v1.ReviewOpened.to:type_name -> google.protobuf.Timestamp
-	158, // 329: chuishao.v1.ReviewOpened.group:type_name -> chuishao.v1.Reviewer
-	174, // 330: chuishao.v1.ReviewOpened.weights:type_name -> chuishao.v1.ReviewWeights
-	188, // 331: chuishao.v1.ReviewOpened.sealed:type_name -> chuishao.v1.Sealed
-	221, // 332: chuishao.v1.ReviewScored.kind:type_name -> chuishao.v1.ReviewerKind
-	188, // 333: chuishao.v1.ReviewScored.sealed:type_name -> chuishao.v1.Sealed
-	188, // 334: chuishao.v1.ReviewClosed.sealed:type_name -> chuishao.v1.Sealed
-	180, // 335: chuishao.v1.ResidentUnitGraded.from:type_name -> google.protobuf.Timestamp
-	180, // 336: chuishao.v1.ResidentUnitGraded.to:type_name -> google.protobuf.Timestamp
-	188, // 337: chuishao.v1.ResidentUnitGraded.sealed:type_name -> chuishao.v1.Sealed
-	188, // 338: chuishao.v1.StreetOpinionGiven.sealed:type_name -> chuishao.v1.Sealed
-	166, // 339: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
-	180, // 340: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
-	167, // 341: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
-	168, // 342: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
-	169, // 343: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
-	170, // 344: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
-	171, // 345: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
-	172, // 346: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
-	173, // 347: chuishao.v1.RegistryPiece.call_items:type_name -> chuishao.v1.CallItem
-	174, // 348: chuishao.v1.RegistryPiece.weights:type_name -> chuishao.v1.ReviewWeights
-	180, // 349: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
-	180, // 350: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
-	0,   // 351: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
-	180, // 352: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
-	180, // 353: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
-	191, // 354: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
-	180, // 355: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
-	180, // 356: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
-	1,   // 357: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
-	2,   // 358: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
-	180, // 359: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
-	180, // 360: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
-	180, // 361: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
-	180, // 362: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
-	180, // 363: chuishao.v1.CallItem.valid_from:type_name -> google.protobuf.Timestamp
-	180, // 364: chuishao.v1.CallItem.valid_to:type_name -> google.protobuf.Timestamp
-	184, // 365: chuishao.v1.CommandRefused.target_path:type_name -> chuishao.v1.AreaNode
-	222, // 366: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
-	367, // [367:367] is the sub-list for method output_type
-	367, // [367:367] is the sub-list for method input_type
-	367, // [367:367] is the sub-list for extension type_name
-	367, // [367:367] is the sub-list for extension extendee
-	0,   // [0:367] is the sub-list for field type_name
+	184, // 326: chuishao.v1.SpotCheckRecorded.path:type_name -> chuishao.v1.AreaNode
+	221, // 327: chuishao.v1.Reviewer.kind:type_name -> chuishao.v1.ReviewerKind
+	180, // 328: chuishao.v1.ReviewOpened.from:type_name -> google.protobuf.Timestamp
+	180, // 329: chuishao.v1.ReviewOpened.to:type_name -> google.protobuf.Timestamp
+	158, // 330: chuishao.v1.ReviewOpened.group:type_name -> chuishao.v1.Reviewer
+	174, // 331: chuishao.v1.ReviewOpened.weights:type_name -> chuishao.v1.ReviewWeights
+	188, // 332: chuishao.v1.ReviewOpened.sealed:type_name -> chuishao.v1.Sealed
+	221, // 333: chuishao.v1.ReviewScored.kind:type_name -> chuishao.v1.ReviewerKind
+	188, // 334: chuishao.v1.ReviewScored.sealed:type_name -> chuishao.v1.Sealed
+	188, // 335: chuishao.v1.ReviewClosed.sealed:type_name -> chuishao.v1.Sealed
+	180, // 336: chuishao.v1.ResidentUnitGraded.from:type_name -> google.protobuf.Timestamp
+	180, // 337: chuishao.v1.ResidentUnitGraded.to:type_name -> google.protobuf.Timestamp
+	188, // 338: chuishao.v1.ResidentUnitGraded.sealed:type_name -> chuishao.v1.Sealed
+	188, // 339: chuishao.v1.StreetOpinionGiven.sealed:type_name -> chuishao.v1.Sealed
+	166, // 340: chuishao.v1.RegistryStaged.content:type_name -> chuishao.v1.RegistryPiece
+	180, // 341: chuishao.v1.RegistryVersionPublished.valid_from:type_name -> google.protobuf.Timestamp
+	167, // 342: chuishao.v1.RegistryPiece.levels:type_name -> chuishao.v1.Level
+	168, // 343: chuishao.v1.RegistryPiece.areas:type_name -> chuishao.v1.Area
+	169, // 344: chuishao.v1.RegistryPiece.units:type_name -> chuishao.v1.Unit
+	170, // 345: chuishao.v1.RegistryPiece.categories:type_name -> chuishao.v1.Category
+	171, // 346: chuishao.v1.RegistryPiece.catalogue:type_name -> chuishao.v1.CatalogueEntry
+	172, // 347: chuishao.v1.RegistryPiece.bans:type_name -> chuishao.v1.BanItem
+	173, // 348: chuishao.v1.RegistryPiece.call_items:type_name -> chuishao.v1.CallItem
+	174, // 349: chuishao.v1.RegistryPiece.weights:type_name -> chuishao.v1.ReviewWeights
+	180, // 350: chuishao.v1.Area.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 351: chuishao.v1.Area.valid_to:type_name -> google.protobuf.Timestamp
+	0,   // 352: chuishao.v1.Unit.kind:type_name -> chuishao.v1.UnitKind
+	180, // 353: chuishao.v1.Unit.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 354: chuishao.v1.Unit.valid_to:type_name -> google.protobuf.Timestamp
+	191, // 355: chuishao.v1.Category.grade:type_name -> chuishao.v1.Grade
+	180, // 356: chuishao.v1.Category.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 357: chuishao.v1.Category.valid_to:type_name -> google.protobuf.Timestamp
+	1,   // 358: chuishao.v1.Category.object:type_name -> chuishao.v1.MatterObject
+	2,   // 359: chuishao.v1.CatalogueEntry.duty:type_name -> chuishao.v1.Duty
+	180, // 360: chuishao.v1.CatalogueEntry.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 361: chuishao.v1.CatalogueEntry.valid_to:type_name -> google.protobuf.Timestamp
+	180, // 362: chuishao.v1.BanItem.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 363: chuishao.v1.BanItem.valid_to:type_name -> google.protobuf.Timestamp
+	180, // 364: chuishao.v1.CallItem.valid_from:type_name -> google.protobuf.Timestamp
+	180, // 365: chuishao.v1.CallItem.valid_to:type_name -> google.protobuf.Timestamp
+	184, // 366: chuishao.v1.CommandRefused.target_path:type_name -> chuishao.v1.AreaNode
+	222, // 367: chuishao.v1.IdentityRevealed.purpose:type_name -> chuishao.v1.RevealPurpose
+	368, // [368:368] is the sub-list for method output_type
+	368, // [368:368] is the sub-list for method input_type
+	368, // [368:368] is the sub-list for extension type_name
+	368, // [368:368] is the sub-list for extension extendee
+	0,   // [0:368] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_events_proto_init() }

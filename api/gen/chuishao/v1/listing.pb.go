@@ -33,7 +33,7 @@ type ListProblemRequest struct {
 	Area string `protobuf:"bytes,11,opt,name=area,proto3" json:"area,omitempty"`
 	// The unit that has to put it right. Required.
 	Owner string `protobuf:"bytes,12,opt,name=owner,proto3" json:"owner,omitempty"`
-	// By default as the profile has it.
+	// By default as the profile has it. It lies ahead, by a year at most.
 	ClearBy       *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=clear_by,json=clearBy,proto3" json:"clear_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -128,7 +128,7 @@ type PlanRectificationRequest struct {
 	Particulars *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
 	// Staff reference of who answers for it, printable ASCII of at most 64. Required.
 	Person string `protobuf:"bytes,10,opt,name=person,proto3" json:"person,omitempty"`
-	// Not after the listing's own. Required.
+	// It lies ahead, and not after the listing's own unless that has passed; then by a year at most. Required.
 	ClearBy       *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=clear_by,json=clearBy,proto3" json:"clear_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1344,7 +1344,7 @@ func (x *SpotCheck) GetConsistencyToken() string {
 
 type SpotCheckItem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "tickets/{ticket}".
+	// "tickets/{ticket}"; empty if the caller may not see it.
 	Ticket        string                 `protobuf:"bytes,1,opt,name=ticket,proto3" json:"ticket,omitempty"`
 	Checked       bool                   `protobuf:"varint,2,opt,name=checked,proto3" json:"checked,omitempty"`
 	FalseResult   bool                   `protobuf:"varint,3,opt,name=false_result,json=falseResult,proto3" json:"false_result,omitempty"`

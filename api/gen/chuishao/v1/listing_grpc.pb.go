@@ -54,7 +54,7 @@ type ListingServiceClient interface {
 	HoldToAccount(ctx context.Context, in *HoldToAccountRequest, opts ...grpc.CallOption) (*CommandAnswer, error)
 	// An instant has passed. Who: SYSTEM.
 	PassListingTimer(ctx context.Context, in *PassListingTimerRequest, opts ...grpc.CallOption) (*CommandAnswer, error)
-	// Who: the issuer, the owner, those above them, AUDITOR.
+	// Who: the issuer, the owner, those above them, AUDITOR; while it waits to be looked at, GRID_WORKER and SUPERVISOR of the place.
 	GetListing(ctx context.Context, in *GetListingRequest, opts ...grpc.CallOption) (*Listing, error)
 	// Draws a sample of the tickets closed in a period in an area. The same draw can be made again by anybody from what is recorded. Who: SUPERVISOR,
 	// ASSESSMENT of a unit that commands the area.
@@ -62,7 +62,8 @@ type ListingServiceClient interface {
 	// Records what a second look at a ticket of the sample found. A false result is supervised and the ticket opened again. Who: SUPERVISOR, GRID_WORKER
 	// outside the lead.
 	RecordSpotCheck(ctx context.Context, in *RecordSpotCheckRequest, opts ...grpc.CallOption) (*CommandAnswer, error)
-	// Who: the unit that drew, those above it, AUDITOR, ASSESSMENT.
+	// Who: the unit that drew, those above it, AUDITOR, ASSESSMENT; until it is done, GRID_WORKER and SUPERVISOR of the place. A ticket that the caller may not
+	// see has no name.
 	GetSpotCheck(ctx context.Context, in *GetSpotCheckRequest, opts ...grpc.CallOption) (*SpotCheck, error)
 }
 
@@ -206,7 +207,7 @@ type ListingServiceServer interface {
 	HoldToAccount(context.Context, *HoldToAccountRequest) (*CommandAnswer, error)
 	// An instant has passed. Who: SYSTEM.
 	PassListingTimer(context.Context, *PassListingTimerRequest) (*CommandAnswer, error)
-	// Who: the issuer, the owner, those above them, AUDITOR.
+	// Who: the issuer, the owner, those above them, AUDITOR; while it waits to be looked at, GRID_WORKER and SUPERVISOR of the place.
 	GetListing(context.Context, *GetListingRequest) (*Listing, error)
 	// Draws a sample of the tickets closed in a period in an area. The same draw can be made again by anybody from what is recorded. Who: SUPERVISOR,
 	// ASSESSMENT of a unit that commands the area.
@@ -214,7 +215,8 @@ type ListingServiceServer interface {
 	// Records what a second look at a ticket of the sample found. A false result is supervised and the ticket opened again. Who: SUPERVISOR, GRID_WORKER
 	// outside the lead.
 	RecordSpotCheck(context.Context, *RecordSpotCheckRequest) (*CommandAnswer, error)
-	// Who: the unit that drew, those above it, AUDITOR, ASSESSMENT.
+	// Who: the unit that drew, those above it, AUDITOR, ASSESSMENT; until it is done, GRID_WORKER and SUPERVISOR of the place. A ticket that the caller may not
+	// see has no name.
 	GetSpotCheck(context.Context, *GetSpotCheckRequest) (*SpotCheck, error)
 	mustEmbedUnimplementedListingServiceServer()
 }

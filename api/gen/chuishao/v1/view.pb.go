@@ -806,7 +806,8 @@ type MetricFigure struct {
 	// M16's ledger: opening, accepted, closed, x1, merged, reopened, closing. Of other metrics what they are made up of, named in
 	// small letters: M09 rejected; M28 own, and by level such as "street" how many landed there, "street_escalated" and "street_own";
 	// M30 the reasons and ages; M44 the items of the ban list; M29 how many posts were lifted, and of these
-	// how many the community closed, "lifted_closed".
+	// how many the community closed, "lifted_closed"; M38 raised_1 to raised_4, how often supervision was raised to each level, listed, the stock
+	// at the period's end, and by the issuer's level such as "district" how many were to be cleared, and "district_cleared".
 	Parts map[string]int64 `protobuf:"bytes,10,rep,name=parts,proto3" json:"parts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// M21: hours from dispatch to result, less what was suspended; M45: hours from post to result echo; unset where there is none.
 	MeanHours     *float64 `protobuf:"fixed64,11,opt,name=mean_hours,json=meanHours,proto3,oneof" json:"mean_hours,omitempty"`
@@ -1331,7 +1332,7 @@ func (x *ListBehindResponse) GetConsistencyToken() string {
 
 type BehindTicket struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "tickets/{ticket}"; "whistles/{whistle}" behind M31 and M33.
+	// "tickets/{ticket}"; "whistles/{whistle}" behind M31 and M33; "listings/{listing}" behind M38, too.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	No   string `protobuf:"bytes,2,opt,name=no,proto3" json:"no,omitempty"`
 	// The exclusion code, for the set EXCLUDED.
@@ -2380,7 +2381,12 @@ type LedgerRow struct {
 	Removed int64                  `protobuf:"varint,7,opt,name=removed,proto3" json:"removed,omitempty"`
 	Closing int64                  `protobuf:"varint,8,opt,name=closing,proto3" json:"closing,omitempty"`
 	// closing, by reason of suspension or by level of supervision.
-	Reasons       map[string]int64 `protobuf:"bytes,9,rep,name=reasons,proto3" json:"reasons,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Reasons map[string]int64 `protobuf:"bytes,9,rep,name=reasons,proto3" json:"reasons,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Of listings: closing by age, which is the time since the listing at the period's end, or now if that is earlier: to_15_days, to_30_days,
+	// to_90_days, over_90_days. Counted one by one, apart from what was added and removed.
+	Ages map[string]int64 `protobuf:"bytes,10,rep,name=ages,proto3" json:"ages,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Of listings: the statement of each level that listed, in the order of their names. Their sums are those of the row.
+	Issuers       []*LedgerLine `protobuf:"bytes,11,rep,name=issuers,proto3" json:"issuers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2478,6 +2484,97 @@ func (x *LedgerRow) GetReasons() map[string]int64 {
 	return nil
 }
 
+func (x *LedgerRow) GetAges() map[string]int64 {
+	if x != nil {
+		return x.Ages
+	}
+	return nil
+}
+
+func (x *LedgerRow) GetIssuers() []*LedgerLine {
+	if x != nil {
+		return x.Issuers
+	}
+	return nil
+}
+
+// LedgerLine is the part of a statement that one level of issuers has.
+type LedgerLine struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Level         string                 `protobuf:"bytes,1,opt,name=level,proto3" json:"level,omitempty"`
+	Opening       int64                  `protobuf:"varint,2,opt,name=opening,proto3" json:"opening,omitempty"`
+	Added         int64                  `protobuf:"varint,3,opt,name=added,proto3" json:"added,omitempty"`
+	Removed       int64                  `protobuf:"varint,4,opt,name=removed,proto3" json:"removed,omitempty"`
+	Closing       int64                  `protobuf:"varint,5,opt,name=closing,proto3" json:"closing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LedgerLine) Reset() {
+	*x = LedgerLine{}
+	mi := &file_chuishao_v1_view_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerLine) ProtoMessage() {}
+
+func (x *LedgerLine) ProtoReflect() protoreflect.Message {
+	mi := &file_chuishao_v1_view_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerLine.ProtoReflect.Descriptor instead.
+func (*LedgerLine) Descriptor() ([]byte, []int) {
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *LedgerLine) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *LedgerLine) GetOpening() int64 {
+	if x != nil {
+		return x.Opening
+	}
+	return 0
+}
+
+func (x *LedgerLine) GetAdded() int64 {
+	if x != nil {
+		return x.Added
+	}
+	return 0
+}
+
+func (x *LedgerLine) GetRemoved() int64 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
+func (x *LedgerLine) GetClosing() int64 {
+	if x != nil {
+		return x.Closing
+	}
+	return 0
+}
+
 type ListPrecedentsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0: 50. At most 1,000.
@@ -2494,7 +2591,7 @@ type ListPrecedentsRequest struct {
 
 func (x *ListPrecedentsRequest) Reset() {
 	*x = ListPrecedentsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[23]
+	mi := &file_chuishao_v1_view_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2506,7 +2603,7 @@ func (x *ListPrecedentsRequest) String() string {
 func (*ListPrecedentsRequest) ProtoMessage() {}
 
 func (x *ListPrecedentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[23]
+	mi := &file_chuishao_v1_view_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2519,7 +2616,7 @@ func (x *ListPrecedentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPrecedentsRequest.ProtoReflect.Descriptor instead.
 func (*ListPrecedentsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{23}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListPrecedentsRequest) GetPageSize() int32 {
@@ -2568,7 +2665,7 @@ type ListPrecedentsResponse struct {
 
 func (x *ListPrecedentsResponse) Reset() {
 	*x = ListPrecedentsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[24]
+	mi := &file_chuishao_v1_view_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2580,7 +2677,7 @@ func (x *ListPrecedentsResponse) String() string {
 func (*ListPrecedentsResponse) ProtoMessage() {}
 
 func (x *ListPrecedentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[24]
+	mi := &file_chuishao_v1_view_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2593,7 +2690,7 @@ func (x *ListPrecedentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPrecedentsResponse.ProtoReflect.Descriptor instead.
 func (*ListPrecedentsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{24}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListPrecedentsResponse) GetPrecedents() []*Precedent {
@@ -2634,7 +2731,7 @@ type Precedent struct {
 
 func (x *Precedent) Reset() {
 	*x = Precedent{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[25]
+	mi := &file_chuishao_v1_view_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2646,7 +2743,7 @@ func (x *Precedent) String() string {
 func (*Precedent) ProtoMessage() {}
 
 func (x *Precedent) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[25]
+	mi := &file_chuishao_v1_view_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2659,7 +2756,7 @@ func (x *Precedent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Precedent.ProtoReflect.Descriptor instead.
 func (*Precedent) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{25}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Precedent) GetTicket() string {
@@ -2728,7 +2825,7 @@ type ListTicketsRequest struct {
 
 func (x *ListTicketsRequest) Reset() {
 	*x = ListTicketsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[26]
+	mi := &file_chuishao_v1_view_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2740,7 +2837,7 @@ func (x *ListTicketsRequest) String() string {
 func (*ListTicketsRequest) ProtoMessage() {}
 
 func (x *ListTicketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[26]
+	mi := &file_chuishao_v1_view_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2753,7 +2850,7 @@ func (x *ListTicketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTicketsRequest.ProtoReflect.Descriptor instead.
 func (*ListTicketsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{26}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListTicketsRequest) GetPageSize() int32 {
@@ -2802,7 +2899,7 @@ type ListTicketsResponse struct {
 
 func (x *ListTicketsResponse) Reset() {
 	*x = ListTicketsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[27]
+	mi := &file_chuishao_v1_view_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2814,7 +2911,7 @@ func (x *ListTicketsResponse) String() string {
 func (*ListTicketsResponse) ProtoMessage() {}
 
 func (x *ListTicketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[27]
+	mi := &file_chuishao_v1_view_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2827,7 +2924,7 @@ func (x *ListTicketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTicketsResponse.ProtoReflect.Descriptor instead.
 func (*ListTicketsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{27}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListTicketsResponse) GetTickets() []*TicketRow {
@@ -2866,7 +2963,7 @@ type ListTimelineRequest struct {
 
 func (x *ListTimelineRequest) Reset() {
 	*x = ListTimelineRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[28]
+	mi := &file_chuishao_v1_view_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2878,7 +2975,7 @@ func (x *ListTimelineRequest) String() string {
 func (*ListTimelineRequest) ProtoMessage() {}
 
 func (x *ListTimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[28]
+	mi := &file_chuishao_v1_view_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2891,7 +2988,7 @@ func (x *ListTimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelineRequest.ProtoReflect.Descriptor instead.
 func (*ListTimelineRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{28}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListTimelineRequest) GetPageSize() int32 {
@@ -2944,7 +3041,7 @@ type TimelineEntry struct {
 
 func (x *TimelineEntry) Reset() {
 	*x = TimelineEntry{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[29]
+	mi := &file_chuishao_v1_view_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2956,7 +3053,7 @@ func (x *TimelineEntry) String() string {
 func (*TimelineEntry) ProtoMessage() {}
 
 func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[29]
+	mi := &file_chuishao_v1_view_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2969,7 +3066,7 @@ func (x *TimelineEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineEntry.ProtoReflect.Descriptor instead.
 func (*TimelineEntry) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{29}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *TimelineEntry) GetType() string {
@@ -3053,7 +3150,7 @@ type ListTimelineResponse struct {
 
 func (x *ListTimelineResponse) Reset() {
 	*x = ListTimelineResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[30]
+	mi := &file_chuishao_v1_view_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3065,7 +3162,7 @@ func (x *ListTimelineResponse) String() string {
 func (*ListTimelineResponse) ProtoMessage() {}
 
 func (x *ListTimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[30]
+	mi := &file_chuishao_v1_view_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3078,7 +3175,7 @@ func (x *ListTimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTimelineResponse.ProtoReflect.Descriptor instead.
 func (*ListTimelineResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{30}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListTimelineResponse) GetEntries() []*TimelineEntry {
@@ -3128,7 +3225,7 @@ type WhistleRow struct {
 
 func (x *WhistleRow) Reset() {
 	*x = WhistleRow{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[31]
+	mi := &file_chuishao_v1_view_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3140,7 +3237,7 @@ func (x *WhistleRow) String() string {
 func (*WhistleRow) ProtoMessage() {}
 
 func (x *WhistleRow) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[31]
+	mi := &file_chuishao_v1_view_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3153,7 +3250,7 @@ func (x *WhistleRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleRow.ProtoReflect.Descriptor instead.
 func (*WhistleRow) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{31}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WhistleRow) GetName() string {
@@ -3277,7 +3374,7 @@ type WhistleArrival struct {
 
 func (x *WhistleArrival) Reset() {
 	*x = WhistleArrival{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[32]
+	mi := &file_chuishao_v1_view_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3289,7 +3386,7 @@ func (x *WhistleArrival) String() string {
 func (*WhistleArrival) ProtoMessage() {}
 
 func (x *WhistleArrival) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[32]
+	mi := &file_chuishao_v1_view_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3302,7 +3399,7 @@ func (x *WhistleArrival) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhistleArrival.ProtoReflect.Descriptor instead.
 func (*WhistleArrival) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{32}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WhistleArrival) GetUnit() string {
@@ -3375,7 +3472,7 @@ type ListWhistlesRequest struct {
 
 func (x *ListWhistlesRequest) Reset() {
 	*x = ListWhistlesRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[33]
+	mi := &file_chuishao_v1_view_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3387,7 +3484,7 @@ func (x *ListWhistlesRequest) String() string {
 func (*ListWhistlesRequest) ProtoMessage() {}
 
 func (x *ListWhistlesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[33]
+	mi := &file_chuishao_v1_view_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3400,7 +3497,7 @@ func (x *ListWhistlesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWhistlesRequest.ProtoReflect.Descriptor instead.
 func (*ListWhistlesRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{33}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListWhistlesRequest) GetPageSize() int32 {
@@ -3442,7 +3539,7 @@ type ListWhistlesResponse struct {
 
 func (x *ListWhistlesResponse) Reset() {
 	*x = ListWhistlesResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[34]
+	mi := &file_chuishao_v1_view_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3454,7 +3551,7 @@ func (x *ListWhistlesResponse) String() string {
 func (*ListWhistlesResponse) ProtoMessage() {}
 
 func (x *ListWhistlesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[34]
+	mi := &file_chuishao_v1_view_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3467,7 +3564,7 @@ func (x *ListWhistlesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWhistlesResponse.ProtoReflect.Descriptor instead.
 func (*ListWhistlesResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{34}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListWhistlesResponse) GetWhistles() []*WhistleRow {
@@ -3507,7 +3604,7 @@ type ListWallPostsRequest struct {
 
 func (x *ListWallPostsRequest) Reset() {
 	*x = ListWallPostsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[35]
+	mi := &file_chuishao_v1_view_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3519,7 +3616,7 @@ func (x *ListWallPostsRequest) String() string {
 func (*ListWallPostsRequest) ProtoMessage() {}
 
 func (x *ListWallPostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[35]
+	mi := &file_chuishao_v1_view_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3532,7 +3629,7 @@ func (x *ListWallPostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWallPostsRequest.ProtoReflect.Descriptor instead.
 func (*ListWallPostsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{35}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListWallPostsRequest) GetPageSize() int32 {
@@ -3583,7 +3680,7 @@ type ListWallPostsResponse struct {
 
 func (x *ListWallPostsResponse) Reset() {
 	*x = ListWallPostsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[36]
+	mi := &file_chuishao_v1_view_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3595,7 +3692,7 @@ func (x *ListWallPostsResponse) String() string {
 func (*ListWallPostsResponse) ProtoMessage() {}
 
 func (x *ListWallPostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[36]
+	mi := &file_chuishao_v1_view_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3608,7 +3705,7 @@ func (x *ListWallPostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWallPostsResponse.ProtoReflect.Descriptor instead.
 func (*ListWallPostsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{36}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListWallPostsResponse) GetWallPosts() []*Post {
@@ -3653,7 +3750,7 @@ type ListDeliberationsRequest struct {
 
 func (x *ListDeliberationsRequest) Reset() {
 	*x = ListDeliberationsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[37]
+	mi := &file_chuishao_v1_view_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3665,7 +3762,7 @@ func (x *ListDeliberationsRequest) String() string {
 func (*ListDeliberationsRequest) ProtoMessage() {}
 
 func (x *ListDeliberationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[37]
+	mi := &file_chuishao_v1_view_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3678,7 +3775,7 @@ func (x *ListDeliberationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeliberationsRequest.ProtoReflect.Descriptor instead.
 func (*ListDeliberationsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{37}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListDeliberationsRequest) GetPageSize() int32 {
@@ -3720,7 +3817,7 @@ type ListDeliberationsResponse struct {
 
 func (x *ListDeliberationsResponse) Reset() {
 	*x = ListDeliberationsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[38]
+	mi := &file_chuishao_v1_view_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3732,7 +3829,7 @@ func (x *ListDeliberationsResponse) String() string {
 func (*ListDeliberationsResponse) ProtoMessage() {}
 
 func (x *ListDeliberationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[38]
+	mi := &file_chuishao_v1_view_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3745,7 +3842,7 @@ func (x *ListDeliberationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeliberationsResponse.ProtoReflect.Descriptor instead.
 func (*ListDeliberationsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{38}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListDeliberationsResponse) GetDeliberations() []*Deliberation {
@@ -3783,7 +3880,7 @@ type ListEntriesRequest struct {
 
 func (x *ListEntriesRequest) Reset() {
 	*x = ListEntriesRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[39]
+	mi := &file_chuishao_v1_view_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3795,7 +3892,7 @@ func (x *ListEntriesRequest) String() string {
 func (*ListEntriesRequest) ProtoMessage() {}
 
 func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[39]
+	mi := &file_chuishao_v1_view_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3808,7 +3905,7 @@ func (x *ListEntriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesRequest.ProtoReflect.Descriptor instead.
 func (*ListEntriesRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{39}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListEntriesRequest) GetPageSize() int32 {
@@ -3850,7 +3947,7 @@ type ListEntriesResponse struct {
 
 func (x *ListEntriesResponse) Reset() {
 	*x = ListEntriesResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[40]
+	mi := &file_chuishao_v1_view_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3862,7 +3959,7 @@ func (x *ListEntriesResponse) String() string {
 func (*ListEntriesResponse) ProtoMessage() {}
 
 func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[40]
+	mi := &file_chuishao_v1_view_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3875,7 +3972,7 @@ func (x *ListEntriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEntriesResponse.ProtoReflect.Descriptor instead.
 func (*ListEntriesResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{40}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListEntriesResponse) GetEntries() []*Entry {
@@ -3913,7 +4010,7 @@ type ListAdmissionsRequest struct {
 
 func (x *ListAdmissionsRequest) Reset() {
 	*x = ListAdmissionsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[41]
+	mi := &file_chuishao_v1_view_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3925,7 +4022,7 @@ func (x *ListAdmissionsRequest) String() string {
 func (*ListAdmissionsRequest) ProtoMessage() {}
 
 func (x *ListAdmissionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[41]
+	mi := &file_chuishao_v1_view_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3938,7 +4035,7 @@ func (x *ListAdmissionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAdmissionsRequest.ProtoReflect.Descriptor instead.
 func (*ListAdmissionsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{41}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListAdmissionsRequest) GetPageSize() int32 {
@@ -3980,7 +4077,7 @@ type ListAdmissionsResponse struct {
 
 func (x *ListAdmissionsResponse) Reset() {
 	*x = ListAdmissionsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[42]
+	mi := &file_chuishao_v1_view_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3992,7 +4089,7 @@ func (x *ListAdmissionsResponse) String() string {
 func (*ListAdmissionsResponse) ProtoMessage() {}
 
 func (x *ListAdmissionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[42]
+	mi := &file_chuishao_v1_view_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4005,7 +4102,7 @@ func (x *ListAdmissionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAdmissionsResponse.ProtoReflect.Descriptor instead.
 func (*ListAdmissionsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{42}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListAdmissionsResponse) GetAdmissions() []*Admission {
@@ -4043,7 +4140,7 @@ type ListListingsRequest struct {
 
 func (x *ListListingsRequest) Reset() {
 	*x = ListListingsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[43]
+	mi := &file_chuishao_v1_view_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4055,7 +4152,7 @@ func (x *ListListingsRequest) String() string {
 func (*ListListingsRequest) ProtoMessage() {}
 
 func (x *ListListingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[43]
+	mi := &file_chuishao_v1_view_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4068,7 +4165,7 @@ func (x *ListListingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListListingsRequest.ProtoReflect.Descriptor instead.
 func (*ListListingsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{43}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListListingsRequest) GetPageSize() int32 {
@@ -4110,7 +4207,7 @@ type ListListingsResponse struct {
 
 func (x *ListListingsResponse) Reset() {
 	*x = ListListingsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[44]
+	mi := &file_chuishao_v1_view_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4122,7 +4219,7 @@ func (x *ListListingsResponse) String() string {
 func (*ListListingsResponse) ProtoMessage() {}
 
 func (x *ListListingsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[44]
+	mi := &file_chuishao_v1_view_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4135,7 +4232,7 @@ func (x *ListListingsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListListingsResponse.ProtoReflect.Descriptor instead.
 func (*ListListingsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{44}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListListingsResponse) GetListings() []*Listing {
@@ -4173,7 +4270,7 @@ type ListSpotChecksRequest struct {
 
 func (x *ListSpotChecksRequest) Reset() {
 	*x = ListSpotChecksRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[45]
+	mi := &file_chuishao_v1_view_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4185,7 +4282,7 @@ func (x *ListSpotChecksRequest) String() string {
 func (*ListSpotChecksRequest) ProtoMessage() {}
 
 func (x *ListSpotChecksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[45]
+	mi := &file_chuishao_v1_view_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4198,7 +4295,7 @@ func (x *ListSpotChecksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpotChecksRequest.ProtoReflect.Descriptor instead.
 func (*ListSpotChecksRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{45}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListSpotChecksRequest) GetPageSize() int32 {
@@ -4240,7 +4337,7 @@ type ListSpotChecksResponse struct {
 
 func (x *ListSpotChecksResponse) Reset() {
 	*x = ListSpotChecksResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[46]
+	mi := &file_chuishao_v1_view_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4252,7 +4349,7 @@ func (x *ListSpotChecksResponse) String() string {
 func (*ListSpotChecksResponse) ProtoMessage() {}
 
 func (x *ListSpotChecksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[46]
+	mi := &file_chuishao_v1_view_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4265,7 +4362,7 @@ func (x *ListSpotChecksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSpotChecksResponse.ProtoReflect.Descriptor instead.
 func (*ListSpotChecksResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{46}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListSpotChecksResponse) GetSpotChecks() []*SpotCheck {
@@ -4305,7 +4402,7 @@ type ListReviewsRequest struct {
 
 func (x *ListReviewsRequest) Reset() {
 	*x = ListReviewsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[47]
+	mi := &file_chuishao_v1_view_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4317,7 +4414,7 @@ func (x *ListReviewsRequest) String() string {
 func (*ListReviewsRequest) ProtoMessage() {}
 
 func (x *ListReviewsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[47]
+	mi := &file_chuishao_v1_view_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4330,7 +4427,7 @@ func (x *ListReviewsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReviewsRequest.ProtoReflect.Descriptor instead.
 func (*ListReviewsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{47}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListReviewsRequest) GetPageSize() int32 {
@@ -4379,7 +4476,7 @@ type ListReviewsResponse struct {
 
 func (x *ListReviewsResponse) Reset() {
 	*x = ListReviewsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[48]
+	mi := &file_chuishao_v1_view_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4391,7 +4488,7 @@ func (x *ListReviewsResponse) String() string {
 func (*ListReviewsResponse) ProtoMessage() {}
 
 func (x *ListReviewsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[48]
+	mi := &file_chuishao_v1_view_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4404,7 +4501,7 @@ func (x *ListReviewsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReviewsResponse.ProtoReflect.Descriptor instead.
 func (*ListReviewsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{48}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListReviewsResponse) GetReviews() []*Review {
@@ -4440,7 +4537,7 @@ type WatchDeskRequest struct {
 
 func (x *WatchDeskRequest) Reset() {
 	*x = WatchDeskRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[49]
+	mi := &file_chuishao_v1_view_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4452,7 +4549,7 @@ func (x *WatchDeskRequest) String() string {
 func (*WatchDeskRequest) ProtoMessage() {}
 
 func (x *WatchDeskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[49]
+	mi := &file_chuishao_v1_view_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4465,7 +4562,7 @@ func (x *WatchDeskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDeskRequest.ProtoReflect.Descriptor instead.
 func (*WatchDeskRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{49}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *WatchDeskRequest) GetUnit() string {
@@ -4497,7 +4594,7 @@ type WatchDeskResponse struct {
 
 func (x *WatchDeskResponse) Reset() {
 	*x = WatchDeskResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[50]
+	mi := &file_chuishao_v1_view_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4509,7 +4606,7 @@ func (x *WatchDeskResponse) String() string {
 func (*WatchDeskResponse) ProtoMessage() {}
 
 func (x *WatchDeskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[50]
+	mi := &file_chuishao_v1_view_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4522,7 +4619,7 @@ func (x *WatchDeskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDeskResponse.ProtoReflect.Descriptor instead.
 func (*WatchDeskResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{50}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *WatchDeskResponse) GetWhistles() []*WhistleRow {
@@ -4579,7 +4676,7 @@ type DeskCounts struct {
 
 func (x *DeskCounts) Reset() {
 	*x = DeskCounts{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[51]
+	mi := &file_chuishao_v1_view_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4591,7 +4688,7 @@ func (x *DeskCounts) String() string {
 func (*DeskCounts) ProtoMessage() {}
 
 func (x *DeskCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[51]
+	mi := &file_chuishao_v1_view_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4604,7 +4701,7 @@ func (x *DeskCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeskCounts.ProtoReflect.Descriptor instead.
 func (*DeskCounts) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{51}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DeskCounts) GetWhistles() int64 {
@@ -4666,7 +4763,7 @@ type DeskHolder struct {
 
 func (x *DeskHolder) Reset() {
 	*x = DeskHolder{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[52]
+	mi := &file_chuishao_v1_view_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4678,7 +4775,7 @@ func (x *DeskHolder) String() string {
 func (*DeskHolder) ProtoMessage() {}
 
 func (x *DeskHolder) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[52]
+	mi := &file_chuishao_v1_view_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4691,7 +4788,7 @@ func (x *DeskHolder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeskHolder.ProtoReflect.Descriptor instead.
 func (*DeskHolder) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{52}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DeskHolder) GetUnit() string {
@@ -4720,7 +4817,7 @@ type WatchClosureRequest struct {
 
 func (x *WatchClosureRequest) Reset() {
 	*x = WatchClosureRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[53]
+	mi := &file_chuishao_v1_view_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4732,7 +4829,7 @@ func (x *WatchClosureRequest) String() string {
 func (*WatchClosureRequest) ProtoMessage() {}
 
 func (x *WatchClosureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[53]
+	mi := &file_chuishao_v1_view_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4745,7 +4842,7 @@ func (x *WatchClosureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchClosureRequest.ProtoReflect.Descriptor instead.
 func (*WatchClosureRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{53}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *WatchClosureRequest) GetLevel() string {
@@ -4780,7 +4877,7 @@ type WatchClosureResponse struct {
 
 func (x *WatchClosureResponse) Reset() {
 	*x = WatchClosureResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[54]
+	mi := &file_chuishao_v1_view_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4792,7 +4889,7 @@ func (x *WatchClosureResponse) String() string {
 func (*WatchClosureResponse) ProtoMessage() {}
 
 func (x *WatchClosureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[54]
+	mi := &file_chuishao_v1_view_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4805,7 +4902,7 @@ func (x *WatchClosureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchClosureResponse.ProtoReflect.Descriptor instead.
 func (*WatchClosureResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{54}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *WatchClosureResponse) GetRow() *ClosureRow {
@@ -4840,7 +4937,7 @@ type ListViewsRequest struct {
 
 func (x *ListViewsRequest) Reset() {
 	*x = ListViewsRequest{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[55]
+	mi := &file_chuishao_v1_view_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4852,7 +4949,7 @@ func (x *ListViewsRequest) String() string {
 func (*ListViewsRequest) ProtoMessage() {}
 
 func (x *ListViewsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[55]
+	mi := &file_chuishao_v1_view_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4865,7 +4962,7 @@ func (x *ListViewsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListViewsRequest.ProtoReflect.Descriptor instead.
 func (*ListViewsRequest) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{55}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListViewsRequest) GetMinConsistencyToken() string {
@@ -4884,7 +4981,7 @@ type ListViewsResponse struct {
 
 func (x *ListViewsResponse) Reset() {
 	*x = ListViewsResponse{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[56]
+	mi := &file_chuishao_v1_view_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4896,7 +4993,7 @@ func (x *ListViewsResponse) String() string {
 func (*ListViewsResponse) ProtoMessage() {}
 
 func (x *ListViewsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[56]
+	mi := &file_chuishao_v1_view_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4909,7 +5006,7 @@ func (x *ListViewsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListViewsResponse.ProtoReflect.Descriptor instead.
 func (*ListViewsResponse) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{56}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ListViewsResponse) GetViews() []*ViewStatus {
@@ -4933,7 +5030,7 @@ type ViewStatus struct {
 
 func (x *ViewStatus) Reset() {
 	*x = ViewStatus{}
-	mi := &file_chuishao_v1_view_proto_msgTypes[57]
+	mi := &file_chuishao_v1_view_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4945,7 +5042,7 @@ func (x *ViewStatus) String() string {
 func (*ViewStatus) ProtoMessage() {}
 
 func (x *ViewStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_chuishao_v1_view_proto_msgTypes[57]
+	mi := &file_chuishao_v1_view_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4958,7 +5055,7 @@ func (x *ViewStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewStatus.ProtoReflect.Descriptor instead.
 func (*ViewStatus) Descriptor() ([]byte, []int) {
-	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{57}
+	return file_chuishao_v1_view_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ViewStatus) GetView() string {
@@ -5213,7 +5310,7 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x12ListLedgerResponse\x12*\n" +
 	"\x04rows\x18\x01 \x03(\v2\x16.chuishao.v1.LedgerRowR\x04rows\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
-	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xbc\x02\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xde\x03\n" +
 	"\tLedgerRow\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x12\n" +
@@ -5223,10 +5320,23 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x05added\x18\x06 \x01(\x03R\x05added\x12\x18\n" +
 	"\aremoved\x18\a \x01(\x03R\aremoved\x12\x18\n" +
 	"\aclosing\x18\b \x01(\x03R\aclosing\x12=\n" +
-	"\areasons\x18\t \x03(\v2#.chuishao.v1.LedgerRow.ReasonsEntryR\areasons\x1a:\n" +
+	"\areasons\x18\t \x03(\v2#.chuishao.v1.LedgerRow.ReasonsEntryR\areasons\x124\n" +
+	"\x04ages\x18\n" +
+	" \x03(\v2 .chuishao.v1.LedgerRow.AgesEntryR\x04ages\x121\n" +
+	"\aissuers\x18\v \x03(\v2\x17.chuishao.v1.LedgerLineR\aissuers\x1a:\n" +
 	"\fReasonsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb7\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a7\n" +
+	"\tAgesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x86\x01\n" +
+	"\n" +
+	"LedgerLine\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\tR\x05level\x12\x18\n" +
+	"\aopening\x18\x02 \x01(\x03R\aopening\x12\x14\n" +
+	"\x05added\x18\x03 \x01(\x03R\x05added\x12\x18\n" +
+	"\aremoved\x18\x04 \x01(\x03R\aremoved\x12\x18\n" +
+	"\aclosing\x18\x05 \x01(\x03R\aclosing\"\xb7\x01\n" +
 	"\x15ListPrecedentsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -5503,7 +5613,7 @@ func file_chuishao_v1_view_proto_rawDescGZIP() []byte {
 }
 
 var file_chuishao_v1_view_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_chuishao_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
+var file_chuishao_v1_view_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_chuishao_v1_view_proto_goTypes = []any{
 	(AreaMode)(0),                     // 0: chuishao.v1.AreaMode
 	(FigureSet)(0),                    // 1: chuishao.v1.FigureSet
@@ -5532,207 +5642,211 @@ var file_chuishao_v1_view_proto_goTypes = []any{
 	(*ListLedgerRequest)(nil),         // 24: chuishao.v1.ListLedgerRequest
 	(*ListLedgerResponse)(nil),        // 25: chuishao.v1.ListLedgerResponse
 	(*LedgerRow)(nil),                 // 26: chuishao.v1.LedgerRow
-	(*ListPrecedentsRequest)(nil),     // 27: chuishao.v1.ListPrecedentsRequest
-	(*ListPrecedentsResponse)(nil),    // 28: chuishao.v1.ListPrecedentsResponse
-	(*Precedent)(nil),                 // 29: chuishao.v1.Precedent
-	(*ListTicketsRequest)(nil),        // 30: chuishao.v1.ListTicketsRequest
-	(*ListTicketsResponse)(nil),       // 31: chuishao.v1.ListTicketsResponse
-	(*ListTimelineRequest)(nil),       // 32: chuishao.v1.ListTimelineRequest
-	(*TimelineEntry)(nil),             // 33: chuishao.v1.TimelineEntry
-	(*ListTimelineResponse)(nil),      // 34: chuishao.v1.ListTimelineResponse
-	(*WhistleRow)(nil),                // 35: chuishao.v1.WhistleRow
-	(*WhistleArrival)(nil),            // 36: chuishao.v1.WhistleArrival
-	(*ListWhistlesRequest)(nil),       // 37: chuishao.v1.ListWhistlesRequest
-	(*ListWhistlesResponse)(nil),      // 38: chuishao.v1.ListWhistlesResponse
-	(*ListWallPostsRequest)(nil),      // 39: chuishao.v1.ListWallPostsRequest
-	(*ListWallPostsResponse)(nil),     // 40: chuishao.v1.ListWallPostsResponse
-	(*ListDeliberationsRequest)(nil),  // 41: chuishao.v1.ListDeliberationsRequest
-	(*ListDeliberationsResponse)(nil), // 42: chuishao.v1.ListDeliberationsResponse
-	(*ListEntriesRequest)(nil),        // 43: chuishao.v1.ListEntriesRequest
-	(*ListEntriesResponse)(nil),       // 44: chuishao.v1.ListEntriesResponse
-	(*ListAdmissionsRequest)(nil),     // 45: chuishao.v1.ListAdmissionsRequest
-	(*ListAdmissionsResponse)(nil),    // 46: chuishao.v1.ListAdmissionsResponse
-	(*ListListingsRequest)(nil),       // 47: chuishao.v1.ListListingsRequest
-	(*ListListingsResponse)(nil),      // 48: chuishao.v1.ListListingsResponse
-	(*ListSpotChecksRequest)(nil),     // 49: chuishao.v1.ListSpotChecksRequest
-	(*ListSpotChecksResponse)(nil),    // 50: chuishao.v1.ListSpotChecksResponse
-	(*ListReviewsRequest)(nil),        // 51: chuishao.v1.ListReviewsRequest
-	(*ListReviewsResponse)(nil),       // 52: chuishao.v1.ListReviewsResponse
-	(*WatchDeskRequest)(nil),          // 53: chuishao.v1.WatchDeskRequest
-	(*WatchDeskResponse)(nil),         // 54: chuishao.v1.WatchDeskResponse
-	(*DeskCounts)(nil),                // 55: chuishao.v1.DeskCounts
-	(*DeskHolder)(nil),                // 56: chuishao.v1.DeskHolder
-	(*WatchClosureRequest)(nil),       // 57: chuishao.v1.WatchClosureRequest
-	(*WatchClosureResponse)(nil),      // 58: chuishao.v1.WatchClosureResponse
-	(*ListViewsRequest)(nil),          // 59: chuishao.v1.ListViewsRequest
-	(*ListViewsResponse)(nil),         // 60: chuishao.v1.ListViewsResponse
-	(*ViewStatus)(nil),                // 61: chuishao.v1.ViewStatus
-	nil,                               // 62: chuishao.v1.MetricFigure.ExcludedEntry
-	nil,                               // 63: chuishao.v1.MetricFigure.PartsEntry
-	nil,                               // 64: chuishao.v1.LedgerRow.ReasonsEntry
-	(*timestamppb.Timestamp)(nil),     // 65: google.protobuf.Timestamp
-	(TicketState)(0),                  // 66: chuishao.v1.TicketState
-	(Stage)(0),                        // 67: chuishao.v1.Stage
-	(Channel)(0),                      // 68: chuishao.v1.Channel
-	(MatterKind)(0),                   // 69: chuishao.v1.MatterKind
-	(Grade)(0),                        // 70: chuishao.v1.Grade
-	(*AreaNode)(nil),                  // 71: chuishao.v1.AreaNode
-	(Role)(0),                         // 72: chuishao.v1.Role
-	(*Actor)(nil),                     // 73: chuishao.v1.Actor
-	(*Particulars)(nil),               // 74: chuishao.v1.Particulars
-	(WhistleKind)(0),                  // 75: chuishao.v1.WhistleKind
-	(WhistleState)(0),                 // 76: chuishao.v1.WhistleState
-	(ParticipantState)(0),             // 77: chuishao.v1.ParticipantState
-	(*Post)(nil),                      // 78: chuishao.v1.Post
-	(*Deliberation)(nil),              // 79: chuishao.v1.Deliberation
-	(*Entry)(nil),                     // 80: chuishao.v1.Entry
-	(*Admission)(nil),                 // 81: chuishao.v1.Admission
-	(*Listing)(nil),                   // 82: chuishao.v1.Listing
-	(*SpotCheck)(nil),                 // 83: chuishao.v1.SpotCheck
-	(*Review)(nil),                    // 84: chuishao.v1.Review
+	(*LedgerLine)(nil),                // 27: chuishao.v1.LedgerLine
+	(*ListPrecedentsRequest)(nil),     // 28: chuishao.v1.ListPrecedentsRequest
+	(*ListPrecedentsResponse)(nil),    // 29: chuishao.v1.ListPrecedentsResponse
+	(*Precedent)(nil),                 // 30: chuishao.v1.Precedent
+	(*ListTicketsRequest)(nil),        // 31: chuishao.v1.ListTicketsRequest
+	(*ListTicketsResponse)(nil),       // 32: chuishao.v1.ListTicketsResponse
+	(*ListTimelineRequest)(nil),       // 33: chuishao.v1.ListTimelineRequest
+	(*TimelineEntry)(nil),             // 34: chuishao.v1.TimelineEntry
+	(*ListTimelineResponse)(nil),      // 35: chuishao.v1.ListTimelineResponse
+	(*WhistleRow)(nil),                // 36: chuishao.v1.WhistleRow
+	(*WhistleArrival)(nil),            // 37: chuishao.v1.WhistleArrival
+	(*ListWhistlesRequest)(nil),       // 38: chuishao.v1.ListWhistlesRequest
+	(*ListWhistlesResponse)(nil),      // 39: chuishao.v1.ListWhistlesResponse
+	(*ListWallPostsRequest)(nil),      // 40: chuishao.v1.ListWallPostsRequest
+	(*ListWallPostsResponse)(nil),     // 41: chuishao.v1.ListWallPostsResponse
+	(*ListDeliberationsRequest)(nil),  // 42: chuishao.v1.ListDeliberationsRequest
+	(*ListDeliberationsResponse)(nil), // 43: chuishao.v1.ListDeliberationsResponse
+	(*ListEntriesRequest)(nil),        // 44: chuishao.v1.ListEntriesRequest
+	(*ListEntriesResponse)(nil),       // 45: chuishao.v1.ListEntriesResponse
+	(*ListAdmissionsRequest)(nil),     // 46: chuishao.v1.ListAdmissionsRequest
+	(*ListAdmissionsResponse)(nil),    // 47: chuishao.v1.ListAdmissionsResponse
+	(*ListListingsRequest)(nil),       // 48: chuishao.v1.ListListingsRequest
+	(*ListListingsResponse)(nil),      // 49: chuishao.v1.ListListingsResponse
+	(*ListSpotChecksRequest)(nil),     // 50: chuishao.v1.ListSpotChecksRequest
+	(*ListSpotChecksResponse)(nil),    // 51: chuishao.v1.ListSpotChecksResponse
+	(*ListReviewsRequest)(nil),        // 52: chuishao.v1.ListReviewsRequest
+	(*ListReviewsResponse)(nil),       // 53: chuishao.v1.ListReviewsResponse
+	(*WatchDeskRequest)(nil),          // 54: chuishao.v1.WatchDeskRequest
+	(*WatchDeskResponse)(nil),         // 55: chuishao.v1.WatchDeskResponse
+	(*DeskCounts)(nil),                // 56: chuishao.v1.DeskCounts
+	(*DeskHolder)(nil),                // 57: chuishao.v1.DeskHolder
+	(*WatchClosureRequest)(nil),       // 58: chuishao.v1.WatchClosureRequest
+	(*WatchClosureResponse)(nil),      // 59: chuishao.v1.WatchClosureResponse
+	(*ListViewsRequest)(nil),          // 60: chuishao.v1.ListViewsRequest
+	(*ListViewsResponse)(nil),         // 61: chuishao.v1.ListViewsResponse
+	(*ViewStatus)(nil),                // 62: chuishao.v1.ViewStatus
+	nil,                               // 63: chuishao.v1.MetricFigure.ExcludedEntry
+	nil,                               // 64: chuishao.v1.MetricFigure.PartsEntry
+	nil,                               // 65: chuishao.v1.LedgerRow.ReasonsEntry
+	nil,                               // 66: chuishao.v1.LedgerRow.AgesEntry
+	(*timestamppb.Timestamp)(nil),     // 67: google.protobuf.Timestamp
+	(TicketState)(0),                  // 68: chuishao.v1.TicketState
+	(Stage)(0),                        // 69: chuishao.v1.Stage
+	(Channel)(0),                      // 70: chuishao.v1.Channel
+	(MatterKind)(0),                   // 71: chuishao.v1.MatterKind
+	(Grade)(0),                        // 72: chuishao.v1.Grade
+	(*AreaNode)(nil),                  // 73: chuishao.v1.AreaNode
+	(Role)(0),                         // 74: chuishao.v1.Role
+	(*Actor)(nil),                     // 75: chuishao.v1.Actor
+	(*Particulars)(nil),               // 76: chuishao.v1.Particulars
+	(WhistleKind)(0),                  // 77: chuishao.v1.WhistleKind
+	(WhistleState)(0),                 // 78: chuishao.v1.WhistleState
+	(ParticipantState)(0),             // 79: chuishao.v1.ParticipantState
+	(*Post)(nil),                      // 80: chuishao.v1.Post
+	(*Deliberation)(nil),              // 81: chuishao.v1.Deliberation
+	(*Entry)(nil),                     // 82: chuishao.v1.Entry
+	(*Admission)(nil),                 // 83: chuishao.v1.Admission
+	(*Listing)(nil),                   // 84: chuishao.v1.Listing
+	(*SpotCheck)(nil),                 // 85: chuishao.v1.SpotCheck
+	(*Review)(nil),                    // 86: chuishao.v1.Review
 }
 var file_chuishao_v1_view_proto_depIdxs = []int32{
 	4,   // 0: chuishao.v1.ClosureRow.figures:type_name -> chuishao.v1.ClosureFigures
-	65,  // 1: chuishao.v1.GetClosureRequest.as_of:type_name -> google.protobuf.Timestamp
+	67,  // 1: chuishao.v1.GetClosureRequest.as_of:type_name -> google.protobuf.Timestamp
 	0,   // 2: chuishao.v1.GetClosureRequest.area_mode:type_name -> chuishao.v1.AreaMode
 	5,   // 3: chuishao.v1.GetClosureResponse.row:type_name -> chuishao.v1.ClosureRow
-	65,  // 4: chuishao.v1.GetClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	65,  // 5: chuishao.v1.ListClosureRequest.as_of:type_name -> google.protobuf.Timestamp
+	67,  // 4: chuishao.v1.GetClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	67,  // 5: chuishao.v1.ListClosureRequest.as_of:type_name -> google.protobuf.Timestamp
 	0,   // 6: chuishao.v1.ListClosureRequest.area_mode:type_name -> chuishao.v1.AreaMode
 	5,   // 7: chuishao.v1.ListClosureResponse.rows:type_name -> chuishao.v1.ClosureRow
-	65,  // 8: chuishao.v1.ListClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	62,  // 9: chuishao.v1.MetricFigure.excluded:type_name -> chuishao.v1.MetricFigure.ExcludedEntry
-	63,  // 10: chuishao.v1.MetricFigure.parts:type_name -> chuishao.v1.MetricFigure.PartsEntry
-	65,  // 11: chuishao.v1.ListMetricsRequest.from:type_name -> google.protobuf.Timestamp
-	65,  // 12: chuishao.v1.ListMetricsRequest.to:type_name -> google.protobuf.Timestamp
-	65,  // 13: chuishao.v1.ListMetricsRequest.as_of:type_name -> google.protobuf.Timestamp
+	67,  // 8: chuishao.v1.ListClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	63,  // 9: chuishao.v1.MetricFigure.excluded:type_name -> chuishao.v1.MetricFigure.ExcludedEntry
+	64,  // 10: chuishao.v1.MetricFigure.parts:type_name -> chuishao.v1.MetricFigure.PartsEntry
+	67,  // 11: chuishao.v1.ListMetricsRequest.from:type_name -> google.protobuf.Timestamp
+	67,  // 12: chuishao.v1.ListMetricsRequest.to:type_name -> google.protobuf.Timestamp
+	67,  // 13: chuishao.v1.ListMetricsRequest.as_of:type_name -> google.protobuf.Timestamp
 	0,   // 14: chuishao.v1.ListMetricsRequest.area_mode:type_name -> chuishao.v1.AreaMode
 	10,  // 15: chuishao.v1.ListMetricsResponse.figures:type_name -> chuishao.v1.MetricFigure
 	1,   // 16: chuishao.v1.ListBehindRequest.set:type_name -> chuishao.v1.FigureSet
-	65,  // 17: chuishao.v1.ListBehindRequest.from:type_name -> google.protobuf.Timestamp
-	65,  // 18: chuishao.v1.ListBehindRequest.to:type_name -> google.protobuf.Timestamp
-	65,  // 19: chuishao.v1.ListBehindRequest.as_of:type_name -> google.protobuf.Timestamp
+	67,  // 17: chuishao.v1.ListBehindRequest.from:type_name -> google.protobuf.Timestamp
+	67,  // 18: chuishao.v1.ListBehindRequest.to:type_name -> google.protobuf.Timestamp
+	67,  // 19: chuishao.v1.ListBehindRequest.as_of:type_name -> google.protobuf.Timestamp
 	0,   // 20: chuishao.v1.ListBehindRequest.area_mode:type_name -> chuishao.v1.AreaMode
 	15,  // 21: chuishao.v1.ListBehindResponse.tickets:type_name -> chuishao.v1.BehindTicket
-	66,  // 22: chuishao.v1.TicketRow.state:type_name -> chuishao.v1.TicketState
-	67,  // 23: chuishao.v1.TicketRow.stage:type_name -> chuishao.v1.Stage
-	68,  // 24: chuishao.v1.TicketRow.channel:type_name -> chuishao.v1.Channel
-	69,  // 25: chuishao.v1.TicketRow.kind:type_name -> chuishao.v1.MatterKind
-	70,  // 26: chuishao.v1.TicketRow.grade:type_name -> chuishao.v1.Grade
-	71,  // 27: chuishao.v1.TicketRow.path:type_name -> chuishao.v1.AreaNode
-	65,  // 28: chuishao.v1.TicketRow.next_by:type_name -> google.protobuf.Timestamp
-	65,  // 29: chuishao.v1.TicketRow.handle_by:type_name -> google.protobuf.Timestamp
-	65,  // 30: chuishao.v1.TicketRow.close_by:type_name -> google.protobuf.Timestamp
-	65,  // 31: chuishao.v1.TicketRow.reported_at:type_name -> google.protobuf.Timestamp
-	65,  // 32: chuishao.v1.TicketRow.accepted_at:type_name -> google.protobuf.Timestamp
-	65,  // 33: chuishao.v1.TicketRow.closed_at:type_name -> google.protobuf.Timestamp
+	68,  // 22: chuishao.v1.TicketRow.state:type_name -> chuishao.v1.TicketState
+	69,  // 23: chuishao.v1.TicketRow.stage:type_name -> chuishao.v1.Stage
+	70,  // 24: chuishao.v1.TicketRow.channel:type_name -> chuishao.v1.Channel
+	71,  // 25: chuishao.v1.TicketRow.kind:type_name -> chuishao.v1.MatterKind
+	72,  // 26: chuishao.v1.TicketRow.grade:type_name -> chuishao.v1.Grade
+	73,  // 27: chuishao.v1.TicketRow.path:type_name -> chuishao.v1.AreaNode
+	67,  // 28: chuishao.v1.TicketRow.next_by:type_name -> google.protobuf.Timestamp
+	67,  // 29: chuishao.v1.TicketRow.handle_by:type_name -> google.protobuf.Timestamp
+	67,  // 30: chuishao.v1.TicketRow.close_by:type_name -> google.protobuf.Timestamp
+	67,  // 31: chuishao.v1.TicketRow.reported_at:type_name -> google.protobuf.Timestamp
+	67,  // 32: chuishao.v1.TicketRow.accepted_at:type_name -> google.protobuf.Timestamp
+	67,  // 33: chuishao.v1.TicketRow.closed_at:type_name -> google.protobuf.Timestamp
 	2,   // 34: chuishao.v1.TicketRow.light:type_name -> chuishao.v1.Light
-	72,  // 35: chuishao.v1.ListInboxRequest.role:type_name -> chuishao.v1.Role
+	74,  // 35: chuishao.v1.ListInboxRequest.role:type_name -> chuishao.v1.Role
 	19,  // 36: chuishao.v1.ListInboxResponse.rows:type_name -> chuishao.v1.InboxRow
 	20,  // 37: chuishao.v1.ListInboxResponse.counts:type_name -> chuishao.v1.InboxCounts
 	16,  // 38: chuishao.v1.InboxRow.ticket:type_name -> chuishao.v1.TicketRow
-	65,  // 39: chuishao.v1.InboxRow.due_at:type_name -> google.protobuf.Timestamp
+	67,  // 39: chuishao.v1.InboxRow.due_at:type_name -> google.protobuf.Timestamp
 	2,   // 40: chuishao.v1.InboxRow.light:type_name -> chuishao.v1.Light
-	65,  // 41: chuishao.v1.ListStagesRequest.from:type_name -> google.protobuf.Timestamp
-	65,  // 42: chuishao.v1.ListStagesRequest.to:type_name -> google.protobuf.Timestamp
-	65,  // 43: chuishao.v1.ListStagesRequest.as_of:type_name -> google.protobuf.Timestamp
+	67,  // 41: chuishao.v1.ListStagesRequest.from:type_name -> google.protobuf.Timestamp
+	67,  // 42: chuishao.v1.ListStagesRequest.to:type_name -> google.protobuf.Timestamp
+	67,  // 43: chuishao.v1.ListStagesRequest.as_of:type_name -> google.protobuf.Timestamp
 	0,   // 44: chuishao.v1.ListStagesRequest.area_mode:type_name -> chuishao.v1.AreaMode
 	23,  // 45: chuishao.v1.ListStagesResponse.rows:type_name -> chuishao.v1.StageRow
-	67,  // 46: chuishao.v1.StageRow.stage:type_name -> chuishao.v1.Stage
+	69,  // 46: chuishao.v1.StageRow.stage:type_name -> chuishao.v1.Stage
 	3,   // 47: chuishao.v1.ListLedgerRequest.kind:type_name -> chuishao.v1.LedgerKind
-	65,  // 48: chuishao.v1.ListLedgerRequest.from:type_name -> google.protobuf.Timestamp
-	65,  // 49: chuishao.v1.ListLedgerRequest.to:type_name -> google.protobuf.Timestamp
-	65,  // 50: chuishao.v1.ListLedgerRequest.as_of:type_name -> google.protobuf.Timestamp
+	67,  // 48: chuishao.v1.ListLedgerRequest.from:type_name -> google.protobuf.Timestamp
+	67,  // 49: chuishao.v1.ListLedgerRequest.to:type_name -> google.protobuf.Timestamp
+	67,  // 50: chuishao.v1.ListLedgerRequest.as_of:type_name -> google.protobuf.Timestamp
 	0,   // 51: chuishao.v1.ListLedgerRequest.area_mode:type_name -> chuishao.v1.AreaMode
 	26,  // 52: chuishao.v1.ListLedgerResponse.rows:type_name -> chuishao.v1.LedgerRow
-	64,  // 53: chuishao.v1.LedgerRow.reasons:type_name -> chuishao.v1.LedgerRow.ReasonsEntry
-	29,  // 54: chuishao.v1.ListPrecedentsResponse.precedents:type_name -> chuishao.v1.Precedent
-	65,  // 55: chuishao.v1.Precedent.ruled_at:type_name -> google.protobuf.Timestamp
-	16,  // 56: chuishao.v1.ListTicketsResponse.tickets:type_name -> chuishao.v1.TicketRow
-	65,  // 57: chuishao.v1.TimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
-	65,  // 58: chuishao.v1.TimelineEntry.recorded_at:type_name -> google.protobuf.Timestamp
-	73,  // 59: chuishao.v1.TimelineEntry.actor:type_name -> chuishao.v1.Actor
-	66,  // 60: chuishao.v1.TimelineEntry.state:type_name -> chuishao.v1.TicketState
-	67,  // 61: chuishao.v1.TimelineEntry.stage:type_name -> chuishao.v1.Stage
-	74,  // 62: chuishao.v1.TimelineEntry.particulars:type_name -> chuishao.v1.Particulars
-	33,  // 63: chuishao.v1.ListTimelineResponse.entries:type_name -> chuishao.v1.TimelineEntry
-	75,  // 64: chuishao.v1.WhistleRow.kind:type_name -> chuishao.v1.WhistleKind
-	76,  // 65: chuishao.v1.WhistleRow.state:type_name -> chuishao.v1.WhistleState
-	65,  // 66: chuishao.v1.WhistleRow.blown_at:type_name -> google.protobuf.Timestamp
-	65,  // 67: chuishao.v1.WhistleRow.issued_at:type_name -> google.protobuf.Timestamp
-	65,  // 68: chuishao.v1.WhistleRow.closed_at:type_name -> google.protobuf.Timestamp
-	36,  // 69: chuishao.v1.WhistleRow.arrivals:type_name -> chuishao.v1.WhistleArrival
-	65,  // 70: chuishao.v1.WhistleRow.resolve_by:type_name -> google.protobuf.Timestamp
-	77,  // 71: chuishao.v1.WhistleArrival.state:type_name -> chuishao.v1.ParticipantState
-	65,  // 72: chuishao.v1.WhistleArrival.report_in_by:type_name -> google.protobuf.Timestamp
-	65,  // 73: chuishao.v1.WhistleArrival.reported_in_at:type_name -> google.protobuf.Timestamp
-	65,  // 74: chuishao.v1.WhistleArrival.signed_at:type_name -> google.protobuf.Timestamp
-	65,  // 75: chuishao.v1.WhistleArrival.left_at:type_name -> google.protobuf.Timestamp
-	35,  // 76: chuishao.v1.ListWhistlesResponse.whistles:type_name -> chuishao.v1.WhistleRow
-	78,  // 77: chuishao.v1.ListWallPostsResponse.wall_posts:type_name -> chuishao.v1.Post
-	2,   // 78: chuishao.v1.ListWallPostsResponse.lights:type_name -> chuishao.v1.Light
-	79,  // 79: chuishao.v1.ListDeliberationsResponse.deliberations:type_name -> chuishao.v1.Deliberation
-	80,  // 80: chuishao.v1.ListEntriesResponse.entries:type_name -> chuishao.v1.Entry
-	81,  // 81: chuishao.v1.ListAdmissionsResponse.admissions:type_name -> chuishao.v1.Admission
-	82,  // 82: chuishao.v1.ListListingsResponse.listings:type_name -> chuishao.v1.Listing
-	83,  // 83: chuishao.v1.ListSpotChecksResponse.spot_checks:type_name -> chuishao.v1.SpotCheck
-	84,  // 84: chuishao.v1.ListReviewsResponse.reviews:type_name -> chuishao.v1.Review
-	35,  // 85: chuishao.v1.WatchDeskResponse.whistles:type_name -> chuishao.v1.WhistleRow
-	55,  // 86: chuishao.v1.WatchDeskResponse.counts:type_name -> chuishao.v1.DeskCounts
-	65,  // 87: chuishao.v1.WatchDeskResponse.as_of:type_name -> google.protobuf.Timestamp
-	20,  // 88: chuishao.v1.DeskCounts.tickets:type_name -> chuishao.v1.InboxCounts
-	56,  // 89: chuishao.v1.DeskCounts.holders:type_name -> chuishao.v1.DeskHolder
-	20,  // 90: chuishao.v1.DeskHolder.tickets:type_name -> chuishao.v1.InboxCounts
-	5,   // 91: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
-	65,  // 92: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
-	61,  // 93: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
-	6,   // 94: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
-	8,   // 95: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
-	11,  // 96: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
-	13,  // 97: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
-	30,  // 98: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
-	32,  // 99: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
-	37,  // 100: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
-	57,  // 101: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
-	17,  // 102: chuishao.v1.ViewService.ListInbox:input_type -> chuishao.v1.ListInboxRequest
-	21,  // 103: chuishao.v1.ViewService.ListStages:input_type -> chuishao.v1.ListStagesRequest
-	24,  // 104: chuishao.v1.ViewService.ListLedger:input_type -> chuishao.v1.ListLedgerRequest
-	27,  // 105: chuishao.v1.ViewService.ListPrecedents:input_type -> chuishao.v1.ListPrecedentsRequest
-	39,  // 106: chuishao.v1.ViewService.ListWallPosts:input_type -> chuishao.v1.ListWallPostsRequest
-	41,  // 107: chuishao.v1.ViewService.ListDeliberations:input_type -> chuishao.v1.ListDeliberationsRequest
-	43,  // 108: chuishao.v1.ViewService.ListEntries:input_type -> chuishao.v1.ListEntriesRequest
-	45,  // 109: chuishao.v1.ViewService.ListAdmissions:input_type -> chuishao.v1.ListAdmissionsRequest
-	47,  // 110: chuishao.v1.ViewService.ListListings:input_type -> chuishao.v1.ListListingsRequest
-	49,  // 111: chuishao.v1.ViewService.ListSpotChecks:input_type -> chuishao.v1.ListSpotChecksRequest
-	51,  // 112: chuishao.v1.ViewService.ListReviews:input_type -> chuishao.v1.ListReviewsRequest
-	53,  // 113: chuishao.v1.ViewService.WatchDesk:input_type -> chuishao.v1.WatchDeskRequest
-	59,  // 114: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
-	7,   // 115: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
-	9,   // 116: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
-	12,  // 117: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
-	14,  // 118: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
-	31,  // 119: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
-	34,  // 120: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
-	38,  // 121: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
-	58,  // 122: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
-	18,  // 123: chuishao.v1.ViewService.ListInbox:output_type -> chuishao.v1.ListInboxResponse
-	22,  // 124: chuishao.v1.ViewService.ListStages:output_type -> chuishao.v1.ListStagesResponse
-	25,  // 125: chuishao.v1.ViewService.ListLedger:output_type -> chuishao.v1.ListLedgerResponse
-	28,  // 126: chuishao.v1.ViewService.ListPrecedents:output_type -> chuishao.v1.ListPrecedentsResponse
-	40,  // 127: chuishao.v1.ViewService.ListWallPosts:output_type -> chuishao.v1.ListWallPostsResponse
-	42,  // 128: chuishao.v1.ViewService.ListDeliberations:output_type -> chuishao.v1.ListDeliberationsResponse
-	44,  // 129: chuishao.v1.ViewService.ListEntries:output_type -> chuishao.v1.ListEntriesResponse
-	46,  // 130: chuishao.v1.ViewService.ListAdmissions:output_type -> chuishao.v1.ListAdmissionsResponse
-	48,  // 131: chuishao.v1.ViewService.ListListings:output_type -> chuishao.v1.ListListingsResponse
-	50,  // 132: chuishao.v1.ViewService.ListSpotChecks:output_type -> chuishao.v1.ListSpotChecksResponse
-	52,  // 133: chuishao.v1.ViewService.ListReviews:output_type -> chuishao.v1.ListReviewsResponse
-	54,  // 134: chuishao.v1.ViewService.WatchDesk:output_type -> chuishao.v1.WatchDeskResponse
-	60,  // 135: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
-	115, // [115:136] is the sub-list for method output_type
-	94,  // [94:115] is the sub-list for method input_type
-	94,  // [94:94] is the sub-list for extension type_name
-	94,  // [94:94] is the sub-list for extension extendee
-	0,   // [0:94] is the sub-list for field type_name
+	65,  // 53: chuishao.v1.LedgerRow.reasons:type_name -> chuishao.v1.LedgerRow.ReasonsEntry
+	66,  // 54: chuishao.v1.LedgerRow.ages:type_name -> chuishao.v1.LedgerRow.AgesEntry
+	27,  // 55: chuishao.v1.LedgerRow.issuers:type_name -> chuishao.v1.LedgerLine
+	30,  // 56: chuishao.v1.ListPrecedentsResponse.precedents:type_name -> chuishao.v1.Precedent
+	67,  // 57: chuishao.v1.Precedent.ruled_at:type_name -> google.protobuf.Timestamp
+	16,  // 58: chuishao.v1.ListTicketsResponse.tickets:type_name -> chuishao.v1.TicketRow
+	67,  // 59: chuishao.v1.TimelineEntry.occurred_at:type_name -> google.protobuf.Timestamp
+	67,  // 60: chuishao.v1.TimelineEntry.recorded_at:type_name -> google.protobuf.Timestamp
+	75,  // 61: chuishao.v1.TimelineEntry.actor:type_name -> chuishao.v1.Actor
+	68,  // 62: chuishao.v1.TimelineEntry.state:type_name -> chuishao.v1.TicketState
+	69,  // 63: chuishao.v1.TimelineEntry.stage:type_name -> chuishao.v1.Stage
+	76,  // 64: chuishao.v1.TimelineEntry.particulars:type_name -> chuishao.v1.Particulars
+	34,  // 65: chuishao.v1.ListTimelineResponse.entries:type_name -> chuishao.v1.TimelineEntry
+	77,  // 66: chuishao.v1.WhistleRow.kind:type_name -> chuishao.v1.WhistleKind
+	78,  // 67: chuishao.v1.WhistleRow.state:type_name -> chuishao.v1.WhistleState
+	67,  // 68: chuishao.v1.WhistleRow.blown_at:type_name -> google.protobuf.Timestamp
+	67,  // 69: chuishao.v1.WhistleRow.issued_at:type_name -> google.protobuf.Timestamp
+	67,  // 70: chuishao.v1.WhistleRow.closed_at:type_name -> google.protobuf.Timestamp
+	37,  // 71: chuishao.v1.WhistleRow.arrivals:type_name -> chuishao.v1.WhistleArrival
+	67,  // 72: chuishao.v1.WhistleRow.resolve_by:type_name -> google.protobuf.Timestamp
+	79,  // 73: chuishao.v1.WhistleArrival.state:type_name -> chuishao.v1.ParticipantState
+	67,  // 74: chuishao.v1.WhistleArrival.report_in_by:type_name -> google.protobuf.Timestamp
+	67,  // 75: chuishao.v1.WhistleArrival.reported_in_at:type_name -> google.protobuf.Timestamp
+	67,  // 76: chuishao.v1.WhistleArrival.signed_at:type_name -> google.protobuf.Timestamp
+	67,  // 77: chuishao.v1.WhistleArrival.left_at:type_name -> google.protobuf.Timestamp
+	36,  // 78: chuishao.v1.ListWhistlesResponse.whistles:type_name -> chuishao.v1.WhistleRow
+	80,  // 79: chuishao.v1.ListWallPostsResponse.wall_posts:type_name -> chuishao.v1.Post
+	2,   // 80: chuishao.v1.ListWallPostsResponse.lights:type_name -> chuishao.v1.Light
+	81,  // 81: chuishao.v1.ListDeliberationsResponse.deliberations:type_name -> chuishao.v1.Deliberation
+	82,  // 82: chuishao.v1.ListEntriesResponse.entries:type_name -> chuishao.v1.Entry
+	83,  // 83: chuishao.v1.ListAdmissionsResponse.admissions:type_name -> chuishao.v1.Admission
+	84,  // 84: chuishao.v1.ListListingsResponse.listings:type_name -> chuishao.v1.Listing
+	85,  // 85: chuishao.v1.ListSpotChecksResponse.spot_checks:type_name -> chuishao.v1.SpotCheck
+	86,  // 86: chuishao.v1.ListReviewsResponse.reviews:type_name -> chuishao.v1.Review
+	36,  // 87: chuishao.v1.WatchDeskResponse.whistles:type_name -> chuishao.v1.WhistleRow
+	56,  // 88: chuishao.v1.WatchDeskResponse.counts:type_name -> chuishao.v1.DeskCounts
+	67,  // 89: chuishao.v1.WatchDeskResponse.as_of:type_name -> google.protobuf.Timestamp
+	20,  // 90: chuishao.v1.DeskCounts.tickets:type_name -> chuishao.v1.InboxCounts
+	57,  // 91: chuishao.v1.DeskCounts.holders:type_name -> chuishao.v1.DeskHolder
+	20,  // 92: chuishao.v1.DeskHolder.tickets:type_name -> chuishao.v1.InboxCounts
+	5,   // 93: chuishao.v1.WatchClosureResponse.row:type_name -> chuishao.v1.ClosureRow
+	67,  // 94: chuishao.v1.WatchClosureResponse.as_of:type_name -> google.protobuf.Timestamp
+	62,  // 95: chuishao.v1.ListViewsResponse.views:type_name -> chuishao.v1.ViewStatus
+	6,   // 96: chuishao.v1.ViewService.GetClosure:input_type -> chuishao.v1.GetClosureRequest
+	8,   // 97: chuishao.v1.ViewService.ListClosure:input_type -> chuishao.v1.ListClosureRequest
+	11,  // 98: chuishao.v1.ViewService.ListMetrics:input_type -> chuishao.v1.ListMetricsRequest
+	13,  // 99: chuishao.v1.ViewService.ListBehind:input_type -> chuishao.v1.ListBehindRequest
+	31,  // 100: chuishao.v1.ViewService.ListTickets:input_type -> chuishao.v1.ListTicketsRequest
+	33,  // 101: chuishao.v1.ViewService.ListTimeline:input_type -> chuishao.v1.ListTimelineRequest
+	38,  // 102: chuishao.v1.ViewService.ListWhistles:input_type -> chuishao.v1.ListWhistlesRequest
+	58,  // 103: chuishao.v1.ViewService.WatchClosure:input_type -> chuishao.v1.WatchClosureRequest
+	17,  // 104: chuishao.v1.ViewService.ListInbox:input_type -> chuishao.v1.ListInboxRequest
+	21,  // 105: chuishao.v1.ViewService.ListStages:input_type -> chuishao.v1.ListStagesRequest
+	24,  // 106: chuishao.v1.ViewService.ListLedger:input_type -> chuishao.v1.ListLedgerRequest
+	28,  // 107: chuishao.v1.ViewService.ListPrecedents:input_type -> chuishao.v1.ListPrecedentsRequest
+	40,  // 108: chuishao.v1.ViewService.ListWallPosts:input_type -> chuishao.v1.ListWallPostsRequest
+	42,  // 109: chuishao.v1.ViewService.ListDeliberations:input_type -> chuishao.v1.ListDeliberationsRequest
+	44,  // 110: chuishao.v1.ViewService.ListEntries:input_type -> chuishao.v1.ListEntriesRequest
+	46,  // 111: chuishao.v1.ViewService.ListAdmissions:input_type -> chuishao.v1.ListAdmissionsRequest
+	48,  // 112: chuishao.v1.ViewService.ListListings:input_type -> chuishao.v1.ListListingsRequest
+	50,  // 113: chuishao.v1.ViewService.ListSpotChecks:input_type -> chuishao.v1.ListSpotChecksRequest
+	52,  // 114: chuishao.v1.ViewService.ListReviews:input_type -> chuishao.v1.ListReviewsRequest
+	54,  // 115: chuishao.v1.ViewService.WatchDesk:input_type -> chuishao.v1.WatchDeskRequest
+	60,  // 116: chuishao.v1.ViewService.ListViews:input_type -> chuishao.v1.ListViewsRequest
+	7,   // 117: chuishao.v1.ViewService.GetClosure:output_type -> chuishao.v1.GetClosureResponse
+	9,   // 118: chuishao.v1.ViewService.ListClosure:output_type -> chuishao.v1.ListClosureResponse
+	12,  // 119: chuishao.v1.ViewService.ListMetrics:output_type -> chuishao.v1.ListMetricsResponse
+	14,  // 120: chuishao.v1.ViewService.ListBehind:output_type -> chuishao.v1.ListBehindResponse
+	32,  // 121: chuishao.v1.ViewService.ListTickets:output_type -> chuishao.v1.ListTicketsResponse
+	35,  // 122: chuishao.v1.ViewService.ListTimeline:output_type -> chuishao.v1.ListTimelineResponse
+	39,  // 123: chuishao.v1.ViewService.ListWhistles:output_type -> chuishao.v1.ListWhistlesResponse
+	59,  // 124: chuishao.v1.ViewService.WatchClosure:output_type -> chuishao.v1.WatchClosureResponse
+	18,  // 125: chuishao.v1.ViewService.ListInbox:output_type -> chuishao.v1.ListInboxResponse
+	22,  // 126: chuishao.v1.ViewService.ListStages:output_type -> chuishao.v1.ListStagesResponse
+	25,  // 127: chuishao.v1.ViewService.ListLedger:output_type -> chuishao.v1.ListLedgerResponse
+	29,  // 128: chuishao.v1.ViewService.ListPrecedents:output_type -> chuishao.v1.ListPrecedentsResponse
+	41,  // 129: chuishao.v1.ViewService.ListWallPosts:output_type -> chuishao.v1.ListWallPostsResponse
+	43,  // 130: chuishao.v1.ViewService.ListDeliberations:output_type -> chuishao.v1.ListDeliberationsResponse
+	45,  // 131: chuishao.v1.ViewService.ListEntries:output_type -> chuishao.v1.ListEntriesResponse
+	47,  // 132: chuishao.v1.ViewService.ListAdmissions:output_type -> chuishao.v1.ListAdmissionsResponse
+	49,  // 133: chuishao.v1.ViewService.ListListings:output_type -> chuishao.v1.ListListingsResponse
+	51,  // 134: chuishao.v1.ViewService.ListSpotChecks:output_type -> chuishao.v1.ListSpotChecksResponse
+	53,  // 135: chuishao.v1.ViewService.ListReviews:output_type -> chuishao.v1.ListReviewsResponse
+	55,  // 136: chuishao.v1.ViewService.WatchDesk:output_type -> chuishao.v1.WatchDeskResponse
+	61,  // 137: chuishao.v1.ViewService.ListViews:output_type -> chuishao.v1.ListViewsResponse
+	117, // [117:138] is the sub-list for method output_type
+	96,  // [96:117] is the sub-list for method input_type
+	96,  // [96:96] is the sub-list for extension type_name
+	96,  // [96:96] is the sub-list for extension extendee
+	0,   // [0:96] is the sub-list for field type_name
 }
 
 func init() { file_chuishao_v1_view_proto_init() }
@@ -5753,7 +5867,7 @@ func file_chuishao_v1_view_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_chuishao_v1_view_proto_rawDesc), len(file_chuishao_v1_view_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   61,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
