@@ -23,7 +23,8 @@ var stated = map[string][]string{
 	"whistle-gulou": {"whistle_sign G1 1 NH", "whistle_sign G2 1 NH", "whistle_sign G3 1 NH", "whistle_contact G1 24 NH", "whistle_contact G2 24 NH",
 		"whistle_contact G3 24 NH", "whistle_report_in G2 3 WD", "whistle_report_in G3 5 WD"},
 	"whistle-pinggu":    {"whistle_report_in G0 30 min"},
-	"whistle-guangling": {"handle CONSULT 0 WD", "handle G2 3 WD", "handle G3 10 WD"},
+	"whistle-guangling": {"handle CONSULT 0 WD", "handle G2 3 WD", "handle G3 10 WD", "whistle_resolve G1 0 WD",
+		"whistle_resolve G2 3 WD", "whistle_resolve G3 10 WD"},
 }
 
 func TestExampleProfilesStateWhatTheirSourcesDoAndAreOtherwiseTheDefault(t *testing.T) {
