@@ -77,6 +77,8 @@ type Registry interface {
 	Office(kind pb.UnitKind, unit string, at time.Time) (string, bool)
 	// Banned is the item of the ban list (禁入清单) that keeps matters of the category, or of one above it, out of communities.
 	Banned(category string, at time.Time) (*pb.BanItem, bool)
+	// CallItem is the item of the call-item list (呼应启动事项) of a code.
+	CallItem(code string, at time.Time) (*pb.CallItem, bool)
 }
 
 // Within says whether a unit is the ancestor or lies below it in the unit tree.
