@@ -154,7 +154,7 @@ func ReadDir(dir fs.FS) (*Content, []*pb.RegistryFault) {
 // Pieces is the content divided for staging.
 func (c *Content) Pieces() []*pb.RegistryPiece { return Split(c.Piece, PieceBytes) }
 
-var entryField = regexp.MustCompile(`^([a-z]+)\[(\d+)\]\.([a-z_]+)`)
+var entryField = regexp.MustCompile(`^([a-z_]+)\[(\d+)\]\.([a-z_]+)`)
 
 // Validate is the function of that name for content of files: faults name file, line and column. What ReadDir has listed
 // of a field is not said again.
