@@ -122,7 +122,10 @@ func TestEveryMethodOfTheServicesIsCalled(t *testing.T) {
 			called[step.method] = true
 		}
 	}
-	for _, file := range []protoreflect.FileDescriptor{pb.File_chuishao_v1_ticket_proto, pb.File_chuishao_v1_whistle_proto} {
+	for _, file := range []protoreflect.FileDescriptor{
+		pb.File_chuishao_v1_ticket_proto, pb.File_chuishao_v1_whistle_proto, pb.File_chuishao_v1_wall_proto, pb.File_chuishao_v1_admission_proto,
+		pb.File_chuishao_v1_listing_proto, pb.File_chuishao_v1_review_proto,
+	} {
 		service := file.Services().Get(0)
 		for i := range service.Methods().Len() {
 			if name := fmt.Sprintf("/%s/%s", service.FullName(), service.Methods().Get(i).Name()); !called[name] {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +17,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -203,7 +206,7 @@ func (p *player) command(ctx context.Context, s *story, at time.Time) (proto.Mes
 	}
 	message := step.command(call{
 		id:     fmt.Sprintf("demo/%d/%d/%d", p.seed, s.n, s.next),
-		ticket: s.tickets[step.which], whistle: s.whistle, late: timestamppb.New(at.Add(-before)),
+		ticket: s.tickets[step.which], whistle: s.whistle, names: s.names, late: timestamppb.New(at.Add(-before)),
 	})
 	answer, err := p.send(ctx, step, message)
 	if step.refused == "" {
@@ -248,29 +251,19 @@ func (p *player) send(ctx context.Context, step *step, message proto.Message) (p
 	}
 }
 
+// answerOf is an empty answer of a method, by its full name "/chuishao.v1.TicketService/GetTicket".
 func answerOf(method string) proto.Message {
-	switch method {
-	case pb.TicketService_GetTicket_FullMethodName:
-		return new(pb.Ticket)
-	case pb.TicketService_RevealIdentity_FullMethodName:
-		return new(pb.RevealIdentityResponse)
-	case pb.WhistleService_GetWhistle_FullMethodName:
-		return new(pb.Whistle)
-	case pb.TicketService_ExplainDeadline_FullMethodName:
-		return new(pb.ExplainDeadlineResponse)
-	case pb.TicketService_SuggestTriage_FullMethodName:
-		return new(pb.SuggestTriageResponse)
-	case pb.RegistryService_LoadCalendarYear_FullMethodName:
-		return new(pb.LoadCalendarYearResponse)
-	case pb.RegistryService_LoadProfile_FullMethodName:
-		return new(pb.LoadProfileResponse)
-	case pb.WhistleService_BlowWhistle_FullMethodName, pb.WhistleService_ScreenWhistle_FullMethodName, pb.WhistleService_SignWhistle_FullMethodName,
-		pb.WhistleService_ContactStreet_FullMethodName, pb.WhistleService_ReportIn_FullMethodName, pb.WhistleService_CompleteTask_FullMethodName,
-		pb.WhistleService_ReleaseParticipant_FullMethodName, pb.WhistleService_ConfirmWhistle_FullMethodName, pb.WhistleService_RateUnit_FullMethodName,
-		pb.WhistleService_CloseWhistle_FullMethodName:
-		return new(pb.WhistleAnswer)
+	name := strings.ReplaceAll(strings.TrimPrefix(method, "/"), "/", ".")
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
+	m, ok := found.(protoreflect.MethodDescriptor)
+	if err != nil || !ok {
+		panic("no method " + method)
 	}
-	return new(pb.TicketAnswer)
+	answer, err := protoregistry.GlobalTypes.FindMessageByName(m.Output().FullName())
+	if err != nil {
+		panic(err)
+	}
+	return answer.New().Interface()
 }
 
 // intake reports over a stream.
@@ -322,6 +315,13 @@ func (p *player) note(s *story, answer proto.Message) {
 		}
 	case *pb.Ticket:
 		s.limits, s.listed = a.Limits, a.Listed
+	case *pb.CommandAnswer:
+		if s.names == nil {
+			s.names = map[string]string{}
+		}
+		collection, _, _ := strings.Cut(a.Name, "/")
+		s.names[collection] = a.Name
+		p.tokens = append(p.tokens, a.ConsistencyToken)
 	case *pb.WhistleAnswer:
 		s.whistle = a.Name
 		p.tokens = append(p.tokens, a.ConsistencyToken)

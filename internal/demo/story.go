@@ -32,6 +32,7 @@ type story struct {
 	// What the node answered.
 	ticket, whistle string
 	tickets         map[string]string // by which
+	names           map[string]string // of other resources, the latest of each collection, such as "posts"
 	limits          *pb.Limits        // of the ticket as it was answered last
 	listed          bool              // as somebody saw who looked
 	next            int
@@ -56,6 +57,7 @@ type step struct {
 type call struct {
 	id              string // a request id
 	ticket, whistle string
+	names           map[string]string
 	// late is an instant after the step before and ahead of this one: when it happened, if nobody could be told at once.
 	late *timestamppb.Timestamp
 }
@@ -80,6 +82,35 @@ func (s *story) ask(after time.Duration, by string, r proto.Message) *step {
 		}
 		return r
 	})
+}
+
+// askOf adds a call about the story's latest resource of a collection, such as "posts". The request is sent as it is, with that name, unless it
+// brings one or has none, and an id.
+func (s *story) askOf(collection string, after time.Duration, by string, r proto.Message) *step {
+	m := r.ProtoReflect()
+	fields := m.Descriptor().Fields()
+	return s.then(after, by, methodOf(m.Descriptor()), func(c call) proto.Message {
+		if d := fields.ByName("name"); d != nil && m.Get(d).String() == "" {
+			m.Set(d, protoreflect.ValueOfString(c.names[collection]))
+		}
+		if d := fields.ByName("request_id"); d != nil {
+			m.Set(d, protoreflect.ValueOfString(c.id))
+		}
+		return r
+	})
+}
+
+// methodOf is the full name of the method that takes a request.
+func methodOf(request protoreflect.MessageDescriptor) string {
+	services := request.ParentFile().Services()
+	for i := range services.Len() {
+		for j := range services.Get(i).Methods().Len() {
+			if m := services.Get(i).Methods().Get(j); m.Input() == request {
+				return fmt.Sprintf("/%s/%s", services.Get(i).FullName(), m.Name())
+			}
+		}
+	}
+	panic("no method takes " + string(request.FullName()))
 }
 
 // work adds a step of a unit that handles matters. It takes as long as the place is known for, and waits for office hours unless it is urgent.
