@@ -40,6 +40,9 @@ var dumps = map[string][]string{
 	TimersView: {
 		"SELECT 'timer', ticket, id, due, timer, kept FROM timers_1 ORDER BY ticket",
 	},
+	DuesView: {
+		"SELECT 'due', began, stream, due, version, timers, kept FROM dues_1 ORDER BY began",
+	},
 	PrecedentsView: {
 		"SELECT 'precedent', ruling, id, category, area, lead, co, basis, ruled_at FROM precedents_1 ORDER BY ruling",
 	},
