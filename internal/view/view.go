@@ -31,6 +31,7 @@ type Reader struct {
 	db    *viewdb.DB
 	store eventstore.Store
 	zones zones
+	held  holders
 }
 
 // NewReader reads from db. The store is asked only for what was known at an earlier position; it may be nil where nobody
