@@ -25,7 +25,7 @@ func (s viewService) WatchDesk(q *pb.WatchDeskRequest, stream grpc.ServerStreami
 		return err
 	}
 	area := ""
-	if of, ok := s.dispatcher.Registry().Unit(unit, s.dispatcher.Now()); ok {
+	if of, ok := s.dispatcher.Registry().Unit(unit, s.dispatcher.Now()); ok && governs(of) {
 		area = of.Area
 	}
 	desk := s.reader.Desk(func(of string) bool { return rule.Within(s.dispatcher.Registry(), of, unit) }, area)

@@ -256,10 +256,15 @@ func (s viewService) scope(ctx context.Context) view.Scope {
 	if ok && unit.Area != "" && slices.Contains(actor.Roles, pb.Role_ROLE_ASSESSMENT) {
 		scope.Assesses = []string{unit.Area}
 	}
-	if ok && (unit.Kind == pb.UnitKind_UNIT_KIND_AREA || unit.Kind == pb.UnitKind_UNIT_KIND_COMMAND_CENTRE) {
+	if ok && governs(unit) {
 		scope.Areas = []string{unit.Area}
 	}
 	return scope
+}
+
+// governs says whether a unit governs its area, and does not only work there.
+func governs(unit *pb.Unit) bool {
+	return unit.Kind == pb.UnitKind_UNIT_KIND_AREA || unit.Kind == pb.UnitKind_UNIT_KIND_COMMAND_CENTRE
 }
 
 // ListTickets gives a page of the tickets in the caller's scope.

@@ -36,10 +36,12 @@ func (r *Reader) Desk(within func(unit string) bool, area string) *Desk {
 	return &Desk{reader: r, within: within, area: area, rows: map[int64]*whistleRow{}, sent: map[int64]*pb.WhistleRow{}}
 }
 
-// concerns says whether a whistle is the desk's: blown, screened or attended by the unit or one below it, or affecting its area.
+// concerns says whether a whistle is the desk's: blown, screened or attended by the unit or one below it, or about the area that it governs.
 func (d *Desk) concerns(w *whistleRow) bool {
-	return d.within(w.street) || d.within(w.screener) || d.area != "" && slices.Contains(w.affects, d.area) ||
-		slices.ContainsFunc(w.parties, func(p party) bool { return d.within(p.unit) })
+	if d.area != "" && (slices.Contains(w.affects, d.area) || slices.ContainsFunc(w.path, func(n *pb.AreaNode) bool { return n.Code == d.area })) {
+		return true
+	}
+	return d.within(w.street) || d.within(w.screener) || slices.ContainsFunc(w.parties, func(p party) bool { return d.within(p.unit) })
 }
 
 // Look gives what is new since the look before, as of now; at first everything in progress. Nil if nothing is.
