@@ -24,6 +24,14 @@ var reactions = map[string]reaction{
 	"WhistleRefused": (*Dispatcher).reactToWhistle,
 	"WhistleClosed":  (*Dispatcher).reactToWhistle,
 
+	"ParticipantAdded":   (*Dispatcher).reactToWhistle,
+	"ParticipantExcused": (*Dispatcher).reactToWhistle,
+	"NoShow":             (*Dispatcher).reactToWhistle,
+	"LeftEarly":          (*Dispatcher).reactToWhistle,
+	"WhistleTimerPassed": (*Dispatcher).reactToWhistle,
+	"WhistleCancelled":   (*Dispatcher).reactToWhistle,
+	"WhistleRaised":      (*Dispatcher).reactToWhistle,
+
 	"DuplicateAttached": (*Dispatcher).reactToTicket,
 	"TicketUnmerged":    (*Dispatcher).reactToTicket,
 	"TicketWithdrawn":   (*Dispatcher).reactToTicket,
@@ -33,7 +41,8 @@ var reactions = map[string]reaction{
 	"ProfilePublished":         func(d *Dispatcher, ctx context.Context, _ *event.Decoded) error { return d.RefreshLimits(ctx) },
 }
 
-// React does what follows from a recorded event: the tickets of a whistle learn that it was blown or ended, a duplicate that it was
+// React does what follows from a recorded event: the tickets of a whistle learn that it was blown or ended and are supervised for what was missed,
+// one that was raised goes on above, a duplicate that it was
 // attached to its primary and a primary that it is none any more, which itself follows the calendar and the map again, a hazard goes on after its ticket was withdrawn, and a registry version,
 // a calendar or a profile that another process published is read. It may be called any number of times with the same event.
 func (d *Dispatcher) React(ctx context.Context, e *event.Decoded) error {
@@ -46,13 +55,13 @@ func (d *Dispatcher) React(ctx context.Context, e *event.Decoded) error {
 // Followed says whether something follows from events of the type, so that React is to hear of them.
 func Followed(typ string) bool { return reactions[typ] != nil }
 
-// reactToWhistle tells the tickets of a whistle of it.
+// reactToWhistle does what follows from an event of a whistle.
 func (d *Dispatcher) reactToWhistle(ctx context.Context, e *event.Decoded) error {
 	state, err := d.whistles.upTo(ctx, d.store, e.Stream, e.Version)
 	if err != nil {
 		return err
 	}
-	return d.tell(ctx, e.Stream, state)
+	return d.after(ctx, e.Stream, state, e.Event)
 }
 
 // reactToTicket does what follows from an event of a ticket.

@@ -81,7 +81,7 @@ var tables = []table{{
 	name: "catalogue", section: ofCatalogue, optional: true,
 	must: []string{"category", "area", "lead", "co", "fallback", "duty"}, may: []string{"valid_from", "valid_to"},
 	read: readCatalogue,
-}, bansTable}
+}, bansTable, callItemsTable}
 
 // word is how a value is written in a file.
 type word[T any] struct {
@@ -123,7 +123,7 @@ type Content struct {
 }
 
 // ReadDir reads a registry from the files levels.csv (without it, the levels are the default ones), areas.csv, units.csv,
-// categories.csv and, where they are there, catalogue.csv and bans.csv of a directory, each plain or with gzip as .csv.gz. It lists
+// categories.csv and, where they are there, catalogue.csv, bans.csv and call_items.csv of a directory, each plain or with gzip as .csv.gz. It lists
 // everything that cannot be read; a fault's
 // field is the file, the line, and the column. With any fault the content must not be used but to Validate it, so that
 // all that is wrong is known at once.
@@ -132,7 +132,8 @@ type Content struct {
 // any order: for levels name, rank and maybe display_name; for areas code, name, level, parent_code and maybe valid_from,
 // valid_to, successors; for units code, name, kind, parent, area and maybe valid_from, valid_to; for categories code,
 // name, parent, grade and maybe object, valid_from, valid_to; for the catalogue category, area, lead, co, fallback, duty and maybe
-// valid_from, valid_to; for bans code, name, categories and maybe valid_from, valid_to. Instants are in RFC 3339, successors
+// valid_from, valid_to; for bans code, name, categories and maybe valid_from, valid_to; for call items code,
+// name, class, class_name, lead, co, fallback, start_standard, report_in, resolve, category and maybe valid_from, valid_to. Instants are in RFC 3339, successors
 // divided by ";", co-handlers and a ban's categories by spaces, kinds area, department, utility, command_centre, office,
 // staffing_office, justice_office, grades G0, G1, G2, G3, CONSULT or nothing, objects component, incident or nothing, and duties
 // territorial, functional, utility, enforcement.
@@ -153,7 +154,7 @@ func ReadDir(dir fs.FS) (*Content, []*pb.RegistryFault) {
 // Pieces is the content divided for staging.
 func (c *Content) Pieces() []*pb.RegistryPiece { return Split(c.Piece, PieceBytes) }
 
-var entryField = regexp.MustCompile(`^([a-z]+)\[(\d+)\]\.([a-z_]+)`)
+var entryField = regexp.MustCompile(`^([a-z_]+)\[(\d+)\]\.([a-z_]+)`)
 
 // Validate is the function of that name for content of files: faults name file, line and column. What ReadDir has listed
 // of a field is not said again.

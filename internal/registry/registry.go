@@ -48,7 +48,8 @@ type Snapshot struct {
 	categories map[string][]span[*pb.Category]
 	catalogue  map[string][]*pb.CatalogueEntry // by category
 	bans       map[string][]span[*pb.BanItem]  // by category
-	anchored   map[string][]span[*pb.Unit]     // territorial units by area
+	callItems  map[string][]span[*pb.CallItem]
+	anchored   map[string][]span[*pb.Unit] // territorial units by area
 	offices    map[office][]span[*pb.Unit]
 	ranks      map[string]uint32
 	unlocated  []*pb.AreaNode

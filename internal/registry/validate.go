@@ -48,9 +48,10 @@ const (
 	ofCategories
 	ofCatalogue
 	ofBans
+	ofCallItems
 )
 
-var sections = [...]string{"levels", "areas", "units", "categories", "catalogue", "bans"}
+var sections = [...]string{"levels", "areas", "units", "categories", "catalogue", "bans", "call_items"}
 
 // Validate lists everything that is wrong with a version's content, in the order of the content; nothing if it can take
 // effect at the instant. A fault's field names the entry by its number among all pieces' entries, from 0. The previous
@@ -67,6 +68,7 @@ func Validate(pieces []*pb.RegistryPiece, previous *Snapshot, at time.Time) []*p
 	v.categories()
 	v.catalogue(areas)
 	v.bans()
+	v.callList()
 	slices.SortStableFunc(v.found, func(a, b found) int {
 		return cmp.Or(cmp.Compare(a.section, b.section), cmp.Compare(a.entry, b.entry))
 	})

@@ -43,8 +43,10 @@ type Asked struct {
 	Linked map[string]*pb.Ticket // the tickets a whistle names, by stream id; a duplicate's primary, or a primary's duplicate
 	// Admissions are those that a command names, by id.
 	Admissions map[string]*pb.Admission
-	// Petitioner is the data subject of a duplicate; empty if nobody is known.
+	// Petitioner is the data subject of a duplicate, or of a ticket that a whistle was blown for; empty if nobody is known.
 	Petitioner string
+	// Child is the id of the whistle that a raised one goes on as.
+	Child string
 
 	// Acting is the role the command was allowed for. Require sets it.
 	Acting pb.Role
@@ -77,6 +79,8 @@ type Registry interface {
 	Office(kind pb.UnitKind, unit string, at time.Time) (string, bool)
 	// Banned is the item of the ban list (禁入清单) that keeps matters of the category, or of one above it, out of communities.
 	Banned(category string, at time.Time) (*pb.BanItem, bool)
+	// CallItem is the item of the call-item list (呼应启动事项) of a code.
+	CallItem(code string, at time.Time) (*pb.CallItem, bool)
 }
 
 // Within says whether a unit is the ancestor or lies below it in the unit tree.
