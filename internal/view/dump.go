@@ -40,13 +40,15 @@ var dumps = map[string][]string{
 	TimersView: {
 		"SELECT 'timer', ticket, id, due, timer, kept FROM timers_1 ORDER BY ticket",
 	},
+	DuesView: {
+		"SELECT 'due', began, stream, due, version, timers, kept FROM dues_1 ORDER BY began",
+	},
 	PrecedentsView: {
 		"SELECT 'precedent', ruling, id, category, area, lead, co, basis, ruled_at FROM precedents_1 ORDER BY ruling",
 	},
 	WhistlesView: {
-		"SELECT 'whistle', whistle, id, no, kind, state, street, area, path, blown_at, issued_at, closed_at FROM whistles_1 ORDER BY whistle",
-		"SELECT 'party', whistle, place, unit, unit_path, compulsory, state, report_in_by, reported_in_at FROM whistles_party_1 ORDER BY whistle, place",
-		"SELECT 'step', kind, code, whistle FROM whistles_step_1 ORDER BY kind, code, whistle",
+		"SELECT 'whistle', whistle, id, no, kind, state, street, area, blown_at, closed_at, from_at, to_at, changed, life FROM whistles_2 ORDER BY whistle",
+		"SELECT 'step', kind, code, whistle FROM whistles_step_2 ORDER BY kind, code, whistle",
 	},
 }
 

@@ -117,7 +117,7 @@ func (h *history) reader() *view.Reader {
 func dump(tb testing.TB, db *viewdb.DB) string {
 	tb.Helper()
 	var b bytes.Buffer
-	for _, name := range []string{view.TicketsView, view.ClosureView, view.ServiceView, view.WhistlesView, view.TimersView, view.PrecedentsView} {
+	for _, name := range []string{view.TicketsView, view.ClosureView, view.ServiceView, view.WhistlesView, view.TimersView, view.DuesView, view.PrecedentsView} {
 		at, err := view.Dump(context.Background(), db, name, &b)
 		if err != nil {
 			tb.Fatal(err)

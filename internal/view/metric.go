@@ -30,14 +30,16 @@ type MetricQuery struct {
 	At      time.Time
 	KnownAt *eventstore.Position
 	// Map restates ListMetrics on a map; nil: areas as at acceptance.
-	Map       Map
+	Map Map
+	// LevelOf names the level of a unit, for M31's parts; nil leaves those out.
+	LevelOf   func(unit string) string
 	PageSize  int32
 	PageToken string
 }
 
 // MetricNames are the metrics that can be asked for, in order.
 var MetricNames = func() []string {
-	names := []string{"M31", "M33", stockOfHolds}
+	names := append([]string{stockOfHolds}, whistleMetricNames...)
 	for name := range metrics {
 		names = append(names, name)
 	}
@@ -324,8 +326,12 @@ func (r *Reader) ListBehind(ctx context.Context, q BehindQuery) (tickets []*pb.B
 			return nil, "", 0, 0, rule.Bad("page_token", rule.BadField, "is none that this service gave")
 		}
 	}
+	if q.Metric == whistlesBlown && q.Set == pb.FigureSet_FIGURE_SET_DENOMINATOR {
+		// That is what was dispatched.
+		q.Metric, q.Set, m.Metric = "M04", pb.FigureSet_FIGURE_SET_NUMERATOR, "M04"
+	}
 	if isWhistleMetric(q.Metric) {
-		return r.whistlesBehind(ctx, q, from, to, t, after, size, bound)
+		return r.whistlesBehind(ctx, q, &m, after, size, bound)
 	}
 	if isServiceMetric(q.Metric) {
 		return r.ticketsServed(ctx, q, &m, after, size, bound)

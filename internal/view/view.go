@@ -23,7 +23,7 @@ const Shanghai = "Asia/Shanghai"
 
 // All are the views of this release. Days are counted in the zone, such as Shanghai; the file of views remembers it.
 func All(zone *time.Location) []projector.View {
-	return []projector.View{Tickets(), Closure(zone), Service(zone), Whistles(), Timers(), Precedents()}
+	return []projector.View{Tickets(), Closure(zone), Service(zone), Whistles(), Timers(), Dues(), Precedents()}
 }
 
 // Reader answers questions from the views in a database. It is safe for concurrent use.
@@ -31,6 +31,7 @@ type Reader struct {
 	db    *viewdb.DB
 	store eventstore.Store
 	zones zones
+	held  holders
 }
 
 // NewReader reads from db. The store is asked only for what was known at an earlier position; it may be nil where nobody
@@ -38,8 +39,10 @@ type Reader struct {
 func NewReader(db *viewdb.DB, store eventstore.Store) *Reader { return &Reader{db: db, store: store} }
 
 // kind is the kind of stream an event stands in, and the id.
-func kind(d *event.Decoded) (kind, id string) {
-	kind, id, _ = strings.Cut(d.Stream, "-")
+func kind(d *event.Decoded) (kind, id string) { return kindOf(d.Stream) }
+
+func kindOf(stream string) (kind, id string) {
+	kind, id, _ = strings.Cut(stream, "-")
 	return kind, id
 }
 
