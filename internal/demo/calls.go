@@ -63,13 +63,14 @@ var calls = []func(*story, *city){
 		s.result(pb.ResultCode_RESULT_CODE_RESOLVED)
 		s.settled()
 	},
-	func(s *story, c *city) { // taken back: it was done before anybody came
+	func(s *story, c *city) { // nobody signs in time, and it is done before anybody comes
 		s.toStreet("0103", c)
 		s.daily(9, 20)
 		s.underway()
 		leader := s.officer(pb.Role_ROLE_STREET_LEADER)
 		s.whistleFor("请城管部门到场拆除", pb.WhistleKind_WHISTLE_KIND_ROUTINE, "", leader, s.at.unit("CG"))
-		s.onWhistle(25*minute, leader, &pb.CancelWhistleRequest{Reason: "SOLVED_OTHERWISE", Particulars: note("商户已自行拆除")})
+		s.screen(true, []summoned{{lead: "CG"}})
+		s.onWhistle(95*minute, leader, &pb.CancelWhistleRequest{Reason: "SOLVED_OTHERWISE", Particulars: note("商户已自行拆除")})
 		s.result(pb.ResultCode_RESULT_CODE_RESOLVED)
 		s.settled()
 	},

@@ -12,8 +12,9 @@ import (
 func TestWhatIsFollowedIsWhatSomethingFollowsFrom(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		"CalendarYearLoaded", "DuplicateAttached", "ProfilePublished", "RegistryVersionPublished", "TicketUnmerged", "TicketWithdrawn",
-		"WhistleBlown", "WhistleClosed", "WhistleIssued", "WhistleRefused",
+		"CalendarYearLoaded", "DuplicateAttached", "LeftEarly", "NoShow", "ParticipantAdded", "ParticipantExcused", "ProfilePublished",
+		"RegistryVersionPublished", "TicketUnmerged", "TicketWithdrawn", "WhistleBlown", "WhistleCancelled", "WhistleClosed", "WhistleIssued",
+		"WhistleRaised", "WhistleRefused", "WhistleTimerPassed",
 	}
 	var got []string
 	for _, typ := range event.Types() {
