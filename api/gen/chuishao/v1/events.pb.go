@@ -12260,9 +12260,11 @@ type Unit struct {
 	// The unit above; empty for the root.
 	Parent string `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
 	// The area it is anchored at. Its level is the unit's level.
-	Area          string                 `protobuf:"bytes,5,opt,name=area,proto3" json:"area,omitempty"`
-	ValidFrom     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
-	ValidTo       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	Area      string                 `protobuf:"bytes,5,opt,name=area,proto3" json:"area,omitempty"`
+	ValidFrom *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
+	ValidTo   *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=valid_to,json=validTo,proto3" json:"valid_to,omitempty"`
+	// 条线: the line it belongs to, such as that of urban management. Units of one line do the same at their levels; empty where it is of none.
+	Line          string `protobuf:"bytes,8,opt,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -12344,6 +12346,13 @@ func (x *Unit) GetValidTo() *timestamppb.Timestamp {
 		return x.ValidTo
 	}
 	return nil
+}
+
+func (x *Unit) GetLine() string {
+	if x != nil {
+		return x.Line
+	}
+	return ""
 }
 
 // Category is an entry of the catalogue of matters.
@@ -12637,11 +12646,12 @@ type CallItem struct {
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// The class's own code and name.
-	Class     string   `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`
-	ClassName string   `protobuf:"bytes,4,opt,name=class_name,json=className,proto3" json:"class_name,omitempty"`
-	Lead      string   `protobuf:"bytes,5,opt,name=lead,proto3" json:"lead,omitempty"`
-	Co        []string `protobuf:"bytes,6,rep,name=co,proto3" json:"co,omitempty"`
-	Fallback  string   `protobuf:"bytes,7,opt,name=fallback,proto3" json:"fallback,omitempty"`
+	Class     string `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`
+	ClassName string `protobuf:"bytes,4,opt,name=class_name,json=className,proto3" json:"class_name,omitempty"`
+	// Of these units, and of those of their lines, the ones nearest to the street answer a call that names nobody.
+	Lead     string   `protobuf:"bytes,5,opt,name=lead,proto3" json:"lead,omitempty"`
+	Co       []string `protobuf:"bytes,6,rep,name=co,proto3" json:"co,omitempty"`
+	Fallback string   `protobuf:"bytes,7,opt,name=fallback,proto3" json:"fallback,omitempty"`
 	// When a call may be started, in words.
 	StartStandard string `protobuf:"bytes,8,opt,name=start_standard,json=startStandard,proto3" json:"start_standard,omitempty"`
 	// Limits as in a deadline profile, such as "30 min", "3 WD"; empty: as the profile has them.
@@ -14237,7 +14247,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\bvalid_to\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\x12\x1e\n" +
 	"\n" +
 	"successors\x18\a \x03(\tR\n" +
-	"successors\"\xf7\x01\n" +
+	"successors\"\x8b\x02\n" +
 	"\x04Unit\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
@@ -14246,7 +14256,8 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x04area\x18\x05 \x01(\tR\x04area\x129\n" +
 	"\n" +
 	"valid_from\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
-	"\bvalid_to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\"\xbe\x02\n" +
+	"\bvalid_to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\x12\x12\n" +
+	"\x04line\x18\b \x01(\tR\x04line\"\xbe\x02\n" +
 	"\bCategory\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
