@@ -158,9 +158,14 @@ var utilities = []body{
 }
 
 func unitRows(areas []area) [][]string {
-	rows := [][]string{{"code", "name", "kind", "parent", "area"}}
+	rows := [][]string{{"code", "name", "kind", "parent", "area", "line"}}
 	add := func(code, name, kind, parent, area string) {
-		rows = append(rows, []string{code, name, kind, parent, area})
+		// Departments, offices and utilities with the same suffix do the same for the city and for each district.
+		_, line, _ := strings.Cut(code, "-")
+		if kind == "command_centre" {
+			line = ""
+		}
+		rows = append(rows, []string{code, name, kind, parent, area, line})
 	}
 	for _, a := range areas {
 		// The government of an area has the area's code. Those of the city and the districts stand below the command centre.

@@ -12,7 +12,7 @@ import (
 
 // calls are matters that a whistle is blown for, in all the ways in which one can go.
 var calls = []func(*story, *city){
-	func(s *story, c *city) { // a community asks its street, and the city's units of the call-item list come, or do not
+	func(s *story, c *city) { // a community asks its street, and the units that the call-item list names come, or do not
 		s.tells(about("0302"), c)
 		s.lead = "community"
 		s.daily(7, 35)
@@ -33,7 +33,7 @@ var calls = []func(*story, *city){
 		s.whistleFor("", pb.WhistleKind_WHISTLE_KIND_ENFORCEMENT, "0302", leader)
 		city := actor("screener-"+cityCentre, cityCentre, pb.Role_ROLE_DISPATCHER)
 		s.onWhistle(10*minute, city, &pb.ScreenWhistleRequest{Issue: true, Retype: pb.WhistleKind_WHISTLE_KIND_ROUTINE})
-		works, power, urban := actor("clerk-SZ", cityArea+"-SZ", pb.Role_ROLE_DEPARTMENT_CLERK), s.at.clerk("+GD"), s.at.clerk("CG")
+		works, power, urban := s.at.clerk("SZ"), s.at.clerk("+GD"), s.at.clerk("CG")
 		s.onWhistle(5*minute, works, &pb.SignWhistleRequest{})
 		s.onWhistle(2*minute, works, &pb.ContactStreetRequest{})
 		s.onWhistle(minute, power, &pb.RequestExcuseRequest{RulingRef: "RULING-2024/18"})
@@ -43,7 +43,7 @@ var calls = []func(*story, *city){
 		s.onWhistle(6*minute, city, &pb.DecideExcuseRequest{Unit: s.at.unit("+GD"), Grant: true})
 		s.onWhistle(2*minute, city, &pb.AddParticipantRequest{Summons: &pb.Summons{Unit: s.at.unit("GA"), Optional: true}})
 		s.onWhistle(minute, actor("timers", cityCentre, pb.Role_ROLE_SYSTEM), &pb.PassWhistleTimerRequest{ // not yet: nothing comes of it
-			Timer: pb.WhistleTimer_WHISTLE_TIMER_REPORT_IN, By: timestamppb.New(s.begin), Unit: cityArea + "-SZ",
+			Timer: pb.WhistleTimer_WHISTLE_TIMER_REPORT_IN, By: timestamppb.New(s.begin), Unit: s.at.unit("SZ"),
 		})
 		for _, who := range []string{works, urban} {
 			s.onWhistle(12*minute, who, &pb.ReportInRequest{Person: "officer-1", Rank: "科长", Position: s.position()})
@@ -52,12 +52,12 @@ var calls = []func(*story, *city){
 		s.onWhistle(30*minute, urban, &pb.CompleteTaskRequest{})
 		s.onWhistle(5*minute, works, &pb.LeaveWhistleRequest{Particulars: note("另有抢修任务")})
 		s.onWhistle(5*minute, leader, &pb.ConfirmWhistleRequest{Resolved: true}).refused = "TASKS_OPEN"
-		s.onWhistle(5*minute, leader, &pb.WaiveTaskRequest{Unit: cityArea + "-SZ", Reason: "DONE_BY_OTHERS"})
+		s.onWhistle(5*minute, leader, &pb.WaiveTaskRequest{Unit: s.at.unit("SZ"), Reason: "DONE_BY_OTHERS"})
 		s.onWhistle(3*minute, clerk, &pb.ReleaseParticipantRequest{Unit: s.at.unit("CG")})
 		s.onWhistle(10*minute, leader, &pb.ConfirmWhistleRequest{Resolved: true})
 		s.onWhistle(5*minute, s.clerk(), &pb.RateUnitRequest{Unit: s.at.unit("CG"), Response: 5, Cooperation: 5, Result: 4})
 		s.onWhistle(5*minute, actor("citizen-whistle", cityCentre, pb.Role_ROLE_CITIZEN), &pb.RateUnitRequest{Unit: s.at.unit("CG"), Response: 5, Cooperation: 4, Result: 5})
-		s.onWhistle(5*minute, clerk, &pb.RateUnitRequest{Unit: cityArea + "-SZ", Response: 4, Cooperation: 2, Result: 2})
+		s.onWhistle(5*minute, clerk, &pb.RateUnitRequest{Unit: s.at.unit("SZ"), Response: 4, Cooperation: 2, Result: 2})
 		s.onWhistle(2*minute, clerk, &pb.RateUnitRequest{Unit: s.at.unit("CG"), Response: 5, Cooperation: 5, Result: 5})
 		s.onWhistle(2*minute, clerk, &pb.CloseWhistleRequest{})
 		s.result(pb.ResultCode_RESULT_CODE_RESOLVED)

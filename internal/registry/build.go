@@ -112,6 +112,7 @@ func NewSnapshot(version string, validFrom time.Time, pieces []*pb.RegistryPiece
 	}
 	s.placeUnits(areas)
 	s.placeOffices()
+	s.placeLines()
 	s.ban()
 	s.gone = buried(s, previous)
 	s.former = outlived(s, previous)

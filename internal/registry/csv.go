@@ -61,11 +61,11 @@ var tables = []table{{
 	},
 }, {
 	name: "units", section: ofUnits,
-	must: []string{"code", "name", "kind", "parent", "area"}, may: []string{"valid_from", "valid_to"},
+	must: []string{"code", "name", "kind", "parent", "area"}, may: []string{"line", "valid_from", "valid_to"},
 	read: func(p *pb.RegistryPiece, r *row) {
 		p.Units = append(p.Units, &pb.Unit{
 			Code: r.text("code"), Name: r.text("name"), Kind: oneOf(r, "kind", kinds), Parent: r.text("parent"), Area: r.text("area"),
-			ValidFrom: r.instant("valid_from"), ValidTo: r.instant("valid_to"),
+			Line: r.text("line"), ValidFrom: r.instant("valid_from"), ValidTo: r.instant("valid_to"),
 		})
 	},
 }, {
@@ -130,7 +130,7 @@ type Content struct {
 //
 // A file is UTF-8, maybe with a byte order mark, with lines that end in LF or CRLF. Its first line names the columns, in
 // any order: for levels name, rank and maybe display_name; for areas code, name, level, parent_code and maybe valid_from,
-// valid_to, successors; for units code, name, kind, parent, area and maybe valid_from, valid_to; for categories code,
+// valid_to, successors; for units code, name, kind, parent, area and maybe line, valid_from, valid_to; for categories code,
 // name, parent, grade and maybe object, valid_from, valid_to; for the catalogue category, area, lead, co, fallback, duty and maybe
 // valid_from, valid_to; for bans code, name, categories and maybe valid_from, valid_to; for call items code,
 // name, class, class_name, lead, co, fallback, start_standard, report_in, resolve, category and maybe valid_from, valid_to. Instants are in RFC 3339, successors

@@ -51,6 +51,7 @@ type Snapshot struct {
 	callItems  map[string][]span[*pb.CallItem]
 	anchored   map[string][]span[*pb.Unit] // territorial units by area
 	offices    map[office][]span[*pb.Unit]
+	lines      map[line][]span[*pb.Unit]
 	ranks      map[string]uint32
 	unlocated  []*pb.AreaNode
 	tree       *tree                 // of the areas

@@ -331,6 +331,9 @@ func (v *validator) units(areas *tree) {
 		} else if _, known := pb.UnitKind_name[int32(u.GetKind())]; !known {
 			v.add(ofUnits, i, "kind", BadField, u.GetCode(), "there is no kind of units %d", u.GetKind())
 		}
+		if n := utf8.RuneCountInString(u.GetLine()); n > maxCode || strings.ContainsFunc(u.GetLine(), unfit) {
+			v.add(ofUnits, i, "line", BadField, u.GetCode(), "want at most %d characters that can be shown, not %d", maxCode, n)
+		}
 	}
 	t := v.content.unitTree()
 	v.tree(ofUnits, t)

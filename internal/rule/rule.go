@@ -81,6 +81,9 @@ type Registry interface {
 	Banned(category string, at time.Time) (*pb.BanItem, bool)
 	// CallItem is the item of the call-item list (呼应启动事项) of a code.
 	CallItem(code string, at time.Time) (*pb.CallItem, bool)
+	// Nearest is, of the unit and those of its line (条线), the one nearest to another unit, at or above its area and not below it: the
+	// unit itself where it is of no line.
+	Nearest(unit, to string, at time.Time) (string, bool)
 }
 
 // Within says whether a unit is the ancestor or lies below it in the unit tree.

@@ -128,8 +128,8 @@ func sound(a *rule.Asked, blown *pb.WhistleBlown, m matter) ([]proto.Message, er
 	return []proto.Message{blown, issued}, nil
 }
 
-// answering are those whom a call item names: its lead, or where that is no more its fallback, and those that help it. Whom the street commands
-// itself is not summoned.
+// answering are those whom a call item names: its lead, or where that is no more its fallback, and those that help it; of each line of units the one
+// nearest to the street, a district's own department before the city's. Whom the street commands itself is not summoned.
 func answering(a *rule.Asked, street string, item *pb.CallItem) []*pb.Summons {
 	if item == nil {
 		return nil
@@ -140,7 +140,7 @@ func answering(a *rule.Asked, street string, item *pb.CallItem) []*pb.Summons {
 	}
 	var named []*pb.Summons
 	for _, unit := range append([]string{lead}, item.Co...) {
-		_, active := a.Registry.Unit(unit, a.At)
+		unit, active := a.Registry.Nearest(unit, street, a.At)
 		known := slices.ContainsFunc(named, func(n *pb.Summons) bool { return n.Unit == unit })
 		if active && !known && !rule.Within(a.Registry, unit, street) {
 			named = append(named, &pb.Summons{Unit: unit})
