@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -212,6 +213,13 @@ func TestAnEmergencyWhistleUnderLoadIsOnTheStreetsDesk(t *testing.T) {
 	ticket, err := c.GetTicket(agents, &pb.GetTicketRequest{Name: primary})
 	if err != nil || len(ticket.Duplicates) != calls {
 		t.Errorf("the primary has %d duplicates, %v, want %d", len(ticket.GetDuplicates()), err, calls)
+	}
+	if got := must(t, projector, "report", "whistles", "--addr", s.grpc, "--area", community, "--format", "csv"); strings.Count(got, ",reported_in,") != 3 ||
+		strings.Count(got, ",no_show,") != 1 {
+		t.Errorf("the report of whistles has\n%s", got)
+	}
+	if got := must(t, projector, "report", "closure", "--addr", s.grpc, "--level", "street", "--metric", "M34", "--format", "csv"); !strings.Contains(got, ",1,4,0.250000,") {
+		t.Errorf("of four who were called one was absent; the report of M34 has\n%s", got)
 	}
 	if worst > time.Minute {
 		t.Errorf("the desk was told %v late", worst)
