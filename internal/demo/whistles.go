@@ -24,6 +24,7 @@ func (s *story) blown(kind pb.WhistleKind, reason string, units ...summoned) {
 	s.then(minute, s.officer(pb.Role_ROLE_STREET_CLERK), pb.WhistleService_GetWhistle_FullMethodName, func(c call) proto.Message {
 		return &pb.GetWhistleRequest{Name: c.whistle}
 	})
+	s.desk()
 	for _, u := range units {
 		s.then(s.between(2*minute, 6*minute), s.at.clerk(u.lead), pb.WhistleService_SignWhistle_FullMethodName, func(c call) proto.Message {
 			return &pb.SignWhistleRequest{Name: c.whistle, RequestId: c.id}
