@@ -325,11 +325,16 @@ func (p *player) note(s *story, answer proto.Message) {
 		collection, _, _ := strings.Cut(a.Name, "/")
 		s.names[collection] = a.Name
 		p.tokens = append(p.tokens, a.ConsistencyToken)
+	case *pb.Whistle:
+		if a.Child != "" { // it goes on as that
+			s.whistle = a.Child
+		}
 	case *pb.WhistleAnswer:
 		s.whistle = a.Name
 		p.tokens = append(p.tokens, a.ConsistencyToken)
 		switch a.State {
-		case pb.WhistleState_WHISTLE_STATE_CLOSED, pb.WhistleState_WHISTLE_STATE_REFUSED:
+		case pb.WhistleState_WHISTLE_STATE_CLOSED, pb.WhistleState_WHISTLE_STATE_REFUSED, pb.WhistleState_WHISTLE_STATE_CANCELLED,
+			pb.WhistleState_WHISTLE_STATE_RAISED:
 			delete(p.whistles, a.Name)
 		default:
 			p.whistles[a.Name] = true

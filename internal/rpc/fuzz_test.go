@@ -71,7 +71,7 @@ func FuzzRequest(f *testing.F) {
 			}
 			f.Add(uint8(i), raw)
 		case "chuishao.v1.BlowWhistleRequest":
-			raw, err := proto.Marshal(&pb.BlowWhistleRequest{RequestId: "w", Kind: 1, Summons: []*pb.Summons{{Unit: dispatchtest.DistrictUrban}}, CallItem: "1"})
+			raw, err := proto.Marshal(&pb.BlowWhistleRequest{RequestId: "w", Kind: 1, Summons: []*pb.Summons{{Unit: dispatchtest.DistrictUrban}}, CallItem: "0701"})
 			if err != nil {
 				f.Fatal(err)
 			}

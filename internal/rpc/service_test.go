@@ -212,7 +212,7 @@ func TestARefusalTellsOutsidersNothing(t *testing.T) {
 			},
 			"blow": func(name string) error {
 				return refusalOf(whistles.BlowWhistle(ctx, &pb.BlowWhistleRequest{
-					RequestId: "g", Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, CallItem: "1", Tickets: []string{name},
+					RequestId: "g", Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, CallItem: "0701", Tickets: []string{name},
 				}))
 			},
 		} {

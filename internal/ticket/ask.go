@@ -43,7 +43,7 @@ func askWhistle(s State, a *rule.Asked, c *pb.AskWhistleRequest) ([]proto.Messag
 		}
 	}
 	if len(c.Units) > maxAsked {
-		return nil, rule.Bad("units", rule.TooMany, "want at most %d", maxAsked)
+		return nil, rule.Bad("units", rule.BadField, "want at most %d", maxAsked)
 	}
 	for i, unit := range c.Units {
 		field := rule.Index("units", i)

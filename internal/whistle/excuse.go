@@ -29,9 +29,6 @@ func requestExcuse(s State, a *rule.Asked, c *pb.RequestExcuseRequest) ([]proto.
 	if err := rule.Word("ruling_ref", c.RulingRef, rule.Printable); err != nil {
 		return nil, err
 	}
-	if len(c.RulingRef) > maxRef {
-		return nil, rule.Bad("ruling_ref", rule.FieldTooLong, "want at most %d characters", maxRef)
-	}
 	if c.Replacement != "" {
 		if err := s.replaces(a, p, c.Replacement); err != nil {
 			return nil, err
@@ -39,9 +36,6 @@ func requestExcuse(s State, a *rule.Asked, c *pb.RequestExcuseRequest) ([]proto.
 	}
 	return rule.One(&pb.ExcuseRequested{Unit: p.Unit, Replacement: c.Replacement, RulingRef: c.RulingRef, Sealed: a.Sealed})
 }
-
-// maxRef is the length of the longest reference.
-const maxRef = 200
 
 // replaces refuses a unit that cannot come in a participant's place.
 func (s *State) replaces(a *rule.Asked, p *Participant, unit string) error {
