@@ -237,6 +237,9 @@ func (p *player) send(ctx context.Context, step *step, message proto.Message) (p
 	if m, ok := message.(*pb.IntakeTicketsRequest); ok {
 		return p.intake(ctx, m)
 	}
+	if m, ok := message.(*pb.WatchDeskRequest); ok {
+		return p.desk(ctx, m)
+	}
 	answer := answerOf(step.method)
 	for attempt := 1; ; attempt++ {
 		err := p.conn.Invoke(ctx, step.method, message, answer)

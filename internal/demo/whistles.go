@@ -41,6 +41,7 @@ func (s *story) blown(kind pb.WhistleKind, reason string, units ...summoned) {
 	for _, u := range units {
 		s.reportIn(u)
 	}
+	s.desk()
 	if kind == pb.WhistleKind_WHISTLE_KIND_EMERGENCY {
 		s.screen(true, units) // it was issued at once, and is looked at after the fact
 	}

@@ -136,7 +136,7 @@ func streamRaw(ctx context.Context, t *testing.T, conn *grpc.ClientConn, m proto
 			}
 			return err
 		}
-		if strings.HasSuffix(string(m.Name()), "Closure") {
+		if strings.HasPrefix(string(m.Name()), "Watch") {
 			return nil // watches go on for ever
 		}
 		var failure *pb.Failure

@@ -150,6 +150,9 @@ func (w *whistleRow) save(tx *viewdb.Tx, life []byte) error {
 	}
 	step := func(kind int64, codes ...string) error {
 		for _, code := range codes {
+			if code == "" {
+				continue
+			}
 			_, err := tx.Exec("INSERT INTO whistles_step_2 (kind, code, whistle) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, w.whistle)
 			if err != nil {
 				return err
