@@ -121,8 +121,8 @@ func loadRegistry(ctx context.Context, args []string, io app.IO) (err error) {
 	f := app.NewFlags("dispatcher registry", `
 dispatcher registry --data DIR | --addr HOST:PORT  --version NAME [--check] CSVDIR
 
-Loads a version of the registry from levels.csv, areas.csv, units.csv, categories.csv, catalogue.csv and bans.csv in CSVDIR (see examples/wuxi). Every fault is listed, and
-with a single one nothing is loaded. The version takes effect whole, at --valid-from or at once.
+Loads a version of the registry from levels.csv, areas.csv, units.csv, categories.csv, catalogue.csv, bans.csv and call_items.csv in CSVDIR
+(see examples/wuxi). Every fault is listed, and with a single one nothing is loaded. The version takes effect whole, at --valid-from or at once.
 
 dispatcher registry --data DIR | --addr HOST:PORT  [--year-file FILE] [--profile FILE]
 

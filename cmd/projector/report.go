@@ -22,6 +22,7 @@ import (
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/app"
+	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/registry"
 	"github.com/chuishao/dispatch/internal/view"
 )
@@ -35,6 +36,7 @@ projector report ledger  --data DIR | --addr HOST:PORT  --level LEVEL --kind sus
                          [--to RFC3339] [--as-of RFC3339] [--format table|csv|json]
 projector report wall    --data DIR | --addr HOST:PORT  --level LEVEL [--area CODE] [--area-mode MODE] [--from RFC3339] [--to RFC3339] [--as-of RFC3339]
                          [--format table|csv|json]
+projector report whistles --data DIR | --addr HOST:PORT  [--area CODE] [--format table|csv|json]
 
 closure prints, for every node of a level, how many matters were reported by then, how many of them are closed, and the rates. LEVEL is a level of the area tree
 (city, district, street, community, grid), a dimension that imported records brought, or one of all, unit, category, channel. A LEVEL or CODE that nothing
@@ -43,8 +45,9 @@ is known by is an error; what is known and came to nothing is an empty report.
 With --metric it prints that metric instead, in the period from --from up to and without --to: M01 intake, M02 acceptance, M04 dispatched, M05 repeated,
 M06 dispatched rightly, M07 dispatched in time, M08 signed in time, M09 returned, M10 handled, M11 handled in time, M12 closure of what was due, M13 in time,
 M14 of what was accepted, M15 overdue, M16 carry-over, M17 rework, M18 reopened, M19 closed at once, M20 extended or suspended, M21 hours, M22 response,
-M23 resolution, M24 satisfaction, M26 called back, M27 co-tasks in time, M28 escalated by level, M29 solved on child walls, M30 suspended, M31 whistles, M33 report-in in time,
-M38 listings cleared, M39 results found false,
+M23 resolution, M24 satisfaction, M26 called back, M27 co-tasks in time, M28 escalated by level, M29 solved on child walls, M30 suspended, M31 whistles, M32 whistles issued,
+M33 report-in in time, M34 absent or left early, M35 whistles resolved in time, M36 whistled before, M37 rated by others,
+M38 listings cleared, M39 results found false, M40 reviewed from three sides,
 M44 kept out of communities by the ban list: of an area what was meant for it, of a unit what it tried; M45 echoed.
 
 stages prints how many stays in each of the five stages ended in the period, how many hours they took together, and in how many a limit had passed. ledger
@@ -52,7 +55,8 @@ prints the statement of a period, of suspensions or of listings: opening, added,
 that listed. Its last line is the sum of the nodes, and says whether opening + added - removed = closing for each line, and whether the parts of a node come to
 the whole. wall prints, for every node of a level, of the posts put on
 child walls in the period how many were solved there and how many lifted, and of these how many the community closed (M29); and of the wall's tickets that
-were closed in it how many have their result echoed, and the mean and median hours from post to echo (M45).`)
+were closed in it how many have their result echoed, and the mean and median hours from post to echo (M45). whistles prints the whistles in progress, the latest first, a
+line for each participant: who has come, who has not, what is late, and who has to do something next.`)
 	var place app.Place
 	place.Flags(f)
 	place.DevActor = "person=report;roles=AUDITOR;unit=-"
@@ -69,9 +73,11 @@ were closed in it how many have their result echoed, and the mean and median hou
 		return err
 	}
 	switch {
-	case f.NArg() != 1 || !slices.Contains([]string{"closure", "stages", "ledger", "wall"}, f.Arg(0)):
-		return app.Usage("the reports are closure, stages, ledger and wall")
-	case *level == "":
+	case f.NArg() != 1 || !slices.Contains([]string{"closure", "stages", "ledger", "wall", "whistles"}, f.Arg(0)):
+		return app.Usage("the reports are closure, stages, ledger, wall and whistles")
+	case f.Arg(0) == "whistles" && (*level != "" || *from != "" || *to != ""):
+		return app.Usage("--level, --from and --to do not go with whistles, which are those in progress")
+	case f.Arg(0) != "whistles" && *level == "":
 		return app.Usage("--level is required")
 	case *format != "table" && *format != "csv" && *format != "json":
 		return app.Usage("--format %q: want table, csv or json", *format)
@@ -129,6 +135,12 @@ were closed in it how many have their result echoed, and the mean and median hou
 			return views.wall(ctx, out, &pb.ListMetricsRequest{
 				Level: *level, Area: *area, From: times["from"], To: times["to"], AsOf: times["as-of"], AreaMode: mode,
 			})
+		case "whistles":
+			rows, err := views.whistles(ctx, *area)
+			if err != nil {
+				return err
+			}
+			return out.whistles(rows)
 		}
 		if *metric == "" {
 			rows, err := views.closure(ctx, &pb.ListClosureRequest{Level: *level, Area: *area, AsOf: times["as-of"], WithMedian: true, AreaMode: mode})
@@ -240,6 +252,21 @@ func (r remote) ledger(ctx context.Context, q *pb.ListLedgerRequest) (all []*pb.
 	}
 }
 
+// whistles are those in progress, in an area or anywhere.
+func (r remote) whistles(ctx context.Context, area string) (all []*pb.WhistleRow, err error) {
+	q := &pb.ListWhistlesRequest{PageSize: 1_000, Filter: "open"}
+	if area != "" {
+		q.Filter += " AND area = " + strconv.Quote(area)
+	}
+	for {
+		page, err := r.c.ListWhistles(ctx, q)
+		if all = append(all, page.GetWhistles()...); err != nil || page.NextPageToken == "" {
+			return all, err
+		}
+		q.PageToken = page.NextPageToken
+	}
+}
+
 // printer prints rows as a table, CSV or JSON.
 type printer struct {
 	w      io.Writer
@@ -286,10 +313,45 @@ var stageColumns = []string{"level", "area_code", "area_name", "path", "stage", 
 func (p printer) stages(rows []*pb.StageRow) error {
 	lines := make([][]string, len(rows))
 	for i, r := range rows {
-		stage := strings.ToLower(strings.TrimPrefix(r.Stage.String(), "STAGE_"))
-		lines[i] = []string{r.Level, r.Code, r.Name, r.Path, stage, count(r.Stays), decimal(&r.Hours, 4), count(r.Overdue)}
+		lines[i] = []string{r.Level, r.Code, r.Name, r.Path, word(r.Stage, "STAGE_"), count(r.Stays), decimal(&r.Hours, 4), count(r.Overdue)}
 	}
 	return print(p, stageColumns, lines, rows)
+}
+
+var whistleColumns = []string{"no", "kind", "state", "street", "area", "call_item", "blown_at", "issued_at", "resolve_by", "late", "waits_for",
+	"unit", "compulsory", "participant", "report_in_by", "signed_at", "reported_in_at", "in_time", "left_at"}
+
+// whistles prints a line for each participant.
+func (p printer) whistles(rows []*pb.WhistleRow) error {
+	var lines [][]string
+	for _, w := range rows {
+		whole := []string{
+			w.No, word(w.Kind, "WHISTLE_KIND_"), word(w.State, "WHISTLE_STATE_"), w.Street, w.Area, w.CallItem, instant(w.BlownAt), instant(w.IssuedAt),
+			instant(w.ResolveBy), strconv.FormatBool(w.Late), strings.Join(w.WaitsFor, " "),
+		}
+		for _, a := range w.Arrivals {
+			inTime := ""
+			if a.ReportedInAt != nil {
+				inTime = strconv.FormatBool(a.InTime)
+			}
+			lines = append(lines, append(slices.Clone(whole), a.Unit, strconv.FormatBool(a.Compulsory), word(a.State, "PARTICIPANT_STATE_"),
+				instant(a.ReportInBy), instant(a.SignedAt), instant(a.ReportedInAt), inTime, instant(a.LeftAt)))
+		}
+	}
+	return print(p, whistleColumns, lines, rows)
+}
+
+// word is a value of an enum in small letters, without the enum's prefix.
+func word(of fmt.Stringer, prefix string) string {
+	return strings.ToLower(strings.TrimPrefix(of.String(), prefix))
+}
+
+// instant is a time that may be missing, in the city's zone.
+func instant(t *timestamppb.Timestamp) string {
+	if t == nil {
+		return ""
+	}
+	return t.AsTime().In(calendar.Default().Zone()).Format(time.RFC3339)
 }
 
 func count(n int64) string { return strconv.FormatInt(n, 10) }

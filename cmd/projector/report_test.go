@@ -109,3 +109,23 @@ func TestStagesAndLedgersArePrintedInEveryFormat(t *testing.T) {
 		t.Errorf("M21: exit code %d\n%s%s", code, out, errs)
 	}
 }
+
+func TestWhistlesInProgressArePrintedInEveryFormat(t *testing.T) {
+	t.Parallel()
+	dir, _ := city(t)
+	for format, want := range map[string]string{"table": "no  kind", "csv": "no,kind,state,street,", "json": "[]"} {
+		if code, out, errs := run(t, "report", "whistles", "--data", dir, "--area", "320200000000", "--format", format); code != 0 || errs != "" || !strings.HasPrefix(out, want) {
+			t.Errorf("%s: exit code %d\n%s%s", format, code, out, errs)
+		}
+	}
+	for _, args := range [][]string{{"--level", "city"}, {"--from", "2026-01-01T00:00:00Z"}, {"--metric", "M31"}, {"--kind", "listing"}} {
+		if code, out, _ := run(t, append([]string{"report", "whistles", "--data", dir}, args...)...); code != 2 || out != "" {
+			t.Errorf("%v: exit code %d, want 2\n%s", args, code, out)
+		}
+	}
+	for _, metric := range []string{"M31", "M32", "M33", "M34", "M35", "M36"} {
+		if code, out, errs := run(t, "report", "closure", "--data", dir, "--level", "street", "--metric", metric, "--format", "csv"); code != 0 || !strings.HasPrefix(out, "metric,level,") {
+			t.Errorf("%s: exit code %d\n%s%s", metric, code, out, errs)
+		}
+	}
+}

@@ -4,7 +4,7 @@ package wuxi
 
 import "embed"
 
-// Files are levels.csv, areas.csv, units.csv, categories.csv, catalogue.csv and bans.csv.
+// Files are levels.csv, areas.csv, units.csv, categories.csv, catalogue.csv, bans.csv and call_items.csv.
 //
 //go:embed *.csv
 var Files embed.FS

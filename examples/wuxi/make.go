@@ -40,8 +40,9 @@ func main() {
 	areas = append(areas, invented(areas)...)
 	for name, rows := range map[string][][]string{
 		"levels.csv": levels, "areas.csv": areaRows(areas), "units.csv": unitRows(areas), "categories.csv": categoryRows(),
-		"bans.csv":      banRows(),
-		"catalogue.csv": dutyRows(areas),
+		"bans.csv":       banRows(),
+		"call_items.csv": callRows(),
+		"catalogue.csv":  dutyRows(areas),
 	} {
 		if err := write(filepath.Join(os.Args[2], name), rows); err != nil {
 			log.Fatal(err)
@@ -157,9 +158,14 @@ var utilities = []body{
 }
 
 func unitRows(areas []area) [][]string {
-	rows := [][]string{{"code", "name", "kind", "parent", "area"}}
+	rows := [][]string{{"code", "name", "kind", "parent", "area", "line"}}
 	add := func(code, name, kind, parent, area string) {
-		rows = append(rows, []string{code, name, kind, parent, area})
+		// Departments, offices and utilities with the same suffix do the same for the city and for each district.
+		_, line, _ := strings.Cut(code, "-")
+		if kind == "command_centre" {
+			line = ""
+		}
+		rows = append(rows, []string{code, name, kind, parent, area, line})
 	}
 	for _, a := range areas {
 		// The government of an area has the area's code. Those of the city and the districts stand below the command centre.
@@ -371,6 +377,100 @@ func banRows() [][]string {
 	rows := [][]string{{"code", "name", "categories"}}
 	for i, item := range bans {
 		rows = append(rows, []string{fmt.Sprintf("B%02d", i+1), item[0], item[1]})
+	}
+	return rows
+}
+
+// calls is the list of the matters that start the linkage of levels: 12 classes with 42 items. Of each: its name; the suffixes of the city's
+// units that lead and help; when a call may be started; within what they report in and the matter is resolved, where the profile's limits do
+// not hold; its category.
+var calls = []struct {
+	name  string
+	items [][7]string
+}{
+	{"市容环境", [][7]string{
+		{"暴露垃圾、渣土", "CG", "HJ", "街道清理后二十四小时内再次堆积，或无法查明责任人", "", "3 WD", "0101"},
+		{"占道经营", "CG", "SC GA", "劝离三次仍返回，或有人抗拒", "", "", "0102"},
+		{"违规广告", "CG", "SC", "责任人拒不拆除，或涉及高空设施", "", "", "0103"},
+		{"油烟扰民、露天烧烤", "HJ", "CG SC", "同一商户一月内被投诉三次以上", "", "", "0104"},
+	}},
+	{"违法建设", [][7]string{
+		{"新增违建", "CG", "ZR ZJ", "发现在建违法建设，街道制止无效", "1 WD", "5 WD", "0201"},
+		{"存量违建", "CG", "ZR GA", "已认定的违法建设，当事人逾期不拆", "", "", "0202"},
+		{"擅改房屋结构", "ZJ", "CG", "涉及承重结构，街道无权认定", "1 WD", "", "0203"},
+		{"侵占公共空间", "CG", "ZJ XF", "占用楼道、绿地等公共空间，劝改无效", "", "", "0204"},
+	}},
+	{"公共设施", [][7]string{
+		{"道路破损、塌陷", "SZ", "JT GA", "出现塌陷或影响通行", "4 NH", "3 WD", "0301"},
+		{"路灯故障", "SZ", "GD", "连片不亮，或三日内未修复", "", "3 WD", "0302"},
+		{"井盖缺损", "SZ", "GS TX", "权属单位不明，或有坠落危险", "4 NH", "2 WD", "0303"},
+		{"排水不畅、积水", "SL", "SZ", "积水影响出行，街道自有设备无法排除", "4 NH", "3 WD", "0304"},
+	}},
+	{"公用事业", [][7]string{
+		{"停水", "GS", "SZ", "未经通知停水超过四小时", "2 NH", "24 NH", "0401"},
+		{"停电、电线垂落", "GD", "YJ", "停电超过四小时，或电线垂落", "1 NH", "24 NH", "0402"},
+		{"燃气隐患", "RQ", "XF YJ", "闻到燃气气味，或管线被挖断", "30 min", "12 NH", "0403"},
+		{"通信杆线", "TX", "SZ GA", "杆线倾倒、垂落，影响通行", "4 NH", "3 WD", "0404"},
+	}},
+	{"消防", [][7]string{
+		{"占用消防通道", "XF", "GA CG", "劝离无效，或反复占用", "1 WD", "", "0501"},
+		{"消火栓无水、损坏", "XF", "GS", "消火栓无水或损坏", "1 WD", "3 WD", "0502"},
+		{"电动自行车违规充电", "XF", "ZJ GD", "楼道内反复充电，物业劝阻无效", "", "", "0503"},
+	}},
+	{"安全应急", [][7]string{
+		{"危房、危墙", "ZJ", "YJ ZR", "出现明显裂缝、倾斜或有倒塌危险", "1 NH", "24 NH", "0601"},
+		{"洪涝、滑坡", "YJ", "SL ZR", "出现险情，需要转移人员", "30 min", "24 NH", "0602"},
+		{"事故现场", "YJ", "GA XF", "发生事故，街道难以控制现场", "30 min", "24 NH", "0603"},
+		{"危险化学品", "YJ", "XF HJ", "发现危险化学品泄漏或违规存放", "30 min", "24 NH", "0604"},
+	}},
+	{"市场监管", [][7]string{
+		{"无证经营", "SC", "GA CG", "街道巡查发现，当事人拒不停业", "", "", "0701"},
+		{"食品安全", "SC", "WJ", "有人因同一来源食品身体不适", "2 NH", "3 WD", "0702"},
+		{"消费纠纷", "SC", "SF", "涉及十人以上，或调解两次不成", "", "", "0703"},
+		{"电梯、特种设备", "SC", "ZJ XF", "电梯停运超过一日，或有人被困", "2 NH", "3 WD", "0704"},
+	}},
+	{"生态环境", [][7]string{
+		{"噪声扰民", "HJ", "GA CG", "夜间施工或经营噪声，劝阻无效", "", "", "0801"},
+		{"扬尘", "ZJ", "HJ CG", "工地或运输车辆扬尘，责任人拒不整改", "", "", "0802"},
+		{"污水、黑臭水体", "HJ", "SL SZ", "发现偷排，或水体发黑发臭", "1 WD", "", "0803"},
+	}},
+	{"交通", [][7]string{
+		{"违法停车", "GA", "CG", "影响通行或消防，反复发生", "", "", "0901"},
+		{"交通设施", "JT", "GA SZ", "信号灯、标志损坏，影响安全", "1 WD", "3 WD", "0902"},
+		{"停车难", "JT", "ZR GA", "涉及增设车位或单行，需多部门会商", "", "", "0903"},
+	}},
+	{"住房物业", [][7]string{
+		{"物业撤离", "ZJ", "MZ GS", "物业弃管，小区水电、保洁中断", "1 WD", "", "1001"},
+		{"业主委员会", "ZJ", "MZ SF", "换届受阻，或发生冲突", "", "", "1002"},
+		{"加装电梯、扶手", "ZJ", "ZR SC", "居民意见不一，或管线需要迁移", "", "", "1003"},
+		{"渗漏维修", "ZJ", "", "维修资金无法启用，责任不清", "", "", "1004"},
+	}},
+	{"秩序纠纷", [][7]string{
+		{"群租", "ZJ", "GA XF", "人均面积不足，或私拉电线、隔断出租", "", "", "1101"},
+		{"邻里纠纷", "SF", "GA", "社区调解两次不成，或可能激化", "", "", "1102"},
+		{"走失、紧急求助", "GA", "MZ WJ", "老人、儿童走失，或有人求救", "30 min", "24 NH", "1103"},
+	}},
+	{"民生保障", [][7]string{
+		{"困难救助", "MZ", "RS WJ", "突发困难，超出街道救助权限", "1 WD", "5 WD", "1201"},
+		{"老年人、残疾人照料", "MZ", "WJ", "无人照料，需要安置或送医", "1 WD", "5 WD", "1202"},
+	}},
+}
+
+// callRows is the call-item list. Whatever nobody takes falls back to the city's department of urban management.
+func callRows() [][]string {
+	const city = "320200000000-"
+	rows := [][]string{{"code", "name", "class", "class_name", "lead", "co", "fallback", "start_standard", "report_in", "resolve", "category"}}
+	for i, class := range calls {
+		of := fmt.Sprintf("%02d", i+1)
+		for k, item := range class.items {
+			var co []string
+			for _, suffix := range strings.Fields(item[2]) {
+				co = append(co, city+suffix)
+			}
+			rows = append(rows, []string{
+				fmt.Sprintf("%s%02d", of, k+1), item[0], of, class.name, city + item[1], strings.Join(co, " "), city + "CG", item[3], item[4], item[5], item[6],
+			})
+		}
 	}
 	return rows
 }

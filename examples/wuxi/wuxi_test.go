@@ -135,3 +135,25 @@ func TestTheDivisionsAreThoseOfTheSource(t *testing.T) {
 		t.Errorf("got %d areas, want %d", got, want)
 	}
 }
+
+func TestTheCallItemListHas12ClassesAnd42ItemsWhoseUnitsAreTheCitys(t *testing.T) {
+	t.Parallel()
+	s := load(t)
+	classes, own := map[string]int{}, 0
+	for _, item := range s.CallItems() {
+		classes[item.Class]++
+		if item.ReportIn != "" || item.Resolve != "" {
+			own++
+		}
+		matter, ok := s.Category(item.Category, now)
+		if !ok || matter.Code != item.Code || matter.Name != item.Name {
+			t.Errorf("%s %s: its category is %v", item.Code, item.Name, matter)
+		}
+		if len(item.Co) > 0 && rule.CommonUnit(s, append(item.Co, item.Lead)...) == "" {
+			t.Errorf("%s: nobody commands %s and %v", item.Code, item.Lead, item.Co)
+		}
+	}
+	if got := len(s.CallItems()); len(classes) != 12 || got != 42 || own == 0 || own == got {
+		t.Errorf("got %d classes, %d items, %d with limits of their own; want 12, 42 and some", len(classes), got, own)
+	}
+}

@@ -41,18 +41,22 @@ func newMetrics(to *prometheus.Registry) (*metrics, error) {
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "chuishao_view_batch_duration_seconds", Help: "Time of one transaction of views.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}),
-		fired:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chuishao_timers_fired_total", Help: "Timers of tickets that fired here."}, []string{"timer"}),
-		refused:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chuishao_timers_refused_total", Help: "Timers of tickets that came due and were refused here."}, []string{"timer"}),
+		fired:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chuishao_timers_fired_total", Help: "Timers that fired here."}, []string{"timer"}),
+		refused:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "chuishao_timers_refused_total", Help: "Timers that came due and were refused here."}, []string{"timer"}),
 		overdue:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "chuishao_timers_lag_seconds", Help: "For how long the oldest timer that is due has waited to fire; 0 when none is due."}),
 		lag:      prometheus.NewDesc("chuishao_view_lag_seconds", "Time since the oldest event was recorded that the view has not seen; 0 when it has seen all.", []string{"view"}, nil),
 		position: prometheus.NewDesc("chuishao_view_position", "Log position the view has seen.", []string{"view"}, nil),
 		stopped:  prometheus.NewDesc("chuishao_view_stopped", "1 if the view stopped at an event it cannot apply.", []string{"view"}, nil),
 	}
+	names := dispatch.DueNames()
 	for timer := range pb.TicketTimer_name {
 		if timer != 0 {
-			m.fired.WithLabelValues(dispatch.TimerName(pb.TicketTimer(timer)))
-			m.refused.WithLabelValues(dispatch.TimerName(pb.TicketTimer(timer)))
+			names = append(names, dispatch.TimerName(pb.TicketTimer(timer)))
 		}
+	}
+	for _, name := range names {
+		m.fired.WithLabelValues(name)
+		m.refused.WithLabelValues(name)
 	}
 	if to == nil {
 		return m, nil
@@ -86,13 +90,9 @@ func (m *metrics) applied(_ []string, events int, took time.Duration) {
 	m.batch.Observe(took.Seconds())
 }
 
-func (m *metrics) timerFired(t pb.TicketTimer) {
-	m.fired.WithLabelValues(dispatch.TimerName(t)).Inc()
-}
+func (m *metrics) timerFired(name string) { m.fired.WithLabelValues(name).Inc() }
 
-func (m *metrics) timerRefused(t pb.TicketTimer) {
-	m.refused.WithLabelValues(dispatch.TimerName(t)).Inc()
-}
+func (m *metrics) timerRefused(name string) { m.refused.WithLabelValues(name).Inc() }
 
 func (m *metrics) timersLooked(lag time.Duration) { m.overdue.Set(lag.Seconds()) }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/dispatch"
 )
 
 func TestTimersThatWereRefusedAreCountedByTheirName(t *testing.T) {
@@ -16,7 +17,7 @@ func TestTimersThatWereRefusedAreCountedByTheirName(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := &Node{metrics: m}
-	n.Timers().OnRefused(pb.TicketTimer_TICKET_TIMER_RETURN_WINDOW)
+	n.Timers().OnRefused("return_window")
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +34,7 @@ func TestTimersThatWereRefusedAreCountedByTheirName(t *testing.T) {
 			}
 		}
 	}
-	if series != len(pb.TicketTimer_name)-1 || len(counted) != 1 || counted["timer=return_window"] != 1 {
+	if series != len(pb.TicketTimer_name)-1+len(dispatch.DueNames()) || len(counted) != 1 || counted["timer=return_window"] != 1 {
 		t.Errorf("got %v in %d series, want one of return_window, and a series for each timer", counted, series)
 	}
 }

@@ -15,7 +15,7 @@ var names = []string{
 	"commands_per_second_1", "commands_per_second_16", "commands_per_second_64", "commands_per_second_256",
 	"commands_ratio_1", "commands_ratio_16", "commands_ratio_64", "commands_ratio_256",
 	"command_p50_ms", "command_p99_ms", "append_raw_per_second", "scan_events_per_second", "rebuild_events_per_second", "rebuild_ratio",
-	"import_records_per_second", "projection_lag_p99_ms", "closure_query_p50_ms", "closure_query_p99_ms", "list_query_p99_ms",
+	"import_records_per_second", "projection_lag_p99_ms", "desk_delay_p99_ms", "closure_query_p50_ms", "closure_query_p99_ms", "list_query_p99_ms",
 	"commands_ratio_flat", "start_seconds", "rss_mib", "timers_due_ms",
 }
 

@@ -201,6 +201,16 @@ func (r *run) lag(ctx context.Context) error {
 	}
 
 	half := min(r.bestPerSecond, best.perSecond) / 2
+	watched, err := watchDesk(ctx, t.conns[0])
+	if err != nil {
+		return err
+	}
+	defer watched.close()
+	var told []time.Duration
+	var untold error
+	var watching sync.WaitGroup
+	over := make(chan struct{})
+	watching.Go(func() { told, untold = watched.delays(ctx, over) })
 	var mu sync.Mutex
 	var behind []time.Duration
 	var fault fault
@@ -224,12 +234,16 @@ func (r *run) lag(ctx context.Context) error {
 			behind = append(behind, time.Since(answered))
 		})
 	})
+	close(over)
 	following.Wait()
-	if err := errors.Join(err, fault.get()); err != nil {
+	watching.Wait()
+	if err := errors.Join(err, fault.get(), untold); err != nil {
 		return err
 	}
 	r.report.add("projection_lag_p99_ms", quantile(behind, 0.99), "ms", fmt.Sprintf("at %s commands/s, until all views have it; median %s, commands' p99 meanwhile %s",
 		number(half), number(quantile(behind, 0.5)), number(quantile(took, 0.99))))
+	r.report.add("desk_delay_p99_ms", quantile(told, 0.99), "ms", fmt.Sprintf("at %s commands/s, until the street's desk is told what happened to a whistle; median %s, worst of %d %s",
+		number(half), number(quantile(told, 0.5)), len(told), number(quantile(told, 1))))
 	r.whole = whole
 	return r.caughtUp(ctx)
 }

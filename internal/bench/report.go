@@ -43,6 +43,7 @@ var reaches = map[string]reach{
 	"rebuild_ratio":             atLeast(0.3),
 	"import_records_per_second": atLeast(20_000),
 	"projection_lag_p99_ms":     below(200),
+	"desk_delay_p99_ms":         below(1000),
 	"closure_query_p99_ms":      below(50),
 	"list_query_p99_ms":         below(50),
 	"commands_ratio_flat":       atLeast(0.9),

@@ -22,8 +22,9 @@ var stated = map[string][]string{
 	"jiangyin-2011":    {"contact G2 3 ND", "contact G3 3 ND", "contact CONSULT 3 ND", "handle G2 10 ND", "handle G3 10 ND"},
 	"whistle-gulou": {"whistle_sign G1 1 NH", "whistle_sign G2 1 NH", "whistle_sign G3 1 NH", "whistle_contact G1 24 NH", "whistle_contact G2 24 NH",
 		"whistle_contact G3 24 NH", "whistle_report_in G2 3 WD", "whistle_report_in G3 5 WD"},
-	"whistle-pinggu":    {"whistle_report_in G0 30 min"},
-	"whistle-guangling": {"handle CONSULT 0 WD", "handle G2 3 WD", "handle G3 10 WD"},
+	"whistle-pinggu": {"whistle_report_in G0 30 min"},
+	"whistle-guangling": {"handle CONSULT 0 WD", "handle G2 3 WD", "handle G3 10 WD", "whistle_resolve G1 0 WD",
+		"whistle_resolve G2 3 WD", "whistle_resolve G3 10 WD"},
 }
 
 func TestExampleProfilesStateWhatTheirSourcesDoAndAreOtherwiseTheDefault(t *testing.T) {

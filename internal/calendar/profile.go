@@ -78,6 +78,8 @@ const (
 	WhistleContact Timer = "whistle_contact"
 	// WhistleReportIn runs from the issue of a whistle until a participant reports in (报到). Its column: WhistleGrade.
 	WhistleReportIn Timer = "whistle_report_in"
+	// WhistleResolve runs from the issue of a whistle until the street confirms that its matter is done. Its column: WhistleGrade.
+	WhistleResolve Timer = "whistle_resolve"
 	// Admission runs from the application to bring an item into communities (准入) until it is decided.
 	Admission Timer = "admission"
 	// Seal runs from the end of an assessment period until it is sealed (封账).
@@ -86,8 +88,12 @@ const (
 
 var timers = [...]Timer{
 	Accept, Dispatch, Sign, Contact, ReturnWindow, ReturnDecision, Ruling, Handle, Verify, Callback, Close, Redo,
-	SuspensionReview, SuspensionGrace, Extension, OverdueGrace, SupervisionReply, RectificationPlan, Clearing, DeclineAppeal, Appeal, ExclusionRequest, WhistleSign, WhistleContact, WhistleReportIn, Admission, Seal,
+	SuspensionReview, SuspensionGrace, Extension, OverdueGrace, SupervisionReply, RectificationPlan, Clearing, DeclineAppeal, Appeal, ExclusionRequest, WhistleSign, WhistleContact, WhistleReportIn, WhistleResolve,
+	Admission, Seal,
 }
+
+// since are the timers that profiles of former releases do not have. A profile without one has no limit there.
+var since = [...]Timer{WhistleResolve}
 
 // Timers are all timers that a profile has, in the order in which a matter meets them. The caller owns the slice.
 func Timers() []Timer { return slices.Clone(timers[:]) }
@@ -121,11 +127,19 @@ var loadBuiltInProfile = sync.OnceValue(func() Profile {
 // DefaultProfile is the built-in profile. It handles general matters in 5 working days and hard ones in 15.
 func DefaultProfile() Profile { return loadBuiltInProfile() }
 
+// FormerDefaults are what DefaultProfile was in former releases, as events name it.
+func FormerDefaults() []Profile {
+	p := DefaultProfile()
+	p.version, p.rows = "2", maps.Clone(p.rows)
+	delete(p.rows, WhistleResolve)
+	return []Profile{p}
+}
+
 // ReadProfile reads a profile in JSON:
 //
 //	{"name": "…", "version": "…", "timers": {"accept": {"G0": "10 min", …, "CONSULT": "4 WH"}, "seal": {"ALL": "5 WD"}, …}}
 //
-// Each timer must be there with each of the five grades, or with "ALL" alone if it does not depend on the grade; limits
+// Each timer must be there, but for those that former releases did not have, with each of the five grades, or with "ALL" alone if it does not depend on the grade; limits
 // are written as ParseLimit reads them, "none" where there is none. 0 is a limit only in days, where it means the same
 // day. Handle and Close must have limits. The error is a *FieldError that names the field; anything unknown is refused.
 func ReadProfile(raw []byte) (Profile, error) {
@@ -152,6 +166,9 @@ func ReadProfile(raw []byte) (Profile, error) {
 	p := Profile{name: file.Name, version: file.Version, rows: make(map[Timer]row, len(timers))}
 	for _, t := range timers {
 		cells, ok := file.Timers[t]
+		if !ok && slices.Contains(since[:], t) {
+			continue
+		}
 		if !ok {
 			return Profile{}, &FieldError{"timers." + string(t), "", "missing"}
 		}
@@ -218,7 +235,13 @@ func (p Profile) Equal(q Profile) bool {
 func (p Profile) JSON() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "{\n  \"name\": %q,\n  \"version\": %q,\n  \"timers\": {\n", p.name, p.version)
-	for i, t := range timers {
+	var has []Timer
+	for _, t := range timers {
+		if _, ok := p.rows[t]; ok {
+			has = append(has, t)
+		}
+	}
+	for i, t := range has {
 		r := p.rows[t]
 		fmt.Fprintf(&b, "    %q: {", t)
 		if r.ungraded {
@@ -231,7 +254,7 @@ func (p Profile) JSON() string {
 				fmt.Fprintf(&b, "%q: %q", g, r.limits[j])
 			}
 		}
-		if b.WriteString("}"); i < len(timers)-1 {
+		if b.WriteString("}"); i < len(has)-1 {
 			b.WriteString(",")
 		}
 		b.WriteString("\n")
@@ -244,7 +267,7 @@ func (p Profile) JSON() string {
 // nothing is due. The error is a *FieldError: an unknown timer, or an empty or unknown grade.
 func (p Profile) Limit(t Timer, grade string) (Limit, error) {
 	r, ok := p.rows[t]
-	if !ok {
+	if !ok && (len(p.rows) == 0 || !slices.Contains(since[:], t)) {
 		return Limit{}, &FieldError{"timer", string(t), "not a timer of the profile"}
 	}
 	if r.ungraded && grade == AnyGrade {

@@ -40,6 +40,7 @@ func TestTheDefaultProfile(t *testing.T) {
 		calendar.WhistleSign:       "10 min, 1 NH, 1 NH, 1 NH, none",
 		calendar.WhistleContact:    "none, 24 NH, 24 NH, 24 NH, none",
 		calendar.WhistleReportIn:   "30 min, 1 WD, 3 WD, 5 WD, none",
+		calendar.WhistleResolve:    "24 NH, 3 WD, 10 WD, 20 WD, none",
 		calendar.Admission:         "15 WD, 15 WD, 15 WD, 15 WD, 15 WD",
 		calendar.Seal:              "5 WD, 5 WD, 5 WD, 5 WD, 5 WD",
 	}
@@ -114,10 +115,10 @@ func TestAProfileIsRefusedByTheFieldThatIsWrong(t *testing.T) {
 	whole := defaultProfile(t)
 	for _, v := range []struct{ old, new, field string }{
 		{`"name": "default"`, `"name": ""`, "name"},
-		{`"version": "2"`, `"version": "1 "`, "version"},
-		{`"version": "2",`, ``, "version"},
-		{`"version": "2"`, `"version": "2", "extra": 1`, "json"},
-		{`"version": "2"`, `"version": "2", "version": "3"`, "json"},
+		{`"version": "3"`, `"version": "1 "`, "version"},
+		{`"version": "3",`, ``, "version"},
+		{`"version": "3"`, `"version": "3", "extra": 1`, "json"},
+		{`"version": "3"`, `"version": "3", "version": "4"`, "json"},
 		{`"G1": "24 NH", "G2": "5 WD"`, `"G1": "24 NH", "G1": "24 NH", "G2": "5 WD"`, "json"},
 		{`"seal": {"ALL": "5 WD"}`, `"seal": {"ALL": 5}`, "json"},
 		{`"seal"`, `"seals"`, "timers"},
@@ -180,4 +181,28 @@ func FuzzReadProfile(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAProfileOfAFormerReleaseIsReadAndHasNoLimitItDidNotKnow(t *testing.T) {
+	t.Parallel()
+	former := calendar.FormerDefaults()
+	if len(former) != 1 || former[0].String() != "default@2" {
+		t.Fatalf("got %v", former)
+	}
+	p, err := calendar.ReadProfile([]byte(former[0].JSON()))
+	if err != nil || !p.Equal(former[0]) || strings.Contains(p.JSON(), string(calendar.WhistleResolve)) {
+		t.Errorf("got %s, %v", p.JSON(), err)
+	}
+	if l, err := p.Limit(calendar.WhistleResolve, calendar.G2); err != nil || !l.None() {
+		t.Errorf("got %s, %v, want no limit", l, err)
+	}
+	for _, timer := range calendar.Timers() {
+		now, err := calendar.DefaultProfile().Limit(timer, calendar.G2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if then, err := p.Limit(timer, calendar.G2); err != nil || then != now && timer != calendar.WhistleResolve {
+			t.Errorf("%s: got %s, %v, want %s", timer, then, err, now)
+		}
+	}
 }

@@ -139,7 +139,7 @@ func (s *story) daily(hour, minutes int) {
 }
 
 // featured are stories that every day has, however short: together they give every command there is.
-var featured = slices.Concat(handled, disputes, waits, ends, opinions, admissions, walls, neighbours, listings)
+var featured = slices.Concat(handled, disputes, waits, ends, opinions, admissions, walls, neighbours, listings, calls)
 
 // handled are matters that are handled by those they are dispatched to, with whistles or without.
 var handled = []func(*story, *city){

@@ -237,6 +237,9 @@ func (p *player) send(ctx context.Context, step *step, message proto.Message) (p
 	if m, ok := message.(*pb.IntakeTicketsRequest); ok {
 		return p.intake(ctx, m)
 	}
+	if m, ok := message.(*pb.WatchDeskRequest); ok {
+		return p.desk(ctx, m)
+	}
 	answer := answerOf(step.method)
 	for attempt := 1; ; attempt++ {
 		err := p.conn.Invoke(ctx, step.method, message, answer)
@@ -331,11 +334,16 @@ func (p *player) note(s *story, answer proto.Message) {
 			s.tickets[s.steps[s.next].which] = s.ticket
 		}
 		p.tokens = append(p.tokens, a.ConsistencyToken)
+	case *pb.Whistle:
+		if a.Child != "" { // it goes on as that
+			s.whistle = a.Child
+		}
 	case *pb.WhistleAnswer:
 		s.whistle = a.Name
 		p.tokens = append(p.tokens, a.ConsistencyToken)
 		switch a.State {
-		case pb.WhistleState_WHISTLE_STATE_CLOSED, pb.WhistleState_WHISTLE_STATE_REFUSED:
+		case pb.WhistleState_WHISTLE_STATE_CLOSED, pb.WhistleState_WHISTLE_STATE_REFUSED, pb.WhistleState_WHISTLE_STATE_CANCELLED,
+			pb.WhistleState_WHISTLE_STATE_RAISED:
 			delete(p.whistles, a.Name)
 		default:
 			p.whistles[a.Name] = true

@@ -24,19 +24,24 @@ func (s *story) blown(kind pb.WhistleKind, reason string, units ...summoned) {
 	s.then(minute, s.officer(pb.Role_ROLE_STREET_CLERK), pb.WhistleService_GetWhistle_FullMethodName, func(c call) proto.Message {
 		return &pb.GetWhistleRequest{Name: c.whistle}
 	})
+	from, to := 2*minute, 6*minute
+	if kind == pb.WhistleKind_WHISTLE_KIND_EMERGENCY { // within half an hour they are there
+		from, to = minute/2, minute
+	}
 	for _, u := range units {
-		s.then(s.between(2*minute, 6*minute), s.at.clerk(u.lead), pb.WhistleService_SignWhistle_FullMethodName, func(c call) proto.Message {
+		s.then(s.between(from, to), s.at.clerk(u.lead), pb.WhistleService_SignWhistle_FullMethodName, func(c call) proto.Message {
 			return &pb.SignWhistleRequest{Name: c.whistle, RequestId: c.id}
 		})
 	}
 	for _, u := range units {
-		s.then(s.between(minute, 5*minute), s.at.clerk(u.lead), pb.WhistleService_ContactStreet_FullMethodName, func(c call) proto.Message {
+		s.then(s.between(from/2, to), s.at.clerk(u.lead), pb.WhistleService_ContactStreet_FullMethodName, func(c call) proto.Message {
 			return &pb.ContactStreetRequest{Name: c.whistle, RequestId: c.id}
 		})
 	}
 	for _, u := range units {
 		s.reportIn(u)
 	}
+	s.desk()
 	if kind == pb.WhistleKind_WHISTLE_KIND_EMERGENCY {
 		s.screen(true, units) // it was issued at once, and is looked at after the fact
 	}

@@ -35,7 +35,7 @@ func TestWhomAWhistleSummonsSeesTheTicketAndCommandsNothing(t *testing.T) {
 	}
 	look("before", false, false)
 	blown := whistle(dispatchtest.As(dispatchtest.Street, pb.Role_ROLE_STREET_LEADER), &pb.BlowWhistleRequest{
-		RequestId: "blow", Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, Tickets: []string{name}, CallItem: "x", Summons: []*pb.Summons{{Unit: dispatchtest.DistrictUrban}},
+		RequestId: "blow", Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, Tickets: []string{name}, CallItem: "0701", Summons: []*pb.Summons{{Unit: dispatchtest.DistrictUrban}},
 	})
 	look("blown", true, false)
 	whistle(dispatchtest.As(dispatchtest.DistrictCentre, pb.Role_ROLE_DISPATCHER), &pb.ScreenWhistleRequest{

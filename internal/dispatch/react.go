@@ -34,6 +34,13 @@ var reactions = map[string]reaction{
 	"SupervisionReplied":  (*Dispatcher).closeSettled,
 	"SupervisionLifted":   (*Dispatcher).closeSettled,
 	"ListingCleared":      (*Dispatcher).closeSettled,
+	"ParticipantAdded":    (*Dispatcher).reactToWhistle,
+	"ParticipantExcused":  (*Dispatcher).reactToWhistle,
+	"NoShow":              (*Dispatcher).reactToWhistle,
+	"LeftEarly":           (*Dispatcher).reactToWhistle,
+	"WhistleTimerPassed":  (*Dispatcher).reactToWhistle,
+	"WhistleCancelled":    (*Dispatcher).reactToWhistle,
+	"WhistleRaised":       (*Dispatcher).reactToWhistle,
 
 	"DuplicateAttached": (*Dispatcher).reactToTicket,
 	"TicketUnmerged":    (*Dispatcher).reactToTicket,
@@ -51,7 +58,8 @@ var reactions = map[string]reaction{
 	"ProfilePublished":         func(d *Dispatcher, ctx context.Context, _ *event.Decoded) error { return d.RefreshLimits(ctx) },
 }
 
-// React does what follows from a recorded event: the tickets of a whistle learn that it was blown or ended, a duplicate that it was
+// React does what follows from a recorded event: the tickets of a whistle learn that it was blown or ended and are supervised for what was missed,
+// one that was raised goes on above, a duplicate that it was
 // attached to its primary and a primary that it is none any more, which itself follows the calendar and the map again, a hazard goes on after its ticket was withdrawn, a post of a problem wall goes on as a
 // ticket and hears its echoes, a need and a resource of the exchange learn what became of the other, a ticket whose
 // result a spot check found false is opened again and supervised,
@@ -67,13 +75,13 @@ func (d *Dispatcher) React(ctx context.Context, e *event.Decoded) error {
 // Followed says whether something follows from events of the type, so that React is to hear of them.
 func Followed(typ string) bool { return reactions[typ] != nil }
 
-// reactToWhistle tells the tickets of a whistle of it.
+// reactToWhistle does what follows from an event of a whistle.
 func (d *Dispatcher) reactToWhistle(ctx context.Context, e *event.Decoded) error {
 	state, err := d.whistles.upTo(ctx, d.store, e.Stream, e.Version)
 	if err != nil {
 		return err
 	}
-	return d.tell(ctx, e.Stream, state)
+	return d.after(ctx, e.Stream, state, e.Event)
 }
 
 // reactToTicket does what follows from an event of a ticket.

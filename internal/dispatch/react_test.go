@@ -12,9 +12,10 @@ import (
 func TestWhatIsFollowedIsWhatSomethingFollowsFrom(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		"CalendarYearLoaded", "CallbackRecorded", "CallbackUnreachable", "DuplicateAttached", "EchoPublished", "EntryFulfilled", "EntryMatched", "ListingCleared", "PostSelfSolved", "PostTicketed", "ProfilePublished",
+		"CalendarYearLoaded", "CallbackRecorded", "CallbackUnreachable", "DuplicateAttached", "EchoPublished", "EntryFulfilled", "EntryMatched", "LeftEarly", "ListingCleared", "NoShow", "ParticipantAdded", "ParticipantExcused", "PostSelfSolved", "PostTicketed", "ProfilePublished",
 		"RegistryVersionPublished", "RequirementWaived", "SpotCheckRecorded", "SupervisionLifted", "SupervisionReplied", "TicketReported", "TicketUnmerged",
-		"TicketWithdrawn", "VerificationPassed", "WhistleBlown", "WhistleClosed", "WhistleIssued", "WhistleRefused", "WhistleSettled",
+		"TicketWithdrawn", "VerificationPassed", "WhistleBlown", "WhistleCancelled", "WhistleClosed", "WhistleIssued",
+		"WhistleRaised", "WhistleRefused", "WhistleSettled", "WhistleTimerPassed",
 	}
 	var got []string
 	for _, typ := range event.Types() {

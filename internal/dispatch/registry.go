@@ -70,6 +70,7 @@ func (d *Dispatcher) LoadRegistry(ctx context.Context, actor rule.Actor, version
 		content.Units = append(content.Units, p.GetUnits()...)
 		content.Categories = append(content.Categories, p.GetCategories()...)
 		content.Bans = append(content.Bans, p.GetBans()...)
+		content.CallItems = append(content.CallItems, p.GetCallItems()...)
 		content.Catalogue = append(content.Catalogue, p.GetCatalogue()...)
 	}
 	pieces = registry.Split(&content, registry.PieceBytes)

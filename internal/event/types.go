@@ -180,6 +180,15 @@ var types = map[string]func() proto.Message{
 var parts = []string{"EventMeta", "Participant", "RegistryPiece", "Level", "Area", "Unit", "Category", "CatalogueEntry", "BanItem",
 	"CallItem", "ReviewWeights", "Reviewer"}
 
+// New is an empty event of a type; ok is false if there is none.
+func New(typ string) (e proto.Message, ok bool) {
+	make, ok := types[typ]
+	if !ok {
+		return nil, false
+	}
+	return make(), true
+}
+
 // Types are the names of all event types.
 func Types() []string {
 	names := make([]string, 0, len(types))

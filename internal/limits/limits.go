@@ -27,9 +27,9 @@ type State struct {
 	profiles  []calendar.Profile
 }
 
-// New is the state before the first event.
+// New is the state before the first event. What the built-in profile was in former releases is known by its version: limits were set with it.
 func New(c *calendar.Calendar, p calendar.Profile) State {
-	return State{calendars: []*calendar.Calendar{c}, profiles: []calendar.Profile{p}}
+	return State{calendars: []*calendar.Calendar{c}, profiles: append(calendar.FormerDefaults(), p)}
 }
 
 // Calendar is the one in force.

@@ -437,6 +437,15 @@ func (l *Life) handling(s *ticket.State, now time.Time) Step {
 	if !s.Contacted && !s.Anonymous && s.FailedContacts < 3 && l.chance(0.95) {
 		return Step{clerk, &pb.RecordContactRequest{Name: l.Name, RequestId: id, Channel: "phone", Reached: l.chance(0.8)}, l.hours(3)}
 	}
+	if street := l.streetAbove(s.Lead); street != "" {
+		community := l.as(s.Lead, pb.Role_ROLE_COMMUNITY_SECRETARY)
+		switch {
+		case s.WhistleAsked != nil && l.chance(0.6):
+			return Step{l.as(street, pb.Role_ROLE_STREET_LEADER), &pb.DeclineWhistleAskRequest{Name: l.Name, RequestId: id, Reason: "WITHIN_OWN_AUTHORITY"}, l.hours(3)}
+		case l.chance(0.05): // also where it was asked already, which is refused
+			return Step{community, &pb.AskWhistleRequest{Name: l.Name, RequestId: id, Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, Particulars: text()}, l.hours(4)}
+		}
+	}
 	switch x := l.Float64(); {
 	case x < 0.12:
 		c := &pb.RecordProgressRequest{Name: l.Name, RequestId: id, Particulars: text()}
@@ -617,4 +626,18 @@ func (l *Life) archived() (Step, bool) {
 	return Step{l.as(l.World.audit, pb.Role_ROLE_AUDITOR), &pb.CorrectArchiveRequest{
 		Name: l.Name, RequestId: l.request(), Particulars: note(), Category: pick(l, l.World.categories...),
 	}, l.hours(200)}, l.chance(0.05)
+}
+
+// streetAbove is the street that a unit of a community or grid lies below; empty for any other.
+func (l *Life) streetAbove(unit string) string {
+	r := l.World.registry
+	if !rule.BelowStreet(r, unit) {
+		return ""
+	}
+	for _, above := range slices.Backward(r.UnitPath(unit)) {
+		if level, _ := r.Level(above); level == "street" {
+			return above
+		}
+	}
+	return ""
 }

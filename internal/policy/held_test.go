@@ -8,16 +8,16 @@ import (
 
 func TestSoManyAnsweredTimersAreHeldAndNoMore(t *testing.T) {
 	t.Parallel()
-	timers := Timers{held: map[timerKey]eventstore.Version{}}
+	held := map[timerKey]eventstore.Version{}
 	for i := range int64(mostHeld) {
-		if !timers.hold(timerKey{by: i}, 1) {
+		if !hold(held, timerKey{by: i}, 1) {
 			t.Fatalf("no room for timer %d", i)
 		}
 	}
-	if timers.hold(timerKey{by: mostHeld}, 1) || len(timers.held) != mostHeld {
-		t.Errorf("%d are held, want %d", len(timers.held), mostHeld)
+	if hold(held, timerKey{by: mostHeld}, 1) || len(held) != mostHeld {
+		t.Errorf("%d are held, want %d", len(held), mostHeld)
 	}
-	if !timers.hold(timerKey{by: 1}, 2) || timers.held[timerKey{by: 1}] != 2 {
+	if !hold(held, timerKey{by: 1}, 2) || held[timerKey{by: 1}] != 2 {
 		t.Error("what is held could not be brought up to date")
 	}
 }

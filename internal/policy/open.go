@@ -47,16 +47,16 @@ func (o Open) Tickets(ctx context.Context, upTo eventstore.Position) iter.Seq2[s
 	}
 }
 
-// see waits until the view has seen the position, or all that is recorded now if that is 0.
-func (o Open) see(ctx context.Context, upTo eventstore.Position) error {
+// see waits until the view, and what else is named, has seen the position, or all that is recorded now if that is 0.
+func (o Open) see(ctx context.Context, upTo eventstore.Position, also ...string) error {
 	if upTo == 0 {
 		var err error
 		if upTo, err = end(ctx, o.Store, o.Views); err != nil {
 			return err
 		}
 	}
-	if err := o.Projector.WaitFor(ctx, upTo, view.TicketsView); err != nil {
-		return fmt.Errorf("wait for the view of tickets: %w", err)
+	if err := o.Projector.WaitFor(ctx, upTo, append(also, view.TicketsView)...); err != nil {
+		return fmt.Errorf("wait for the view of timers: %w", err)
 	}
 	return nil
 }

@@ -212,7 +212,7 @@ func TestACorrectedYearMovesTheLimitsOfOpenTicketsByEventAndNoOthers(t *testing.
 	if part.CalendarVersion != loaded.Version() || part.Limit != "5 WD" || counted(part) != 5 {
 		t.Errorf("A: got %v", part)
 	}
-	if part = explained(b); part.CalendarVersion != before || part.ProfileVersion != "natural@2" || part.Limit != "7 ND" || counted(part) != 7 {
+	if part = explained(b); part.CalendarVersion != before || part.ProfileVersion != "natural@3" || part.Limit != "7 ND" || counted(part) != 7 {
 		t.Errorf("B: got %v", part)
 	}
 	if part = explained(extended); part.Cause != "extension" || part.Limit != "2 WD" || !part.StartAt.AsTime().Equal(at(t, "2025-02-08 23:59:59")) || counted(part) != 2 {

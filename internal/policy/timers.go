@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/eventstore"
@@ -18,37 +17,38 @@ import (
 	"github.com/chuishao/dispatch/internal/view"
 )
 
-// Timers makes happen what is due: it asks the view of tickets which instants have passed by the dispatcher's clock, and has the dispatcher
+// Timers makes happen what is due: it asks the views of timers which instants have passed by the dispatcher's clock, and has the dispatcher
 // pass each. What came due while nobody ran is found when somebody does. Any number of processes may run it, each timer fires once.
 // It keeps nothing but what need not be asked again. Its methods may be called by many goroutines; the fields are not changed meanwhile.
 type Timers struct {
 	Dispatcher *dispatch.Dispatcher
 	Views      *view.Reader
-	// Projector runs the view of tickets, and must do so for anything to happen.
+	// Projector runs the views of timers, and must do so for anything to happen.
 	Projector *projector.Projector
 	// OnTrouble hears of an error before it is tried again, and of a timer that was refused. May be nil.
 	OnTrouble func(error)
-	// OnFired hears of each timer that fired here, from several goroutines. May be nil.
-	OnFired func(pb.TicketTimer)
-	// OnRefused hears of each timer that was refused, from several goroutines. May be nil.
-	OnRefused func(pb.TicketTimer)
+	// OnFired hears the name of each timer that fired here, from several goroutines. May be nil.
+	OnFired func(timer string)
+	// OnRefused hears the name of each timer that was refused, from several goroutines. May be nil.
+	OnRefused func(timer string)
 	// OnLook hears, at each look, for how long the oldest timer that is due has waited; 0 if none is. May be nil.
 	OnLook func(lag time.Duration)
 
 	mu   sync.Mutex
-	held map[timerKey]eventstore.Version // guarded by mu
+	held [2]map[timerKey]eventstore.Version // of each source; guarded by mu
 }
 
-// timerKey is a timer of a ticket at one instant.
+// timerKey is a timer of something at one instant.
 type timerKey struct {
-	ticket string
-	timer  pb.TicketTimer
-	by     int64 // Unix microseconds
+	of   string // "tickets/{ticket}"
+	name string
+	unit string
+	by   int64 // Unix microseconds
 }
 
 const (
-	// ticketsAtOnce is how many tickets' timers are taken up at a look, firedAtOnce how many are under way at a time: the store makes one
-	// commit of those.
+	// ticketsAtOnce is how many tickets' timers are taken up at a look, and how many others', firedAtOnce how many are under way at a time: the store
+	// makes one commit of those.
 	ticketsAtOnce = 256
 	firedAtOnce   = 32
 	// lookApart is the least time between two looks, lookAgain the longest: the dispatcher's clock need not go as this machine's does.
@@ -84,6 +84,10 @@ func (t *Timers) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		others, err := t.Projector.Watch(view.DuesView)
+		if err != nil {
+			return err
+		}
 		answered, _, err := t.look(ctx)
 		wait := lookAgain
 		if err == nil && answered == 0 {
@@ -94,7 +98,7 @@ func (t *Timers) Run(ctx context.Context) error {
 			return ctx.Err()
 		case err != nil:
 			t.trouble(err)
-			moved, wait = nil, retryAfter
+			moved, others, wait = nil, nil, retryAfter
 		case answered > 0:
 			continue // there may be more
 		}
@@ -106,6 +110,7 @@ func (t *Timers) Run(ctx context.Context) error {
 		again := time.NewTimer(wait)
 		select {
 		case <-moved:
+		case <-others:
 		case <-again.C:
 		case <-ctx.Done():
 		}
@@ -116,11 +121,17 @@ func (t *Timers) Run(ctx context.Context) error {
 // until is how long nothing more comes due, as far as is known.
 func (t *Timers) until(ctx context.Context) (time.Duration, error) {
 	now := t.Dispatcher.Now()
-	next, err := t.Views.NextDue(ctx, now)
-	if err != nil || next.IsZero() {
-		return lookAgain, err
+	wait := lookAgain
+	for _, of := range t.sources() {
+		next, err := of.next(ctx, now)
+		if err != nil {
+			return lookAgain, err
+		}
+		if !next.IsZero() {
+			wait = min(wait, calendar.Late(next).Sub(now))
+		}
 	}
-	return min(lookAgain, calendar.Late(next).Sub(now)), nil
+	return wait, nil
 }
 
 // FireDue fires everything that is due by the dispatcher's clock as it stands, what follows from it included, and says how many fired here. Of
@@ -140,102 +151,99 @@ func (t *Timers) FireDue(ctx context.Context) (int, error) {
 	}
 }
 
-// see waits until the view has seen all that is recorded now.
+// see waits until the views have seen all that is recorded now.
 func (t *Timers) see(ctx context.Context) error {
-	return Open{t.Dispatcher.Store(), t.Views, t.Projector}.see(ctx, 0)
+	return Open{t.Dispatcher.Store(), t.Views, t.Projector}.see(ctx, 0, view.DuesView)
 }
 
-// look takes up what is due and was not answered yet, and waits until the view has seen what came of it. answered are those that need not be asked
+// look takes up what is due and was not answered yet, and waits until the views have seen what came of it. answered are those that need not be asked
 // for again, fired those of them that fired now and here.
 func (t *Timers) look(ctx context.Context) (answered, fired int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.Dispatcher.Now()
-	// What is held may stand before what is not.
-	limit := ticketsAtOnce + len(t.held)
-	list, _, err := t.Views.Due(ctx, now, limit)
-	if err != nil {
-		return 0, 0, fmt.Errorf("look for timers that are due: %w", err)
-	}
-	tickets := t.fresh(list, limit)
-	var oldest time.Time
-	for _, timers := range tickets {
-		if by := timers[0].By; oldest.IsZero() || by.Before(oldest) {
-			oldest = by
+	sources := t.sources()
+	var due [len(sources)][][]timer
+	lag := time.Duration(0)
+	for i, of := range sources {
+		// What is held may stand before what is not.
+		limit := ticketsAtOnce + len(t.held[i])
+		list, err := of.due(ctx, now, limit)
+		if err != nil {
+			return 0, 0, fmt.Errorf("look for timers that are due: %w", err)
+		}
+		due[i], t.held[i] = fresh(list, t.held[i], limit)
+		for _, timers := range due[i] {
+			lag = max(lag, now.Sub(timers[0].by))
 		}
 	}
 	if t.OnLook != nil {
-		lag := time.Duration(0)
-		if len(tickets) > 0 {
-			lag = now.Sub(oldest)
-		}
 		t.OnLook(lag)
 	}
-	if len(tickets) == 0 {
-		return 0, 0, nil
-	}
-	answered, fired, last, err := t.fire(ctx, tickets)
-	if waiting := t.Projector.WaitFor(ctx, last, view.TicketsView); waiting != nil {
-		err = errors.Join(err, fmt.Errorf("wait for the view of tickets: %w", waiting))
+	for i, of := range sources {
+		if len(due[i]) == 0 {
+			continue
+		}
+		n, here, last, failed := t.fire(ctx, of, due[i], t.held[i])
+		answered, fired, err = answered+n, fired+here, errors.Join(err, failed)
+		if waiting := t.Projector.WaitFor(ctx, last, view.TicketsView, view.DuesView); waiting != nil {
+			err = errors.Join(err, fmt.Errorf("wait for the views of timers: %w", waiting))
+		}
 	}
 	return answered, fired, err
 }
 
-// fresh are the timers of each ticket that are not held. What is no more due is not held any longer.
-func (t *Timers) fresh(list []view.DueTimer, limit int) [][]view.DueTimer {
-	held := make(map[timerKey]eventstore.Version, len(t.held))
-	var tickets [][]view.DueTimer
-	n, last := 0, int64(0) // tickets in the list, and the first instant of the last
+// fresh are the timers of each thing that are not held, and what is held still: what is no more due is not.
+func fresh(list []timer, was map[timerKey]eventstore.Version, limit int) (due [][]timer, held map[timerKey]eventstore.Version) {
+	held = make(map[timerKey]eventstore.Version, len(was))
+	n, last := 0, int64(0) // things in the list, and the first instant of the last
 	for i, d := range list {
-		first := i == 0 || list[i-1].Ticket != d.Ticket
+		first := i == 0 || list[i-1].of != d.of
 		if first {
-			n, last = n+1, d.By.UnixMicro()
+			n, last = n+1, d.by.UnixMicro()
 		}
-		key := keyOf(d)
-		if version, ok := t.held[key]; ok && d.Version <= version {
+		key := d.key()
+		if version, ok := was[key]; ok && d.version <= version {
 			held[key] = version
 			continue
 		}
-		if k := len(tickets); k > 0 && tickets[k-1][0].Ticket == d.Ticket {
-			tickets[k-1] = append(tickets[k-1], d)
+		if k := len(due); k > 0 && due[k-1][0].of == d.of {
+			due[k-1] = append(due[k-1], d)
 		} else {
-			tickets = append(tickets, []view.DueTimer{d})
+			due = append(due, []timer{d})
 		}
 	}
 	if n >= limit { // the list may go on: what could stand there is not known to be gone
-		for key, version := range t.held {
+		for key, version := range was {
 			if _, ok := held[key]; !ok && key.by >= last {
 				held[key] = version
 			}
 		}
 	}
-	t.held = held
-	return tickets
+	return due, held
 }
 
-func keyOf(d view.DueTimer) timerKey { return timerKey{d.Ticket, d.Timer, d.By.UnixMicro()} }
-
-// fire passes the timers, those of one ticket one after the other. What was answered is held: nothing comes of asking again before the ticket has moved. What
+// fire passes the timers, those of one thing one after the other. What was answered is held: nothing comes of asking again before the thing has moved. What
 // was not answered is due again at the next look. answered are those that are held now and were not.
-func (t *Timers) fire(ctx context.Context, tickets [][]view.DueTimer) (answered, fired int, last eventstore.Position, err error) {
+func (t *Timers) fire(ctx context.Context, of source, due [][]timer, held map[timerKey]eventstore.Version) (answered, fired int, last eventstore.Position, err error) {
 	var mu sync.Mutex
 	var group errgroup.Group
 	group.SetLimit(firedAtOnce)
-	for _, timers := range tickets {
+	for _, timers := range due {
 		group.Go(func() error {
 			for _, d := range timers {
-				result, runs, err := t.Dispatcher.PassTimer(ctx, d.Ticket, d.Timer, d.By, d.Version)
+				result, runs, err := of.pass(ctx, d)
 				refusal, refused := errors.AsType[*rule.Refusal](err)
 				switch {
 				case refused:
-					t.trouble(fmt.Errorf("pass timer %s of %s: %w", dispatch.TimerName(d.Timer), d.Ticket, refusal))
+					t.trouble(fmt.Errorf("pass timer %s of %s: %w", d.name, d.of, refusal))
 				case err != nil:
-					return fmt.Errorf("pass timer %s of %s: %w", dispatch.TimerName(d.Timer), d.Ticket, err)
+					return fmt.Errorf("pass timer %s of %s: %w", d.name, d.of, err)
 				}
 				firedHere := !refused && !result.Repeated
 				mu.Lock()
 				// What runs still, since the clock was set back meanwhile, is asked for again.
-				if !runs && t.hold(keyOf(d), max(result.Version, d.Version)) {
+				if !runs && hold(held, d.key(), max(result.Version, d.version)) {
 					answered++
 				}
 				last = max(last, result.Position)
@@ -245,9 +253,9 @@ func (t *Timers) fire(ctx context.Context, tickets [][]view.DueTimer) (answered,
 				mu.Unlock()
 				switch {
 				case firedHere && t.OnFired != nil:
-					t.OnFired(d.Timer)
+					t.OnFired(d.name)
 				case refused && t.OnRefused != nil:
-					t.OnRefused(d.Timer)
+					t.OnRefused(d.name)
 				}
 			}
 			return nil
@@ -257,12 +265,12 @@ func (t *Timers) fire(ctx context.Context, tickets [][]view.DueTimer) (answered,
 	return answered, fired, last, err
 }
 
-// hold keeps that a timer was answered as of a version, and says whether there was room. Its caller has what guards it.
-func (t *Timers) hold(key timerKey, version eventstore.Version) bool {
-	if _, there := t.held[key]; !there && len(t.held) >= mostHeld {
+// hold keeps that a timer was answered as of a version, and says whether there was room.
+func hold(held map[timerKey]eventstore.Version, key timerKey, version eventstore.Version) bool {
+	if _, there := held[key]; !there && len(held) >= mostHeld {
 		return false
 	}
-	t.held[key] = version
+	held[key] = version
 	return true
 }
 

@@ -29,7 +29,7 @@ func replica(t *testing.T, c *dispatchtest.City) *policy.Timers {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := projector.Open(t.Context(), c.Store, db, projector.Options{}, view.Tickets())
+	p, err := projector.Open(t.Context(), c.Store, db, projector.Options{}, view.Tickets(), view.Dues())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,10 +174,10 @@ func TestOfManyReplicasEachTimerFiresAtOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		timers.Dispatcher = ahead
-		timers.OnFired = func(timer pb.TicketTimer) {
+		timers.OnFired = func(timer string) {
 			mu.Lock()
 			defer mu.Unlock()
-			if fired++; timer != pb.TicketTimer_TICKET_TIMER_ACCEPT {
+			if fired++; timer != "accept" {
 				t.Errorf("got %v", timer)
 			}
 		}
@@ -277,10 +277,10 @@ func TestATimerThatIsRefusedIsAskedForOnceAndHoldsUpNoOther(t *testing.T) {
 		defer mu.Unlock()
 		heard++
 	}
-	timers.OnRefused = func(timer pb.TicketTimer) {
+	timers.OnRefused = func(timer string) {
 		mu.Lock()
 		defer mu.Unlock()
-		if timer == pb.TicketTimer_TICKET_TIMER_ACCEPT {
+		if timer == "accept" {
 			refused++
 		}
 	}
@@ -354,7 +354,7 @@ func TestNothingIsDueInAViewThatIsBeingBuilt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := projector.Open(t.Context(), c.Store, db, projector.Options{}, view.Tickets())
+	p, err := projector.Open(t.Context(), c.Store, db, projector.Options{}, view.Tickets(), view.Dues())
 	if err != nil {
 		t.Fatal(err)
 	}

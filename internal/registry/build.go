@@ -14,6 +14,7 @@ type content struct {
 	units      []*pb.Unit
 	categories []*pb.Category
 	bans       []*pb.BanItem
+	callItems  []*pb.CallItem
 	catalogue  []*pb.CatalogueEntry
 
 	weights      *pb.ReviewWeights // nil: the defaults
@@ -28,6 +29,7 @@ func gather(pieces []*pb.RegistryPiece) content {
 		c.units = append(c.units, p.GetUnits()...)
 		c.categories = append(c.categories, p.GetCategories()...)
 		c.bans = append(c.bans, p.GetBans()...)
+		c.callItems = append(c.callItems, p.GetCallItems()...)
 		c.catalogue = append(c.catalogue, p.GetCatalogue()...)
 	}
 	c.weights, c.weightsTwice = weightsOf(pieces)
@@ -81,6 +83,7 @@ func NewSnapshot(version string, validFrom time.Time, pieces []*pb.RegistryPiece
 		areas:      make(map[string][]span[place], len(areas.codes)),
 		categories: spans(c.categoryTree(), c.categories),
 		catalogue:  c.catalogueByCategory(),
+		callItems:  spans(c.callTree(), c.callItems),
 		anchored:   map[string][]span[*pb.Unit]{},
 		ranks:      make(map[string]uint32, len(c.levels)),
 	}
@@ -113,6 +116,7 @@ func NewSnapshot(version string, validFrom time.Time, pieces []*pb.RegistryPiece
 	}
 	s.placeUnits(areas)
 	s.placeOffices()
+	s.placeLines()
 	s.ban()
 	s.closes = slices.ContainsFunc(c.units, (*pb.Unit).GetClosesSettled)
 	s.gone = buried(s, previous)

@@ -94,13 +94,18 @@ func (v *validator) catalogue(areas *tree) {
 
 // named lists what is wrong with a code that an entry names.
 func (v *validator) named(i int, field, what, kind, code string, t *tree, period *node) {
+	v.of(ofCatalogue, i, field, what, kind, code, t, period)
+}
+
+// of lists what is wrong with a code that an entry of a section names.
+func (v *validator) of(section, i int, field, what, kind, code string, t *tree, period *node) {
 	switch _, known := t.codes[code]; {
 	case code == "":
-		v.add(ofCatalogue, i, field, MissingField, period.code, "the entry names no %s", what)
+		v.add(section, i, field, MissingField, period.code, "the entry names no %s", what)
 	case !known:
-		v.add(ofCatalogue, i, field, kind, period.code, "there is no %s %s", what, quotable(code))
+		v.add(section, i, field, kind, period.code, "there is no %s %s", what, quotable(code))
 	case !t.covers(code, period.from, period.to):
-		v.add(ofCatalogue, i, field, kind, period.code, "%s %s is not valid for as long as the entry", what, quotable(code))
+		v.add(section, i, field, kind, period.code, "%s %s is not valid for as long as the entry", what, quotable(code))
 	}
 }
 

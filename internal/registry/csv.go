@@ -61,11 +61,11 @@ var tables = []table{{
 	},
 }, {
 	name: "units", section: ofUnits,
-	must: []string{"code", "name", "kind", "parent", "area"}, may: []string{"valid_from", "valid_to", "trusted_systems", "closes_settled"},
+	must: []string{"code", "name", "kind", "parent", "area"}, may: []string{"line", "valid_from", "valid_to", "trusted_systems", "closes_settled"},
 	read: func(p *pb.RegistryPiece, r *row) {
 		p.Units = append(p.Units, &pb.Unit{
 			Code: r.text("code"), Name: r.text("name"), Kind: oneOf(r, "kind", kinds), Parent: r.text("parent"), Area: r.text("area"),
-			ValidFrom: r.instant("valid_from"), ValidTo: r.instant("valid_to"),
+			Line: r.text("line"), ValidFrom: r.instant("valid_from"), ValidTo: r.instant("valid_to"),
 			TrustedSystems: strings.Fields(r.text("trusted_systems")), ClosesSettled: oneOf(r, "closes_settled", yes),
 		})
 	},
@@ -83,7 +83,7 @@ var tables = []table{{
 	name: "catalogue", section: ofCatalogue, optional: true,
 	must: []string{"category", "area", "lead", "co", "fallback", "duty"}, may: []string{"valid_from", "valid_to"},
 	read: readCatalogue,
-}, bansTable, weightsTable}
+}, bansTable, weightsTable, callItemsTable}
 
 // word is how a value is written in a file.
 type word[T any] struct {
@@ -129,16 +129,17 @@ type Content struct {
 }
 
 // ReadDir reads a registry from the files levels.csv (without it, the levels are the default ones), areas.csv, units.csv,
-// categories.csv and, where they are there, catalogue.csv, bans.csv and weights.csv of a directory, each plain or with gzip as .csv.gz. It lists
+// categories.csv and, where they are there, catalogue.csv, bans.csv, weights.csv and call_items.csv of a directory, each plain or with gzip as .csv.gz. It lists
 // everything that cannot be read; a fault's
 // field is the file, the line, and the column. With any fault the content must not be used but to Validate it, so that
 // all that is wrong is known at once.
 //
 // A file is UTF-8, maybe with a byte order mark, with lines that end in LF or CRLF. Its first line names the columns, in
 // any order: for levels name, rank and maybe display_name; for areas code, name, level, parent_code and maybe valid_from,
-// valid_to, successors; for units code, name, kind, parent, area and maybe valid_from, valid_to, trusted_systems, closes_settled; for
+// valid_to, successors; for units code, name, kind, parent, area and maybe line, valid_from, valid_to, trusted_systems, closes_settled; for
 // categories code, name, parent, grade and maybe object, valid_from, valid_to, self_solvable; for the catalogue category, area, lead, co, fallback, duty
-// and maybe valid_from, valid_to; for bans code, name, categories and maybe valid_from, valid_to. Instants are in RFC 3339, successors
+// and maybe valid_from, valid_to; for bans code, name, categories and maybe valid_from, valid_to; for call items code, name, class, class_name, lead, co, fallback,
+// start_standard, report_in, resolve, category and maybe valid_from, valid_to. Instants are in RFC 3339, successors
 // divided by ";", weights in thousandths in one row (see ReviewWeights), co-handlers, a ban's categories and trusted systems by spaces, what is so says yes and what is not nothing, kinds area, department, utility, command_centre, office,
 // staffing_office, justice_office, grades G0, G1, G2, G3, CONSULT or nothing, objects component, incident or nothing, and duties
 // territorial, functional, utility, enforcement.
@@ -159,7 +160,7 @@ func ReadDir(dir fs.FS) (*Content, []*pb.RegistryFault) {
 // Pieces is the content divided for staging.
 func (c *Content) Pieces() []*pb.RegistryPiece { return Split(c.Piece, PieceBytes) }
 
-var entryField = regexp.MustCompile(`^([a-z]+)\[(\d+)\]\.([a-z_]+)`)
+var entryField = regexp.MustCompile(`^([a-z_]+)\[(\d+)\]\.([a-z_]+)`)
 
 // Validate is the function of that name for content of files: faults name file, line and column. What ReadDir has listed
 // of a field is not said again.

@@ -20,7 +20,7 @@ const (
 	MaxPieces = 2000
 )
 
-// Split divides content into pieces of at most maxBytes encoded, in order: levels, areas, units, categories, catalogue, bans, weights.
+// Split divides content into pieces of at most maxBytes encoded, in order: levels, areas, units, categories, catalogue, bans, weights, call items.
 // An entry that
 // is larger than that has a piece to itself. Entries are shared with the content. There is at least one piece, maybe empty.
 func Split(content *pb.RegistryPiece, maxBytes int) []*pb.RegistryPiece {
@@ -60,6 +60,10 @@ func Split(content *pb.RegistryPiece, maxBytes int) []*pb.RegistryPiece {
 	for _, b := range content.GetBans() {
 		p := room(b)
 		p.Bans = append(p.Bans, b)
+	}
+	for _, c := range content.GetCallItems() {
+		p := room(c)
+		p.CallItems = append(p.CallItems, c)
 	}
 	if w := content.GetWeights(); w != nil {
 		room(w).Weights = w

@@ -50,8 +50,10 @@ type Snapshot struct {
 	catalogue  map[string][]*pb.CatalogueEntry // by category
 	bans       map[string][]span[*pb.BanItem]  // by category
 	banItems   map[string][]span[*pb.BanItem]  // by code
-	anchored   map[string][]span[*pb.Unit]     // territorial units by area
+	callItems  map[string][]span[*pb.CallItem]
+	anchored   map[string][]span[*pb.Unit] // territorial units by area
 	offices    map[office][]span[*pb.Unit]
+	lines      map[line][]span[*pb.Unit]
 	ranks      map[string]uint32
 	unlocated  []*pb.AreaNode
 	closes     bool                  // a unit wants what is settled closed

@@ -50,9 +50,10 @@ const (
 	ofCatalogue
 	ofBans
 	ofWeights
+	ofCallItems
 )
 
-var sections = [...]string{"levels", "areas", "units", "categories", "catalogue", "bans", "weights"}
+var sections = [...]string{"levels", "areas", "units", "categories", "catalogue", "bans", "weights", "call_items"}
 
 // Validate lists everything that is wrong with a version's content, in the order of the content; nothing if it can take
 // effect at the instant. A fault's field names the entry by its number among all pieces' entries, from 0. The previous
@@ -70,6 +71,7 @@ func Validate(pieces []*pb.RegistryPiece, previous *Snapshot, at time.Time) []*p
 	v.catalogue(areas)
 	v.bans()
 	v.weigh()
+	v.callList()
 	slices.SortStableFunc(v.found, func(a, b found) int {
 		return cmp.Or(cmp.Compare(a.section, b.section), cmp.Compare(a.entry, b.entry))
 	})
@@ -357,6 +359,9 @@ func (v *validator) units(areas *tree) {
 			v.add(ofUnits, i, "kind", BadField, u.GetCode(), "there is no kind of units %d", u.GetKind())
 		}
 		v.ownWill(i, u)
+		if n := utf8.RuneCountInString(u.GetLine()); n > maxCode || strings.ContainsFunc(u.GetLine(), unfit) {
+			v.add(ofUnits, i, "line", BadField, u.GetCode(), "want at most %d characters that can be shown, not %d", maxCode, n)
+		}
 	}
 	t := v.content.unitTree()
 	v.tree(ofUnits, t)

@@ -93,6 +93,7 @@ var texts = map[rule.Reason]text{
 	rule.AlreadyDone:        {codes.FailedPrecondition, "此操作已完成", "It is done already"},
 	rule.TasksOpen:          {codes.FailedPrecondition, "尚有未完成的任务", "Tasks are still open"},
 	rule.RatingsMissing:     {codes.FailedPrecondition, "尚有单位未评价", "A rating is still missing"},
+	rule.UnknownCallItem:    {codes.InvalidArgument, "呼应启动事项清单中没有该事项", "The call-item list has no such item"},
 	rule.TicketNotInHand:    {codes.FailedPrecondition, "工单不在处置中", "The ticket is not in hand"},
 	rule.RecordChanged:      {codes.FailedPrecondition, "该记录已以不同内容导入", "The record was imported with other content"},
 	rule.RegistryNotLoaded:  {codes.FailedPrecondition, "基础数据尚未载入", "No registry is loaded"},

@@ -71,7 +71,7 @@ func FuzzRequest(f *testing.F) {
 			}
 			f.Add(uint8(i), raw)
 		case "chuishao.v1.BlowWhistleRequest":
-			raw, err := proto.Marshal(&pb.BlowWhistleRequest{RequestId: "w", Kind: 1, Summons: []*pb.Summons{{Unit: dispatchtest.DistrictUrban}}, CallItem: "1"})
+			raw, err := proto.Marshal(&pb.BlowWhistleRequest{RequestId: "w", Kind: 1, Summons: []*pb.Summons{{Unit: dispatchtest.DistrictUrban}}, CallItem: "0701"})
 			if err != nil {
 				f.Fatal(err)
 			}
@@ -136,7 +136,7 @@ func streamRaw(ctx context.Context, t *testing.T, conn *grpc.ClientConn, m proto
 			}
 			return err
 		}
-		if strings.HasSuffix(string(m.Name()), "Closure") {
+		if strings.HasPrefix(string(m.Name()), "Watch") {
 			return nil // watches go on for ever
 		}
 		var failure *pb.Failure

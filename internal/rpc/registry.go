@@ -57,6 +57,7 @@ func (s registryService) LoadRegistry(stream grpc.ClientStreamingServer[pb.LoadR
 			answer.Units += uint32(len(p.Units))
 			answer.Categories += uint32(len(p.Categories))
 			answer.Bans += uint32(len(p.Bans))
+			answer.CallItems += uint32(len(p.CallItems))
 			answer.Catalogue += uint32(len(p.Catalogue))
 		}
 	}
@@ -171,6 +172,26 @@ func (s registryService) ListCategories(_ context.Context, q *pb.ListCategoriesR
 	}
 	categories, next, err := pageOf(q, r, r.Categories(), func(*pb.Category) bool { return true })
 	return &pb.ListCategoriesResponse{Categories: categories, NextPageToken: next}, err
+}
+
+// ListCallItems lists entries of the call-item list in the order in which they were loaded.
+func (s registryService) ListCallItems(_ context.Context, q *pb.ListCallItemsRequest) (*pb.ListCallItemsResponse, error) {
+	r, err := s.inForce()
+	if err != nil {
+		return nil, err
+	}
+	items, next, err := pageOf(q, r, r.CallItems(), func(i *pb.CallItem) bool { return q.Class == "" || i.Class == q.Class })
+	return &pb.ListCallItemsResponse{CallItems: items, NextPageToken: next, Version: r.Version()}, err
+}
+
+// ListBans lists entries of the ban list in the order in which they were loaded.
+func (s registryService) ListBans(_ context.Context, q *pb.ListBansRequest) (*pb.ListBansResponse, error) {
+	r, err := s.inForce()
+	if err != nil {
+		return nil, err
+	}
+	bans, next, err := pageOf(q, r, r.Bans(), func(*pb.BanItem) bool { return true })
+	return &pb.ListBansResponse{Bans: bans, NextPageToken: next, Version: r.Version()}, err
 }
 
 // LoadCalendarYear puts a year's holidays in force.

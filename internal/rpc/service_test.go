@@ -212,7 +212,7 @@ func TestARefusalTellsOutsidersNothing(t *testing.T) {
 			},
 			"blow": func(name string) error {
 				return refusalOf(whistles.BlowWhistle(ctx, &pb.BlowWhistleRequest{
-					RequestId: "g", Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, CallItem: "1", Tickets: []string{name},
+					RequestId: "g", Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, CallItem: "0701", Tickets: []string{name},
 				}))
 			},
 		} {
@@ -444,6 +444,17 @@ func TestTheRegistryIsLoadedWholeAndListedByPages(t *testing.T) {
 	units, err := client.ListUnits(ctx, &pb.ListUnitsRequest{Ancestor: dispatchtest.District, PageSize: 1000})
 	if err != nil || len(units.Units) == 0 {
 		t.Errorf("units: %v, %v", units, err)
+	}
+	if items, err := client.ListCallItems(ctx, &pb.ListCallItemsRequest{PageSize: 30}); err != nil || len(items.CallItems) != 30 || items.NextPageToken == "" || items.Version == "" {
+		t.Errorf("got %d call items, %v", len(items.GetCallItems()), err)
+	} else if rest, err := client.ListCallItems(ctx, &pb.ListCallItemsRequest{PageSize: 30, PageToken: items.NextPageToken}); err != nil || len(rest.CallItems) != 12 || rest.NextPageToken != "" {
+		t.Errorf("got %d more call items, %v", len(rest.GetCallItems()), err)
+	}
+	if items, err := client.ListCallItems(ctx, &pb.ListCallItemsRequest{Class: "12"}); err != nil || len(items.CallItems) != 2 || items.CallItems[0].Code != "1201" {
+		t.Errorf("got %v, %v", items, err)
+	}
+	if bans, err := client.ListBans(ctx, &pb.ListBansRequest{}); err != nil || len(bans.Bans) != 42 || bans.Bans[0].Code != "B01" || bans.Version == "" {
+		t.Errorf("got %d bans, %v", len(bans.GetBans()), err)
 	}
 	if categories, err := client.ListCategories(ctx, &pb.ListCategoriesRequest{}); err != nil || len(categories.Categories) == 0 {
 		t.Errorf("categories: %v, %v", categories, err)

@@ -287,6 +287,8 @@ func stringCheck(fd protoreflect.FieldDescriptor, s setting) check {
 		return sourceCheck
 	case path(fd) == "LoadRegistryRequest.version":
 		return versionCheck
+	case path(fd) == "RequestExcuseRequest.ruling_ref":
+		return printable(200, rule.BadField)
 	case path(fd) == "ReportTicketRequest.source_ref", path(fd) == "ReplySupervisionRequest.owner", fd.Name() == "order_ref":
 		return printable(128, rule.BadField)
 	case fd.Name() == "source_ref":

@@ -118,6 +118,12 @@ func (s viewService) areas(mode pb.AreaMode) view.Map {
 	return s.dispatcher.Registry().MapAt(s.dispatcher.Now())
 }
 
+// levelOf names the level of a unit.
+func (s viewService) levelOf(unit string) string {
+	level, _ := s.dispatcher.Registry().Level(unit)
+	return level
+}
+
 // nothingAt is the row of an area of the registry where nothing was reported; nil if it is none.
 func (s viewService) nothingAt(level, code string, at time.Time) *pb.ClosureRow {
 	path, ok := s.dispatcher.Registry().Path(code, at)
@@ -169,7 +175,7 @@ func (s viewService) ListMetrics(ctx context.Context, q *pb.ListMetricsRequest) 
 	}
 	figures, next, position, err := s.reader.ListMetrics(ctx, view.MetricQuery{
 		Metric: q.Metric, Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), At: at, KnownAt: knownAt,
-		Map: s.areas(q.AreaMode), Weights: s.dispatcher.Registry().Weights(), PageSize: q.PageSize, PageToken: inner,
+		Map: s.areas(q.AreaMode), Weights: s.dispatcher.Registry().Weights(), LevelOf: s.levelOf, PageSize: q.PageSize, PageToken: inner,
 	})
 	if err != nil {
 		return nil, err
@@ -258,10 +264,15 @@ func (s viewService) scope(ctx context.Context) view.Scope {
 	if ok && unit.Area != "" && slices.Contains(actor.Roles, pb.Role_ROLE_ASSESSMENT) {
 		scope.Assesses = []string{unit.Area}
 	}
-	if ok && (unit.Kind == pb.UnitKind_UNIT_KIND_AREA || unit.Kind == pb.UnitKind_UNIT_KIND_COMMAND_CENTRE) {
+	if ok && governs(unit) {
 		scope.Areas = []string{unit.Area}
 	}
 	return scope
+}
+
+// governs says whether a unit governs its area, and does not only work there.
+func governs(unit *pb.Unit) bool {
+	return unit.Kind == pb.UnitKind_UNIT_KIND_AREA || unit.Kind == pb.UnitKind_UNIT_KIND_COMMAND_CENTRE
 }
 
 // ListTickets gives a page of the tickets in the caller's scope.
@@ -383,7 +394,7 @@ func (s viewService) ListWhistles(ctx context.Context, q *pb.ListWhistlesRequest
 		return nil, err
 	}
 	rows, next, position, err := s.reader.ListWhistles(ctx, view.WhistleQuery{
-		Scope: s.scope(ctx), Filter: q.Filter, PageSize: q.PageSize, PageToken: q.PageToken,
+		Scope: s.scope(ctx), Filter: q.Filter, Now: s.dispatcher.Now(), PageSize: q.PageSize, PageToken: q.PageToken,
 	})
 	if err != nil {
 		return nil, err

@@ -43,6 +43,7 @@ const (
 	UnknownArea        Reason = "UNKNOWN_AREA"
 	UnknownUnit        Reason = "UNKNOWN_UNIT"
 	UnknownCategory    Reason = "UNKNOWN_CATEGORY"
+	UnknownCallItem    Reason = "UNKNOWN_CALL_ITEM"
 	LeadComplainedOf   Reason = "LEAD_COMPLAINED_OF"
 	FiveElementsNeeded Reason = "FIVE_ELEMENTS_NEEDED"
 	ContactNeeded      Reason = "CONTACT_NEEDED"
@@ -104,7 +105,7 @@ var Reasons = []Reason{
 	MissingField, BadField, FieldTooLong, TooMany, UnknownValue, InvalidUTF8, InvalidName, InvalidRequestID, InvalidETag, TimeOutOfRange,
 	OccurredInFuture, OccurredTooLongAgo, OccurredBeforeCause, MalformedMessage,
 	RoleNotAllowed, OutOfScope, SeparationOfDuties, SecondPersonNeeded,
-	NotFound, AlreadyExists, WrongState, RequestIDReused, UnknownArea, UnknownUnit, UnknownCategory,
+	NotFound, AlreadyExists, WrongState, RequestIDReused, UnknownArea, UnknownUnit, UnknownCategory, UnknownCallItem,
 	LeadComplainedOf, FiveElementsNeeded, ContactNeeded, WhistleOpen, CallbackNeeded, LimitLengthened, AppealLapsed,
 	NothingProposed, AlreadyProposed, NotParticipant, AlreadyDone, TasksOpen, RatingsMissing, TicketNotInHand,
 	RecordChanged, RegistryNotLoaded, RegistryInvalid, SubjectErased, DeadlineOutOfRange,

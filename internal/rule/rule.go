@@ -47,13 +47,15 @@ type Asked struct {
 	// Posts are those that a matter of the month is about, Entries the other side of a match, by id.
 	Posts   map[string]*pb.Post
 	Entries map[string]*pb.Entry
-	// Petitioner is the data subject of a duplicate, or of who supports or reviews a post; empty if nobody is known.
+	// Petitioner is the data subject of a duplicate, or of who supports or reviews a post, or of a ticket that a whistle was blown for; empty if nobody is known.
 	Petitioner string
 	// Unredacted says that the public words of the command hold what identifies a person; see PublicWords.
 	Unredacted bool
 	// Drawing is what a sample is drawn from, and Sampled the ticket of a sample that somebody looked at again; nil for other commands.
 	Drawing *Drawing
 	Sampled *Sampled
+	// Child is the id of the whistle that a raised one goes on as.
+	Child string
 
 	// Acting is the role the command was allowed for. Require sets it.
 	Acting pb.Role
@@ -93,6 +95,11 @@ type Registry interface {
 	Banned(category string, at time.Time) (*pb.BanItem, bool)
 	// BanItem is the item of the ban list with the code.
 	BanItem(code string, at time.Time) (*pb.BanItem, bool)
+	// CallItem is the item of the call-item list (呼应启动事项) of a code.
+	CallItem(code string, at time.Time) (*pb.CallItem, bool)
+	// Nearest is, of the unit and those of its line (条线), the one nearest to another unit, at or above its area and not below it: the
+	// unit itself where it is of no line.
+	Nearest(unit, to string, at time.Time) (string, bool)
 }
 
 // Within says whether a unit is the ancestor or lies below it in the unit tree.

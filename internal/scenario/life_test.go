@@ -387,17 +387,25 @@ func onwardWhistle(name string, s whistle.State) []step {
 			switch {
 			case !ok:
 			case p.ReportedInAt.IsZero():
-				steps = append(steps, step{clerk, &pb.ReportInRequest{Name: name, Person: "P", Rank: "R", Position: here}})
+				steps = append(steps, step{clerk, &pb.ReportInRequest{Name: name, Person: "P", Rank: "R", Position: here}},
+					step{clerk, &pb.RequestExcuseRequest{Name: name, Replacement: "320205000000-SC"}}, step{clerk, &pb.RequestExcuseRequest{Name: name, RulingRef: "R"}},
+					step{"street clerk", &pb.EndorseExcuseRequest{Name: name, Unit: p.Unit, Endorse: true}},
+					step{"dispatcher", &pb.DecideExcuseRequest{Name: name, Unit: p.Unit, Grant: true}})
 			case p.TaskDoneAt.IsZero():
-				steps = append(steps, step{clerk, &pb.CompleteTaskRequest{Name: name}})
+				steps = append(steps, step{clerk, &pb.CompleteTaskRequest{Name: name}}, step{clerk, &pb.LeaveWhistleRequest{Name: name}},
+					step{"street leader", &pb.WaiveTaskRequest{Name: name, Unit: p.Unit, Reason: "R"}})
 			}
 		}
-		return append(steps, step{"street leader", &pb.ConfirmWhistleRequest{Name: name, Resolved: true}})
+		return append(steps, step{"street leader", &pb.ConfirmWhistleRequest{Name: name, Resolved: true}},
+			step{"dispatcher", &pb.AddParticipantRequest{Name: name, Summons: &pb.Summons{Unit: "320206000000-CG"}}},
+			step{"grid worker", &pb.JoinWhistleRequest{Name: name, Person: "P"}},
+			step{"street leader", &pb.RaiseWhistleRequest{Name: name}}, step{"street leader", &pb.CancelWhistleRequest{Name: name, Reason: "R"}})
 	case pb.WhistleState_WHISTLE_STATE_CONFIRMED, pb.WhistleState_WHISTLE_STATE_RATED:
 		steps := []step{{"street clerk", &pb.CloseWhistleRequest{Name: name}}}
 		for _, p := range s.Participants {
 			steps = append(steps,
 				step{"street clerk", &pb.RateUnitRequest{Name: name, Unit: p.Unit, Response: 3, Cooperation: 3, Result: 3}},
+				step{"community clerk", &pb.RateUnitRequest{Name: name, Unit: p.Unit, Response: 3, Cooperation: 3, Result: 3}},
 				step{"street clerk", &pb.ReleaseParticipantRequest{Name: name, Unit: p.Unit}})
 		}
 		return steps

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -404,17 +405,25 @@ func (r *rules) whistle(a *rule.Asked, command proto.Message) (scenario.Outcome,
 		tid := strings.TrimPrefix(n, "tickets/")
 		a.Linked[tid] = t.Message(tid)
 	}
+	a.Child = id("child/" + name)
+	if len(s.Tickets) > 0 && slices.Contains(a.Actor.Roles, pb.Role_ROLE_CITIZEN) {
+		a.Petitioner = r.tickets["tickets/"+s.Tickets[0]].Subject
+	}
 	events, err := whistle.Decide(s, a, command)
 	if err != nil {
 		return scenario.Outcome{}, err
 	}
-	out := scenario.Outcome{Name: name, Events: events, Repeated: len(events) == 0}
+	out := scenario.Outcome{Name: name, Repeated: len(events) == 0}
 	for _, e := range events {
-		before := s
-		if s, err = whistle.Evolve(s, r.envelope(a), e); err != nil {
+		meta, before := r.envelope(a), s
+		if l, ok := e.(rule.Later); ok {
+			e, meta.OccurredAt = l.Message, timestamppb.New(l.OccurredAt)
+		}
+		out.Events = append(out.Events, e)
+		if s, err = whistle.Evolve(s, meta, e); err != nil {
 			return out, err
 		}
-		if err := whistle.CheckInvariants(before, s, r.envelope(a), e); err != nil {
+		if err := whistle.CheckInvariants(before, s, meta, e); err != nil {
 			return out, err
 		}
 		r.events = append(r.events, recorded{name, e})
@@ -428,6 +437,8 @@ func (r *rules) whistle(a *rule.Asked, command proto.Message) (scenario.Outcome,
 func (r *rules) tell(a *rule.Asked, id string, s whistle.State) error {
 	var word proto.Message
 	switch {
+	case s.BlownAt.IsZero():
+		return nil
 	case whistle.Ended(s.State):
 		word = &pb.WhistleSettled{Whistle: id, Outcome: s.State}
 	case s.State == pb.WhistleState_WHISTLE_STATE_BLOWN, s.State == pb.WhistleState_WHISTLE_STATE_ISSUED:

@@ -213,8 +213,11 @@ func (s *State) setHandle(handle, closing, segment *timestamppb.Timestamp) {
 // extended stays.
 func (s *State) countAnew() { s.ExtendedBy = make([]uint32, len(s.ExtendedBy)) }
 
-// moot forgets requests for time that nobody can decide any more, since the matter is not in hand, and a suspension that ended with it.
+// moot forgets requests for time and for a whistle that nobody can decide any more, since the matter is not in hand, and a suspension that ended with it.
 func (s *State) moot() {
+	if s.State != pb.TicketState_TICKET_STATE_HANDLING {
+		s.WhistleAsked = nil
+	}
 	switch s.State {
 	case pb.TicketState_TICKET_STATE_HANDLING:
 	case pb.TicketState_TICKET_STATE_SUSPENDED:

@@ -330,6 +330,14 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			return wrong("the ticket has the duplicates %q", before.Duplicates)
 		}
 		return openWhistles(wrong, before)
+	case *pb.WhistleAsked:
+		if before.WhistleAsked != nil {
+			return wrong("the street was asked before and has not answered")
+		}
+	case *pb.WhistleAskDeclined:
+		if before.WhistleAsked == nil {
+			return wrong("nobody asked for a whistle")
+		}
 	case *pb.WhistleSettled:
 		i := slices.IndexFunc(before.Whistles, func(w Whistle) bool { return w.ID == e.Whistle })
 		if i < 0 || before.Whistles[i].Outcome != 0 {

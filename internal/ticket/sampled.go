@@ -4,8 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/rule"
 )
@@ -24,19 +22,4 @@ func (s *State) ClosedIn(area string, from, to time.Time) bool {
 		return false
 	}
 	return !s.ClosedAt.Before(from) && s.ClosedAt.Before(to) && slices.ContainsFunc(s.Path, func(n *pb.AreaNode) bool { return n.Code == area })
-}
-
-// supervisionFollows: this system raises supervision for what another stream says, to the level and for the reason that the event names. No events: it is
-// that high already.
-func supervisionFollows(s State, a *rule.Asked, e *pb.SupervisionRaised) ([]proto.Message, error) {
-	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
-		return nil, err
-	}
-	if err := s.in(opens...); err != nil {
-		return nil, err
-	}
-	if err := a.CheckTime(s.LastAt); err != nil {
-		return nil, err
-	}
-	return s.andRaise(a, e.Level, e.Trigger)
 }

@@ -83,6 +83,7 @@ type State struct {
 	ProposedReason  pb.DeclineReason
 	VoidProposal    *pb.Actor
 	Whistles        []Whistle
+	WhistleAsked    *pb.WhistleAsked // the street was asked for one and has not answered
 
 	DeclineAppealed bool
 	HandedOver      []pb.EmergencyLine
@@ -312,7 +313,7 @@ func (s *State) Message(id string) *pb.Ticket {
 		Supervision: s.Supervision, Listed: s.Listed, NonReturnable: s.NonReturnable, Returns: s.Returns,
 		Extensions: uint32(len(s.ExtendedBy)), ExtensionPending: s.Extension != nil, SuspensionPending: s.Suspension != nil,
 		ExclusionPending: s.Exclusion != nil, SuspensionReason: s.Suspended, Excluded: s.Excluded, ExcludedMetrics: s.ExcludedMetrics,
-		Urged: s.Urged, Echo: s.Echo, SecretaryOwned: s.SecretaryOwned,
+		Urged: s.Urged, Echo: s.Echo, SecretaryOwned: s.SecretaryOwned, WhistleAsked: s.WhistleAsked != nil,
 	}
 	if s.OnWall() {
 		m.Post = "posts/" + s.SourceRef

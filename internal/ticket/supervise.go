@@ -116,6 +116,18 @@ func (s *State) andRaise(a *rule.Asked, level uint32, why pb.SupervisionTrigger,
 	return append(events, e), nil
 }
 
+// superviseFor: this system raises supervision for what another stream says: what the participants of a whistle missed, or that a spot check found
+// the result false. Of a ticket that is not open any more nothing is asked.
+func superviseFor(s State, a *rule.Asked, c *pb.SupervisionRaised) ([]proto.Message, error) {
+	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
+		return nil, err
+	}
+	if !s.Open() {
+		return nil, nil
+	}
+	return s.andRaise(a, c.Level, c.Trigger)
+}
+
 // issuer is the unit in whose name this system supervises a holder: for a listing the highest of the district's level above it; at the last
 // level, or where there is none such, the root; else the unit next above. Empty if the holder is not known.
 func issuer(r rule.Registry, holder string, level uint32) string {

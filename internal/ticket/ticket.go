@@ -156,12 +156,12 @@ func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, err
 		return rateLead(s, a, c)
 	case *pb.RecordJointReviewRequest:
 		return jointReview(s, a, c)
-	case *pb.SupervisionRaised:
-		return supervisionFollows(s, a, c)
 	case *pb.WhistleLinked:
 		return linkWhistle(s, a, c)
 	case *pb.WhistleSettled:
 		return settleWhistle(s, a, c)
+	case *pb.SupervisionRaised:
+		return superviseFor(s, a, c)
 	}
 	return nil, fmt.Errorf("no rule for command %T", command)
 }
@@ -478,7 +478,7 @@ func name(s pb.TicketState) string { return s.String()[len("TICKET_STATE_"):] }
 func (s *State) second(command proto.Message) error {
 	switch command.(type) {
 	case *pb.RevealIdentityRequest, *pb.RecomputeLimitsRequest, *pb.PassTimerRequest, *pb.MoveHolderRequest, *pb.WhistleLinked,
-		*pb.WhistleSettled, *pb.DuplicateDetached:
+		*pb.WhistleSettled, *pb.SupervisionRaised, *pb.DuplicateDetached:
 		return nil
 	case *pb.HandOverEmergencyRequest:
 		return nil // life first

@@ -35,6 +35,7 @@ func (s *State) whistleLinked(e *pb.WhistleLinked) {
 			return
 		}
 	}
+	s.WhistleAsked = nil // the street has blown
 	s.Whistles = append(slices.Clip(s.Whistles), Whistle{ID: e.Whistle, Participants: e.Participants})
 }
 

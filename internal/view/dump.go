@@ -37,6 +37,9 @@ var dumps = map[string][]string{
 		"SELECT 'ticket', ticket, id, no, subject, held, from_at, to_at, last_at, life FROM service_ticket_2 ORDER BY ticket",
 		serviceCounters().dump(),
 	},
+	DuesView: {
+		"SELECT 'due', began, stream, due, version, timers, kept FROM dues_1 ORDER BY began",
+	},
 	PrecedentsView: {
 		"SELECT 'precedent', ruling, id, category, area, lead, co, basis, ruled_at FROM precedents_1 ORDER BY ruling",
 	},
@@ -71,9 +74,8 @@ var dumps = map[string][]string{
 		"SELECT 'ever', id FROM listings_ticket_1 ORDER BY id",
 	},
 	WhistlesView: {
-		"SELECT 'whistle', whistle, id, no, kind, state, street, area, path, blown_at, issued_at, closed_at FROM whistles_1 ORDER BY whistle",
-		"SELECT 'party', whistle, place, unit, unit_path, compulsory, state, report_in_by, reported_in_at FROM whistles_party_1 ORDER BY whistle, place",
-		"SELECT 'step', kind, code, whistle FROM whistles_step_1 ORDER BY kind, code, whistle",
+		"SELECT 'whistle', whistle, id, no, kind, state, street, area, blown_at, closed_at, from_at, to_at, changed, life FROM whistles_2 ORDER BY whistle",
+		"SELECT 'step', kind, code, whistle FROM whistles_step_2 ORDER BY kind, code, whistle",
 	},
 }
 

@@ -118,7 +118,7 @@ func dump(tb testing.TB, db *viewdb.DB) string {
 	tb.Helper()
 	var b bytes.Buffer
 	for _, name := range []string{view.TicketsView, view.ClosureView, view.ServiceView, view.WhistlesView, view.PrecedentsView, view.ReviewsView, view.AdmissionsView,
-		view.WallsView, view.DeliberationsView, view.ExchangeView, view.ListingsView} {
+		view.WallsView, view.DeliberationsView, view.ExchangeView, view.ListingsView, view.DuesView} {
 		at, err := view.Dump(context.Background(), db, name, &b)
 		if err != nil {
 			tb.Fatal(err)

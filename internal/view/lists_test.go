@@ -259,6 +259,11 @@ func TestWhistlesAndWhoReportedIn(t *testing.T) {
 			t.Errorf("%s of %s %s: got %v, %v, want %d/%d", c.metric, c.level, c.code, got, err, c.num, c.den)
 		}
 	}
+	behind, _, total, _, err := r.ListBehind(t.Context(), view.BehindQuery{Metric: "M31", Level: "street", Code: "s", Set: pb.FigureSet_FIGURE_SET_DENOMINATOR,
+		From: day0, To: day0.AddDate(0, 0, 7), At: day0.AddDate(0, 0, 7)})
+	if err != nil || total != 4 || len(behind) != 4 || !strings.HasPrefix(behind[0].Name, "tickets/") {
+		t.Errorf("behind what whistles are held against: got %v, %d, %v; want the four tickets", behind, total, err)
+	}
 	for filter, want := range map[string]int{
 		"": 1, "open": 1, "NOT open": 0, "unit = u2": 1, "unit = root": 0, "area = d": 1, "area = x": 0, "state = CONVENED": 1, "kind = TOUGH": 0, "street = st": 1,
 		"blown_at < 2026-03-02T00:00:00Z": 1,

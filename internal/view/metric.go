@@ -32,7 +32,9 @@ type MetricQuery struct {
 	// Map restates ListMetrics on a map; nil: areas as at acceptance.
 	Map Map
 	// Weights are those of M37; nil: the defaults.
-	Weights   *pb.ReviewWeights
+	Weights *pb.ReviewWeights
+	// LevelOf names the level of a unit, for M31's parts; nil leaves those out.
+	LevelOf   func(unit string) string
 	PageSize  int32
 	PageToken string
 }
@@ -53,7 +55,7 @@ var MetricNames = func() []string {
 }()
 
 // countedNames are the metrics that are counted row by row when they are asked for: there are few of what they count.
-var countedNames = []string{"M31", "M33", "M29", "M37", untrueMetric, "M40", "M45", bannedDeliveries}
+var countedNames = append([]string{"M29", "M37", untrueMetric, "M40", "M45", bannedDeliveries}, whistleMetricNames...)
 
 // counting is how such a metric is counted.
 type counting struct {
@@ -66,7 +68,7 @@ type counting struct {
 // counting is how the metric is counted; ok is false for one that is not counted row by row.
 func (r *Reader) counting(name string) (c counting, ok bool) {
 	switch name {
-	case "M31", "M33":
+	case whistlesBlown, whistlesIssued, reportedInInTime, absentOrLeft, whistlesResolved, whistledOnceMore:
 		return counting{WhistlesView, r.whistleMetrics, r.whistlesBehind}, true
 	case "M29", "M45":
 		return counting{WallsView, r.wallMetrics, r.postsBehind}, true
@@ -378,6 +380,10 @@ func (r *Reader) ListBehind(ctx context.Context, q BehindQuery) (tickets []*pb.B
 		if after, err = strconv.ParseInt(text, 10, 64); err != nil {
 			return nil, "", 0, 0, rule.Bad("page_token", rule.BadField, "is none that this service gave")
 		}
+	}
+	if q.Metric == whistlesBlown && q.Set == pb.FigureSet_FIGURE_SET_DENOMINATOR {
+		// That is what was dispatched.
+		q.Metric, q.Set, m.Metric = "M04", pb.FigureSet_FIGURE_SET_NUMERATOR, "M04"
 	}
 	if c, ok := r.counting(q.Metric); ok {
 		return c.behind(ctx, q, &m, after, size, bound)

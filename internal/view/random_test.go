@@ -75,7 +75,7 @@ func livesOf(h *history, r *rand.Rand, tickets int, live liver) []*life {
 		queue[l] = list
 		all = append(all, l)
 	}
-	whistles(h, r)
+	whistles(h, r, 12)
 	admitted(h, rand.New(rand.NewPCG(44, 44)))
 	h.record("registry-main",
 		happened{day0, &pb.RegistryStaged{Version: "v1", Content: &pb.RegistryPiece{
@@ -310,21 +310,6 @@ func handling(r *rand.Rand, add func(time.Time, proto.Message), next func() time
 		case 8:
 			add(next(), &pb.HolderMoved{From: "u1", To: "u2", HolderPath: []string{"root", "u2"}})
 		}
-	}
-}
-
-func whistles(h *history, r *rand.Rand) {
-	for i := range 3 {
-		t := day0.Add(time.Duration(r.IntN(72)) * time.Hour)
-		parts := []*pb.Participant{
-			{Unit: "u1", Compulsory: true, ReportInBy: at(t.Add(24 * time.Hour)), UnitPath: []string{"root", "u1"}},
-			{Unit: "u2", Compulsory: i > 0, ReportInBy: at(t.Add(24 * time.Hour)), UnitPath: []string{"root", "u2"}},
-		}
-		h.record(fmt.Sprintf("whistle-%d", i),
-			happened{t, &pb.WhistleBlown{No: fmt.Sprint("W", i), Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, Street: "st1", Path: path("c", "d1", "s1"), Participants: parts}},
-			happened{t, &pb.WhistleIssued{Participants: parts}},
-			happened{t.Add(time.Hour), &pb.WhistleSigned{Unit: "u1"}},
-			happened{t.Add(time.Duration(20+r.IntN(8)) * time.Hour), &pb.ReportedIn{Unit: "u1", Convened: true}})
 	}
 }
 
@@ -768,8 +753,8 @@ func TestListsEqualSingleFiguresAndWhatWasKnownIsTheSlowWay(t *testing.T) {
 						t.Fatal(err)
 					}
 					// Of some metrics a ticket counts more than once, and stands once.
-					many := slices.Contains([]string{"M06", "M08", "M09", "M17", "M18", "M21", "M26", "M27", "M33", "M44"}, m)
-					if n := int64(len(page)); m != "M33" && m != "M44" && total != f.Numerator || n > total || (n == 0) != (total == 0) || !many && n != total {
+					many := slices.Contains([]string{"M06", "M08", "M09", "M17", "M18", "M21", "M26", "M27", "M33", "M34", "M44"}, m)
+					if n := int64(len(page)); m != "M33" && m != "M34" && m != "M44" && total != f.Numerator || n > total || (n == 0) != (total == 0) || !many && n != total {
 						t.Fatalf("%s: %d tickets behind a numerator of %d (total %d)", m, len(page), f.Numerator, total)
 					}
 				}

@@ -696,7 +696,7 @@ func TestChildrenAndDirectRowAddUpToTheParentInEveryFigure(t *testing.T) {
 	}
 	seen := 0
 	for _, metric := range view.MetricNames {
-		if metric == "M31" || metric == "M33" || metric == "M44" {
+		if slices.Contains([]string{"M31", "M32", "M33", "M34", "M35", "M36", "M44"}, metric) {
 			continue
 		}
 		at := func(node [2]string) *pb.MetricFigure {

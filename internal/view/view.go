@@ -24,7 +24,7 @@ const Shanghai = "Asia/Shanghai"
 // All are the views of this release. Days are counted in the zone, such as Shanghai; the file of views remembers it.
 func All(zone *time.Location) []projector.View {
 	return []projector.View{Tickets(), Closure(zone), Service(zone), Whistles(), Precedents(), Reviews(), Admissions(),
-		Walls(), Deliberations(), Exchange(), Listings()}
+		Walls(), Deliberations(), Exchange(), Listings(), Dues()}
 }
 
 // Reader answers questions from the views in a database. It is safe for concurrent use.
@@ -32,6 +32,7 @@ type Reader struct {
 	db    *viewdb.DB
 	store eventstore.Store
 	zones zones
+	held  holders
 }
 
 // NewReader reads from db. The store is asked only for what was known at an earlier position; it may be nil where nobody
@@ -39,8 +40,10 @@ type Reader struct {
 func NewReader(db *viewdb.DB, store eventstore.Store) *Reader { return &Reader{db: db, store: store} }
 
 // kind is the kind of stream an event stands in, and the id.
-func kind(d *event.Decoded) (kind, id string) {
-	kind, id, _ = strings.Cut(d.Stream, "-")
+func kind(d *event.Decoded) (kind, id string) { return kindOf(d.Stream) }
+
+func kindOf(stream string) (kind, id string) {
+	kind, id, _ = strings.Cut(stream, "-")
 	return kind, id
 }
 

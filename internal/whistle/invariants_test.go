@@ -46,6 +46,23 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		State: pb.WhistleState_WHISTLE_STATE_DRAFT, Events: 1, Kind: pb.WhistleKind_WHISTLE_KIND_TOUGH, Street: "s",
 		DraftedBy: &pb.Actor{Person: "p", Role: pb.Role_ROLE_STREET_SECRETARY},
 	}
+	const (
+		issued  = pb.WhistleState_WHISTLE_STATE_ISSUED
+		absent  = pb.ParticipantState_PARTICIPANT_STATE_NO_SHOW
+		excused = pb.ParticipantState_PARTICIPANT_STATE_EXCUSED
+		left    = pb.ParticipantState_PARTICIPANT_STATE_LEFT_EARLY
+	)
+	asks := func(s State) State { // "a" asked to be excused, and the street agrees
+		s.Participants[0].Excuse, s.Participants[0].Endorsed = &pb.ExcuseRequested{Unit: "a", Replacement: "c"}, true
+		return s
+	}
+	late := func(_ *State, m *pb.EventMeta) { m.RecordedAt = timestamppb.New(noon.Add(time.Second)) }
+	fired := func(s State) State {
+		s.fired[pb.WhistleTimer_WHISTLE_TIMER_RESOLVE] = true
+		return s
+	}
+	other := &pb.UnitRated{Unit: "a", Response: 1, Cooperation: 1, Result: 1, RaterKind: pb.RaterKind_RATER_KIND_COMMUNITY, Rater: "m"}
+	resolve := &pb.WhistleTimerPassed{Timer: pb.WhistleTimer_WHISTLE_TIMER_RESOLVE, By: timestamppb.New(noon)}
 	tough := &pb.WhistleBlown{Kind: pb.WhistleKind_WHISTLE_KIND_TOUGH, Street: "s", Participants: two}
 	blown := lived(pb.WhistleState_WHISTLE_STATE_BLOWN, pending, pending)
 	blown.IssuedAt = time.Time{}
@@ -88,6 +105,56 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		{name: "a tough whistle of one signature", event: tough},
 		{name: "a tough whistle signed twice by one", before: draft, event: tough},
 		{name: "a draft of a routine whistle", event: &pb.WhistleDrafted{Kind: 1, Participants: two}},
+		{name: "a community's rating", before: lived(confirmed, done, pending), event: other, whole: true},
+		{name: "a community's rating that is said to be the last", before: lived(confirmed, done, pending), event: func() *pb.UnitRated { e := proto.CloneOf(other); e.AllRated = true; return e }()},
+		{name: "a second rating of a community", before: func() State {
+			s := lived(confirmed, done, pending)
+			s.Participants[0].Others = []*pb.UnitRated{other}
+			return s
+		}(), event: other},
+		{name: "a rating of nobody", before: lived(confirmed, done, pending), event: &pb.UnitRated{Unit: "a", Response: 1, Cooperation: 1, Result: 1, RaterKind: pb.RaterKind_RATER_KIND_RESIDENT}},
+		{name: "a confirmation while one is absent", before: lived(working, absent, here), event: &pb.WhistleConfirmed{}, whole: true},
+		{name: "a confirmation while one left its task", before: lived(working, left, here), event: &pb.WhistleConfirmed{}},
+		{name: "an excuse", before: asks(lived(issued, pending, pending)), event: &pb.ParticipantExcused{Unit: "a", Replacement: &pb.Participant{Unit: "c", Compulsory: true}}, whole: true},
+		{name: "an excuse that is said to convene", before: asks(lived(issued, pending, pending)), event: &pb.ParticipantExcused{Unit: "a", Replacement: &pb.Participant{Unit: "c", Compulsory: true}, Convened: true}},
+		{name: "an excuse by another than was asked for", before: asks(lived(issued, pending, pending)), event: &pb.ParticipantExcused{Unit: "a", Replacement: &pb.Participant{Unit: "d", Compulsory: true}}},
+		{name: "an excuse by one who is summoned", before: func() State {
+			s := asks(lived(issued, pending, pending))
+			s.Participants[0].Excuse.Replacement = "b"
+			return s
+		}(), event: &pb.ParticipantExcused{Unit: "a", Replacement: &pb.Participant{Unit: "b", Compulsory: true}}},
+		{name: "an excuse without a ground", before: asks(lived(issued, pending, pending)), event: &pb.ParticipantExcused{Unit: "a"}},
+		{name: "an excuse that nobody asked for", before: lived(issued, pending, pending), event: &pb.ParticipantExcused{Unit: "a", RulingRef: "r", Convened: true}},
+		{name: "an excuse that the street agrees to and nobody asked for", before: lived(issued, pending, pending), event: &pb.ExcuseEndorsed{Unit: "a"}},
+		{name: "one more participant", before: lived(issued, pending, pending), event: &pb.ParticipantAdded{Participant: &pb.Participant{Unit: "c"}}, whole: true},
+		{name: "one more participant who is there", before: lived(issued, pending, pending), event: &pb.ParticipantAdded{Participant: &pb.Participant{Unit: "b"}}},
+		{name: "an absence", before: lived(issued, pending, pending), event: &pb.NoShow{Unit: "a", Convened: true}, whole: true, tamper: late},
+		{name: "an absence before the limit", before: lived(issued, pending, pending), event: &pb.NoShow{Unit: "a", Convened: true}},
+		{name: "an absence that is said not to convene", before: lived(issued, pending, pending), event: &pb.NoShow{Unit: "a"}, tamper: late},
+		{name: "an absence of who need not come", before: lived(issued, pending, pending), event: &pb.NoShow{Unit: "b"}, tamper: late},
+		{name: "an absent one that comes late", before: lived(working, absent, here), event: &pb.ReportedIn{Unit: "a", InTime: true, Convened: true}, whole: true},
+		{name: "an excused one that comes", before: lived(working, excused, here), event: &pb.ReportedIn{Unit: "a", InTime: true, Convened: true}},
+		{name: "leaving early", before: lived(working, here, pending), event: &pb.LeftEarly{Unit: "a"}, whole: true},
+		{name: "leaving without having come", before: lived(working, here, pending), event: &pb.LeftEarly{Unit: "b"}},
+		{name: "letting go who did not come", before: lived(working, here, pending), event: &pb.Released{Unit: "b"}},
+		{name: "a waived task", before: lived(working, left, pending), event: &pb.TaskWaived{Unit: "a"}, whole: true},
+		{name: "a waived task that is done", before: lived(working, done, pending), event: &pb.TaskWaived{Unit: "a"}},
+		{name: "another kind", before: blown, event: &pb.WhistleRetyped{Kind: pb.WhistleKind_WHISTLE_KIND_ENFORCEMENT}, whole: true},
+		{name: "the same kind again", before: blown, event: &pb.WhistleRetyped{Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE}},
+		{name: "an emergency after the fact", before: blown, event: &pb.WhistleRetyped{Kind: pb.WhistleKind_WHISTLE_KIND_EMERGENCY}},
+		{name: "a kind that changed", before: lived(working, here, pending), event: &pb.TaskDone{Unit: "a"}, tamper: func(s *State, _ *pb.EventMeta) { s.Kind = pb.WhistleKind_WHISTLE_KIND_TOUGH }},
+		{name: "a limit that passed", before: lived(working, here, pending), event: resolve, whole: true},
+		{name: "a limit that passed twice", before: fired(lived(working, here, pending)), event: resolve},
+		{name: "a limit of nobody that passed", before: lived(working, here, pending), event: &pb.WhistleTimerPassed{Timer: pb.WhistleTimer_WHISTLE_TIMER_SIGN, Unit: "z"}},
+		{name: "a raised whistle", before: lived(working, here, pending), event: &pb.WhistleRaised{To: "t", Child: "k"}, whole: true},
+		{name: "a whistle raised to nobody", before: lived(working, here, pending), event: &pb.WhistleRaised{Child: "k"}},
+		{name: "a whistle raised for absences that are none", before: lived(working, here, pending), event: &pb.WhistleRaised{To: "t", Child: "k", Cause: pb.RaiseCause_RAISE_CAUSE_NO_SHOWS}},
+		{name: "a whistle raised for absences", before: lived(working, absent, absent), event: &pb.WhistleRaised{To: "t", Child: "k", Cause: pb.RaiseCause_RAISE_CAUSE_NO_SHOWS}, whole: true},
+		{name: "a whistle raised as unresolved before its limit", before: lived(working, here, pending), event: &pb.WhistleRaised{To: "t", Child: "k", Cause: pb.RaiseCause_RAISE_CAUSE_UNRESOLVED}},
+		{name: "a whistle raised as unresolved", before: fired(lived(working, here, pending)), event: &pb.WhistleRaised{To: "t", Child: "k", Cause: pb.RaiseCause_RAISE_CAUSE_UNRESOLVED}, whole: true},
+		{name: "a child of a tough whistle", event: &pb.WhistleBlown{Kind: pb.WhistleKind_WHISTLE_KIND_TOUGH, Street: "s", Participants: two, Parent: "p"}, whole: true},
+		{name: "a whistle taken back before all are there", before: lived(issued, pending, pending), event: &pb.WhistleCancelled{Reason: "R"}, whole: true},
+		{name: "a whistle taken back when all are there", before: lived(pb.WhistleState_WHISTLE_STATE_CONVENED, here, pending), event: &pb.WhistleCancelled{Reason: "R"}},
 		{name: "a ticket's event", before: lived(working, here, pending), event: &pb.TicketClosed{}},
 	} {
 		meta := &pb.EventMeta{OccurredAt: timestamppb.New(noon), RecordedAt: timestamppb.New(noon), Actor: &pb.Actor{Person: "p", Role: pb.Role_ROLE_STREET_DIRECTOR}}

@@ -35,7 +35,8 @@ func contact(s State, a *rule.Asked, c *pb.ContactStreetRequest) ([]proto.Messag
 	return rule.One(&pb.WhistleContacted{Unit: p.Unit, Sealed: a.Sealed})
 }
 
-// reportIn: a participant is there (报到), with who came, their rank and where. Too late still counts as having come.
+// reportIn: a participant is there (报到), with who came, their rank and where. Too late still counts as having come, even where it was taken for
+// absent already, which stays recorded.
 func reportIn(s State, a *rule.Asked, c *pb.ReportInRequest) ([]proto.Message, error) {
 	p, err := s.byParticipant(a, c.Unit)
 	if err != nil {
@@ -53,15 +54,8 @@ func reportIn(s State, a *rule.Asked, c *pb.ReportInRequest) ([]proto.Message, e
 	if c.Position == nil {
 		return nil, rule.Bad("position", rule.MissingField, "is required: where they are")
 	}
-	convened := true
-	for i := range s.Participants {
-		other := &s.Participants[i]
-		if other.Compulsory && other.Unit != p.Unit && other.State < pb.ParticipantState_PARTICIPANT_STATE_REPORTED_IN {
-			convened = false
-		}
-	}
 	return rule.One(&pb.ReportedIn{
-		Unit: p.Unit, Person: c.Person, Rank: c.Rank, Position: c.Position, Convened: convened, Sealed: a.Sealed,
+		Unit: p.Unit, Person: c.Person, Rank: c.Rank, Position: c.Position, Convened: s.convened(p.Unit), Sealed: a.Sealed,
 		InTime: p.ReportInBy == nil || calendar.OnTime(a.OccurredAt, p.ReportInBy.AsTime()),
 	})
 }
@@ -96,8 +90,8 @@ func release(s State, a *rule.Asked, c *pb.ReleaseParticipantRequest) ([]proto.M
 	if p == nil {
 		return nil, rule.Bad("unit", rule.NotParticipant, "unit %q was not summoned", c.Unit)
 	}
-	// Once the street has confirmed, those who came without having to are let go as they are.
-	came := p.State == pb.ParticipantState_PARTICIPANT_STATE_REPORTED_IN && !slices.Contains(under, s.State)
+	// Whose task was waived, and once the street has confirmed those who came without having to, are let go as they are.
+	came := p.State == pb.ParticipantState_PARTICIPANT_STATE_REPORTED_IN && (p.TaskWaived || !slices.Contains(under, s.State))
 	if p.State != pb.ParticipantState_PARTICIPANT_STATE_TASK_DONE && !came {
 		return nil, rule.Bad("unit", rule.WrongState, "unit %q is %s; its task must be done", p.Unit, p.State.String()[len("PARTICIPANT_STATE_"):])
 	}

@@ -13,17 +13,15 @@ func screen(s State, a *rule.Asked, c *pb.ScreenWhistleRequest) ([]proto.Message
 	if err := a.Require(pb.Role_ROLE_DISPATCHER); err != nil {
 		return nil, err
 	}
-	participants := make([]*pb.Participant, len(s.Participants))
-	for i := range s.Participants {
-		participants[i] = s.Participants[i].Participant
-	}
+	participants := s.summoned()
 	screener := s.ScreenedBy
+	m := s.matter(a)
 	if len(c.Added) > 0 {
 		var err error
-		if participants, err = summon(a, s.Street, participants, c.Added); err != nil {
+		if participants, err = summon(a, s.Street, participants, c.Added, m, "added"); err != nil {
 			return nil, err
 		}
-		screener = commander(a.Registry, s.Street, participants)
+		screener = s.over(a, participants)
 	}
 	if screener == "" || !rule.Within(a.Registry, screener, a.Actor.Unit) {
 		return nil, rule.No(rule.OutOfScope, "only unit %q, or one above it, commands the street and all participants", screener)
@@ -38,22 +36,49 @@ func screen(s State, a *rule.Asked, c *pb.ScreenWhistleRequest) ([]proto.Message
 		return nil, err
 	}
 	if !c.Issue {
+		if c.Retype != pb.WhistleKind_WHISTLE_KIND_UNSPECIFIED {
+			return nil, rule.Bad("retype", rule.BadField, "what is refused becomes no other kind")
+		}
 		if err := refusalReason(c.Reason); err != nil {
 			return nil, err
 		}
 		return rule.One(&pb.WhistleRefused{Reason: c.Reason, Sealed: a.Sealed})
 	}
-	var grade pb.Grade
-	for _, id := range s.Tickets {
-		if g := a.Linked[id].GetGrade(); g != 0 && (grade == 0 || g < grade) {
-			grade = g
+	// What was let into a community when it was blown may be let in no more.
+	for _, p := range s.Participants {
+		if err := a.Deliver("", p.Category, p.Unit, p.Admission); err != nil {
+			return nil, err
 		}
 	}
-	issued, err := issue(a, s.Kind, grade, participants)
+	kind, err := retyped(s.Kind, c.Retype)
 	if err != nil {
 		return nil, err
 	}
-	return rule.One(issued)
+	issued, err := issue(a, kind, m, participants)
+	if err != nil {
+		return nil, err
+	}
+	if kind == s.Kind {
+		return rule.One(issued)
+	}
+	return []proto.Message{&pb.WhistleRetyped{Kind: kind}, issued}, nil
+}
+
+// retyped is the kind that a whistle is issued as: as it was blown, unless screening finds another. An emergency is issued before anybody
+// could, and nothing becomes one that had the time to be screened.
+func retyped(was, to pb.WhistleKind) (pb.WhistleKind, error) {
+	switch to {
+	case pb.WhistleKind_WHISTLE_KIND_UNSPECIFIED:
+		return was, nil
+	case pb.WhistleKind_WHISTLE_KIND_EMERGENCY:
+		return was, rule.Bad("retype", rule.BadField, "nothing that is screened becomes an emergency")
+	}
+	return to, nil
+}
+
+// over is the lowest unit that commands the street and the participants, and is none below the one that screens: what was raised stays up.
+func (s *State) over(a *rule.Asked, participants []*pb.Participant) string {
+	return rule.CommonUnit(a.Registry, s.ScreenedBy, commander(a.Registry, s.Street, participants))
 }
 
 // review: an emergency whistle, which was issued as it was blown, is found justified or not. It goes on either way.
@@ -69,6 +94,9 @@ func review(s State, a *rule.Asked, c *pb.ScreenWhistleRequest) ([]proto.Message
 	}
 	if len(c.Added) > 0 {
 		return nil, rule.Bad("added", rule.BadField, "the whistle is issued; no unit can be added")
+	}
+	if c.Retype != pb.WhistleKind_WHISTLE_KIND_UNSPECIFIED {
+		return nil, rule.Bad("retype", rule.BadField, "the whistle is issued; it becomes no other kind")
 	}
 	if c.Issue {
 		return rule.One(&pb.WhistleReviewed{Justified: true, Sealed: a.Sealed})

@@ -38,7 +38,7 @@ type Audit struct {
 // metrics are those whose counters add up along the areas.
 var metrics = []string{
 	"M01", "M02", "M04", "M05", "M06", "M07", "M08", "M09", "M10", "M11", "M12", "M13", "M14", "M15", "M16", "M17", "M18", "M19", "M20", "M21", "M22",
-	"M23", "M24", "M26", "M27", "M28", "M29", "M30", "M38", "M39", "M44", "M45",
+	"M23", "M24", "M26", "M27", "M28", "M29", "M30", "M31", "M32", "M33", "M34", "M35", "M36", "M38", "M39", "M44", "M45",
 }
 
 // Found is what an audit looked at.

@@ -106,7 +106,7 @@ func run(ctx context.Context, n *app.Node, c Config) (report Report, err error) 
 		return report, err
 	}
 	defer func() { err = errors.Join(err, db.Close(), os.Remove(path)) }()
-	p, err := projector.Open(ctx, n.Store, db, projector.Options{Now: c.Clock.Now}, view.Tickets())
+	p, err := projector.Open(ctx, n.Store, db, projector.Options{Now: c.Clock.Now}, view.Tickets(), view.Dues())
 	if err != nil {
 		return report, err
 	}
@@ -116,10 +116,10 @@ func run(ctx context.Context, n *app.Node, c Config) (report Report, err error) 
 	timers := &policy.Timers{
 		Dispatcher: n.Dispatcher, Views: views, Projector: p,
 		OnTrouble: func(err error) { fmt.Fprintln(c.Out, err) },
-		OnFired: func(t pb.TicketTimer) {
+		OnFired: func(timer string) {
 			mu.Lock()
 			defer mu.Unlock()
-			fired[strings.TrimPrefix(t.String(), "TICKET_TIMER_")]++
+			fired[strings.ToUpper(timer)]++
 		},
 	}
 	c.FireDue = timers.FireDue

@@ -12491,6 +12491,8 @@ type Unit struct {
 	TrustedSystems []string `protobuf:"bytes,8,rep,name=trusted_systems,json=trustedSystems,proto3" json:"trusted_systems,omitempty"`
 	// What is settled below the unit is closed without anybody's word. Only of a command centre.
 	ClosesSettled bool `protobuf:"varint,9,opt,name=closes_settled,json=closesSettled,proto3" json:"closes_settled,omitempty"`
+	// 条线: the line it belongs to, such as that of urban management. Units of one line do the same at their levels; empty where it is of none.
+	Line          string `protobuf:"bytes,10,opt,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -12586,6 +12588,13 @@ func (x *Unit) GetClosesSettled() bool {
 		return x.ClosesSettled
 	}
 	return false
+}
+
+func (x *Unit) GetLine() string {
+	if x != nil {
+		return x.Line
+	}
+	return ""
 }
 
 // Category is an entry of the catalogue of matters.
@@ -12879,11 +12888,12 @@ type CallItem struct {
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// The class's own code and name.
-	Class     string   `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`
-	ClassName string   `protobuf:"bytes,4,opt,name=class_name,json=className,proto3" json:"class_name,omitempty"`
-	Lead      string   `protobuf:"bytes,5,opt,name=lead,proto3" json:"lead,omitempty"`
-	Co        []string `protobuf:"bytes,6,rep,name=co,proto3" json:"co,omitempty"`
-	Fallback  string   `protobuf:"bytes,7,opt,name=fallback,proto3" json:"fallback,omitempty"`
+	Class     string `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`
+	ClassName string `protobuf:"bytes,4,opt,name=class_name,json=className,proto3" json:"class_name,omitempty"`
+	// Of these units, and of those of their lines, the ones nearest to the street answer a call that names nobody.
+	Lead     string   `protobuf:"bytes,5,opt,name=lead,proto3" json:"lead,omitempty"`
+	Co       []string `protobuf:"bytes,6,rep,name=co,proto3" json:"co,omitempty"`
+	Fallback string   `protobuf:"bytes,7,opt,name=fallback,proto3" json:"fallback,omitempty"`
 	// When a call may be started, in words.
 	StartStandard string `protobuf:"bytes,8,opt,name=start_standard,json=startStandard,proto3" json:"start_standard,omitempty"`
 	// Limits as in a deadline profile, such as "30 min", "3 WD"; empty: as the profile has them.
@@ -14521,7 +14531,7 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\bvalid_to\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\x12\x1e\n" +
 	"\n" +
 	"successors\x18\a \x03(\tR\n" +
-	"successors\"\xc7\x02\n" +
+	"successors\"\xdb\x02\n" +
 	"\x04Unit\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12)\n" +
@@ -14532,7 +14542,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"valid_from\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tvalidFrom\x125\n" +
 	"\bvalid_to\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\avalidTo\x12'\n" +
 	"\x0ftrusted_systems\x18\b \x03(\tR\x0etrustedSystems\x12%\n" +
-	"\x0ecloses_settled\x18\t \x01(\bR\rclosesSettled\"\xbe\x02\n" +
+	"\x0ecloses_settled\x18\t \x01(\bR\rclosesSettled\x12\x12\n" +
+	"\x04line\x18\n" +
+	" \x01(\tR\x04line\"\xbe\x02\n" +
 	"\bCategory\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +

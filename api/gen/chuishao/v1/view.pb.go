@@ -801,13 +801,17 @@ type MetricFigure struct {
 	Denominator *int64 `protobuf:"varint,7,opt,name=denominator,proto3,oneof" json:"denominator,omitempty"`
 	// numerator / denominator; unset where the denominator is 0 or there is none.
 	Rate *float64 `protobuf:"fixed64,8,opt,name=rate,proto3,oneof" json:"rate,omitempty"`
-	// Tickets left out, by exclusion code.
+	// Tickets left out, by exclusion code. Of M31 to M36 whistles or participants, by what took them out: "raised" (the child of another
+	// whistle, or handed on before the limit), "emergency", "excused", "cancelled", "waived".
 	Excluded map[string]int64 `protobuf:"bytes,9,rep,name=excluded,proto3" json:"excluded,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// M16's ledger: opening, accepted, closed, x1, merged, reopened, closing. Of other metrics what they are made up of, named in
 	// small letters: M09 rejected; M28 own, and by level such as "street" how many landed there, "street_escalated" and "street_own";
 	// M30 the reasons and ages; M44 the items of the ban list; M29 how many posts were lifted, and of these
 	// how many the community closed, "lifted_closed"; M38 raised_1 to raised_4, how often supervision was raised to each level, listed, the stock
-	// at the period's end, and by the issuer's level such as "district" how many were to be cleared, and "district_cleared".
+	// at the period's end, and by the issuer's level such as "district" how many were to be cleared, and "district_cleared"; M31 the kinds, such
+	// as "tough", the classes of the call-item list, such as "class_01" and "class_none", the levels of those who screen, such as "screened_by_district",
+	// and how many were "issued", "signed" and "reported_in" with the seconds that took them all, "issued_seconds" from blowing, "signed_seconds" and
+	// "reported_in_seconds" from issuing; M34 no_show, left_early; M36 same_ticket, same_place.
 	Parts map[string]int64 `protobuf:"bytes,10,rep,name=parts,proto3" json:"parts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// M21: hours from dispatch to result, less what was suspended; M45: hours from post to result echo; unset where there is none.
 	MeanHours     *float64 `protobuf:"fixed64,11,opt,name=mean_hours,json=meanHours,proto3,oneof" json:"mean_hours,omitempty"`
@@ -1332,7 +1336,8 @@ func (x *ListBehindResponse) GetConsistencyToken() string {
 
 type BehindTicket struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "tickets/{ticket}"; "whistles/{whistle}" behind M31 and M33; "listings/{listing}" behind M38, too.
+	// "tickets/{ticket}"; "whistles/{whistle}" behind M31 to M36; "listings/{listing}" behind M38, too. Behind M31's denominator stand the
+	// tickets that were dispatched.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	No   string `protobuf:"bytes,2,opt,name=no,proto3" json:"no,omitempty"`
 	// The exclusion code, for the set EXCLUDED.
@@ -4660,7 +4665,8 @@ func (x *WatchDeskResponse) GetConsistencyToken() string {
 // DeskCounts is what a desk's unit and those below it have in hand.
 type DeskCounts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whistles in progress, and their participants: awaited, there, late, absent.
+	// Whistles in progress, and their participants. Awaited: they have to come, and have not. Arrived: they came, whenever that was, and did not leave early.
+	// Late: of these two, those that came after their limit or have let it pass. Absent: they did not show, or left early.
 	Whistles int64 `protobuf:"varint,1,opt,name=whistles,proto3" json:"whistles,omitempty"`
 	Awaited  int64 `protobuf:"varint,2,opt,name=awaited,proto3" json:"awaited,omitempty"`
 	Arrived  int64 `protobuf:"varint,3,opt,name=arrived,proto3" json:"arrived,omitempty"`
