@@ -117,7 +117,7 @@ func TestAnEmergencyWhistleUnderLoadIsOnTheStreetsDesk(t *testing.T) {
 		return a
 	}
 	primary := call("primary", 40).Name
-	_, err := c.TriageTicket(agents, &pb.TriageTicketRequest{Name: primary, RequestId: "burst/triage", OccurredAt: ago(38), Category: "0401", Grade: pb.Grade_GRADE_G0})
+	_, err := c.TriageTicket(agents, &pb.TriageTicketRequest{Name: primary, RequestId: "burst/triage", OccurredAt: ago(38), Category: "0401", Grade: pb.Grade_GRADE_G1})
 	if err == nil {
 		_, err = c.DispatchTicket(agents, &pb.DispatchTicketRequest{Name: primary, RequestId: "burst/dispatch", OccurredAt: ago(36), Lead: street})
 	}
@@ -140,7 +140,7 @@ func TestAnEmergencyWhistleUnderLoadIsOnTheStreetsDesk(t *testing.T) {
 	// Blown half an hour ago, less a moment, and recorded now: who does not come is absent in that moment.
 	blown, err := whistles.BlowWhistle(duty, &pb.BlowWhistleRequest{
 		RequestId: "burst/blow", Kind: pb.WhistleKind_WHISTLE_KIND_EMERGENCY, Tickets: []string{primary}, Particulars: &pb.Particulars{Text: "主管爆裂，请到场"},
-		OccurredAt: timestamppb.New(time.Now().Add(-30*time.Minute + 8*time.Second)),
+		OccurredAt: timestamppb.New(time.Now().Add(-30*time.Minute + (14+6*slow)*time.Second)),
 		Summons:    []*pb.Summons{{Unit: waterWorks}, {Unit: powerWorks}, {Unit: police}, {Unit: emergency}},
 	})
 	if err != nil {
