@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,7 +142,21 @@ type folded[S any] struct {
 	version  eventstore.Version
 	position eventstore.Position
 	hash     event.Hash
-	last     *done // the request that was carried out last; nil before the first
+	last     *done  // the request that was carried out last; nil before the first
+	requests uint64 // a bit for each request that was, which some of them share
+}
+
+// requestBit is the bit of a request's id in folded.requests.
+func requestBit(id string) uint64 { return 1 << (maphash.String(requestSeed, id) % 64) }
+
+var requestSeed = maphash.MakeSeed()
+
+// find is the request of that id by that actor, if it was carried out; nil if not.
+func (f *folded[S]) find(request, person, unit string) *done {
+	if f.requests&requestBit(request) == 0 {
+		return nil
+	}
+	return f.last.find(request, person, unit)
 }
 
 // done is a request that was carried out on the stream.
@@ -191,6 +206,7 @@ func (s *streams[S]) add(f *folded[S], e *event.Decoded) error {
 		d.before = last.before
 	}
 	f.last = d
+	f.requests |= requestBit(d.request)
 	return nil
 }
 
@@ -268,7 +284,7 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 		if err != nil {
 			return none, Result{}, err
 		}
-		if was := f.last.find(id, r.Actor.Person, r.Actor.Unit); was != nil && !importing {
+		if was := f.find(id, r.Actor.Person, r.Actor.Unit); was != nil && !importing {
 			return repeat(ctx, d, s, stream, f, was, r.Command)
 		}
 		events, asked, fingerprint, err := decide(ctx, d, s, stream, f, r, after, edit)

@@ -78,7 +78,7 @@ func (d *Dispatcher) primary(ctx context.Context, by rule.Actor, id string, dupl
 	for _, candidate := range candidates {
 		if f, _, err := d.tickets.load(ctx, d.store, candidate); err != nil {
 			return "", err
-		} else if f.last.find(id, by.Person, by.Unit) != nil {
+		} else if f.find(id, by.Person, by.Unit) != nil {
 			return candidate, nil
 		}
 	}
