@@ -25,13 +25,13 @@ func (d *Dispatcher) Whistle(ctx context.Context, r Request) (whistle.State, Res
 			r.subject = t.Subject
 		}
 	}
-	s, result, err := do(ctx, d, d.whistles, stream, r, func(s whistle.State, a *rule.Asked) error {
-		return d.linked(ctx, s, a, r.Command)
+	s, result, err := do(ctx, d, d.whistles, stream, r, func(s *whistle.State, a *rule.Asked) error {
+		return d.linked(ctx, *s, a, r.Command)
 	})
 	if err != nil {
-		return s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
+		return *s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
 	}
-	return s, result, d.tell(ctx, stream, s)
+	return *s, result, d.tell(ctx, stream, *s)
 }
 
 func whistleStream(r Request) (string, error) {
