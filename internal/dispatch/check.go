@@ -79,8 +79,8 @@ func (d *Dispatcher) answerFalse(ctx context.Context, stream string, version uin
 	follow := func(what string, command proto.Message, began func(s ticket.State) time.Time) (done bool, err error) {
 		_, _, err = do(ctx, d, d.tickets, "ticket-"+id, Request{
 			Actor: policyActor, CausedBy: cause, ID: fmt.Sprintf("false/%s/%s/%s", ID(stream), id, what), Command: command,
-		}, func(s ticket.State, _ *rule.Asked) error {
-			if began(s).After(found) {
+		}, func(s *ticket.State, _ *rule.Asked) error {
+			if began(*s).After(found) {
 				return rule.No(rule.WrongState, "the ticket went on since it was looked at")
 			}
 			return nil

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,9 +73,9 @@ func New(ctx context.Context, store eventstore.Store, keys *privacy.Keys, o Opti
 		cached = 20_000
 	}
 	d.tickets = newStreams(cached, ticket.Decide, ticket.Evolve)
-	d.tickets.subject = func(s ticket.State) string { return s.Subject }
+	d.tickets.subject = func(s *ticket.State) string { return s.Subject }
 	d.whistles = newStreams(max(cached/8, 1), whistle.Decide, whistle.Evolve)
-	d.whistles.subject = func(s whistle.State) string { return s.Subject }
+	d.whistles.subject = func(s *whistle.State) string { return s.Subject }
 	d.openKinds(cached)
 	d.notes = newStreams(max(cached/8, 1), audit.Decide, audit.Evolve)
 	d.registry.streams = newStreams(1, registry.Decide, registry.Evolve)
@@ -126,7 +127,7 @@ type streams[S any] struct {
 	evolve func(S, *pb.EventMeta, proto.Message) (S, error)
 	cache  *lru.Cache[string, *folded[S]]
 	// subject is whose key seals what is said on a stream; nobody's in particular for kinds that leave it out.
-	subject func(S) string
+	subject func(*S) string
 	empty   folded[S] // a stream that nobody wrote to
 }
 
@@ -135,7 +136,7 @@ func newStreams[S any](cached int, decide func(S, *rule.Asked, proto.Message) ([
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	return &streams[S]{decide: decide, evolve: evolve, cache: cache, subject: func(S) string { return "" }}
+	return &streams[S]{decide: decide, evolve: evolve, cache: cache, subject: func(*S) string { return "" }}
 }
 
 // folded is a stream as far as it was read. Once it is in the cache, neither it nor anything it leads to is ever changed.
@@ -144,7 +145,21 @@ type folded[S any] struct {
 	version  eventstore.Version
 	position eventstore.Position
 	hash     event.Hash
-	last     *done // the request that was carried out last; nil before the first
+	last     *done  // the request that was carried out last; nil before the first
+	requests uint64 // a bit for each request that was, which some of them share
+}
+
+// requestBit is the bit of a request's id in folded.requests.
+func requestBit(id string) uint64 { return 1 << (maphash.String(requestSeed, id) % 64) }
+
+var requestSeed = maphash.MakeSeed()
+
+// find is the request of that id by that actor, if it was carried out; nil if not.
+func (f *folded[S]) find(request, person, unit string) *done {
+	if f.requests&requestBit(request) == 0 {
+		return nil
+	}
+	return f.last.find(request, person, unit)
 }
 
 // done is a request that was carried out on the stream.
@@ -171,16 +186,16 @@ func (d *done) find(request, person, unit string) *done {
 	return d
 }
 
-// add folds one more event into f, which nobody else may know yet.
+// add folds one more event into f, which nobody else may know yet. After an error f is of no use.
 func (s *streams[S]) add(f *folded[S], e *event.Decoded) error {
-	state, err := s.evolve(f.state, e.Meta, e.Event)
-	if err != nil {
+	var err error
+	if f.state, err = s.evolve(f.state, e.Meta, e.Event); err != nil {
 		return fmt.Errorf("fold %s@%d: %w", e.Stream, e.Version, err)
 	}
 	if e.Version != f.version+1 {
 		return fmt.Errorf("fold %s: version %d follows %d", e.Stream, e.Version, f.version)
 	}
-	f.state, f.version, f.position, f.hash = state, e.Version, e.Position, e.Hash()
+	f.version, f.position, f.hash = e.Version, e.Position, e.Hash()
 	actor := e.Meta.GetActor()
 	d := &done{request: e.Meta.RequestId, person: actor.GetPerson(), unit: actor.GetUnit(), version: e.Version, position: e.Position, before: f.last}
 	copy(d.fingerprint[:], e.Meta.Fingerprint)
@@ -197,6 +212,7 @@ func (s *streams[S]) add(f *folded[S], e *event.Decoded) error {
 		d.before = last.before
 	}
 	f.last = d
+	f.requests |= requestBit(d.request)
 	return nil
 }
 
@@ -244,9 +260,10 @@ func (s *streams[S]) recall(_ context.Context, _ eventstore.Store, stream string
 // command is what every request of the contract brings.
 type command interface{ GetRequestId() string }
 
-// do carries out one command on one stream. edit completes what the rule is told.
-func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string, r Request, edit func(S, *rule.Asked) error) (S, Result, error) {
-	var none S
+// do carries out one command on one stream. edit completes what the rule is told. The state, which edit gets too, is never nil, and belongs to the
+// cache: nobody changes it.
+func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string, r Request, edit func(*S, *rule.Asked) error) (*S, Result, error) {
+	none := &s.empty.state
 	id := r.ID
 	if c, ok := r.Command.(command); ok && c.GetRequestId() != "" {
 		id = c.GetRequestId()
@@ -274,7 +291,7 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 		if err != nil {
 			return none, Result{}, err
 		}
-		if was := f.last.find(id, r.Actor.Person, r.Actor.Unit); was != nil && !importing {
+		if was := f.find(id, r.Actor.Person, r.Actor.Unit); was != nil && !importing {
 			return repeat(ctx, d, s, stream, f, was, r.Command)
 		}
 		events, asked, fingerprint, err := decide(ctx, d, s, stream, f, r, after, edit)
@@ -284,13 +301,13 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 			continue
 		}
 		if err != nil {
-			return f.state, Result{stream, f.version, f.position, false}, err
+			return &f.state, Result{stream, f.version, f.position, false}, err
 		}
 		if len(events) == 0 {
-			return f.state, Result{stream, f.version, f.position, true}, nil
+			return &f.state, Result{stream, f.version, f.position, true}, nil
 		}
 		if asked.Sealed != nil && !slices.ContainsFunc(events, keepsSealed) {
-			return f.state, Result{}, rule.Bad("particulars", rule.BadField, "this command keeps no particulars; leave them out")
+			return &f.state, Result{}, rule.Bad("particulars", rule.BadField, "this command keeps no particulars; leave them out")
 		}
 		next, recorded, err := s.encode(stream, f, events, d.envelopes(len(events), id, fingerprint, asked, r.CausedBy))
 		if err != nil {
@@ -308,24 +325,24 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 		next.position = position
 		next.last.position = position
 		s.cache.Add(stream, next)
-		return next.state, Result{stream, next.version, position, false}, nil
+		return &next.state, Result{stream, next.version, position, false}, nil
 	}
 }
 
 // decide asks the rule, as the stream is in f.
 func decide[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string, f *folded[S], r Request, after *eventstore.Version,
-	edit func(S, *rule.Asked) error) (events []proto.Message, asked *rule.Asked, fingerprint []byte, err error) {
+	edit func(*S, *rule.Asked) error) (events []proto.Message, asked *rule.Asked, fingerprint []byte, err error) {
 	if after != nil && *after != f.version {
 		return nil, nil, nil, &eventstore.ConflictError{Stream: stream, After: *after, Actual: f.version}
 	}
-	if asked, fingerprint, err = d.asked(ctx, stream, r, s.subject(f.state)); err != nil {
+	if asked, fingerprint, err = d.asked(ctx, stream, r, s.subject(&f.state)); err != nil {
 		return nil, nil, nil, err
 	}
 	if f.version == 0 {
 		asked.No = PublicNumber(stream)
 	}
 	if edit != nil {
-		if err := edit(f.state, asked); err != nil {
+		if err := edit(&f.state, asked); err != nil {
 			return nil, nil, nil, err
 		}
 	}
@@ -378,19 +395,21 @@ func keepsSealed(e proto.Message) bool {
 }
 
 // repeat answers a request that was carried out before with what it led to then.
-func repeat[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string, f *folded[S], was *done, command proto.Message) (S, Result, error) {
+func repeat[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string, f *folded[S], was *done, command proto.Message) (*S, Result, error) {
 	same, err := d.sameContent(ctx, was, command)
 	if err != nil {
-		return f.state, Result{}, err
+		return &f.state, Result{}, err
 	}
 	if !same {
-		return f.state, Result{}, rule.Bad("request_id", rule.RequestIDReused, "this request id was used before with other content")
+		return &f.state, Result{}, rule.Bad("request_id", rule.RequestIDReused, "this request id was used before with other content")
 	}
-	state := f.state
+	state := &f.state
 	if was.version != f.version {
-		if state, err = s.upTo(ctx, d.store, stream, was.version); err != nil {
-			return f.state, Result{}, err
+		then, err := s.upTo(ctx, d.store, stream, was.version)
+		if err != nil {
+			return &f.state, Result{}, err
 		}
+		state = &then
 	}
 	return state, Result{stream, was.version, was.position, true}, nil
 }

@@ -60,7 +60,7 @@ func (d *Dispatcher) match(ctx context.Context, r Request, c *pb.MatchEntryReque
 	if decides != seen.Stream {
 		request.Etag = "" // it is the named entry's
 	}
-	s, result, err := do(ctx, d, d.exchanges.streams, decides, Request{Actor: r.Actor, Command: request}, func(_ exchange.State, a *rule.Asked) error {
+	s, result, err := do(ctx, d, d.exchanges.streams, decides, Request{Actor: r.Actor, Command: request}, func(_ *exchange.State, a *rule.Asked) error {
 		if err := sameVersion(c.Etag, seen); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (d *Dispatcher) match(ctx context.Context, r Request, c *pb.MatchEntryReque
 	if err != nil {
 		return no(err)
 	}
-	need, told, err := d.join(ctx, decides, &s)
+	need, told, err := d.join(ctx, decides, s)
 	refusal := new(rule.Refusal)
 	switch {
 	case errors.As(err, &refusal) && decides == seen.Stream:
@@ -84,9 +84,9 @@ func (d *Dispatcher) match(ctx context.Context, r Request, c *pb.MatchEntryReque
 	case errors.As(err, &refusal):
 		return no(err)
 	case err != nil:
-		return s, result, err
+		return *s, result, err
 	case decides == seen.Stream:
-		return s, result, nil
+		return *s, result, nil
 	}
 	told.Repeated = result.Repeated
 	return need, told, nil
@@ -112,21 +112,21 @@ func (d *Dispatcher) join(ctx context.Context, resource string, s *exchange.Stat
 		Actor: policyActor, ID: "match/" + place, Command: &pb.EntryMatched{With: ID(resource), Unit: s.Unit}, CausedBy: place,
 	}, nil)
 	if refusal := new(rule.Refusal); !errors.As(err, &refusal) {
-		return need, told, err
+		return *need, told, err
 	}
 	matched := s.Matched
 	_, _, freed := do(ctx, d, d.exchanges.streams, resource, Request{
 		Actor: policyActor, ID: "free/" + place, Command: &pb.EntryFreed{With: with}, CausedBy: place,
-	}, func(now exchange.State, _ *rule.Asked) error {
+	}, func(now *exchange.State, _ *rule.Asked) error {
 		if now.Matched != matched {
 			return errAnew
 		}
 		return nil
 	})
 	if freed != nil && !errors.Is(freed, errAnew) {
-		return need, told, fmt.Errorf("free %s of %s: %w", place, with, freed)
+		return *need, told, fmt.Errorf("free %s of %s: %w", place, with, freed)
 	}
-	return need, told, err
+	return *need, told, err
 }
 
 // followEntry lets the resource know that its need was met.

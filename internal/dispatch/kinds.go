@@ -65,7 +65,7 @@ func newKind[S any, P interface {
 		panic("no resource " + collection)
 	}
 	k := kind[S, P]{streams: newStreams(max(cached/16, 1), decide, evolve), d: d, resource: resource}
-	k.streams.subject = func(s S) string { return P(&s).Owner() }
+	k.streams.subject = func(s *S) string { return P(s).Owner() }
 	return k
 }
 
@@ -135,20 +135,20 @@ func (k *kind[S, P]) do(ctx context.Context, r Request) (S, Result, error) {
 			return none, Result{}, err
 		}
 	}
-	s, result, err := do(ctx, k.d, k.streams, stream, r, func(s S, a *rule.Asked) error {
+	s, result, err := do(ctx, k.d, k.streams, stream, r, func(s *S, a *rule.Asked) error {
 		a.Drawing = r.Drawing
 		if k.facts == nil {
 			return nil
 		}
-		return k.facts(ctx, s, a, r.Command)
+		return k.facts(ctx, *s, a, r.Command)
 	})
 	if err != nil {
-		return s, result, k.d.noteRefusal(ctx, stream, result.Version, r, err)
+		return *s, result, k.d.noteRefusal(ctx, stream, result.Version, r, err)
 	}
 	if k.follow != nil {
-		err = k.follow(ctx, stream, s)
+		err = k.follow(ctx, stream, *s)
 	}
-	return s, result, err
+	return *s, result, err
 }
 
 func (k *kind[S, P]) look(ctx context.Context, name string) (rule.Aggregate, Result, error) {

@@ -47,7 +47,7 @@ func (d *Dispatcher) merge(ctx context.Context, r Request, c *pb.MergeTicketRequ
 		}
 		p, attached, err := do(ctx, d, d.tickets, primary, Request{
 			Actor: r.Actor, Command: request, ID: id, CausedBy: fmt.Sprintf("%s@%d", seen.Stream, seen.Version),
-		}, func(p ticket.State, a *rule.Asked) error { return d.mayMerge(a, c, &s, seen, &p, primary) })
+		}, func(p *ticket.State, a *rule.Asked) error { return d.mayMerge(a, c, &s, seen, p, primary) })
 		if err != nil {
 			return s, seen, d.noteRefusal(ctx, seen.Stream, seen.Version, r, err)
 		}
@@ -78,7 +78,7 @@ func (d *Dispatcher) primary(ctx context.Context, by rule.Actor, id string, dupl
 	for _, candidate := range candidates {
 		if f, _, err := d.tickets.load(ctx, d.store, candidate); err != nil {
 			return "", err
-		} else if f.last.find(id, by.Person, by.Unit) != nil {
+		} else if f.find(id, by.Person, by.Unit) != nil {
 			return candidate, nil
 		}
 	}
@@ -126,9 +126,9 @@ var errOtherwise = errors.New("the duplicate went another way")
 // went another way the primary is told. It may be called any number of times, by anybody.
 func (d *Dispatcher) follow(ctx context.Context, primary, id string, attached ticket.Attachment) (s ticket.State, result Result, followed bool, err error) {
 	place := fmt.Sprintf("%s@%d", primary, attached.Event)
-	s, result, err = do(ctx, d, d.tickets, "ticket-"+id, Request{
+	is, result, err := do(ctx, d, d.tickets, "ticket-"+id, Request{
 		Actor: policyActor, ID: "merge/" + place, Command: &pb.TicketMerged{Into: ID(primary)}, CausedBy: place,
-	}, func(s ticket.State, a *rule.Asked) error {
+	}, func(s *ticket.State, a *rule.Asked) error {
 		if s.Events != attached.Seen {
 			return errOtherwise
 		}
@@ -140,11 +140,11 @@ func (d *Dispatcher) follow(ctx context.Context, primary, id string, attached ti
 	refusal := new(rule.Refusal)
 	switch {
 	case err == nil:
-		return s, result, true, nil
+		return *is, result, true, nil
 	case errors.Is(err, errOtherwise), errors.As(err, &refusal):
-		return s, result, false, d.detach(ctx, primary, id, attached.Event, place)
+		return *is, result, false, d.detach(ctx, primary, id, attached.Event, place)
 	}
-	return s, result, false, fmt.Errorf("tell ticket %s that it was merged by %s: %w", id, place, err)
+	return *is, result, false, fmt.Errorf("tell ticket %s that it was merged by %s: %w", id, place, err)
 }
 
 // errAnew says that a duplicate was attached again since.
@@ -154,7 +154,7 @@ var errAnew = errors.New("the duplicate was attached anew")
 func (d *Dispatcher) detach(ctx context.Context, primary, id string, attached uint64, causedBy string) error {
 	_, _, err := do(ctx, d, d.tickets, primary, Request{
 		Actor: policyActor, ID: fmt.Sprintf("detach/%s@%d", primary, attached), Command: &pb.DuplicateDetached{Ticket: id}, CausedBy: causedBy,
-	}, func(p ticket.State, _ *rule.Asked) error {
+	}, func(p *ticket.State, _ *rule.Asked) error {
 		if i := slices.Index(p.Duplicates, id); i >= 0 && p.Attached[i].Event != attached {
 			return errAnew
 		}
@@ -186,14 +186,14 @@ func (d *Dispatcher) unmerge(ctx context.Context, r Request, c *pb.UnmergeTicket
 		return ticket.State{}, Result{}, err
 	}
 	var from string
-	s, result, err := do(ctx, d, d.tickets, stream, r, func(s ticket.State, _ *rule.Asked) error {
+	s, result, err := do(ctx, d, d.tickets, stream, r, func(s *ticket.State, _ *rule.Asked) error {
 		from = s.MergedInto
 		return nil
 	})
 	if err != nil || from == "" { // carried out before, and followed up by whoever did or by policy
-		return s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
+		return *s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
 	}
-	return s, result, d.release(ctx, stream, result.Version, from)
+	return *s, result, d.release(ctx, stream, result.Version, from)
 }
 
 // about is a refusal that is about a field.

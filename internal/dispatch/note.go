@@ -20,7 +20,7 @@ import (
 // note records something beside a ticket or whistle, in its audit stream.
 func (d *Dispatcher) note(ctx context.Context, stream string, actor rule.Actor, role pb.Role, requestID string, note proto.Message) (Result, error) {
 	_, result, err := do(ctx, d, d.notes, "audit-"+ID(stream), Request{Actor: actor, Command: note, ID: requestID},
-		func(_ audit.State, a *rule.Asked) error {
+		func(_ *audit.State, a *rule.Asked) error {
 			a.Acting = role
 			return nil
 		})

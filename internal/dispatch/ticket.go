@@ -39,14 +39,14 @@ func (d *Dispatcher) Ticket(ctx context.Context, r Request) (ticket.State, Resul
 	if err != nil {
 		return ticket.State{}, Result{}, err
 	}
-	s, result, err := do(ctx, d, d.tickets, stream, r, func(s ticket.State, a *rule.Asked) error { return d.related(ctx, &s, a, r.Command) })
+	s, result, err := do(ctx, d, d.tickets, stream, r, func(s *ticket.State, a *rule.Asked) error { return d.related(ctx, s, a, r.Command) })
 	if c, ok := r.Command.(*pb.WithdrawTicketRequest); ok && err == nil && c.Hazard {
-		return s, result, d.carryOn(ctx, stream, &s, fmt.Sprintf("%s@%d", stream, result.Version))
+		return *s, result, d.carryOn(ctx, stream, s, fmt.Sprintf("%s@%d", stream, result.Version))
 	}
 	if _, ok := r.Command.(*pb.PublishEchoRequest); ok && err == nil {
-		return s, result, d.tellEcho(ctx, stream, result.Version, &s)
+		return *s, result, d.tellEcho(ctx, stream, result.Version, s)
 	}
-	return s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
+	return *s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
 }
 
 // related looks up the admissions and the other ticket that the rule must know about.

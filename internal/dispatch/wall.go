@@ -103,7 +103,7 @@ func (d *Dispatcher) saidOnWall(ctx context.Context, stream string, s *wall.Stat
 func (d *Dispatcher) ticketPost(ctx context.Context, stream string, s *wall.State) error {
 	id, of := ID(stream), Request{Actor: policyActor, CausedBy: fmt.Sprintf("%s@%d", stream, s.Events), subject: s.Subject}
 	name := "tickets/" + id
-	asOfPost := func(_ ticket.State, a *rule.Asked) error {
+	asOfPost := func(_ *ticket.State, a *rule.Asked) error {
 		a.OccurredAt = s.PostedAt // however long ago that was: T0 is when it was posted
 		return nil
 	}
@@ -120,7 +120,9 @@ func (d *Dispatcher) ticketPost(ctx context.Context, stream string, s *wall.Stat
 			return err
 		}
 		of.Command = report
-		t, _, err = do(ctx, d, d.tickets, "ticket-"+id, of, asOfPost)
+		var reported *ticket.State
+		reported, _, err = do(ctx, d, d.tickets, "ticket-"+id, of, asOfPost)
+		t = *reported
 	}
 	if err != nil {
 		return fmt.Errorf("report the ticket of post %s: %w", id, err)
@@ -156,7 +158,7 @@ func (d *Dispatcher) solvePost(ctx context.Context, stream string, s *wall.State
 	}
 	_, _, err = do(ctx, d, d.tickets, "ticket-"+id, Request{
 		Actor: policyActor, Command: solve, CausedBy: fmt.Sprintf("%s@%d", stream, s.Events), subject: s.Subject,
-	}, func(_ ticket.State, a *rule.Asked) error {
+	}, func(_ *ticket.State, a *rule.Asked) error {
 		a.OccurredAt = s.SolvedAt
 		return nil
 	})
@@ -229,7 +231,7 @@ func (d *Dispatcher) tellPost(ctx context.Context, stream, post string, e publis
 	_, _, err := do(ctx, d, d.posts.streams, "wall-"+post, Request{
 		Actor: policyActor, ID: "echo/" + place, CausedBy: place,
 		Command: &pb.PostEchoed{Kind: e.kind, Ticket: ID(stream), Version: uint64(e.version)},
-	}, func(_ wall.State, a *rule.Asked) error {
+	}, func(_ *wall.State, a *rule.Asked) error {
 		if e.at.Before(a.At) { // clocks of two processes may differ
 			a.OccurredAt = e.at
 		}

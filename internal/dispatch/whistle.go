@@ -28,13 +28,13 @@ func (d *Dispatcher) Whistle(ctx context.Context, r Request) (whistle.State, Res
 			r.subject = t.Subject
 		}
 	}
-	s, result, err := do(ctx, d, d.whistles, stream, r, func(s whistle.State, a *rule.Asked) error {
-		return d.linked(ctx, stream, s, a, r.Command)
+	s, result, err := do(ctx, d, d.whistles, stream, r, func(s *whistle.State, a *rule.Asked) error {
+		return d.linked(ctx, stream, *s, a, r.Command)
 	})
 	if err != nil {
-		return s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
+		return *s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
 	}
-	return s, result, d.after(ctx, stream, s, r.Command)
+	return *s, result, d.after(ctx, stream, *s, r.Command)
 }
 
 func whistleStream(r Request) (string, error) {
@@ -216,7 +216,7 @@ func (d *Dispatcher) goOn(ctx context.Context, stream string, s whistle.State) e
 	command := s.ChildOf(ID(stream), s.RaisedTo)
 	state, _, err := do(ctx, d, d.whistles, child, Request{
 		Actor: policyActor, ID: "child/" + ID(stream), Command: command, CausedBy: fmt.Sprintf("%s@%d", stream, s.Events),
-	}, func(c whistle.State, a *rule.Asked) error {
+	}, func(c *whistle.State, a *rule.Asked) error {
 		if said != nil {
 			key, err := d.subject(ctx, s.Subject, nil)
 			if err != nil {
@@ -228,12 +228,12 @@ func (d *Dispatcher) goOn(ctx context.Context, stream string, s whistle.State) e
 			}
 			a.Sealed = &pb.Sealed{Subject: key.ID(), Box: key.Seal(clear, []byte(child))}
 		}
-		return d.linked(ctx, child, c, a, command)
+		return d.linked(ctx, child, *c, a, command)
 	})
 	if err != nil {
 		return fmt.Errorf("open the whistle that %s was raised to: %w", stream, err)
 	}
-	return d.after(ctx, child, state, command)
+	return d.after(ctx, child, *state, command)
 }
 
 // The levels of supervision that follow from a whistle: a call for haste, a listing, an account.
@@ -270,14 +270,14 @@ func (d *Dispatcher) missed(ctx context.Context, stream string, s whistle.State,
 	raise := &pb.RaiseWhistleRequest{Name: "whistles/" + ID(stream), Cause: cause}
 	raised, _, err := do(ctx, d, d.whistles, stream, Request{
 		Actor: policyActor, ID: fmt.Sprintf("raise/%s/%d", ID(stream), cause), Command: raise, CausedBy: fmt.Sprintf("%s@%d", stream, s.Events),
-	}, func(s whistle.State, a *rule.Asked) error { return d.linked(ctx, stream, s, a, raise) })
+	}, func(s *whistle.State, a *rule.Asked) error { return d.linked(ctx, stream, *s, a, raise) })
 	if _, refused := errors.AsType[*rule.Refusal](err); refused {
 		return nil // it ended meanwhile, or nobody stands above
 	}
 	if err != nil {
 		return fmt.Errorf("raise %s: %w", stream, err)
 	}
-	return d.after(ctx, stream, raised, raise)
+	return d.after(ctx, stream, *raised, raise)
 }
 
 // leftEarly: who leaves an emergency before it is let go is called to account.

@@ -1,6 +1,7 @@
 package projector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -46,7 +47,7 @@ func (p *Projector) build(ctx context.Context, tx *viewdb.Tx) error {
 			return failed
 		}
 	}
-	if err != nil {
+	if err := cmp.Or(append([]error{err}, failed...)...); err != nil {
 		return err
 	}
 	for _, v := range p.views {

@@ -246,3 +246,36 @@ func TestAFailedRebuildLeavesTheOldRows(t *testing.T) {
 		t.Errorf("got %v, want the old row", got)
 	}
 }
+
+func TestARebuildThatIsCutOffLeavesTheOldRows(t *testing.T) {
+	t.Parallel()
+	store, db := history(t), views(t)
+	add(t, store, "000")
+	p, err := projector.Open(t.Context(), store, db, projector.Options{}, numbers("a_1", ""), numbers("a_2", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		add(t, store, fmt.Sprintf("%03d", i+1))
+	}
+	// Whether at the first batch or when the last has been handed out.
+	for _, at := range []int{1, 11} {
+		ctx, cut := context.WithCancel(t.Context())
+		heard := 0
+		o := projector.Options{Batch: 10, OnProgress: func(eventstore.Position) {
+			if heard++; heard == at {
+				cut()
+			}
+		}}
+		if err := projector.Rebuild(ctx, store, db, o, numbers("a_1", ""), numbers("a_2", "")); !errors.Is(err, context.Canceled) {
+			t.Errorf("cut off at batch %d: got %v, want %v", at, err, context.Canceled)
+		}
+		cut()
+		if a, b := rows(t, db, "a_1"), rows(t, db, "a_2"); len(a) != 1 || len(b) != 1 {
+			t.Errorf("cut off at batch %d: got %d and %d rows, want the old ones", at, len(a), len(b))
+		}
+	}
+}

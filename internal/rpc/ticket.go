@@ -26,10 +26,10 @@ func (s ticketService) carryOut(ctx context.Context, command proto.Message) (*pb
 	if err != nil {
 		return nil, s.refused(ctx, command, err)
 	}
-	return ticketAnswer(state, result), nil
+	return ticketAnswer(&state, result), nil
 }
 
-func ticketAnswer(s ticket.State, r dispatch.Result) *pb.TicketAnswer {
+func ticketAnswer(s *ticket.State, r dispatch.Result) *pb.TicketAnswer {
 	return &pb.TicketAnswer{
 		Name: "tickets/" + dispatch.ID(r.Stream), No: s.No, State: s.State, Etag: r.ETag(), ConsistencyToken: Token(r.Position),
 		Limits: s.Limits.Message(), Repeated: r.Repeated,

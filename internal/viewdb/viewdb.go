@@ -174,7 +174,7 @@ func (db *DB) pragmas(empty bool) []string {
 			"PRAGMA cache_size = -65536", "PRAGMA temp_store = FILE",
 		}
 	}
-	list := []string{"PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", "PRAGMA cache_size = -32768", "PRAGMA cell_size_check = ON", "PRAGMA wal_autocheckpoint = 4000"}
+	list := []string{"PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", "PRAGMA cache_size = -32768", "PRAGMA cell_size_check = ON", "PRAGMA wal_autocheckpoint = 2000"}
 	if empty {
 		list = append(list, fmt.Sprintf("PRAGMA application_id = %d", applicationID), fmt.Sprintf("PRAGMA user_version = %d", layout))
 	}

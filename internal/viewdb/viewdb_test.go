@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/chuishao/dispatch/internal/viewdb"
@@ -37,6 +38,63 @@ func count(t *testing.T, tx *viewdb.Tx) (n int64) {
 		n = row.Int64(0)
 	}
 	return n
+}
+
+func TestGoroutinesThatShareATransactionWriteBesideEachOther(t *testing.T) {
+	t.Parallel()
+	db := open(t, filepath.Join(t.TempDir(), "shared.db"))
+	write(t, db, "CREATE TABLE a (b BIGINT PRIMARY KEY)")
+	const goroutines, rows = 4, 1_000
+	err := db.Write(t.Context(), func(tx *viewdb.Tx) error {
+		failed := make([]error, goroutines)
+		var writing sync.WaitGroup
+		for i, shared := range tx.Share(goroutines) {
+			writing.Go(func() {
+				defer shared.Rest()
+				for n := range rows {
+					if _, err := shared.Exec("INSERT INTO a (b) VALUES ($1)", i*rows+n); err != nil {
+						failed[i] = err
+						return
+					}
+					// A statement inside another belongs to the same turn.
+					for row, err := range shared.Query("SELECT b FROM a WHERE b = $1", i*rows+n) {
+						if err == nil {
+							_, err = shared.Exec("UPDATE a SET b = -b - 1 WHERE b = $1", row.Int64(0))
+						}
+						if err != nil {
+							failed[i] = err
+							return
+						}
+					}
+					if n%100 == 0 {
+						shared.Rest()
+					}
+				}
+			})
+		}
+		writing.Wait()
+		return errors.Join(failed...)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Read(t.Context(), func(tx *viewdb.Tx) error {
+		if got := count(t, tx); got != goroutines*rows {
+			t.Errorf("got %d rows, want %d", got, goroutines*rows)
+		}
+		for row, err := range tx.Query("SELECT COUNT(*), MIN(b), MAX(b) FROM a") {
+			if err != nil {
+				return err
+			}
+			if row.Int64(1) != -goroutines*rows || row.Int64(2) != -1 {
+				t.Errorf("got rows from %d to %d, want %d to -1", row.Int64(1), row.Int64(2), -goroutines*rows)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestFilesOfOthersAreLeftAlone(t *testing.T) {

@@ -30,9 +30,14 @@ func (s *Store) Append(ctx context.Context, stream string, after eventstore.Vers
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	at, err := s.look(ctx, stream)
-	if err != nil {
-		return 0, err
+	at, epoch, known := s.heads.get(stream)
+	if !known && after > 0 {
+		// On the caller's goroutine rather than the writer's. A stream that is taken for new mostly is, and the writer, who has a transaction
+		// open, finds that out for less.
+		var err error
+		if at, err = s.lookInFile(ctx, stream, epoch); err != nil {
+			return 0, err
+		}
 	}
 	// The stream can only have grown since, so what is behind stays behind. What is ahead is left to the writer: a
 	// reader may have seen a commit that the heads do not know yet.
@@ -60,15 +65,6 @@ func (s *Store) Append(ctx context.Context, stream string, after eventstore.Vers
 	req.events, req.err = nil, nil
 	requests.Put(req)
 	return eventstore.Position(position), err
-}
-
-// look finds where a stream stands, in memory or else in the file, on the caller's goroutine rather than the writer's.
-func (s *Store) look(ctx context.Context, stream string) (head, error) {
-	at, epoch, ok := s.heads.get(stream)
-	if ok {
-		return at, nil
-	}
-	return s.lookInFile(ctx, stream, epoch)
 }
 
 // lookInFile reads where a stream stands and adds it to the heads if they came to epoch, and no further.
