@@ -37,7 +37,7 @@ func TestCalendarsAndProfilesAreLoadedFromFiles(t *testing.T) {
 	beijing := filepath.Join("..", "..", "examples", "profiles", "beijing.json")
 	data := filepath.Join(dir, "data")
 
-	if out, err := load(t, "--data", data, "--year-file", published, "--profile", beijing); err != nil || !strings.Contains(out, "profile beijing@1 in force") {
+	if out, err := load(t, "--data", data, "--year-file", published, "--profile", beijing); err != nil || !strings.Contains(out, "profile beijing@2 in force") {
 		t.Fatalf("got %q, %v", out, err)
 	}
 	node := opened(t, data)

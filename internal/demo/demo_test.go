@@ -25,7 +25,7 @@ func options(t *testing.T, out io.Writer) Options {
 	t.Helper()
 	return Options{
 		Data: filepath.Join(t.TempDir(), "data"), GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", Day: time.Date(2025, 3, 8, 12, 0, 0, 0, zone()),
-		Tickets: 60, Seed: 1, Once: true, Out: out, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Tickets: len(featured) + 10, Seed: 1, Once: true, Out: out, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 }
 

@@ -17,8 +17,6 @@ import (
 
 // elsewhere are the reasons that no scenario gives, and where they come from.
 var elsewhere = map[rule.Reason]string{
-	rule.FieldTooLong:      "the transport, and the registry",
-	rule.TooMany:           "the transport, and the registry",
 	rule.UnknownValue:      "the transport",
 	rule.TimeOutOfRange:    "the transport, and the registry",
 	rule.RegistryNotLoaded: "the transport",

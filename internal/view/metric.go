@@ -63,21 +63,23 @@ type counting struct {
 	list   func(context.Context, MetricQuery) ([]*pb.MetricFigure, eventstore.Position, error)
 	behind func(ctx context.Context, q BehindQuery, m *MetricQuery, after int64, size int, bound []byte) (
 		page []*pb.BehindTicket, next string, total int64, at eventstore.Position, err error)
+	// nothing makes the figure of a node at which nothing counts; nil: one with a denominator of 0.
+	nothing func(f *pb.MetricFigure)
 }
 
 // counting is how the metric is counted; ok is false for one that is not counted row by row.
 func (r *Reader) counting(name string) (c counting, ok bool) {
 	switch name {
 	case whistlesBlown, whistlesIssued, reportedInInTime, absentOrLeft, whistlesResolved, whistledOnceMore:
-		return counting{WhistlesView, r.whistleMetrics, r.whistlesBehind}, true
+		return counting{WhistlesView, r.whistleMetrics, r.whistlesBehind, nil}, true
 	case "M29", "M45":
-		return counting{WallsView, r.wallMetrics, r.postsBehind}, true
+		return counting{WallsView, r.wallMetrics, r.postsBehind, func(f *pb.MetricFigure) { new(echoed).figure(f) }}, true
 	case "M37", "M40":
-		return counting{ReviewsView, r.reviewMetrics, r.reviewsBehind}, true
+		return counting{ReviewsView, r.reviewMetrics, r.reviewsBehind, nil}, true
 	case clearedMetric, untrueMetric:
-		return counting{ListingsView, r.listingMetrics, r.listingsBehind}, true
+		return counting{ListingsView, r.listingMetrics, r.listingsBehind, nil}, true
 	case bannedDeliveries:
-		return counting{AdmissionsView, r.bannedMetrics, r.bannedBehind}, true
+		return counting{AdmissionsView, r.bannedMetrics, r.bannedBehind, func(*pb.MetricFigure) {}}, true
 	}
 	return counting{}, false
 }
@@ -93,7 +95,13 @@ func (c *counting) of(ctx context.Context, q MetricQuery) (*pb.MetricFigure, eve
 			return f, at, nil
 		}
 	}
-	return &pb.MetricFigure{Metric: q.Metric, Level: q.Level, Code: q.Code, Denominator: new(int64)}, at, nil
+	f := &pb.MetricFigure{Metric: q.Metric, Level: q.Level, Code: q.Code}
+	if c.nothing == nil {
+		f.Denominator = new(int64)
+	} else {
+		c.nothing(f)
+	}
+	return f, at, nil
 }
 
 // MetricView is the view that a metric's figures come from.

@@ -336,7 +336,7 @@ func (r *Reader) ListWallPosts(ctx context.Context, q BoardQuery, now time.Time)
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
 		lights = make([]pb.Light, len(ids))
 		for i, id := range ids {
-			for row, err := range tx.Query("SELECT "+ticketColumns+" FROM tickets_3 WHERE id = $1", id) {
+			for row, err := range tx.Query("SELECT "+ticketColumns+" FROM tickets_4 WHERE id = $1", id) {
 				if err != nil {
 					return err
 				}
