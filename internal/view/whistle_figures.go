@@ -393,7 +393,7 @@ func (r *Reader) rememberWhistles(ctx context.Context, until eventstore.Position
 			return nil, err
 		}
 	}
-	return slices.Collect(maps.Values(byID)), nil
+	return slices.SortedFunc(maps.Values(byID), func(a, b *whistleRow) int { return cmp.Compare(a.whistle, b.whistle) }), nil
 }
 
 // whistlesBehind gives the whistles behind a figure; one with several participants in the set stands once.
@@ -402,10 +402,11 @@ func (r *Reader) whistlesBehind(ctx context.Context, q BehindQuery, m *MetricQue
 	if err != nil {
 		return nil, "", 0, 0, err
 	}
-	at, err = r.openWhistles(ctx, func(tx *viewdb.Tx, _ *table) error {
-		list, err := count.gather(tx)
-		if err != nil {
-			return err
+	at, err = r.countWhistles(ctx, m.KnownAt, count, func(list []*whistleRow) {
+		if m.Map != nil {
+			for _, w := range list {
+				w.path = present(m.Map, w.path)
+			}
 		}
 		if q.Metric == whistledOnceMore {
 			count.repeats(list)
@@ -442,7 +443,6 @@ func (r *Reader) whistlesBehind(ctx context.Context, q BehindQuery, m *MetricQue
 				next = token(bound, strconv.FormatInt(after, 10))
 			}
 		}
-		return nil
-	})
+	}, func(book) error { return nil })
 	return page, next, total, at, err
 }
