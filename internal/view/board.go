@@ -109,11 +109,3 @@ func writeSteps(tx *viewdb.Tx, table, column string, row int64, paths ...[]*pb.A
 	}
 	return nil
 }
-
-// endOf is the code of the area that a path ends with; empty for none.
-func endOf(path []*pb.AreaNode) string {
-	if len(path) == 0 {
-		return ""
-	}
-	return path[len(path)-1].Code
-}

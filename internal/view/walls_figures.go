@@ -15,8 +15,6 @@ import (
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
 
-func isWallMetric(name string) bool { return name == "M29" || name == "M45" }
-
 // echoed is what a post adds to a metric's figures, wherever it counts.
 //
 // M29 (子墙自解率, 母墙承接率), by when it was posted: a post on a child wall, whether it was solved there, whether it was lifted, and whether what was lifted is
