@@ -77,7 +77,7 @@ func reactToAll(t *testing.T, c *dispatchtest.City) (n int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !dispatch.Followed(r.Type) {
+		if !c.Follows(r.Type) {
 			continue
 		}
 		e, err := event.Decode(r)

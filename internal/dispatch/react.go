@@ -17,30 +17,20 @@ import (
 // reaction does what follows from a recorded event.
 type reaction func(*Dispatcher, context.Context, *event.Decoded) error
 
-// reactions are what follows, by the type of the event.
+// reactions are what follows, by the type of the event; more follows where a command centre wants it.
 var reactions = map[string]reaction{
 	"WhistleBlown":   (*Dispatcher).reactToWhistle,
 	"WhistleIssued":  (*Dispatcher).reactToWhistle,
 	"WhistleRefused": (*Dispatcher).reactToWhistle,
 	"WhistleClosed":  (*Dispatcher).reactToWhistle,
 
-	"TicketReported": (*Dispatcher).acceptTrusted,
-
-	"VerificationPassed":  (*Dispatcher).closeSettled,
-	"CallbackRecorded":    (*Dispatcher).closeSettled,
-	"CallbackUnreachable": (*Dispatcher).closeSettled,
-	"RequirementWaived":   (*Dispatcher).closeSettled,
-	"WhistleSettled":      (*Dispatcher).closeSettled,
-	"SupervisionReplied":  (*Dispatcher).closeSettled,
-	"SupervisionLifted":   (*Dispatcher).closeSettled,
-	"ListingCleared":      (*Dispatcher).closeSettled,
-	"ParticipantAdded":    (*Dispatcher).reactToWhistle,
-	"ParticipantExcused":  (*Dispatcher).reactToWhistle,
-	"NoShow":              (*Dispatcher).reactToWhistle,
-	"LeftEarly":           (*Dispatcher).reactToWhistle,
-	"WhistleTimerPassed":  (*Dispatcher).reactToWhistle,
-	"WhistleCancelled":    (*Dispatcher).reactToWhistle,
-	"WhistleRaised":       (*Dispatcher).reactToWhistle,
+	"ParticipantAdded":   (*Dispatcher).reactToWhistle,
+	"ParticipantExcused": (*Dispatcher).reactToWhistle,
+	"NoShow":             (*Dispatcher).reactToWhistle,
+	"LeftEarly":          (*Dispatcher).reactToWhistle,
+	"WhistleTimerPassed": (*Dispatcher).reactToWhistle,
+	"WhistleCancelled":   (*Dispatcher).reactToWhistle,
+	"WhistleRaised":      (*Dispatcher).reactToWhistle,
 
 	"DuplicateAttached": (*Dispatcher).reactToTicket,
 	"TicketUnmerged":    (*Dispatcher).reactToTicket,
@@ -66,14 +56,21 @@ var reactions = map[string]reaction{
 // what a trusted system reported is accepted and, where that is wanted, what is settled closed, and a registry version,
 // a calendar or a profile that another process published is read. It may be called any number of times with the same event.
 func (d *Dispatcher) React(ctx context.Context, e *event.Decoded) error {
-	if follows := reactions[event.TypeOf(e.Event)]; follows != nil {
+	typ := event.TypeOf(e.Event)
+	if follows := reactions[typ]; follows != nil {
+		return follows(d, ctx, e)
+	}
+	if follows := wished[typ]; follows != nil {
 		return follows(d, ctx, e)
 	}
 	return nil
 }
 
-// Followed says whether something follows from events of the type, so that React is to hear of them.
-func Followed(typ string) bool { return reactions[typ] != nil }
+// Follows says whether something may follow from events of the type, so that React is to hear of them. What only a command centre can wish for is
+// passed over while none does.
+func (d *Dispatcher) Follows(typ string) bool {
+	return reactions[typ] != nil || wished[typ] != nil && d.Registry().Wishes()
+}
 
 // reactToWhistle does what follows from an event of a whistle.
 func (d *Dispatcher) reactToWhistle(ctx context.Context, e *event.Decoded) error {

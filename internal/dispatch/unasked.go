@@ -15,6 +15,20 @@ import (
 
 // What this system does without anybody's word, where a command centre said in the registry that it may.
 
+// wished are what follows where it may, by the type of the event.
+var wished = map[string]reaction{
+	"TicketReported": (*Dispatcher).acceptTrusted,
+
+	"VerificationPassed":  (*Dispatcher).closeSettled,
+	"CallbackRecorded":    (*Dispatcher).closeSettled,
+	"CallbackUnreachable": (*Dispatcher).closeSettled,
+	"RequirementWaived":   (*Dispatcher).closeSettled,
+	"WhistleSettled":      (*Dispatcher).closeSettled,
+	"SupervisionReplied":  (*Dispatcher).closeSettled,
+	"SupervisionLifted":   (*Dispatcher).closeSettled,
+	"ListingCleared":      (*Dispatcher).closeSettled,
+}
+
 // acceptTrusted accepts what a system reported that is trusted by the holder or above it. What lacks one of the five elements or a place, or that
 // somebody was quicker with, is left to people.
 func (d *Dispatcher) acceptTrusted(ctx context.Context, e *event.Decoded) error {
@@ -27,9 +41,6 @@ func (d *Dispatcher) acceptTrusted(ctx context.Context, e *event.Decoded) error 
 
 // closeSettled closes a round that is settled as things are now, whatever they were when the event was recorded.
 func (d *Dispatcher) closeSettled(ctx context.Context, e *event.Decoded) error {
-	if !d.Registry().ClosesSettled() {
-		return nil
-	}
 	name := "tickets/" + ID(e.Stream)
 	s, _, err := d.LoadTicket(ctx, name)
 	if err != nil || !s.Settled() || !s.ClosesSettled(d.Registry(), d.Now()) {

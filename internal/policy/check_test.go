@@ -84,7 +84,7 @@ func TestAFalseResultOpensItsTicketAgainAfterAProcessDiedBetweenTheTwo(t *testin
 				t.Fatal(err)
 			}
 			for range 2 {
-				if err := c.React(t.Context(), &d); err != nil && dispatch.Followed(r.Type) {
+				if err := c.React(t.Context(), &d); err != nil && c.Follows(r.Type) {
 					t.Fatal(err)
 				}
 			}

@@ -82,7 +82,7 @@ func (p *Policy) run(ctx context.Context, published chan<- struct{}) error {
 		if err != nil {
 			return errors.Join(err, p.save(ctx, at))
 		}
-		if dispatch.Followed(r.Type) {
+		if p.Dispatcher.Follows(r.Type) {
 			e, err := event.Decode(r)
 			if err != nil {
 				return err

@@ -118,7 +118,7 @@ func NewSnapshot(version string, validFrom time.Time, pieces []*pb.RegistryPiece
 	s.placeOffices()
 	s.placeLines()
 	s.ban()
-	s.closes = slices.ContainsFunc(c.units, (*pb.Unit).GetClosesSettled)
+	s.wishes = slices.ContainsFunc(c.units, func(u *pb.Unit) bool { return u.GetClosesSettled() || len(u.GetTrustedSystems()) > 0 })
 	s.gone = buried(s, previous)
 	s.former = outlived(s, previous)
 	return s

@@ -56,7 +56,7 @@ type Snapshot struct {
 	lines      map[line][]span[*pb.Unit]
 	ranks      map[string]uint32
 	unlocated  []*pb.AreaNode
-	closes     bool                  // a unit wants what is settled closed
+	wishes     bool                  // a unit wants something done without anybody\'s word
 	tree       *tree                 // of the areas
 	gone       map[string][]home     // places of earlier versions that have ended, by code
 	former     map[string][]*pb.Area // entries of earlier versions whose codes the content does not tell of
@@ -105,8 +105,8 @@ func (s *Snapshot) Hash() []byte { return s.hash }
 // Levels are the version's levels as loaded, or the default ones.
 func (s *Snapshot) Levels() []*pb.Level { return s.content.levels }
 
-// ClosesSettled says whether any unit, valid or not, wants what is settled below it closed without anybody's word.
-func (s *Snapshot) ClosesSettled() bool { return s.closes }
+// Wishes says whether any unit, valid or not, wants something done below it without anybody's word.
+func (s *Snapshot) Wishes() bool { return s.wishes }
 
 // Areas are all entries of areas, of any validity, in the order in which they were loaded.
 func (s *Snapshot) Areas() []*pb.Area { return s.content.areas }
