@@ -97,7 +97,7 @@ func TestWhatACentreLetsHappenIsRead(t *testing.T) {
 	if u, v := c.Piece.Units[0], c.Piece.Units[1]; !slices.Equal(u.TrustedSystems, []string{"gateway-1", "12345"}) || !u.ClosesSettled || len(v.TrustedSystems) > 0 || v.ClosesSettled {
 		t.Errorf("got %v, %v", u, v)
 	}
-	if s := registry.NewSnapshot("v", day("2020-01-01"), c.Pieces(), nil); !s.ClosesSettled() {
+	if s := registry.NewSnapshot("v", day("2020-01-01"), c.Pieces(), nil); !s.Wishes() {
 		t.Error("nobody wants anything closed")
 	}
 	_, faults = registry.ReadDir(files(map[string]string{"units.csv": "code,name,kind,parent,area,closes_settled\nu,中心,command_centre,,c,perhaps\n"}))
