@@ -295,8 +295,8 @@ func do[S any](ctx context.Context, d *Dispatcher, s *streams[S], stream string,
 			return repeat(ctx, d, s, stream, f, was, r.Command)
 		}
 		events, asked, fingerprint, err := decide(ctx, d, s, stream, f, r, after, edit)
-		if err != nil && !fresh {
-			// What was cached may be old: another process may have made possible what is refused here.
+		if (err != nil || len(events) == 0) && !fresh {
+			// What was cached may be old: since then somebody may have made possible what is refused here, or given something to do.
 			s.cache.Remove(stream)
 			continue
 		}
