@@ -51,7 +51,7 @@ func whistleStream(r Request) (string, error) {
 	return Stream(c.GetName(), "whistles")
 }
 
-// linked looks up what the rule must know about: the linked tickets, the admissions under which units are summoned, whom a resident's rating is
+// linked looks up what the rule must know about: the linked tickets and whom the confidential of them complain of, the admissions under which units are summoned, whom a resident's rating is
 // of, and the id of the whistle that a raised one goes on as.
 func (d *Dispatcher) linked(ctx context.Context, stream string, s whistle.State, a *rule.Asked, command proto.Message) error {
 	names := make([]string, len(s.Tickets))
@@ -89,6 +89,9 @@ func (d *Dispatcher) linked(ctx context.Context, stream string, s whistle.State,
 		}
 		id := ID(result.Stream)
 		a.Linked[id] = t.Message(id)
+		if against := t.Against(a.Registry); against != "" {
+			a.Against = append(a.Against, against)
+		}
 	}
 	var under []string
 	for i := range s.Participants {

@@ -243,7 +243,8 @@ func summonOne(a *rule.Asked, street string, have []*pb.Participant, n *pb.Summo
 	}, nil
 }
 
-// comes refuses a unit that cannot be summoned: that there is none, that the street commands itself, that is summoned already.
+// comes refuses a unit that cannot be summoned: that there is none, that the street commands itself, that is summoned already, that a
+// confidential ticket complains of.
 func comes(a *rule.Asked, street string, have []*pb.Participant, unit, field string) error {
 	if _, ok := a.Registry.Unit(unit, a.At); !ok {
 		return rule.Bad(field, rule.UnknownUnit, "no unit %q is active today", unit)
@@ -253,6 +254,9 @@ func comes(a *rule.Asked, street string, have []*pb.Participant, unit, field str
 	}
 	if slices.ContainsFunc(have, func(p *pb.Participant) bool { return p.Unit == unit }) {
 		return rule.Bad(field, rule.BadField, "unit %q is summoned twice", unit)
+	}
+	if slices.ContainsFunc(a.Against, func(against string) bool { return rule.Within(a.Registry, unit, against) }) {
+		return rule.Bad(field, rule.LeadComplainedOf, "unit %q, or one above it, is complained of and would see a confidential matter", unit)
 	}
 	return nil
 }
