@@ -44,6 +44,9 @@ func blow(s State, a *rule.Asked, c *pb.BlowWhistleRequest) ([]proto.Message, er
 	if !ok {
 		return nil, rule.No(rule.UnknownUnit, "your unit %q is not active today", a.Actor.Unit)
 	}
+	if rule.BelowStreet(a.Registry, street.Code) {
+		return nil, rule.No(rule.OutOfScope, "unit %q lies below a street; it asks the street to blow", street.Code)
+	}
 	if c.CallItem == "" && c.GetParticulars().GetText() == "" {
 		return nil, rule.Bad("call_item", rule.MissingField, "an item of the call-item list or a reason in particulars.text is required")
 	}
