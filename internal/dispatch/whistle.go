@@ -68,7 +68,7 @@ func (d *Dispatcher) linked(ctx context.Context, stream string, s whistle.State,
 		for _, id := range c.Tickets {
 			names = append(names, "tickets/"+id)
 		}
-	case *pb.ScreenWhistleRequest, *pb.AddParticipantRequest, *pb.RequestExcuseRequest, *pb.DecideExcuseRequest:
+	case *pb.ScreenWhistleRequest, *pb.AddParticipantRequest, *pb.RequestExcuseRequest, *pb.DecideExcuseRequest, *pb.JoinWhistleRequest:
 	case *pb.RateUnitRequest:
 		return d.petitioned(ctx, s, a, c)
 	case *pb.RaiseWhistleRequest:
