@@ -51,7 +51,7 @@ func whistleStream(r Request) (string, error) {
 	return Stream(c.GetName(), "whistles")
 }
 
-// linked looks up what the rule must know about: the linked tickets, the admissions under which units are summoned, whom a resident's rating is
+// linked looks up what the rule must know about: the linked tickets and whom the confidential of them complain of, the admissions under which units are summoned, whom a resident's rating is
 // of, and the id of the whistle that a raised one goes on as.
 func (d *Dispatcher) linked(ctx context.Context, stream string, s whistle.State, a *rule.Asked, command proto.Message) error {
 	names := make([]string, len(s.Tickets))
@@ -68,7 +68,7 @@ func (d *Dispatcher) linked(ctx context.Context, stream string, s whistle.State,
 		for _, id := range c.Tickets {
 			names = append(names, "tickets/"+id)
 		}
-	case *pb.ScreenWhistleRequest, *pb.AddParticipantRequest, *pb.RequestExcuseRequest, *pb.DecideExcuseRequest:
+	case *pb.ScreenWhistleRequest, *pb.AddParticipantRequest, *pb.RequestExcuseRequest, *pb.DecideExcuseRequest, *pb.JoinWhistleRequest:
 	case *pb.RateUnitRequest:
 		return d.petitioned(ctx, s, a, c)
 	case *pb.RaiseWhistleRequest:
@@ -89,6 +89,9 @@ func (d *Dispatcher) linked(ctx context.Context, stream string, s whistle.State,
 		}
 		id := ID(result.Stream)
 		a.Linked[id] = t.Message(id)
+		if against := t.Against(a.Registry); against != "" {
+			a.Against = append(a.Against, against)
+		}
 	}
 	var under []string
 	for i := range s.Participants {

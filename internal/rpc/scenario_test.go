@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/scenario"
+	"github.com/chuishao/dispatch/internal/whistle"
 )
 
 // called plays over gRPC, as a city's own systems would, with a projector that has to keep up.
@@ -193,6 +195,17 @@ func (c *called) maySee(ctx context.Context, who rule.Actor, name string) (bool,
 	it, _, err := c.city.Look(ctx, collection(name), name)
 	if err != nil {
 		return false, err
+	}
+	if w, ok := it.(*whistle.State); ok && !slices.Contains(who.Roles, pb.Role_ROLE_AUDITOR) {
+		for _, id := range w.Tickets {
+			t, _, err := c.city.LoadTicket(ctx, "tickets/"+id)
+			if err != nil {
+				return false, err
+			}
+			if rule.Within(c.city.Registry(), who.Unit, t.Against(c.city.Registry())) {
+				return false, nil
+			}
+		}
 	}
 	return it.MaySee(c.city.Registry(), who, c.city.Now()), nil
 }

@@ -74,6 +74,24 @@ func (s *service) shows(ctx context.Context, it rule.Aggregate) error {
 	if !it.MaySee(s.dispatcher.Registry(), actor, s.dispatcher.Now()) {
 		return rule.Bad("name", rule.OutOfScope, absentMessage)
 	}
+	if w, ok := it.(*whistle.State); ok && !slices.Contains(actor.Roles, pb.Role_ROLE_AUDITOR) {
+		return s.impartial(ctx, w, actor)
+	}
+	return nil
+}
+
+// impartial refuses a caller whose unit a confidential ticket of the whistle complains of: it would learn there what it may not learn of the ticket.
+func (s *service) impartial(ctx context.Context, w *whistle.State, actor rule.Actor) error {
+	registry := s.dispatcher.Registry()
+	for _, id := range w.Tickets {
+		t, _, err := s.dispatcher.LoadTicket(ctx, "tickets/"+id)
+		if err != nil {
+			return fmt.Errorf("ticket %s of a whistle: %w", id, err)
+		}
+		if rule.Within(registry, actor.Unit, t.Against(registry)) {
+			return rule.Bad("name", rule.OutOfScope, absentMessage)
+		}
+	}
 	return nil
 }
 

@@ -42,6 +42,8 @@ type Asked struct {
 	Sealed *pb.Sealed            // the command's particulars, sealed; nil if it had none
 	No     string                // the public number of a stream that comes to life
 	Linked map[string]*pb.Ticket // the tickets a whistle names, by stream id; a duplicate's primary, or a primary's duplicate
+	// Against are the units that confidential tickets of a whistle complain of; none of the whole city, beside whom there is nobody.
+	Against []string
 	// Admissions are those that a command names, by id.
 	Admissions map[string]*pb.Admission
 	// Posts are those that a matter of the month is about, Entries the other side of a match, by id.

@@ -404,6 +404,9 @@ func (r *rules) whistle(a *rule.Asked, command proto.Message) (scenario.Outcome,
 	for n, t := range r.tickets {
 		tid := strings.TrimPrefix(n, "tickets/")
 		a.Linked[tid] = t.Message(tid)
+		if against := t.Against(a.Registry); against != "" {
+			a.Against = append(a.Against, against)
+		}
 	}
 	a.Child = id("child/" + name)
 	if len(s.Tickets) > 0 && slices.Contains(a.Actor.Roles, pb.Role_ROLE_CITIZEN) {

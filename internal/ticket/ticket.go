@@ -575,6 +575,14 @@ func (s *State) against(r rule.Registry, unit string) bool {
 	return rule.Within(r, unit, s.ComplainedOf) && len(r.UnitPath(s.ComplainedOf)) > 1
 }
 
+// Against is the unit that a confidential ticket complains of, which may not learn of it; empty if there is none.
+func (s *State) Against(r rule.Registry) string {
+	if s.Confidentiality != pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL || !s.against(r, s.ComplainedOf) {
+		return ""
+	}
+	return s.ComplainedOf
+}
+
 // ofLead says whether the unit belongs to the lead: it is that or lies below it. Of the lead of a confidential ticket only those of its own
 // level do; the units of the areas below are no departments of it and learn nothing.
 func (s *State) ofLead(r rule.Registry, unit string) bool {

@@ -55,8 +55,10 @@ func (d *Desk) Look(ctx context.Context, now time.Time) (message *pb.WatchDeskRe
 		if at, err = projector.Position(tx, WhistlesView); err != nil {
 			return err
 		}
+		upTo := int64(at)
 		at = min(at, of)
 		if !d.begun {
+			d.seen = upTo // what ended before is not read at the next look
 			list, err = queryWhistles(tx, "WHERE closed_at IS NULL")
 			return err
 		}

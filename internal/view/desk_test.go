@@ -12,6 +12,7 @@ import (
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/projector"
 	"github.com/chuishao/dispatch/internal/view"
+	"github.com/chuishao/dispatch/internal/viewdb"
 )
 
 // What a desk was told piece by piece, looking seldom or often, is what one is told that looks for the first time; and that is what the list has.
@@ -151,5 +152,38 @@ func TestADeskCountsWhatUnitsHoldByLightTheMostRedFirst(t *testing.T) {
 	}
 	if len(c.Holders) != 50 || c.Holders[0].Unit != "u01" || c.Holders[0].Tickets.Red != 1 || c.Holders[0].Tickets.Yellow != 1 || c.Holders[49].Unit != "u27" {
 		t.Errorf("got %d holders, %v first and %v last", len(c.Holders), c.Holders[0], c.Holders[len(c.Holders)-1])
+	}
+}
+
+// Of whistles that ended before a desk began it reads nothing at its second look either, however many there are.
+func TestADeskBeginsWithWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	for i := range 3 {
+		h.record(fmt.Sprintf("whistle-%d", i), happened{day0, &pb.WhistleBlown{No: fmt.Sprint(i), Kind: 1, Street: "u1", Path: path("c"), Participants: []*pb.Participant{{Unit: "v1", Compulsory: true}}}},
+			happened{day0, &pb.WhistleRefused{Reason: "R"}})
+	}
+	db := h.views("views.db")
+	p, err := projector.Open(t.Context(), h.store, db, projector.Options{}, view.All(shanghai)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	desk := view.NewReader(db, h.store).Desk(func(unit string) bool { return unit == "u1" }, "")
+	if m, _, err := desk.Look(t.Context(), day0); err != nil || len(m.Whistles) != 0 {
+		t.Fatalf("got %v, %v", m, err)
+	}
+	// What cannot be read any more is not missed.
+	err = db.Write(t.Context(), func(tx *viewdb.Tx) error {
+		_, err := tx.Exec("UPDATE whistles_2 SET life = $1", []byte("damaged"))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, _, err := desk.Look(t.Context(), day0); err != nil || m != nil {
+		t.Errorf("got %v, %v, want nothing and no whistle read", m, err)
 	}
 }

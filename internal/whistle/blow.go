@@ -44,6 +44,9 @@ func blow(s State, a *rule.Asked, c *pb.BlowWhistleRequest) ([]proto.Message, er
 	if !ok {
 		return nil, rule.No(rule.UnknownUnit, "your unit %q is not active today", a.Actor.Unit)
 	}
+	if rule.BelowStreet(a.Registry, street.Code) {
+		return nil, rule.No(rule.OutOfScope, "unit %q lies below a street; it asks the street to blow", street.Code)
+	}
 	if c.CallItem == "" && c.GetParticulars().GetText() == "" {
 		return nil, rule.Bad("call_item", rule.MissingField, "an item of the call-item list or a reason in particulars.text is required")
 	}
@@ -243,7 +246,8 @@ func summonOne(a *rule.Asked, street string, have []*pb.Participant, n *pb.Summo
 	}, nil
 }
 
-// comes refuses a unit that cannot be summoned: that there is none, that the street commands itself, that is summoned already.
+// comes refuses a unit that cannot be summoned: that there is none, that the street commands itself, that is summoned already, that a
+// confidential ticket complains of.
 func comes(a *rule.Asked, street string, have []*pb.Participant, unit, field string) error {
 	if _, ok := a.Registry.Unit(unit, a.At); !ok {
 		return rule.Bad(field, rule.UnknownUnit, "no unit %q is active today", unit)
@@ -253,6 +257,9 @@ func comes(a *rule.Asked, street string, have []*pb.Participant, unit, field str
 	}
 	if slices.ContainsFunc(have, func(p *pb.Participant) bool { return p.Unit == unit }) {
 		return rule.Bad(field, rule.BadField, "unit %q is summoned twice", unit)
+	}
+	if slices.ContainsFunc(a.Against, func(against string) bool { return rule.Within(a.Registry, unit, against) }) {
+		return rule.Bad(field, rule.LeadComplainedOf, "unit %q, or one above it, is complained of and would see a confidential matter", unit)
 	}
 	return nil
 }

@@ -46,7 +46,8 @@ func rate(s State, a *rule.Asked, c *pb.RateUnitRequest) ([]proto.Message, error
 	if p == nil {
 		return nil, rule.Bad("unit", rule.NotParticipant, "unit %q was not summoned", c.Unit)
 	}
-	if kind != pb.RaterKind_RATER_KIND_RESIDENT && rule.Within(a.Registry, a.Actor.Unit, p.Unit) {
+	// A unit above the street is not its own: it came as any other does, and without its rating nothing ends.
+	if kind != pb.RaterKind_RATER_KIND_RESIDENT && rule.Within(a.Registry, a.Actor.Unit, p.Unit) && !rule.Within(a.Registry, s.Street, p.Unit) {
 		return nil, rule.Bad("unit", rule.SeparationOfDuties, "nobody rates their own unit")
 	}
 	street := kind == pb.RaterKind_RATER_KIND_STREET

@@ -1,6 +1,8 @@
 package whistle
 
 import (
+	"cmp"
+
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -68,7 +70,7 @@ func decideExcuse(s State, a *rule.Asked, c *pb.DecideExcuseRequest) ([]proto.Me
 	if err := a.Require(pb.Role_ROLE_DISPATCHER); err != nil {
 		return nil, err
 	}
-	screener, instead := s.ScreenedBy, ""
+	screener, instead := cmp.Or(s.over(a, s.summoned()), s.ScreenedBy), "" // who was summoned since may lie beyond the one that screened
 	if p := s.find(c.Unit); p != nil && p.Excuse.GetReplacement() != "" && c.Grant {
 		instead = p.Excuse.Replacement
 		screener = s.over(a, append(s.summoned(), &pb.Participant{Unit: instead}))

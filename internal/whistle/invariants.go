@@ -222,16 +222,23 @@ func legal(event proto.Message) []pb.WhistleState {
 		confirmed = pb.WhistleState_WHISTLE_STATE_CONFIRMED
 		rated     = pb.WhistleState_WHISTLE_STATE_RATED
 	)
-	switch event.(type) {
+	switch e := event.(type) {
 	case *pb.WhistleDrafted:
 		return []pb.WhistleState{none}
 	case *pb.WhistleBlown:
 		return []pb.WhistleState{none, draft}
 	case *pb.WhistleIssued, *pb.WhistleRefused:
 		return []pb.WhistleState{blown}
-	case *pb.WhistleSigned, *pb.WhistleContacted, *pb.ReportedIn, *pb.TaskDone, *pb.WhistleConfirmed, *pb.WhistleReviewed,
+	case *pb.WhistleSigned, *pb.WhistleContacted, *pb.ReportedIn, *pb.TaskDone, *pb.WhistleConfirmed,
 		*pb.ParticipantAdded, *pb.ExcuseRequested, *pb.ExcuseEndorsed, *pb.ExcuseRefused, *pb.ParticipantExcused, *pb.NoShow, *pb.TaskWaived,
-		*pb.HelperJoined, *pb.WhistleTimerPassed, *pb.WhistleRaised:
+		*pb.HelperJoined, *pb.WhistleRaised:
+		return under
+	case *pb.WhistleReviewed:
+		return reviewable
+	case *pb.WhistleTimerPassed:
+		if e.Timer == pb.WhistleTimer_WHISTLE_TIMER_REVIEW {
+			return reviewable
+		}
 		return under
 	case *pb.Released, *pb.LeftEarly:
 		return while

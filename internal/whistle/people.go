@@ -96,7 +96,8 @@ func join(s State, a *rule.Asked, c *pb.JoinWhistleRequest) ([]proto.Message, er
 		return nil, err
 	}
 	unit := a.Actor.Unit
-	if !s.InScope(a.Registry, unit) && !s.affects(a.Registry, unit, a.At) {
+	against := slices.ContainsFunc(a.Against, func(against string) bool { return rule.Within(a.Registry, unit, against) })
+	if against || !s.InScope(a.Registry, unit) && !s.affects(a.Registry, unit, a.At) {
 		return nil, rule.No(rule.OutOfScope, "your unit %q has nothing to do with the whistle", unit)
 	}
 	if err := s.in(under...); err != nil {

@@ -48,6 +48,9 @@ func reportIn(s State, a *rule.Asked, c *pb.ReportInRequest) ([]proto.Message, e
 	if c.Person == "" {
 		return nil, rule.Bad("person", rule.MissingField, "is required: who came")
 	}
+	if err := rule.Word("person", c.Person, rule.Printable); err != nil {
+		return nil, err
+	}
 	if c.Rank == "" {
 		return nil, rule.Bad("rank", rule.MissingField, "is required")
 	}

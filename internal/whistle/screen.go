@@ -1,6 +1,9 @@
 package whistle
 
 import (
+	"cmp"
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -14,7 +17,7 @@ func screen(s State, a *rule.Asked, c *pb.ScreenWhistleRequest) ([]proto.Message
 		return nil, err
 	}
 	participants := s.summoned()
-	screener := s.ScreenedBy
+	screener := cmp.Or(s.over(a, participants), s.ScreenedBy) // who was summoned since an emergency was issued may lie beyond the one that screened
 	m := s.matter(a)
 	if len(c.Added) > 0 {
 		var err error
@@ -81,9 +84,13 @@ func (s *State) over(a *rule.Asked, participants []*pb.Participant) string {
 	return rule.CommonUnit(a.Registry, s.ScreenedBy, commander(a.Registry, s.Street, participants))
 }
 
+// reviewable are the states in which an emergency whistle can be looked at after the fact: nobody escapes that by confirming, closing or cancelling
+// it first. What was raised is looked at as its child.
+var reviewable = append(slices.Clone(while), pb.WhistleState_WHISTLE_STATE_CLOSED, pb.WhistleState_WHISTLE_STATE_CANCELLED)
+
 // review: an emergency whistle, which was issued as it was blown, is found justified or not. It goes on either way.
 func review(s State, a *rule.Asked, c *pb.ScreenWhistleRequest) ([]proto.Message, error) {
-	if err := s.in(under...); err != nil {
+	if err := s.in(reviewable...); err != nil {
 		return nil, err
 	}
 	if err := a.CheckTime(s.IssuedAt); err != nil {

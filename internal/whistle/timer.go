@@ -16,12 +16,13 @@ import (
 const timers = int(pb.WhistleTimer_WHISTLE_TIMER_RESOLVE) + 1
 
 // Timers are the timers that run and have not fired, the earliest first: while a whistle is under way those of each participant that has to come
-// and has not, of the review of an emergency, and of the whole. One fires once: PassWhistleTimer with exactly that timer, unit and instant,
-// once the second it lies in is over.
+// and has not, and of the whole; and that of the review of an emergency, which is due whatever became of it. One fires once: PassWhistleTimer with
+// exactly that timer, unit and instant, once the second it lies in is over.
 func (s *State) Timers() []rule.Timer {
-	if !slices.Contains(under, s.State) {
+	if !slices.Contains(reviewable, s.State) {
 		return nil
 	}
+	on := slices.Contains(under, s.State)
 	var run []rule.Timer
 	add := func(which pb.WhistleTimer, unit string, by time.Time, fired bool) {
 		if !by.IsZero() && !fired {
@@ -30,7 +31,7 @@ func (s *State) Timers() []rule.Timer {
 	}
 	for i := range s.Participants {
 		p := &s.Participants[i]
-		if !p.Compulsory || !p.expected() {
+		if !on || !p.Compulsory || !p.expected() {
 			continue
 		}
 		const sign, contact, reportIn = pb.WhistleTimer_WHISTLE_TIMER_SIGN, pb.WhistleTimer_WHISTLE_TIMER_CONTACT, pb.WhistleTimer_WHISTLE_TIMER_REPORT_IN
@@ -40,7 +41,7 @@ func (s *State) Timers() []rule.Timer {
 	}
 	const review, resolve = pb.WhistleTimer_WHISTLE_TIMER_REVIEW, pb.WhistleTimer_WHISTLE_TIMER_RESOLVE
 	add(review, "", s.ReviewBy, s.fired[review] || !s.ReviewedAt.IsZero())
-	add(resolve, "", s.ResolveBy, s.fired[resolve])
+	add(resolve, "", s.ResolveBy, s.fired[resolve] || !on)
 	slices.SortStableFunc(run, func(a, b rule.Timer) int { return a.By.Compare(b.By) })
 	return run
 }

@@ -44,7 +44,9 @@ func TestTimersRunWhileSomethingIsExpectedAndTheEarliestStandsFirst(t *testing.T
 			s.Participants[0].State, s.fired[resolve] = pb.ParticipantState_PARTICIPANT_STATE_EXCUSED, true
 		}, []pb.WhistleTimer{review}},
 		{"blown", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_BLOWN }, nil},
-		{"confirmed", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_CONFIRMED }, nil},
+		{"confirmed", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_CONFIRMED }, []pb.WhistleTimer{review}},
+		{"closed", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_CLOSED }, []pb.WhistleTimer{review}},
+		{"cancelled", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_CANCELLED }, []pb.WhistleTimer{review}},
 		{"raised", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_RAISED }, nil},
 	} {
 		s := under()

@@ -262,7 +262,7 @@ func StateAfter(event proto.Message) pb.WhistleState {
 	return pb.WhistleState_WHISTLE_STATE_UNSPECIFIED
 }
 
-// Ended says whether nothing more can happen to the whistle.
+// Ended says whether nobody comes, works or rates any more. An emergency may still be looked at after the fact.
 func Ended(s pb.WhistleState) bool {
 	switch s {
 	case pb.WhistleState_WHISTLE_STATE_CLOSED, pb.WhistleState_WHISTLE_STATE_REFUSED,
