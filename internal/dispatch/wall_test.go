@@ -317,3 +317,63 @@ func TestAPosterIsErasedThoughThePostIsNoTicketYet(t *testing.T) {
 		t.Errorf("got %v, %v", post, err)
 	}
 }
+
+// republished publishes the registry with its categories and ban list changed.
+func republished(t *testing.T, c *dispatchtest.City, change func(*pb.RegistryPiece)) {
+	t.Helper()
+	r := c.Registry()
+	p := proto.CloneOf(&pb.RegistryPiece{
+		Levels: r.Levels(), Areas: r.Areas(), Units: r.Units(), Categories: r.Categories(), Bans: r.Bans(),
+	})
+	change(p)
+	must(t, load(t, c, "later", c.Clock.Now(), p))
+}
+
+func TestAPostWhoseCategoryIsNoMoreGoesOnAsATicketWithoutOne(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	id := posted(t, c, "13700000001")
+	lifted(t, c, id)
+	republished(t, c, func(p *pb.RegistryPiece) {
+		for _, k := range p.Categories {
+			if k.Code == "0101" {
+				k.ValidTo = timestamppb.New(c.Clock.Now())
+			}
+		}
+	})
+	c.Clock.Add(time.Hour)
+	carry(t, c.Dispatcher, dispatch.Request{Actor: community, Command: &pb.TicketPostRequest{Name: "posts/" + id, RequestId: c.RequestID()}})
+	if s := look(t, c, "tickets/"+id); s.State != pb.TicketState_TICKET_STATE_ACCEPTED || s.Category != "" {
+		t.Errorf("got %s of category %q", s.State, s.Category)
+	}
+}
+
+func TestWhatWasSolvedBeforeTheBanListHadItHasItsTicketAllTheSame(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	id := carry(t, c.Dispatcher, dispatch.Request{Actor: citizen, Command: &pb.PostOnWallRequest{
+		RequestId: c.RequestID(), Area: grid, Category: "0101",
+		Particulars: &pb.Particulars{Text: "楼下堆放垃圾", Petitioner: &pb.Petitioner{Name: "赵小兰", Phone: "13700000001", Confidential: true}},
+	}})
+	carry(t, c.Dispatcher, dispatch.Request{Actor: gridWorker, Command: &pb.ScreenPostRequest{
+		Name: "posts/" + id, RequestId: c.RequestID(), Admit: true, Particulars: &pb.Particulars{Reply: "楼下堆放垃圾，已受理"},
+	}})
+	d, err := dispatch.New(t.Context(), &cut{c.Store, "ticket"}, c.Keys, dispatch.Options{Clock: c.Clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	solve := &pb.SelfSolvePostRequest{Name: "posts/" + id, RequestId: "solve", Particulars: &pb.Particulars{Reply: "垃圾已清运"}}
+	if _, _, err := d.Carry(t.Context(), dispatch.Request{Actor: gridWorker, Command: solve}); !errors.Is(err, eventstore.ErrUnavailable) {
+		t.Fatalf("got %v", err)
+	}
+	c.Clock.Add(time.Hour)
+	republished(t, c, func(p *pb.RegistryPiece) {
+		p.Bans = append(p.Bans, &pb.BanItem{Code: "B99", Name: "清运", Categories: []string{"0101"}, ValidFrom: timestamppb.New(c.Clock.Now())})
+	})
+	c.Clock.Add(time.Hour)
+	react(t, c, 1)
+	s := look(t, c, "tickets/"+id)
+	if !s.SolvedOnWall || s.Confidentiality != pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL {
+		t.Errorf("solved on the wall %t, %s", s.SolvedOnWall, s.Confidentiality)
+	}
+}
