@@ -117,3 +117,17 @@ func endOf(path []*pb.AreaNode) string {
 	}
 	return path[len(path)-1].Code
 }
+
+// above says whether a node of a level is one of a path's areas above the one that is asked about, of which only nodes at or below it are told; not
+// where none is asked about.
+func above(path []*pb.AreaNode, area, level, code string) bool {
+	for _, n := range path {
+		if n.Code == area || area == "" {
+			return false
+		}
+		if n.Level == level && n.Code == code {
+			return true
+		}
+	}
+	return false
+}
