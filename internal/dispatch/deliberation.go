@@ -22,8 +22,20 @@ func beginMatter(r Request) (id string, ok bool) {
 	return uuid.NewSHA1(space, []byte("deliberation\x00"+c.Area+"\x00"+c.Month)).String(), true
 }
 
-// aboutMatter looks up the posts that a matter is about.
-func (d *Dispatcher) aboutMatter(ctx context.Context, _ deliberation.State, a *rule.Asked, command proto.Message) error {
+// aboutMatter looks up the posts that a matter is about, and whether what is published of it names their posters.
+func (d *Dispatcher) aboutMatter(ctx context.Context, m deliberation.State, a *rule.Asked, command proto.Message) error {
+	if _, ok := command.(*pb.PublishMatterRequest); ok {
+		for _, id := range m.Posts {
+			s, result, err := d.posts.state(ctx, "posts/"+id)
+			if err != nil {
+				return err
+			}
+			if err := d.names(ctx, result.Stream, a, command, s.Published); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	c, ok := command.(*pb.ChooseMatterRequest)
 	if !ok {
 		return nil

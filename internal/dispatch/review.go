@@ -40,6 +40,8 @@ func (d *Dispatcher) aboutReview(ctx context.Context, _ review.State, a *rule.As
 		return rule.Bad("ticket", refusal.Reason, "%s", refusal.Message)
 	case err != nil:
 		return err
+	case !t.MaySee(a.Registry, a.Actor, a.At):
+		return nil // whoever may not see it hears that there is none
 	}
 	id := ID(result.Stream)
 	a.Linked = map[string]*pb.Ticket{id: t.Message(id)}

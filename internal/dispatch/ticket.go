@@ -59,7 +59,19 @@ func (d *Dispatcher) related(ctx context.Context, s *ticket.State, a *rule.Asked
 		if err != nil {
 			return err
 		}
-		return d.names(ctx, stream, a, command, s.Reported, s.Accepted)
+		if err := d.names(ctx, stream, a, command, s.Reported, s.Accepted); err != nil {
+			return err
+		}
+		for _, id := range s.Duplicates { // whose walls hear it, too
+			duplicate, result, err := d.LoadTicket(ctx, "tickets/"+id)
+			if err != nil {
+				return fmt.Errorf("a duplicate of the ticket: %w", err)
+			}
+			if err := d.names(ctx, result.Stream, a, command, duplicate.Reported, duplicate.Accepted); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	if _, ok := command.(*pb.RecordCallbackRequest); !ok || s.MergedInto == "" {
 		return nil

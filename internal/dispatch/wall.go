@@ -116,6 +116,9 @@ func (d *Dispatcher) ticketPost(ctx context.Context, stream string, s *wall.Stat
 		if s.Keeper != s.PostedTo {
 			report.LiftedFrom = s.PostedTo
 		}
+		if _, valid := d.Registry().Category(s.Category, d.Now()); !valid {
+			report.Category = "" // the catalogue changed while it stood on the wall; triage says what it is now
+		}
 		if report.Particulars, err = d.saidOnWall(ctx, stream, s); err != nil {
 			return err
 		}

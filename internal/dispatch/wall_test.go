@@ -317,3 +317,127 @@ func TestAPosterIsErasedThoughThePostIsNoTicketYet(t *testing.T) {
 		t.Errorf("got %v, %v", post, err)
 	}
 }
+
+// republished publishes the registry with its categories and ban list changed.
+func republished(t *testing.T, c *dispatchtest.City, change func(*pb.RegistryPiece)) {
+	t.Helper()
+	r := c.Registry()
+	p := proto.CloneOf(&pb.RegistryPiece{
+		Levels: r.Levels(), Areas: r.Areas(), Units: r.Units(), Categories: r.Categories(), Bans: r.Bans(),
+	})
+	change(p)
+	must(t, load(t, c, "later", c.Clock.Now(), p))
+}
+
+func TestAPostWhoseCategoryIsNoMoreGoesOnAsATicketWithoutOne(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	id := posted(t, c, "13700000001")
+	lifted(t, c, id)
+	republished(t, c, func(p *pb.RegistryPiece) {
+		for _, k := range p.Categories {
+			if k.Code == "0101" {
+				k.ValidTo = timestamppb.New(c.Clock.Now())
+			}
+		}
+	})
+	c.Clock.Add(time.Hour)
+	carry(t, c.Dispatcher, dispatch.Request{Actor: community, Command: &pb.TicketPostRequest{Name: "posts/" + id, RequestId: c.RequestID()}})
+	if s := look(t, c, "tickets/"+id); s.State != pb.TicketState_TICKET_STATE_ACCEPTED || s.Category != "" {
+		t.Errorf("got %s of category %q", s.State, s.Category)
+	}
+}
+
+func TestWhatWasSolvedBeforeTheBanListHadItHasItsTicketAllTheSame(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	id := carry(t, c.Dispatcher, dispatch.Request{Actor: citizen, Command: &pb.PostOnWallRequest{
+		RequestId: c.RequestID(), Area: grid, Category: "0101",
+		Particulars: &pb.Particulars{Text: "楼下堆放垃圾", Petitioner: &pb.Petitioner{Name: "赵小兰", Phone: "13700000001", Confidential: true}},
+	}})
+	carry(t, c.Dispatcher, dispatch.Request{Actor: gridWorker, Command: &pb.ScreenPostRequest{
+		Name: "posts/" + id, RequestId: c.RequestID(), Admit: true, Particulars: &pb.Particulars{Reply: "楼下堆放垃圾，已受理"},
+	}})
+	d, err := dispatch.New(t.Context(), &cut{c.Store, "ticket"}, c.Keys, dispatch.Options{Clock: c.Clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	solve := &pb.SelfSolvePostRequest{Name: "posts/" + id, RequestId: "solve", Particulars: &pb.Particulars{Reply: "垃圾已清运"}}
+	if _, _, err := d.Carry(t.Context(), dispatch.Request{Actor: gridWorker, Command: solve}); !errors.Is(err, eventstore.ErrUnavailable) {
+		t.Fatalf("got %v", err)
+	}
+	c.Clock.Add(time.Hour)
+	republished(t, c, func(p *pb.RegistryPiece) {
+		p.Bans = append(p.Bans, &pb.BanItem{Code: "B99", Name: "清运", Categories: []string{"0101"}, ValidFrom: timestamppb.New(c.Clock.Now())})
+	})
+	c.Clock.Add(time.Hour)
+	react(t, c, 1)
+	s := look(t, c, "tickets/"+id)
+	if !s.SolvedOnWall || s.Confidentiality != pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL {
+		t.Errorf("solved on the wall %t, %s", s.SolvedOnWall, s.Confidentiality)
+	}
+}
+
+func TestWhatAMatterOfTheMonthCameToDoesNotNameWhoPostedIt(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	post := posted(t, c, "13700000001") // of 赵小兰
+	month := c.Clock.Now().In(time.FixedZone("CST", 8*3600)).Format("2006-01")
+	by := dispatchtest.As(dispatchtest.Community, pb.Role_ROLE_COMMUNITY_SECRETARY)
+	name := "deliberations/" + carry(t, c.Dispatcher, dispatch.Request{Actor: by, Command: &pb.ChooseMatterRequest{
+		RequestId: c.RequestID(), Area: dispatchtest.Community, Month: month, Posts: []string{"posts/" + post}, Particulars: &pb.Particulars{Text: "垃圾"},
+	}})
+	carry(t, c.Dispatcher, dispatch.Request{Actor: by, Command: &pb.RecordDeliberationRequest{Name: name, RequestId: c.RequestID(), Particulars: &pb.Particulars{Text: "清运"}}})
+	carry(t, c.Dispatcher, dispatch.Request{Actor: by, Command: &pb.DecideMatterRequest{Name: name, RequestId: c.RequestID(), Particulars: &pb.Particulars{Text: "清运"}}})
+	for _, w := range []struct {
+		reply  string
+		reason rule.Reason
+	}{{"赵小兰反映的垃圾已清运", rule.NeedsRedaction}, {"赵女士反映的垃圾已清运", rule.NeedsRedaction}, {"楼下垃圾已清运", ""}} {
+		_, _, err := c.Carry(t.Context(), dispatch.Request{Actor: by, Command: &pb.PublishMatterRequest{Name: name, RequestId: c.RequestID(), Particulars: &pb.Particulars{Reply: w.reply}}})
+		refusal, _ := errors.AsType[*rule.Refusal](err)
+		if w.reason == "" && err != nil || w.reason != "" && (refusal == nil || refusal.Reason != w.reason) {
+			t.Errorf("%s: got %v, want %q", w.reply, err, w.reason)
+		}
+	}
+}
+
+// A ticket that somebody may not see is not there for them, whichever unit leads it.
+func TestAReviewTellsNobodyOfATicketThatTheyMayNotSee(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	ticket := c.Report(t, dispatchtest.Street)
+	far := dispatchtest.As(streetB, pb.Role_ROLE_STREET_SECRETARY)
+	group := []*pb.Reviewer{
+		{Person: "a", Kind: pb.ReviewerKind_REVIEWER_KIND_ORGANISATION, Capacity: "x"}, {Person: "b", Kind: pb.ReviewerKind_REVIEWER_KIND_PARTY_MEMBER, Capacity: "x"},
+		{Person: "c", Kind: pb.ReviewerKind_REVIEWER_KIND_RESIDENT, Capacity: "x"},
+	}
+	now := c.Clock.Now()
+	for _, name := range []string{ticket, "tickets/00000000-0000-4000-8000-000000000000"} {
+		_, _, err := c.Carry(t.Context(), dispatch.Request{Actor: far, Command: &pb.OpenReviewRequest{
+			RequestId: c.RequestID(), Unit: "320205002001", Ticket: name, From: timestamppb.New(now.AddDate(0, -2, 0)), To: timestamppb.New(now.AddDate(0, -1, 0)), Group: group,
+		}})
+		refusal, _ := errors.AsType[*rule.Refusal](err)
+		if refusal == nil || refusal.Reason != rule.NotFound || refusal.Field != "ticket" {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestAnEchoDoesNotNameThePetitionerOfADuplicate(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	id := posted(t, c, "13700000001")
+	lifted(t, c, id)
+	carry(t, c.Dispatcher, dispatch.Request{Actor: community, Command: &pb.TicketPostRequest{Name: "posts/" + id, RequestId: c.RequestID()}})
+	call := c.Report(t, dispatchtest.Community) // of 张三丰
+	c.Do(t, desk, &pb.AcceptTicketRequest{Name: call, RequestId: c.RequestID()})
+	c.Do(t, desk, &pb.TriageTicketRequest{Name: "tickets/" + id, RequestId: c.RequestID(), Category: "0101"})
+	c.Do(t, desk, &pb.MergeTicketRequest{Name: call, RequestId: c.RequestID(), Into: "tickets/" + id})
+	react(t, c, 1)
+	_, _, err := c.Ticket(t.Context(), dispatch.Request{Actor: community, Command: &pb.PublishEchoRequest{
+		Name: "tickets/" + id, RequestId: c.RequestID(), Kind: pb.EchoKind_ECHO_KIND_PROGRESS, Particulars: &pb.Particulars{Reply: "张三丰反映的垃圾正在清运"},
+	}})
+	if refusal, ok := errors.AsType[*rule.Refusal](err); !ok || refusal.Reason != rule.NeedsRedaction {
+		t.Errorf("got %v", err)
+	}
+}

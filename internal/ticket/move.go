@@ -1,6 +1,7 @@
 package ticket
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -53,14 +54,18 @@ func (s *State) moved(a *rule.Asked, unit string, path []string) *pb.HolderMoved
 }
 
 // successor is the unit that takes the place of one that is gone: the one that is responsible for the ticket's place as the map has it
-// now, no lower than the one that is gone, and neither complained of nor ruled out as lead; else the nearest above the one that is gone
-// that is still there. Empty if there is none.
+// now, no lower than the one that is gone, and neither complained of nor ruled out as lead, nor kept out of by the ban list what that one led;
+// else the nearest above the one that is gone that is still there. Empty if there is none.
 func (s *State) successor(a *rule.Asked, gone string) string {
+	had := s.had(gone)
 	fit := func(unit string) bool {
 		if _, active := a.Registry.Unit(unit, a.At); !active {
 			return false
 		}
-		return !rule.Within(a.Registry, unit, s.ComplainedOf) && !(gone == s.Lead && slices.Contains(s.RuledOut, unit))
+		if rule.Within(a.Registry, unit, s.ComplainedOf) {
+			return false
+		}
+		return gone != s.Lead || !slices.Contains(s.RuledOut, unit) && a.Keep("", cmp.Or(had.Task, s.Category), unit, had.Admission) == nil
 	}
 	_, rank := a.Registry.Level(gone)
 	path := s.present(a.Registry, a.At)
@@ -105,6 +110,9 @@ func (s *State) holderMoved(_ *pb.EventMeta, e *pb.HolderMoved) {
 		return
 	}
 	s.Lead, s.LeadPath = e.To, e.HolderPath
+	if had := s.had(e.From); e.From != e.To {
+		s.delivered(had.Task, had.Admission, e.To)
+	}
 	// What it helped with is part of what it leads now.
 	if slices.Contains(s.Co, e.To) {
 		s.Co = slices.DeleteFunc(slices.Clone(s.Co), func(co string) bool { return co == e.To })

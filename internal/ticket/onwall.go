@@ -38,18 +38,16 @@ func solveOnWall(s State, a *rule.Asked, c *pb.SolveOnWallRequest) ([]proto.Mess
 	if err := said("reply", c.GetParticulars().GetReply()); err != nil {
 		return nil, err
 	}
-	if err := activeUnit(a, "unit", c.Unit); err != nil {
-		return nil, err
-	}
-	category, ok := a.Registry.Category(c.Category, a.At)
-	if !ok {
-		return nil, rule.Bad("category", rule.UnknownCategory, "no category %q is valid today", c.Category)
-	}
-	if !category.SelfSolvable {
-		return nil, rule.Bad("category", rule.NotSelfSolvable, "matters of category %s are beyond a grid worker's powers", c.Category)
-	}
-	if err := a.Deliver("unit", c.Category, c.Unit, ""); err != nil {
-		return nil, err
+	category, err := withinPowers(a, c)
+	if err != nil {
+		// The ticket may be made long after the solution, and what a grid may do may have changed since.
+		as := *a
+		as.At = a.OccurredAt
+		was, refused := withinPowers(&as, c)
+		if refused != nil {
+			return nil, err
+		}
+		category = was
 	}
 	if err := rule.Attachments(c.Attachments); err != nil {
 		return nil, err
@@ -64,6 +62,7 @@ func solveOnWall(s State, a *rule.Asked, c *pb.SolveOnWallRequest) ([]proto.Mess
 	}
 	unitPath := a.Registry.UnitPath(c.Unit)
 
+	confidential := confidence(c.GetParticulars())
 	then := *a
 	then.OccurredAt = posted
 	ticket := State{Grade: grade}
@@ -82,10 +81,10 @@ func solveOnWall(s State, a *rule.Asked, c *pb.SolveOnWallRequest) ([]proto.Mess
 		rule.Then(&pb.TicketReported{
 			No: a.No, Source: Wall, SourceRef: id, Channel: pb.Channel_CHANNEL_WALL, Kind: pb.MatterKind_MATTER_KIND_OTHER, Path: path, Position: c.Position,
 			Category: c.Category, Anonymous: c.Anonymous, Sealed: a.Sealed, Holder: c.Unit, HolderPath: unitPath, SolvedOnWall: true,
-			Elements: elements(c.GetParticulars(), true),
+			Elements: elements(c.GetParticulars(), true), Confidentiality: confidential,
 		}, posted),
 		rule.Then(&pb.TicketAccepted{Path: path, Holder: c.Unit, HolderPath: unitPath}, posted),
-		rule.Then(&pb.TicketTriaged{Category: c.Category, Grade: grade, Path: path, Holder: c.Unit, HolderPath: unitPath, Lead: c.Unit}, posted),
+		rule.Then(&pb.TicketTriaged{Category: c.Category, Grade: grade, Path: path, Holder: c.Unit, HolderPath: unitPath, Lead: c.Unit, Confidentiality: confidential}, posted),
 		rule.Then(sent, posted),
 		rule.Then(&pb.TicketSigned{}, posted),
 	}
@@ -99,6 +98,32 @@ func solveOnWall(s State, a *rule.Asked, c *pb.SolveOnWallRequest) ([]proto.Mess
 		events = append(events, &pb.VerificationSampledOut{Percent: c.Percent}, closed)
 	}
 	return events, d.err
+}
+
+// confidence is how confidential a matter is whose petitioner may have asked that nobody is told of them.
+func confidence(p *pb.Particulars) pb.Confidentiality {
+	if p.GetPetitioner().GetConfidential() {
+		return pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+	}
+	return pb.Confidentiality_CONFIDENTIALITY_UNSPECIFIED
+}
+
+// withinPowers is the category of what a grid solved, if the grid may solve it as the registry has it at a.At.
+func withinPowers(a *rule.Asked, c *pb.SolveOnWallRequest) (*pb.Category, error) {
+	if err := activeUnit(a, "unit", c.Unit); err != nil {
+		return nil, err
+	}
+	category, ok := a.Registry.Category(c.Category, a.At)
+	if !ok {
+		return nil, rule.Bad("category", rule.UnknownCategory, "no category %q is valid today", c.Category)
+	}
+	if !category.SelfSolvable {
+		return nil, rule.Bad("category", rule.NotSelfSolvable, "matters of category %s are beyond a grid worker's powers", c.Category)
+	}
+	if err := a.Deliver("unit", c.Category, c.Unit, ""); err != nil {
+		return nil, err
+	}
+	return category, nil
 }
 
 // verificationSampledOut: nobody looks whether the result is as told.

@@ -53,7 +53,7 @@ func (r *Reader) bannedMetrics(ctx context.Context, q MetricQuery) ([]*pb.Metric
 			continue
 		}
 		a.nodes(func(level, code, name, path string) {
-			if level != q.Level || code == "" && level != "all" {
+			if level != q.Level || code == "" && level != "all" || above(a.path, q.Area, level, code) {
 				return
 			}
 			f := figures[code]

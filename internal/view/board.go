@@ -109,3 +109,17 @@ func writeSteps(tx *viewdb.Tx, table, column string, row int64, paths ...[]*pb.A
 	}
 	return nil
 }
+
+// above says whether a node of a level is one of a path's areas above the one that is asked about, of which only nodes at or below it are told; not
+// where none is asked about.
+func above(path []*pb.AreaNode, area, level, code string) bool {
+	for _, n := range path {
+		if n.Code == area || area == "" {
+			return false
+		}
+		if n.Level == level && n.Code == code {
+			return true
+		}
+	}
+	return false
+}

@@ -820,3 +820,40 @@ func TestRowsAreTheSameWhereverBatchesAreCut(t *testing.T) {
 		t.Error("rivals: got other rows")
 	}
 }
+
+// TestNoFigureIsOfAnAreaAboveTheOneAskedAbout: what lies in a community is part of its street's figure, which is not that.
+func TestNoFigureIsOfAnAreaAboveTheOneAskedAbout(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(8, 8))
+	h := newHistory(t)
+	livesOf(h, r, 60, wholeLife)
+	admitted(h, r)
+	reader := h.reader()
+	told := 0
+	for _, metric := range view.MetricNames {
+		list := func(level, area string) []*pb.MetricFigure {
+			all, _, _, err := reader.ListMetrics(t.Context(), view.MetricQuery{Metric: metric, Level: level, Area: area, From: day0, At: day0.AddDate(1, 0, 0)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return all
+		}
+		for _, f := range list("community", "") {
+			if f.Code == "" {
+				continue
+			}
+			if own := list("community", f.Code); len(own) != 1 || fmt.Sprint(own[0]) != fmt.Sprint(f) {
+				t.Errorf("%s of %s: got %v, want %v", metric, f.Code, own, f)
+			}
+			for _, level := range []string{"city", "district", "street"} {
+				if above := list(level, f.Code); len(above) > 0 {
+					t.Errorf("%s at or below %s: got %v", metric, f.Code, above)
+				}
+			}
+			told++
+		}
+	}
+	if told == 0 {
+		t.Error("no figure is of a community")
+	}
+}

@@ -263,6 +263,9 @@ func (r *Reader) reviewMetrics(ctx context.Context, q MetricQuery) (all []*pb.Me
 				continue
 			}
 			o.nodes(q.Level, func(code, name, path string) {
+				if above(o.path, q.Area, q.Level, code) {
+					return
+				}
 				f := byCode[code]
 				if f == nil {
 					f = &pb.MetricFigure{Metric: q.Metric, Level: q.Level, Code: code, Name: name, Path: path, Denominator: new(int64), Parts: map[string]int64{}}

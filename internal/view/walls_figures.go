@@ -145,7 +145,7 @@ func (r *Reader) wallMetrics(ctx context.Context, q MetricQuery) ([]*pb.MetricFi
 			return
 		}
 		w.nodes(func(level, code, name, path string) {
-			if level != q.Level {
+			if level != q.Level || above(w.path, q.Area, level, code) {
 				return
 			}
 			if figures[code] == nil {

@@ -259,7 +259,7 @@ func (r *Reader) whistleMetrics(ctx context.Context, q MetricQuery) ([]*pb.Metri
 			}
 			count.each(w, func(c tally) {
 				w.nodes(c.units, func(level, code, name, path string) {
-					if level != q.Level || code == "" && level != "all" {
+					if level != q.Level || code == "" && level != "all" || above(w.path, q.Area, level, code) {
 						return
 					}
 					f := sums[code]
