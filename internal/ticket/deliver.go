@@ -29,6 +29,14 @@ func (s *State) deliver(a *rule.Asked, field, unit string, o order) error {
 	return a.Deliver(field, cmp.Or(o.GetTask(), s.Category), unit, o.GetAdmission())
 }
 
+// entrust is deliver to a unit that is to lead: it gets the matter itself with whatever it is ordered, and the ban list is asked of both.
+func (s *State) entrust(a *rule.Asked, field, unit string, o order) error {
+	if err := s.deliver(a, field, unit, o); err != nil || o.GetTask() == "" || o.GetTask() == s.Category {
+		return err
+	}
+	return a.Deliver(field, s.Category, unit, o.GetAdmission())
+}
+
 // ordered is what an event records of an order: the task if it is another than the ticket's category, and the admission's id.
 func (s *State) ordered(o order) (task, admission string) {
 	if task = o.GetTask(); task == s.Category {

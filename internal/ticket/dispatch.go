@@ -68,7 +68,7 @@ func (s *State) mayLead(a *rule.Asked, lead string, co []string, o order) error 
 	if !rule.Within(a.Registry, lead, a.Actor.Unit) {
 		return rule.Bad("lead", rule.OutOfScope, "unit %q is not below yours; blow a whistle for it", lead)
 	}
-	if err := s.deliver(a, "lead", lead, o); err != nil {
+	if err := s.entrust(a, "lead", lead, o); err != nil {
 		return err
 	}
 	for i, unit := range co {

@@ -183,7 +183,7 @@ func delegate(s State, a *rule.Asked, c *pb.DelegateTicketRequest) ([]proto.Mess
 	if rule.Within(a.Registry, c.To, s.ComplainedOf) {
 		return nil, rule.Bad("to", rule.LeadComplainedOf, "unit %q, or one above it, is complained of", c.To)
 	}
-	if err := s.deliver(a, "to", c.To, c); err != nil {
+	if err := s.entrust(a, "to", c.To, c); err != nil {
 		return nil, err
 	}
 	if s.moves(from, c.To) >= movesEnough {
