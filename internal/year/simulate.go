@@ -166,7 +166,7 @@ func (r *Report) print(out io.Writer) {
 }
 
 // notPlayed are the methods that no life plays: queries, what the timers give themselves, and what needs a map or calendar that changes.
-var notPlayed = []string{"IntakeTickets", "GetTicket", "ExplainDeadline", "SuggestTriage", "PassTimer", "RecomputeLimits", "MoveHolder"}
+var notPlayed = []string{"IntakeTickets", "GetTicket", "ExplainDeadline", "SuggestTriage", "PassTimer", "RecomputeLimits", "MoveHolder", "SolveOnWall"}
 
 // missing are the commands on tickets that were never carried out.
 func (r *Report) missing() []string {
