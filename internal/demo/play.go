@@ -161,7 +161,7 @@ func (p *player) give(ctx context.Context, batch []moved) error {
 	p.tokens = p.tokens[:0]
 	for i, m := range batch {
 		p.note(m.story, answers[i])
-		if m.next++; m.next < len(m.steps) {
+		if m.next++; m.next < len(m.steps) && !m.over {
 			next := at.Add(m.steps[m.next].after)
 			if m.steps[m.next].office {
 				next = m.officeHours(next)
@@ -210,6 +210,10 @@ func (p *player) command(ctx context.Context, s *story, at time.Time) (proto.Mes
 	})
 	answer, err := p.send(ctx, step, message)
 	if step.refused == "" {
+		if s.n >= len(featured) && strings.HasPrefix(step.method, "/chuishao.v1.WhistleService/") && reason(err) == "WRONG_STATE" {
+			s.over = true // it took so long that the whistle was raised, and others go on with it
+			return nothing, nil
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s by %s: %w", step.method, step.by, err)
 		}

@@ -37,6 +37,7 @@ type story struct {
 	listed          bool              // as somebody saw who looked
 	problem         *pb.Listing       // likewise
 	next            int
+	over            bool // what happened meanwhile leaves nothing of it to do
 }
 
 // step is one call.
