@@ -61,7 +61,9 @@ var table = []struct{ pkg, may string }{
 	{"internal/eventstore/storetest", "internal/eventstore"},
 	{"internal/eventstore/sqlite", "internal/eventstore"},
 	{"internal/eventstore/esdb", "internal/eventstore"},
+	{"internal/eventstore/esdb/double", ""},
 	{"internal/eventstore/jetstream", "internal/eventstore"},
+	{"internal/servers", ""},
 	{"internal/event", contract + " internal/eventstore"},
 
 	{"internal/registry", history + " internal/calendar internal/rule internal/viewdb"},
@@ -102,13 +104,13 @@ var table = []struct{ pkg, may string }{
 // foreign says which packages may import the modules that stand for a technology. Modules without a row, such as those
 // for identifiers or metrics, may be imported anywhere but in the rules.
 var foreign = []struct{ module, may string }{
-	{"google.golang.org/grpc", contract + " internal/rpc internal/web internal/principal internal/app internal/importing internal/demo internal/bench cmd/dispatcher cmd/projector"},
+	{"google.golang.org/grpc", contract + " internal/rpc internal/web internal/principal internal/app internal/importing internal/demo internal/bench internal/bus internal/eventstore/esdb internal/eventstore/esdb/double cmd/dispatcher cmd/projector"},
 	{"zombiezen.com/go/sqlite", "internal/eventstore/sqlite internal/viewdb internal/privacy"},
 	{"modernc.org/sqlite", ""},
-	{"github.com/jackc/pgx", "internal/viewdb"},
-	{"github.com/EventStore/EventStore-Client-Go", "internal/eventstore/esdb"},
-	{"github.com/nats-io/nats.go", "internal/eventstore/jetstream internal/bus internal/app"},
-	{"github.com/nats-io/nats-server", "internal/bus internal/app"},
+	{"github.com/jackc/pgx", "internal/viewdb internal/privacy internal/servers"},
+	{"github.com/EventStore/EventStore-Client-Go", "internal/eventstore/esdb internal/eventstore/esdb/double"},
+	{"github.com/nats-io/nats.go", "internal/eventstore/jetstream internal/bus internal/app internal/servers"},
+	{"github.com/nats-io/nats-server", "internal/bus internal/app internal/servers"},
 	{"github.com/blevesearch/bleve", "internal/suggest"},
 	{"pgregory.net/rapid", "internal/eventstore/storetest"},
 }
