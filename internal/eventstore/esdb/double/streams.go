@@ -304,7 +304,7 @@ func wants(f *streams.ReadReq_Options_FilterOptions) (func(*record) bool, error)
 	}, nil
 }
 
-// subscribe sends the confirmation, what is there, that the caller has caught up, and then whatever comes.
+// subscribe sends the confirmation, even to who is refused then, what is there, that the caller has caught up, and then whatever comes.
 func (s *service) subscribe(o *streams.ReadReq_Options, stream string, call streams.Streams_ReadServer, fault Fault) error {
 	h := s.node.cluster.history
 	filter := o.GetFilter()
@@ -318,6 +318,11 @@ func (s *service) subscribe(o *streams.ReadReq_Options, stream string, call stre
 			records, _, _, grown := h.page(stream, s.node.hidden())
 			return records, grown
 		}
+	}
+	if err := call.Send(&streams.ReadResp{Content: &streams.ReadResp_Confirmation{
+		Confirmation: &streams.ReadResp_SubscriptionConfirmation{SubscriptionId: uuid.NewString()},
+	}}); err != nil {
+		return err
 	}
 	log, _ := look()
 	next := 0
@@ -336,11 +341,6 @@ func (s *service) subscribe(o *streams.ReadReq_Options, stream string, call stre
 		next = sort.Search(len(log), func(i int) bool { return log[i].revision > p.Revision })
 	case *streams.ReadReq_Options_StreamOptions_End:
 		next = len(log)
-	}
-	if err := call.Send(&streams.ReadResp{Content: &streams.ReadResp_Confirmation{
-		Confirmation: &streams.ReadResp_SubscriptionConfirmation{SubscriptionId: uuid.NewString()},
-	}}); err != nil {
-		return err
 	}
 	every := uint64(math.MaxUint64)
 	if filter != nil {
