@@ -75,7 +75,7 @@ var table = []struct{ pkg, may string }{
 	{"internal/scenario", contract + " internal/rule"},
 	{"examples/wuxi", ""},
 
-	{"internal/viewdb", ""},
+	{"internal/viewdb", "internal/eventstore"},
 	{"internal/projector", "internal/eventstore internal/event internal/viewdb"},
 	{"internal/view", rules + " internal/rule " + read},
 	{"internal/policy", write + " " + read},
