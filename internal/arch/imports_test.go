@@ -64,6 +64,7 @@ var table = []struct{ pkg, may string }{
 	{"internal/eventstore/esdb/double", ""},
 	{"internal/eventstore/jetstream", "internal/eventstore"},
 	{"internal/servers", ""},
+	{"internal/servers/serverstest", "internal/servers"},
 	{"internal/event", contract + " internal/eventstore"},
 
 	{"internal/registry", history + " internal/calendar internal/rule internal/viewdb"},
@@ -74,7 +75,7 @@ var table = []struct{ pkg, may string }{
 	{"internal/scenario", contract + " internal/rule"},
 	{"examples/wuxi", ""},
 
-	{"internal/viewdb", ""},
+	{"internal/viewdb", "internal/eventstore"},
 	{"internal/projector", "internal/eventstore internal/event internal/viewdb"},
 	{"internal/view", rules + " internal/rule " + read},
 	{"internal/policy", write + " " + read},

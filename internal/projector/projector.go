@@ -276,17 +276,17 @@ func (p *Projector) CatchUp(ctx context.Context) error {
 	}
 }
 
-// Rebuild builds the views from the first event into a file beside that of db and puts it in its place when it is whole.
+// Rebuild builds the views from the first event into a file or schema beside that of db and puts it in its place when it is whole.
 // Until then the old one answers.
 func Rebuild(ctx context.Context, store eventstore.Store, db *viewdb.DB, opts Options, views ...View) error {
-	fresh := db.Path() + ".rebuild"
+	fresh := db.Beside()
 	if err := Build(ctx, store, fresh, opts, views...); err != nil {
 		return errors.Join(fmt.Errorf("rebuild views: %w", err), viewdb.Remove(fresh))
 	}
 	return db.ReplaceWith(fresh)
 }
 
-// Build builds the views from the first event into a new file at path, in place of what is there.
+// Build builds the views from the first event into a new file or schema at path, in place of what is there.
 func Build(ctx context.Context, store eventstore.Store, path string, opts Options, views ...View) error {
 	if opts.Batch <= 0 {
 		opts.Batch = rebuildBatch

@@ -13,10 +13,12 @@ import (
 
 // Tx is a transaction. It belongs to one goroutine and ends with the function it was given to.
 type Tx struct {
-	db    *DB
+	db   *DB
+	turn *turn // nil where one goroutine alone has the transaction
+
+	pg    *session // PostgreSQL's; nil for SQLite, whose are the others
 	conn  *sqlite.Conn
 	stmts map[string]*stmt
-	turn  *turn // nil where one goroutine alone has the transaction
 }
 
 // turn is whose turn it is among goroutines that share a transaction.
@@ -36,7 +38,7 @@ func (tx *Tx) Share(n int) []*Tx {
 	all := new(sync.Mutex)
 	list := make([]*Tx, n)
 	for i := range list {
-		list[i] = &Tx{db: tx.db, conn: tx.conn, stmts: tx.stmts, turn: &turn{all: all}}
+		list[i] = &Tx{db: tx.db, pg: tx.pg, conn: tx.conn, stmts: tx.stmts, turn: &turn{all: all}}
 	}
 	return list
 }
@@ -83,7 +85,13 @@ func newTx(db *DB, conn *sqlite.Conn) *Tx {
 	return &Tx{db: db, conn: conn, stmts: map[string]*stmt{}}
 }
 
-func (tx *Tx) close() error { return errors.Join(tx.forget(), tx.conn.Close()) }
+func (tx *Tx) close() error {
+	if tx.pg != nil {
+		tx.pg.close()
+		return nil
+	}
+	return errors.Join(tx.forget(), tx.conn.Close())
+}
 
 func (tx *Tx) run(ctx context.Context, begin string, do func(*Tx) error) (err error) {
 	tx.conn.SetInterrupt(ctx.Done())
@@ -118,6 +126,9 @@ func (tx *Tx) exec(sql string) error {
 func (tx *Tx) Exec(sql string, args ...any) (int64, error) {
 	tx.enter()
 	defer tx.leave()
+	if tx.pg != nil {
+		return tx.pg.exec(sql, args)
+	}
 	s, err := tx.prepare(sql)
 	if err != nil {
 		return 0, err
@@ -137,10 +148,35 @@ func (tx *Tx) Exec(sql string, args ...any) (int64, error) {
 	}
 }
 
+// Put runs a statement of which nobody asks how many rows it changed. A server may be sent many at a time: each takes effect before what follows it in the
+// transaction, but what is wrong with it may be told by a later call, by Flush at the latest.
+func (tx *Tx) Put(sql string, args ...any) error {
+	if tx.pg == nil {
+		_, err := tx.Exec(sql, args...)
+		return err
+	}
+	tx.enter()
+	defer tx.leave()
+	return tx.pg.put(sql, args)
+}
+
+// Flush waits until all that was put has been done.
+func (tx *Tx) Flush() error {
+	if tx.pg == nil {
+		return nil
+	}
+	tx.enter()
+	defer tx.leave()
+	return tx.pg.settle()
+}
+
 // Script runs statements without arguments, one after the other.
 func (tx *Tx) Script(statements ...string) error {
 	tx.enter()
 	defer tx.leave()
+	if tx.pg != nil {
+		return tx.pg.script(statements)
+	}
 	for _, sql := range statements {
 		if err := sqlitex.ExecuteTransient(tx.conn, sql, nil); err != nil {
 			return fmt.Errorf("%s: %w", head(sql), err)
@@ -154,6 +190,10 @@ func (tx *Tx) Query(sql string, args ...any) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		tx.enter()
 		defer tx.leave()
+		if tx.pg != nil {
+			tx.pg.yield(yield, sql, args)
+			return
+		}
 		s, err := tx.prepare(sql)
 		if err != nil {
 			yield(Row{}, err)
@@ -170,7 +210,7 @@ func (tx *Tx) Query(sql string, args ...any) iter.Seq2[Row, error] {
 				yield(Row{}, fmt.Errorf("%s: %w", head(sql), err))
 				return
 			}
-			if !more || !yield(Row{s.Stmt}, nil) {
+			if !more || !yield(Row{s: s.Stmt}, nil) {
 				return
 			}
 		}
@@ -178,19 +218,35 @@ func (tx *Tx) Query(sql string, args ...any) iter.Seq2[Row, error] {
 }
 
 // Row is a row of a Query.
-type Row struct{ s *sqlite.Stmt }
+type Row struct {
+	s  *sqlite.Stmt
+	pg *result // PostgreSQL's; nil for SQLite
+}
 
 // Int64 is column i, from 0; 0 for NULL.
-func (r Row) Int64(i int) int64 { return r.s.ColumnInt64(i) }
+func (r Row) Int64(i int) int64 {
+	if r.pg != nil {
+		return r.pg.int64(i)
+	}
+	return r.s.ColumnInt64(i)
+}
 
 // Bool is whether column i is not 0.
-func (r Row) Bool(i int) bool { return r.s.ColumnInt64(i) != 0 }
+func (r Row) Bool(i int) bool { return r.Int64(i) != 0 }
 
 // Text is a copy of column i; empty for NULL.
-func (r Row) Text(i int) string { return r.s.ColumnText(i) }
+func (r Row) Text(i int) string {
+	if r.pg != nil {
+		return r.pg.text(i)
+	}
+	return r.s.ColumnText(i)
+}
 
 // Bytes appends column i to buf.
 func (r Row) Bytes(i int, buf []byte) []byte {
+	if r.pg != nil {
+		return append(buf, r.pg.now[i]...)
+	}
 	n := r.s.ColumnLen(i)
 	at := len(buf)
 	for cap(buf)-at < n {
@@ -202,13 +258,26 @@ func (r Row) Bytes(i int, buf []byte) []byte {
 }
 
 // Float is column i; 0 for NULL.
-func (r Row) Float(i int) float64 { return r.s.ColumnFloat(i) }
+func (r Row) Float(i int) float64 {
+	if r.pg != nil {
+		return r.pg.float(i)
+	}
+	return r.s.ColumnFloat(i)
+}
 
 // Null is whether column i is NULL.
-func (r Row) Null(i int) bool { return r.s.ColumnIsNull(i) }
+func (r Row) Null(i int) bool {
+	if r.pg != nil {
+		return r.pg.now[i] == nil
+	}
+	return r.s.ColumnIsNull(i)
+}
 
 // Kind is what column i holds: 'i' a whole number, 'f' a float, 's' text, 'b' bytes, '0' NULL.
 func (r Row) Kind(i int) byte {
+	if r.pg != nil {
+		return r.pg.kind(i)
+	}
 	switch r.s.ColumnType(i) {
 	case sqlite.TypeInteger:
 		return 'i'
@@ -223,7 +292,12 @@ func (r Row) Kind(i int) byte {
 }
 
 // Columns is how many columns the row has.
-func (r Row) Columns() int { return r.s.ColumnCount() }
+func (r Row) Columns() int {
+	if r.pg != nil {
+		return len(r.pg.kinds)
+	}
+	return r.s.ColumnCount()
+}
 
 func (tx *Tx) prepare(sql string) (*stmt, error) {
 	if s := tx.stmts[sql]; s != nil && !s.busy {

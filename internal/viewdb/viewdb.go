@@ -1,7 +1,8 @@
 // Package viewdb is a small seam over SQL engines for what can be computed again from the history. One SQL text serves
 // them all: $1, ON CONFLICT, BIGINT, TEXT, BLOB, and instants as whole microseconds UTC.
 //
-// The engine is SQLite: one connection that writes, a pool of connections that read snapshots and never wait for it.
+// The engine is SQLite, for a file, or PostgreSQL, for a URL: one connection that writes, a pool of connections that read snapshots and never wait for it.
+// Of the text only what defines tables is translated. Where the engines differ otherwise, the text is such that both answer the same.
 package viewdb
 
 import (
@@ -62,7 +63,7 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("%s is damaged: stop the service, remove the file and rebuild the views (%v)", e.Path, e.Err)
+	return fmt.Sprintf("%s is damaged: stop the service, remove it and rebuild the views (%v)", e.Path, e.Err)
 }
 
 func (e *CorruptError) Unwrap() error { return e.Err }
@@ -75,8 +76,9 @@ var ErrReadOnly = errors.New("views are open for reading only")
 
 // DB is a database of views. It is safe for concurrent use.
 type DB struct {
-	path string
+	path string // of the file; for PostgreSQL its URL without a password
 	opts Options
+	pg   *postgres // nil for SQLite
 
 	write chan *Tx // holds the writer while nobody writes; nil for ReadOnly
 	reads chan *Tx // holds the readers that are free; nil stands for one not yet opened
@@ -88,13 +90,27 @@ type DB struct {
 
 // Open opens the views at path and makes the file, with its directory, if there is none. An *OpenError leaves alone what
 // is there. The caller closes the DB.
+//
+// A path that is a URL, postgres://user:password@host:port/database?schema=name, is that of a schema in PostgreSQL 12 or later, chuishao_views if none is
+// named. Several processes may have it open.
 func Open(path string, opts Options) (*DB, error) {
+	if opts.Readers <= 0 {
+		opts.Readers = 4
+	}
+	if isURL(path) {
+		p, err := parsePostgres(path)
+		if err != nil {
+			return nil, err
+		}
+		db := &DB{path: p.name, pg: p, opts: opts}
+		if err := db.connectPostgres(); err != nil {
+			return nil, err
+		}
+		return db, nil
+	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, &OpenError{Path: path, Reason: "the path cannot be resolved; give an absolute one", Err: err}
-	}
-	if opts.Readers <= 0 {
-		opts.Readers = 4
 	}
 	db := &DB{path: abs, opts: opts}
 	if opts.Fresh {
@@ -113,8 +129,12 @@ func Open(path string, opts Options) (*DB, error) {
 	return db, nil
 }
 
-// Remove removes a file of views and what stands beside it. It is no error if there is none.
+// Remove removes a file of views and what stands beside it. It is no error if there is none. Of a schema it first waits for a moment in which nobody uses it;
+// those who have it open go on when somebody has opened it anew.
 func Remove(path string) error {
+	if isURL(path) {
+		return removePostgres(path)
+	}
 	for _, suffix := range []string{"-wal", "-shm", "-journal", ""} {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -123,8 +143,16 @@ func Remove(path string) error {
 	return nil
 }
 
-// Path is where the file is.
+// Path is where the views are. It holds no password.
 func (db *DB) Path() string { return db.path }
+
+// Beside is where views may be built that are to take the place of these by ReplaceWith. It may hold a password.
+func (db *DB) Beside() string {
+	if db.pg != nil {
+		return db.pg.beside()
+	}
+	return db.path + ".rebuild"
+}
 
 func (db *DB) connect() error {
 	empty := false
@@ -240,7 +268,7 @@ func (db *DB) explain(err error) error {
 // IsFault says whether an error is the disk's or the engine's, so that it may pass or be repaired, and not that of what was
 // to be written.
 func IsFault(err error) bool {
-	if errors.Is(err, ErrClosed) || errors.Is(err, ErrReadOnly) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if _, ok := errors.AsType[*TroubleError](err); ok || errors.Is(err, ErrClosed) || errors.Is(err, ErrReadOnly) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return true
 	}
 	if _, ok := errors.AsType[*CorruptError](err); ok {
@@ -266,6 +294,9 @@ func (db *DB) Write(ctx context.Context, do func(tx *Tx) error) error {
 	if db.opts.ReadOnly {
 		return ErrReadOnly
 	}
+	if db.pg != nil {
+		return db.runPostgres(ctx, db.write, beginWrite, do)
+	}
 	var tx *Tx
 	select {
 	case tx = <-db.write:
@@ -285,6 +316,9 @@ func (db *DB) Read(ctx context.Context, do func(tx *Tx) error) error {
 	defer db.gate.RUnlock()
 	if db.closed {
 		return ErrClosed
+	}
+	if db.pg != nil {
+		return db.runPostgres(ctx, db.reads, beginRead, do)
 	}
 	var tx *Tx
 	select {
@@ -316,8 +350,12 @@ func (db *DB) Close() error {
 		return nil
 	}
 	db.closed = true
-	err := db.disconnect()
-	if err == nil && db.opts.Fresh {
+	var err error
+	if db.pg != nil && db.opts.Fresh {
+		err = db.finishPostgres()
+	}
+	err = errors.Join(err, db.disconnect())
+	if err == nil && db.pg == nil && db.opts.Fresh {
 		err = finish(db.path)
 	}
 	if err != nil {
@@ -334,7 +372,9 @@ func (db *DB) disconnect() error {
 		}
 	}
 	if db.write != nil {
-		err = errors.Join(err, (<-db.write).close())
+		if tx := <-db.write; tx != nil {
+			err = errors.Join(err, tx.close())
+		}
 	}
 	return err
 }
@@ -355,9 +395,12 @@ func sync1(name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// ReplaceWith puts a closed file of views in the place of the one that is open. Transactions under way end first; later
-// ones see the new file. After a crash either file is there, whole.
+// ReplaceWith puts a closed file of views, or a closed schema that was Fresh, in the place of the one that is open. Transactions under way end first; later
+// ones see the new rows. After a crash the old or the new are there, whole.
 func (db *DB) ReplaceWith(fresh string) error {
+	if db.pg != nil {
+		return db.replacePostgres(fresh)
+	}
 	db.gate.Lock()
 	defer db.gate.Unlock()
 	if db.closed {

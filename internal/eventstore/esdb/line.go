@@ -1,0 +1,281 @@
+package esdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+
+	"github.com/chuishao/dispatch/internal/eventstore"
+)
+
+// line gives out one client at a time, the same to everybody, until it breaks; then the next one.
+//
+// A client that lost its server looks for it again on the next call, and if it does not find it, dies in a way that
+// leaves callers hanging whatever their contexts say. A client that is closed while somebody calls it panics there. So
+// a broken client gets no new calls; when those under way have ended, or after a while, it is closed, which frees what
+// hangs in it; and a new one must have found a server before anybody gets it. At worst a connection to a server that is
+// gone stays with a client that was looking again when it was thrown away.
+type line struct {
+	config  esdb.Configuration
+	closing context.Context
+	opts    Options
+
+	mu      sync.Mutex
+	now     *client       // nil while there is none that works
+	looking chan struct{} // closed when one was found; nil if nobody looks
+	why     error         // what looking met last
+	unfit   error         // why the server that was found cannot be used
+	held    int           // calls under way on all clients of the line
+	closed  bool
+	work    sync.WaitGroup // all goroutines of the line
+}
+
+// client is one client of a line.
+type client struct {
+	esdb   *esdb.Client
+	alive  context.Context // ends when calls under way must end
+	kill   context.CancelFunc
+	users  int           // calls under way
+	broken bool          // gets no new calls
+	idle   chan struct{} // closed when it is broken and has no users
+}
+
+func newLine(config esdb.Configuration, closing context.Context, opts Options) *line {
+	return &line{config: config, closing: closing, opts: opts}
+}
+
+// close ends what is under way and waits for it.
+func (l *line) close() {
+	l.mu.Lock()
+	l.closed = true
+	if c := l.now; c != nil {
+		l.retire(c)
+	}
+	l.mu.Unlock()
+	l.work.Wait()
+}
+
+// take is a client that works, held by the caller until release. It waits for one while ctx lasts, and says then
+// why there is none.
+func (l *line) take(ctx context.Context) (*client, error) {
+	for {
+		l.mu.Lock()
+		if l.closed {
+			l.mu.Unlock()
+			return nil, errClosed
+		}
+		if c := l.now; c != nil {
+			c.users++
+			l.held++
+			l.work.Add(1)
+			l.mu.Unlock()
+			return c, nil
+		}
+		if l.unfit != nil {
+			defer l.mu.Unlock()
+			err := l.unfit
+			l.unfit = nil // whoever asks next looks again
+			return nil, err
+		}
+		l.look()
+		looking := l.looking
+		l.mu.Unlock()
+		select {
+		case <-looking:
+		case <-l.closing.Done():
+			return nil, errClosed
+		case <-ctx.Done():
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.why != nil {
+				return nil, fmt.Errorf("%w: no server: %w", eventstore.ErrUnavailable, l.why)
+			}
+			return nil, fmt.Errorf("%w: no server answers", eventstore.ErrUnavailable)
+		}
+	}
+}
+
+// release gives a client back.
+func (l *line) release(c *client) {
+	l.mu.Lock()
+	c.users--
+	l.held--
+	if c.broken && c.users == 0 {
+		close(c.idle)
+	}
+	l.mu.Unlock()
+	l.work.Done()
+}
+
+// drop says that a client broke.
+func (l *line) drop(c *client) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.retire(c)
+	if !l.closed {
+		l.look()
+	}
+}
+
+// retire lets a client get no more calls and sees to its end. The line is locked.
+func (l *line) retire(c *client) {
+	if l.now == c {
+		l.now = nil
+	}
+	if c.broken {
+		return
+	}
+	c.broken = true
+	c.idle = make(chan struct{})
+	if c.users == 0 {
+		close(c.idle)
+	}
+	l.work.Go(func() { l.bury(c) })
+}
+
+// bury closes a broken client once its calls have ended. Those that have not after the time of an attempt are ended, and
+// those that hang even so end by the closing, with a panic that they recover from.
+func (l *line) bury(c *client) {
+	if !waits(c.idle, l.opts.Attempt, l.closing.Done()) {
+		c.kill()
+		waits(c.idle, time.Second, nil)
+	}
+	c.kill()
+	closeQuietly(c.esdb)
+}
+
+// waits waits for done, at most so long or until given up. It reports whether it was done.
+func waits(done <-chan struct{}, most time.Duration, giveUp <-chan struct{}) bool {
+	t := time.NewTimer(most)
+	defer t.Stop()
+	select {
+	case <-done:
+		return true
+	case <-t.C:
+	case <-giveUp:
+	}
+	return false
+}
+
+// closeQuietly closes a client that may be in any state.
+func closeQuietly(c *esdb.Client) {
+	defer func() { _ = recover() }()
+	_ = c.Close()
+}
+
+// look begins to look for a server unless somebody does. The line is locked.
+func (l *line) look() {
+	if l.looking != nil {
+		return
+	}
+	l.looking = make(chan struct{})
+	l.work.Go(func() {
+		for attempt := 1; ; attempt++ {
+			c, err := l.find()
+			l.mu.Lock()
+			l.why = err
+			if err == nil {
+				if l.now = c; l.closed {
+					l.retire(c)
+				}
+			}
+			if unfit, ok := errors.AsType[*unfitError](err); ok {
+				l.unfit = unfit
+			}
+			if err == nil || l.closed || l.unfit != nil {
+				close(l.looking)
+				l.looking = nil
+				l.mu.Unlock()
+				return
+			}
+			l.mu.Unlock()
+			pause(l.closing, attempt)
+		}
+	})
+}
+
+// find makes a client and has it find a server, alone. The client bounds that itself, by the gossip timeout for each host.
+func (l *line) find() (*client, error) {
+	config := l.config
+	made, err := esdb.NewClient(&config)
+	if err != nil {
+		return nil, err
+	}
+	version, err := ask(made)
+	switch {
+	case err != nil && strings.Contains(err.Error(), "server version format"):
+		err = &unfitError{"the server's version is not made of numbers alone, which the client cannot read; use a released version"}
+	case err == nil && (version.Major < 23 || version.Major == 23 && version.Minor < 10):
+		err = &unfitError{fmt.Sprintf("the server is of version %d.%d; use %s or later", version.Major, version.Minor, oldest)}
+	}
+	if err != nil {
+		closeQuietly(made)
+		return nil, err
+	}
+	alive, kill := context.WithCancel(context.Background())
+	return &client{esdb: made, alive: alive, kill: kill}, nil
+}
+
+// unfitError is a server that will not do, however often it is asked.
+type unfitError struct{ why string }
+
+func (e *unfitError) Error() string { return e.why }
+
+// ask is one call that has the client find its server.
+func ask(c *esdb.Client) (version *esdb.ServerVersion, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = errBroken
+		}
+	}()
+	return c.GetServerVersion()
+}
+
+// bind is ctx, ended with the client as well.
+func (c *client) bind(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.alive, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// readers are the lines that reads and subscriptions go over: as many as it takes that each has room.
+type readers struct {
+	dial  func() *line
+	mu    sync.Mutex
+	lines []*line
+
+	closed bool
+}
+
+// line is one with room for another call. Some more may get in at the same time; the server lets them wait.
+func (r *readers) line() *line {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.lines {
+		l.mu.Lock()
+		room := l.held < streamsPerClient
+		l.mu.Unlock()
+		if room {
+			return l
+		}
+	}
+	l := r.dial()
+	l.closed = r.closed
+	r.lines = append(r.lines, l)
+	return l
+}
+
+func (r *readers) close() {
+	r.mu.Lock()
+	r.closed = true
+	lines := r.lines
+	r.mu.Unlock()
+	for _, l := range lines {
+		l.close()
+	}
+}

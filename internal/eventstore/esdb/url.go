@@ -1,0 +1,91 @@
+package esdb
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+)
+
+// settings are the keys of a connection string that may be given, in lower case.
+var settings = map[string]bool{
+	"tls": true, "tlsverifycert": true, "tlscafile": true, "usercertfile": true, "userkeyfile": true,
+	"maxdiscoverattempts": true, "discoveryinterval": true, "gossiptimeout": true,
+	"keepaliveinterval": true, "keepalivetimeout": true,
+	"nodepreference": true, "defaultdeadline": true,
+}
+
+// parse reads a connection string. The client ignores what it does not know and misreads some of what it does, so that is
+// refused here. No error repeats the string: it may hold a password.
+func parse(s string) (*esdb.Configuration, error) {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok || scheme != "esdb" && scheme != "esdb+discover" {
+		return nil, errors.New("the store's URL must begin with esdb:// or esdb+discover://")
+	}
+	rest, query, _ := strings.Cut(rest, "?")
+	user, hosts := "", rest
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		user, hosts = rest[:i], rest[i+1:]
+	}
+	hosts = strings.TrimSuffix(hosts, "/")
+	for host := range strings.SplitSeq(hosts, ",") {
+		name, port, found := strings.Cut(host, ":")
+		number, err := strconv.ParseUint(port, 10, 16)
+		if name == "" || strings.ContainsAny(name, "/[]") || found && (err != nil || number == 0) {
+			return nil, fmt.Errorf("the store's URL: %q is not a host or host:port", host)
+		}
+	}
+	if scheme == "esdb+discover" && strings.Contains(hosts, ",") {
+		return nil, errors.New("the store's URL: esdb+discover:// takes one DNS name; list nodes with esdb://")
+	}
+	given, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, errors.New("the store's URL: its query cannot be read")
+	}
+	low := make(map[string]string, len(given))
+	for key, values := range given {
+		k := strings.ToLower(key)
+		if _, twice := low[k]; twice || len(values) != 1 {
+			return nil, fmt.Errorf("the store's URL: %s is given more than once", key)
+		}
+		low[k] = values[0]
+		if !settings[k] {
+			return nil, fmt.Errorf("the store's URL: there is no setting %s", key)
+		}
+	}
+	if at := strings.ToLower(low["nodepreference"]); at != "" && at != "leader" {
+		return nil, errors.New("the store's URL: nodePreference must be leader, since elsewhere one may read what is no longer so")
+	}
+	if _, ok := low["defaultdeadline"]; ok {
+		return nil, errors.New("the store's URL: defaultDeadline is not used; calls end with their context")
+	}
+	for _, k := range []string{"maxdiscoverattempts", "gossiptimeout", "discoveryinterval", "keepaliveinterval", "keepalivetimeout"} {
+		v, ok := low[k]
+		n, err := strconv.Atoi(v)
+		if ok && (err != nil || n < 1 && !(n == -1 && strings.HasPrefix(k, "keepalive"))) {
+			return nil, fmt.Errorf("the store's URL: %s must be a whole number from 1", k)
+		}
+	}
+	if low["tls"] == "false" && user != "" {
+		return nil, errors.New("the store's URL: with tls=false the user and password would not be sent; take them out, or use TLS")
+	}
+	config, err := esdb.ParseConnectionString(s)
+	if err != nil {
+		if user != "" {
+			return nil, errors.New("the store's URL cannot be read; escape what is not a letter or digit in user and password")
+		}
+		return nil, fmt.Errorf("the store's URL: %w", err)
+	}
+	// Trying again is done here, so that whoever waits can stop waiting.
+	if _, ok := low["maxdiscoverattempts"]; !ok {
+		config.MaxDiscoverAttempts = 1
+	}
+	if _, ok := low["gossiptimeout"]; !ok {
+		config.GossipTimeout = 2
+	}
+	config.NodePreference = esdb.NodePreferenceLeader
+	return config, nil
+}
