@@ -141,7 +141,7 @@ func open(ctx context.Context, dir string, o Options, with parts) (_ *Node, err 
 }
 
 func (n *Node) openViews(ctx context.Context, o Options) error {
-	at, err := placeViews(ctx, o.Views, n.Dir)
+	at, err := placeViews(o.Views, n.Dir)
 	if err != nil {
 		return err
 	}

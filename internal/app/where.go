@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/eventstore/esdb"
+	"github.com/chuishao/dispatch/internal/eventstore/jetstream"
 	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
 	"github.com/chuishao/dispatch/internal/privacy"
 	"github.com/chuishao/dispatch/internal/viewdb"
@@ -85,6 +87,13 @@ func OpenHistory(ctx context.Context, text, dir string, o HistoryOptions) (Histo
 	switch scheme {
 	case "sqlite":
 		return sqlite.Open(path, sqlite.Options{ReadOnly: o.ReadOnly, OnCommit: o.OnCommit})
+	case "esdb", "esdb+discover":
+		if o.Log == nil {
+			o.Log = slog.Default()
+		}
+		return esdb.Open(ctx, text, esdb.Options{Log: o.Log})
+	case "jetstream":
+		return jetstream.Open(ctx, text, jetstream.Options{})
 	}
 	return nil, fmt.Errorf("--store: %q is no store; want esdb, esdb+discover, jetstream or sqlite", scheme)
 }
@@ -108,7 +117,7 @@ type views struct {
 	remove func() error // nil where others may use them too
 }
 
-func placeViews(ctx context.Context, text, dir string) (views, error) {
+func placeViews(text, dir string) (views, error) {
 	scheme, path, err := place("--views", text, dir, ViewsFile)
 	if err != nil {
 		return views{}, err
@@ -119,6 +128,8 @@ func placeViews(ctx context.Context, text, dir string) (views, error) {
 			open:   func() (*viewdb.DB, error) { return viewdb.Open(path, viewdb.Options{}) },
 			remove: func() error { return viewdb.Remove(path) },
 		}, nil
+	case "postgres", "postgresql":
+		return views{open: func() (*viewdb.DB, error) { return viewdb.Open(text, viewdb.Options{}) }}, nil
 	}
 	return views{}, fmt.Errorf("--views: %q is no place for views; want postgres or sqlite", scheme)
 }
