@@ -99,6 +99,12 @@ func (s *Store) send(within context.Context, l *line, stream string, expected es
 		defer l.release(c)
 		bound, unbind := c.bind(limited)
 		defer unbind()
+		entered, left, err := c.enter(bound)
+		if err != nil {
+			answered <- answer{err: err}
+			return
+		}
+		defer left()
 		var a answer
 		defer func() {
 			if r := recover(); r != nil {
@@ -112,7 +118,7 @@ func (s *Store) send(within context.Context, l *line, stream string, expected es
 		}()
 		// Each attempt has the time of the context, not the client's own deadline.
 		most := s.opts.Attempt + time.Second
-		a.result, a.err = c.esdb.AppendToStream(toLeader(bound), stream, esdb.AppendToStreamOptions{ExpectedRevision: expected, Deadline: &most}, events...)
+		a.result, a.err = c.esdb.AppendToStream(entered, stream, esdb.AppendToStreamOptions{ExpectedRevision: expected, Deadline: &most}, events...)
 	}()
 	select {
 	case a := <-answered:
@@ -205,7 +211,7 @@ func (s *Store) refuse(ctx context.Context, stream string, after eventstore.Vers
 func (s *Store) length(ctx context.Context, stream string) (eventstore.Version, error) {
 	length := eventstore.Version(0)
 	err := s.run(ctx, "read "+stream, sequence{
-		open: func(ctx context.Context, c *esdb.Client) (source, error) {
+		open: func(ctx context.Context, c *client) (source, error) {
 			return readStream(ctx, c, stream, esdb.Backwards, esdb.End{}, 1)
 		},
 		take: func(e *esdb.RecordedEvent) (bool, error) {
