@@ -290,7 +290,7 @@ func TestNothingIsLeftBehindByRefusedAppends(t *testing.T) {
 	for range store.ReadStream(t.Context(), "ticket-a", 0) {
 	}
 	// Connections end a moment after they are closed.
-	const more = 10
+	const more = 3
 	for limit := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > goroutines+more || files() > descriptors+more; runtime.Gosched() {
 		if time.Now().After(limit) {
 			t.Fatalf("%d goroutines and %d open files are left; there were %d and %d", runtime.NumGoroutine(), files(), goroutines, descriptors)

@@ -220,9 +220,9 @@ func closeQuietly(c *esdb.Client) {
 	_ = c.Close()
 }
 
-// look begins to look for a server unless somebody does. The line is locked.
+// look begins to look for a server unless somebody does or there is one. The line is locked.
 func (l *line) look() {
-	if l.looking != nil {
+	if l.looking != nil || l.now != nil {
 		return
 	}
 	l.looking = make(chan struct{})
