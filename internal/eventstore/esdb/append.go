@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -119,6 +120,11 @@ func (s *Store) send(within context.Context, l *line, stream string, expected es
 		// Each attempt has the time of the context, not the client's own deadline.
 		most := s.opts.Attempt + time.Second
 		a.result, a.err = c.esdb.AppendToStream(entered, stream, esdb.AppendToStreamOptions{ExpectedRevision: expected, Deadline: &most}, events...)
+		if errors.Is(a.err, io.EOF) {
+			if err := peek(bound, c, stream); err != nil && judge(err) == redirected {
+				a.err = err
+			}
+		}
 	}()
 	select {
 	case a := <-answered:
@@ -130,6 +136,18 @@ func (s *Store) send(within context.Context, l *line, stream string, expected es
 	}
 	l.drop(c)
 	return nil, errSilent
+}
+
+// peek reads one event. Of an append that was refused before all of it was sent the client loses the reason; if that was
+// that the node does not lead, a read is told so as well, and the client moves to the leader.
+func peek(ctx context.Context, c *client, stream string) error {
+	r, err := readStream(ctx, c, stream, esdb.Backwards, esdb.End{}, 1)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	_, err = r.next()
+	return err
 }
 
 // accept is the position of an append that succeeded. The server says it, but for old events that it does not have at hand.
