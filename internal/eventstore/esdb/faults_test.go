@@ -230,10 +230,7 @@ func TestOpenSaysInTimeThatNobodyAnswers(t *testing.T) {
 // TestNothingIsLeftBehindByRefusedAppends counts what the client of this protocol leaks when it is used bare. It runs alone.
 func TestNothingIsLeftBehindByRefusedAppends(t *testing.T) {
 	files := func() int {
-		open, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Skipf("open files cannot be counted here: %v", err)
-		}
+		open, _ := os.ReadDir("/proc/self/fd") // none where they cannot be counted; then goroutines alone tell
 		return len(open)
 	}
 	cluster := start(t, 1)
