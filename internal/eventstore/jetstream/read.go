@@ -55,7 +55,7 @@ func (s *Store) stream(ctx context.Context, stream string, after eventstore.Vers
 		}
 		subject := s.subject(stream)
 		for version < at.version && after < at.version {
-			page, err := s.page(ctx, subject, position+1, at.position, func(e *stored) bool {
+			page, err := s.page(ctx, subject, position+1, at.position, uint64(at.version-version), func(e *stored) bool {
 				if e.Version != version+1 {
 					return false
 				}
@@ -136,7 +136,7 @@ func (s *Store) Subscribe(ctx context.Context, after eventstore.Position) sequen
 func (s *Store) hand(ctx context.Context, after, end uint64, yield func(eventstore.Recorded, error) bool) (uint64, bool) {
 	for after < end {
 		next := after + 1
-		page, err := s.page(ctx, "", next, end, func(e *stored) bool {
+		page, err := s.page(ctx, "", next, end, end-after, func(e *stored) bool {
 			if uint64(e.Position) != next {
 				return false
 			}
@@ -162,12 +162,12 @@ func (s *Store) hand(ctx context.Context, after, end uint64, yield func(eventsto
 	return after, true
 }
 
-// page reads the messages of one subject, or all if it is "", from a position up to another, in order: one at least, not always all. follows says
+// page reads the messages of one subject, or all if it is "", from a position up to another, in order: one at least, not always all n. follows says
 // whether a message is the next. What a replica does not have is read at the leader; what that does not have either is gone.
-func (s *Store) page(ctx context.Context, subject string, from, upTo uint64, follows func(*stored) bool) ([]stored, error) {
+func (s *Store) page(ctx context.Context, subject string, from, upTo, n uint64, follows func(*stored) bool) ([]stored, error) {
 	var page []stored
 	err := s.retry(ctx, func(ctx context.Context) error {
-		got, err := s.getDirect(ctx, get{Seq: from, Next: subject, Batch: int(min(upTo-from+1, pageEvents)), MaxBytes: pageBytes})
+		got, err := s.getDirect(ctx, get{Seq: from, Next: subject, Batch: int(min(n, pageEvents)), MaxBytes: pageBytes})
 		if err != nil {
 			return err
 		}

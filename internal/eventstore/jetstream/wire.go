@@ -279,7 +279,8 @@ func (s *Store) getDirect(ctx context.Context, what get) ([]stored, error) {
 		return nil, err
 	}
 	inbox := s.nc.NewInbox()
-	sub, err := s.nc.SubscribeSync(inbox)
+	answers := make(chan *nats.Msg, what.Batch+1) // all that can come
+	sub, err := s.nc.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return nil, err
 	}
@@ -287,11 +288,13 @@ func (s *Store) getDirect(ctx context.Context, what get) ([]stored, error) {
 	if err := s.nc.PublishRequest("$JS.API.DIRECT.GET."+s.address.stream, inbox, body); err != nil {
 		return nil, err
 	}
-	var page []stored
+	page := make([]stored, 0, min(what.Batch, 64))
 	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return nil, err
+		var m *nats.Msg
+		select {
+		case m = <-answers:
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 		switch m.Header.Get("Status") {
 		case "204", "404": // the end of the batch; nothing there
