@@ -21,6 +21,9 @@ import (
 // leastVersion is the first version of the server that keeps the promises: before, "always" had holes.
 var leastVersion = [3]int{2, 15, 2}
 
+// leastPayload is what the largest event and its headers need.
+const leastPayload = eventstore.MaxBytes + 16<<10
+
 // Open opens the history in a stream of JetStream, and makes the stream if there is none. The URL is
 //
 //	jetstream://[user:password@]host:4222[,host:4222...]/STREAM?key=value&...
@@ -115,6 +118,9 @@ func (s *Store) connect(ctx context.Context) (unseen bool, err error) {
 		}
 		return false, s.refuse(err, "its servers do not answer; check the addresses, the user, and that NATS runs with JetStream")
 	}
+	if most := s.nc.MaxPayload(); most < leastPayload {
+		return false, s.refuse(nil, "the servers take messages of %d bytes at most; set max_payload to 1MB or more", most)
+	}
 	s.created = info.Created
 	if reason := differs(&info.Config, s.wanted()); reason != "" {
 		return false, s.refuse(nil, "the stream is not as a history must be: %s", reason)
@@ -192,6 +198,7 @@ func differs(got *jetstream.StreamConfig, want jetstream.StreamConfig) string {
 		{got.Retention == want.Retention, "retention: want limits; make it anew"},
 		{got.MaxMsgs <= 0 && got.MaxBytes <= 0 && got.MaxMsgsPerSubject <= 0 && got.MaxAge == 0,
 			"max_msgs, max_bytes, max_msgs_per_subject, max_age: want no limit, or events are lost; take the limit away with nats stream edit"},
+		{got.FirstSeq <= 1, "first_seq: want 1; make it anew"},
 		{got.MaxMsgSize <= 0, "max_msg_size: want no limit; take it away with nats stream edit"},
 		{!got.AllowRollup && !got.AllowMsgTTL && !got.AllowMsgCounter && !got.AllowMsgSchedules, "allow_rollup_hdrs, allow_msg_ttl, allow_msg_counter, allow_msg_schedules: want none, or events can go; make it anew"},
 		{got.PersistMode == want.PersistMode, "persist_mode: want default, or what is acknowledged is not on disk; make it anew"},

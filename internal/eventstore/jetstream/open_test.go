@@ -62,6 +62,7 @@ func TestAStreamThatIsNotAsAHistoryMustBeIsRefusedAndLeftAlone(t *testing.T) {
 		"max_bytes":         func(c *api.StreamConfig) { c.MaxBytes = 1 << 20 },
 		"max_msgs,":         func(c *api.StreamConfig) { c.MaxMsgs = 1000 },
 		"max_msgs_per":      func(c *api.StreamConfig) { c.MaxMsgsPerSubject = 1 },
+		"first_seq:":        func(c *api.StreamConfig) { c.FirstSeq = 10 },
 		"max_msg_size:":     func(c *api.StreamConfig) { c.MaxMsgSize = 1 << 10 },
 		"deny_delete":       func(c *api.StreamConfig) { c.DenyDelete = false },
 		"deny_purge":        func(c *api.StreamConfig) { c.DenyPurge = false },
@@ -262,6 +263,18 @@ func TestServersThatDoNotAnswerAreUnavailable(t *testing.T) {
 	if _, err := jetstream.Open(ctx, address([]string{gone.Addr()}, "S", "unsafe=single-node"), jetstream.Options{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("open with a context that ends: got %v", err)
 	}
+}
+
+func TestServersThatTakeSmallMessagesOnlyAreRefused(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	n, err := servers.StartNATS(ctx, servers.NATSOptions{Dir: t.TempDir(), Config: "max_payload: 900KB"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	refused(t, address(n.URLs(), "S", "unsafe=single-node"), "set max_payload to 1MB or more")
 }
 
 func TestAWrongPasswordIsRefused(t *testing.T) {
