@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -134,18 +135,24 @@ func (s *Store) Subscribe(ctx context.Context, after eventstore.Position) sequen
 // hand yields all events of ours after one position up to another, or a little further, so that no append is cut in two. It returns how far it
 // came, and whether to go on.
 func (s *Store) hand(ctx context.Context, after, end uint64, yield func(eventstore.Recorded, error) bool) (uint64, bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	var ahead sync.WaitGroup // of the next page, which is read while this one is handed out
+	defer ahead.Wait()
+	defer cancel()
+	var page, next []stored
+	var err, failed error
+	if after < end {
+		page, err = s.run(ctx, after, end)
+	}
 	for after < end {
-		next := after + 1
-		page, err := s.page(ctx, "", next, end, end-after, func(e *stored) bool {
-			if uint64(e.Position) != next {
-				return false
-			}
-			next++
-			return true
-		})
 		if err != nil {
 			yield(eventstore.Recorded{}, err)
 			return after, false
+		}
+		last := &page[len(page)-1]
+		reached := uint64(last.Position)
+		if end = max(end, reached+last.rest); reached < end {
+			ahead.Go(func() { next, failed = s.run(ctx, reached, end) })
 		}
 		for i := range page {
 			if err := ctx.Err(); err != nil {
@@ -156,10 +163,23 @@ func (s *Store) hand(ctx context.Context, after, end uint64, yield func(eventsto
 				return after, false
 			}
 			after = uint64(page[i].Position)
-			end = max(end, after+page[i].rest)
 		}
+		ahead.Wait()
+		page, err = next, failed
 	}
 	return after, true
+}
+
+// run reads the messages after a position, without a gap, up to another or not quite.
+func (s *Store) run(ctx context.Context, after, end uint64) ([]stored, error) {
+	next := after + 1
+	return s.page(ctx, "", next, end, end-after, func(e *stored) bool {
+		if uint64(e.Position) != next {
+			return false
+		}
+		next++
+		return true
+	})
 }
 
 // page reads the messages of one subject, or all if it is "", from a position up to another, in order: one at least, not always all n. follows says
