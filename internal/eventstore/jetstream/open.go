@@ -244,6 +244,9 @@ func (s *Store) checkNodes(ctx context.Context) (all bool, err error) {
 		wg.Go(func() { answers[i], failed[i] = s.ask(ctx, monitor) })
 	}
 	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
 	seen := make(map[string]bool)
 	for i, n := range answers {
 		switch {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -296,6 +297,34 @@ func TestAWrongPasswordIsRefused(t *testing.T) {
 	e := refused(t, url("chuishao:s%65cret"), "do not let this user in")
 	if e != nil && (strings.Contains(e.Error(), "secret") || errors.Is(e, eventstore.ErrUnavailable)) {
 		t.Errorf("got %v, want it to stay and to tell no password", e)
+	}
+}
+
+func TestAUserWithFewRightsIsEnough(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	// As docs/decisions/0033 says.
+	n, err := servers.StartNATS(ctx, servers.NATSOptions{Dir: t.TempDir(), Config: `authorization { user: "few", password: "few", permissions {
+		publish: ["S.>", "$JS.API.STREAM.INFO.S", "$JS.API.STREAM.CREATE.S", "$JS.API.STREAM.MSG.GET.S", "$JS.API.DIRECT.GET.S"]
+		subscribe: ["_INBOX.>", "news.S"] } }`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	store := open(t, strings.Replace(address(n.URLs(), "S", "unsafe=single-node", "monitor="+n.Node(0).Monitor()), "://", "://few:few@", 1))
+	next, stop := iter.Pull2(store.Subscribe(t.Context(), 0))
+	defer stop()
+	for v := range 3 {
+		record(t, store, "ticket-1", 2*v, many(2, uint64(v))...)
+		for range 2 {
+			if _, err, ok := next(); err != nil || !ok {
+				t.Fatalf("subscribe: %v", err)
+			}
+		}
+	}
+	if got := read(t, store, "ticket-1"); len(got) != 6 {
+		t.Errorf("got %d events, want 6", len(got))
 	}
 }
 

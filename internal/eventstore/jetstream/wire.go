@@ -122,11 +122,6 @@ const (
 	codeIncompleteBatch = 10176 // the leader changed in the middle, or the batch was too slow
 )
 
-// rejected reports whether the server did not record an append because of what its stream's last message is, or is about to be.
-func (e *apiError) rejected() bool {
-	return e.ErrCode == codeWrongSequence || e.ErrCode == codeSequenceInDoubt
-}
-
 // stays reports whether the same request has no better chance later.
 func (e *apiError) stays() bool {
 	switch e.ErrCode {
