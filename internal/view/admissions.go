@@ -173,7 +173,7 @@ func (row *admissionRow) fold(d *event.Decoded) error {
 }
 
 func (row *admissionRow) save(tx *viewdb.Tx) error {
-	_, err := tx.Exec(`INSERT INTO admissions_1 (admission, id, no, state, item, unit, decided_by, valid_from, valid_to, budget, staff, applied_at,
+	err := tx.Put(`INSERT INTO admissions_1 (admission, id, no, state, item, unit, decided_by, valid_from, valid_to, budget, staff, applied_at,
 		decide_by, ended_at, reason, provisional)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 		ON CONFLICT (admission) DO UPDATE SET state = excluded.state, valid_from = excluded.valid_from, valid_to = excluded.valid_to,
@@ -183,11 +183,11 @@ func (row *admissionRow) save(tx *viewdb.Tx) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec("DELETE FROM admissions_community_1 WHERE admission = $1", row.admission); err != nil {
+	if err := tx.Put("DELETE FROM admissions_community_1 WHERE admission = $1", row.admission); err != nil {
 		return err
 	}
 	for i, community := range slices.Concat(row.Communities, row.Objected) {
-		_, err := tx.Exec("INSERT INTO admissions_community_1 (admission, place, community, objected) VALUES ($1, $2, $3, $4)",
+		err := tx.Put("INSERT INTO admissions_community_1 (admission, place, community, objected) VALUES ($1, $2, $3, $4)",
 			row.admission, i, community, i >= len(row.Communities))
 		if err != nil {
 			return err
@@ -332,7 +332,7 @@ func (a *attempt) save(tx *viewdb.Tx) error {
 	for _, n := range a.path {
 		steps = append(steps, n.Level, n.Code, n.Name)
 	}
-	_, err := tx.Exec(`INSERT INTO admissions_banned_1 (refused, request, stream, item, target, unit_path, path, attempted_at)
+	err := tx.Put(`INSERT INTO admissions_banned_1 (refused, request, stream, item, target, unit_path, path, attempted_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
 		a.refused, a.request, a.stream, a.item, a.target, quoteAll(a.units), quoteAll(steps), a.at)
 	return err

@@ -19,6 +19,7 @@ import (
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
 	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/servers/serverstest"
 	"github.com/chuishao/dispatch/internal/view"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
@@ -69,6 +70,57 @@ func BenchmarkRebuild(b *testing.B) {
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)*float64(tickets)/b.Elapsed().Seconds(), "tickets/s")
 	b.ReportMetric((spent()-used).Seconds()/float64(b.N), "cpu-s")
+}
+
+// BenchmarkEngines follows a history of CHUISHAO_TICKETS tickets, in batches as they come when a view is behind, and builds it anew, on each engine.
+func BenchmarkEngines(b *testing.B) {
+	store, dir, _ := city(b)
+	events := 0
+	for _, err := range store.ReadAll(b.Context(), 0) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		events++
+	}
+	for name, place := range map[string]func(b *testing.B) string{
+		"SQLite":     func(b *testing.B) string { return filepath.Join(dir, "followed.db") },
+		"PostgreSQL": func(b *testing.B) string { return serverstest.Database(b) },
+	} {
+		for _, batch := range []int{100, 10_000} {
+			b.Run(fmt.Sprintf("%s/follow in %d", name, batch), func(b *testing.B) {
+				at := place(b)
+				for range b.N {
+					if err := viewdb.Remove(at); err != nil {
+						b.Fatal(err)
+					}
+					db, err := viewdb.Open(at, viewdb.Options{})
+					if err != nil {
+						b.Fatal(err)
+					}
+					p, err := projector.Open(b.Context(), store, db, projector.Options{Batch: batch}, view.All(shanghai)...)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if err := p.CatchUp(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+					if err := db.Close(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(b.N)*float64(events)/b.Elapsed().Seconds(), "events/s")
+			})
+		}
+		b.Run(name+"/build", func(b *testing.B) {
+			at := place(b)
+			for range b.N {
+				if err := projector.Build(b.Context(), store, at, projector.Options{}, view.All(shanghai)...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)*float64(events)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
 }
 
 // BenchmarkCity builds the views of CHUISHAO_TICKETS tickets (50,000 by default), 10,000 a day, in a tree of Wuxi's size, and asks them. The

@@ -102,7 +102,7 @@ var boardPages = pages{50, 1_000}
 func writeSteps(tx *viewdb.Tx, table, column string, row int64, paths ...[]*pb.AreaNode) error {
 	for _, path := range paths {
 		for _, n := range path {
-			if _, err := tx.Exec("INSERT INTO "+table+" (code, "+column+") VALUES ($1, $2) ON CONFLICT DO NOTHING", n.Code, row); err != nil {
+			if err := tx.Put("INSERT INTO "+table+" (code, "+column+") VALUES ($1, $2) ON CONFLICT DO NOTHING", n.Code, row); err != nil {
 				return err
 			}
 		}

@@ -133,7 +133,7 @@ func orNull(t int64) any {
 
 func (w *whistleRow) save(tx *viewdb.Tx, life []byte) error {
 	from, to := w.counted()
-	_, err := tx.Exec(`INSERT INTO whistles_2 (whistle, id, no, kind, state, street, area, blown_at, closed_at, from_at, to_at, changed, life)
+	err := tx.Put(`INSERT INTO whistles_2 (whistle, id, no, kind, state, street, area, blown_at, closed_at, from_at, to_at, changed, life)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 		ON CONFLICT (whistle) DO UPDATE SET no = excluded.no, kind = excluded.kind, state = excluded.state, street = excluded.street,
 		area = excluded.area, blown_at = excluded.blown_at, closed_at = excluded.closed_at, from_at = excluded.from_at, to_at = excluded.to_at,
@@ -142,7 +142,7 @@ func (w *whistleRow) save(tx *viewdb.Tx, life []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec("DELETE FROM whistles_step_2 WHERE whistle = $1", w.whistle); err != nil {
+	if err := tx.Put("DELETE FROM whistles_step_2 WHERE whistle = $1", w.whistle); err != nil {
 		return err
 	}
 	step := func(kind int64, codes ...string) error {
@@ -150,7 +150,7 @@ func (w *whistleRow) save(tx *viewdb.Tx, life []byte) error {
 			if code == "" {
 				continue
 			}
-			_, err := tx.Exec("INSERT INTO whistles_step_2 (kind, code, whistle) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, w.whistle)
+			err := tx.Put("INSERT INTO whistles_step_2 (kind, code, whistle) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, w.whistle)
 			if err != nil {
 				return err
 			}
