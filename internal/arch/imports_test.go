@@ -64,6 +64,7 @@ var table = []struct{ pkg, may string }{
 	{"internal/eventstore/esdb/double", ""},
 	{"internal/eventstore/jetstream", "internal/eventstore"},
 	{"internal/servers", ""},
+	{"internal/servers/serverstest", "internal/servers"},
 	{"internal/event", contract + " internal/eventstore"},
 
 	{"internal/registry", history + " internal/calendar internal/rule internal/viewdb"},
