@@ -42,9 +42,9 @@ type engine interface {
 
 	// adopt puts another secret, as it is to lie there, in place of its own, if there are no subjects yet: errNotEmpty. The writer's.
 	adopt(stored []byte) error
-	// absorb adds subjects of another database with the same secret. Those that are there or have a tombstone are left as they are. clash is a subject
+	// absorb adds subjects of another database with the same secret, which lies in this one as given. Those that are there or have a tombstone are left as they are. clash is a subject
 	// that was left out since its person is another subject here. The writer's.
-	absorb(rows []row) (clash *row, err error)
+	absorb(secret []byte, rows []row) (clash *row, err error)
 
 	// close is called once, when nobody writes any more, and waits for calls under way.
 	close() error

@@ -329,7 +329,7 @@ func (e *fileEngine) adopt(stored []byte) (err error) {
 	return stepOne(e.writer, stmt)
 }
 
-func (e *fileEngine) absorb(rows []row) (clash *row, err error) {
+func (e *fileEngine) absorb(_ []byte, rows []row) (clash *row, err error) {
 	end, err := sqlitex.ImmediateTransaction(e.writer)
 	if err != nil {
 		return nil, explainOurs(err)
