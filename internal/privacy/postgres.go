@@ -21,7 +21,7 @@ import (
 // and in the write-ahead log. What a file does by chains and values of one length is to no avail here. So people are found by a plain index, an erased
 // subject's row is deleted, and tables are vacuumed as soon as a row is dead.
 //
-// subjects and erased have no id in common: who adds rows of other databases locks erased first.
+// No id is in subjects and in erased: new ids are random, and who adds rows of another database locks erased first.
 const postgresSchema = `
 CREATE TABLE chuishao_keys.settings (name text COLLATE "C" PRIMARY KEY, value bytea NOT NULL);
 CREATE TABLE chuishao_keys.subjects (
@@ -145,15 +145,14 @@ func readPostgres(ctx context.Context, q querier) (map[string][]byte, error) {
 	}
 	settings := map[string][]byte{}
 	rows, err := q.Query(ctx, "SELECT name, value FROM chuishao_keys.settings")
-	if err != nil {
-		return nil, err
+	if err == nil {
+		var name string
+		var value []byte
+		_, err = pgx.ForEachRow(rows, []any{&name, &value}, func() error {
+			settings[name] = bytes.Clone(value)
+			return nil
+		})
 	}
-	var name string
-	var value []byte
-	_, err = pgx.ForEachRow(rows, []any{&name, &value}, func() error {
-		settings[name] = bytes.Clone(value)
-		return nil
-	})
 	if pg := new(pgconn.PgError); errors.As(err, &pg) && (pg.Code == "42703" || pg.Code == "42883") || errors.As(err, new(pgx.ScanArgError)) {
 		return nil, fmt.Errorf("%w: the table of settings is another", ErrForeign)
 	}

@@ -311,6 +311,9 @@ func (k *Keys) Lookup(ctx context.Context, subjectID string) (Subject, error) {
 	}
 	s, since := k.secrets.Load(), k.cache.erasures()
 	stored, err := k.engine.lookup(ctx, id)
+	if k.engine.shared() && errors.Is(err, ErrErased) {
+		k.cache.drop(subjectID) // for whoever here still holds it
+	}
 	if err != nil {
 		return Subject{}, wrapf(err, "look up subject %s", subjectID)
 	}
