@@ -691,7 +691,8 @@ func (e *postgresEngine) connect(ctx context.Context) (_ *pgx.Conn, err error) {
 	if standby {
 		return nil, fmt.Errorf("%w: the server is a standby", ErrUnavailable)
 	}
-	session := "SET default_transaction_isolation TO 'read committed'; SET lock_timeout TO '10s';"
+	// Rows are found by an index, also while the statistics take the table for an empty one.
+	session := "SET default_transaction_isolation TO 'read committed'; SET lock_timeout TO '10s'; SET enable_seqscan TO off;"
 	if hasty {
 		session += "SET synchronous_commit TO 'on';" // what is answered must be durable
 	}
