@@ -92,9 +92,9 @@ same import again changes nothing. Rows that cannot be read go to the quarantine
 
 // openSink opens what the records go to: a data directory, made if it is not there, or a running server.
 func openSink(ctx context.Context, place *app.Place, io app.IO) (importing.Sink, func() error, error) {
-	if place.Data != "" {
-		if err := os.MkdirAll(place.Data, 0o750); err != nil {
-			return nil, nil, fmt.Errorf("--data: %w", err)
+	if place.Local() {
+		if err := place.MakeData(); err != nil {
+			return nil, nil, err
 		}
 		app.Tune()
 		node, err := place.OpenData(ctx, io)
@@ -168,7 +168,7 @@ examples/profiles), for what is decided from now on. Limits that still run are c
 	content, faults := registry.ReadDir(os.DirFS(f.Arg(0)))
 	faults = append(faults, content.Validate(nil, time.Now())...)
 	if len(faults) == 0 {
-		if place.Data != "" {
+		if place.Local() {
 			faults, err = loadHere(ctx, &place, *version, validFrom, content, *check, io)
 		} else {
 			faults, err = loadThere(ctx, &place, *version, validFrom, content, *check)
@@ -193,8 +193,8 @@ examples/profiles), for what is decided from now on. Limits that still run are c
 }
 
 func loadHere(ctx context.Context, place *app.Place, version string, from time.Time, content *registry.Content, check bool, io app.IO) (faults []*pb.RegistryFault, err error) {
-	if err := os.MkdirAll(place.Data, 0o750); err != nil {
-		return nil, fmt.Errorf("--data: %w", err)
+	if err := place.MakeData(); err != nil {
+		return nil, err
 	}
 	node, err := place.OpenData(ctx, io)
 	if err != nil {

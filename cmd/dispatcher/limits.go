@@ -41,9 +41,9 @@ func loadLimits(ctx context.Context, place *app.Place, yearFile, profileFile str
 		}
 	}
 	var to limitsLoader
-	if place.Data != "" {
-		if err := os.MkdirAll(place.Data, 0o750); err != nil {
-			return fmt.Errorf("--data: %w", err)
+	if place.Local() {
+		if err := place.MakeData(); err != nil {
+			return err
 		}
 		var node *app.Node
 		if node, err = place.OpenData(ctx, io); err != nil {

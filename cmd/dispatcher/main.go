@@ -15,6 +15,7 @@ var commands = []app.Command{
 	{Name: "import", Summary: "import other systems' records through a mapping", Run: importRecords},
 	{Name: "registry", Summary: "check and load areas, units and categories from CSV files, and calendars and deadline profiles", Run: loadRegistry},
 	{Name: "backup", Summary: "write a consistent copy of history and keys, also of a running server", Run: backup},
+	{Name: "copy", Summary: "copy a history into another store, and compare both event by event", Run: copyHouse},
 	{Name: "restore", Summary: "make a data directory of a backup", Run: restore},
 	{Name: "simulate", Summary: "play a year of a city, and hold its figures against what must be true of them", Run: simulate},
 	{Name: "bench", Summary: "measure, next to limits measured in the same run", Run: runBench},

@@ -19,11 +19,13 @@ import (
 // serving are the flags of whatever serves.
 type serving struct {
 	app.ServeConfig
+	app.Where
 	data, masterKey, log string
 }
 
 func (s *serving) flags(f *app.Flags, data string) {
 	f.StringVar(&s.data, "data", data, "data `DIR`ectory; made if it is not there")
+	s.Where.Flags(f)
 	f.StringVar(&s.masterKey, "master-key", "", "`FILE` with the key that wraps the keys of data subjects; none by default")
 	f.StringVar(&s.GRPC, "grpc", "127.0.0.1:7878", "`HOST:PORT` of gRPC; port 0 takes a free one")
 	f.StringVar(&s.HTTP, "http", "127.0.0.1:7879", "`HOST:PORT` of /metrics, /healthz and /readyz; port 0 takes a free one")
@@ -34,6 +36,7 @@ func (s *serving) flags(f *app.Flags, data string) {
 	f.DurationVar(&s.Drain, "drain", 10*time.Second, "`TIME` that calls may go on after the server is told to stop")
 	f.BoolVar(&s.Suggest, "suggest", true, "suggest category, lead and duplicates to dispatchers; takes memory once somebody asks")
 	f.BoolVar(&s.NoTimers, "no-timers", false, "leaves what is due by an instant, such as overdue marks, to other processes")
+	f.BoolVar(&s.NoViews, "no-views", false, "leaves it to other processes to keep the views up, and only reads them")
 	f.StringVar(&s.log, "log", "text", "`FORMAT` of log lines: text or json")
 }
 
@@ -43,7 +46,7 @@ func (s *serving) open(ctx context.Context, io app.IO) (*app.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return app.Open(ctx, s.data, app.Options{Log: logger, Metrics: prometheus.NewRegistry(), MasterKeyFile: s.masterKey})
+	return app.Open(ctx, s.data, app.Options{Log: logger, Metrics: prometheus.NewRegistry(), MasterKeyFile: s.masterKey, Where: s.Where})
 }
 
 func serve(ctx context.Context, args []string, io app.IO) (err error) {

@@ -9,6 +9,7 @@ import (
 )
 
 var commands = []app.Command{
+	{Name: "serve", Summary: "keep views up with a history that dispatchers write", Run: serve},
 	{Name: "report", Summary: "print closure rates of a level, or another metric", Run: report},
 	{Name: "replay", Summary: "print what happened, as a timeline or as JSON lines", Run: replay},
 	{Name: "verify", Summary: "replay everything, check the hash chain, and compare every view with a rebuild", Run: verifyAll},

@@ -14,7 +14,7 @@ import (
 
 func verifyAll(ctx context.Context, args []string, std app.IO) (err error) {
 	f := app.NewFlags("projector verify", `
-projector verify --data DIR | --addr HOST:PORT [--history-only]
+projector verify --data DIR | --store URL [--views URL] | --addr HOST:PORT [--history-only]
 
 Replays everything: checks the hash chain, version gaps, decoding and invariants, rebuilds every view aside and compares it row by row. Names the first bad
 event of each stream. Exits with 1 if anything is wrong.`)
@@ -68,7 +68,7 @@ event of each stream. Exits with 1 if anything is wrong.`)
 }
 
 func runVerify(ctx context.Context, place *app.Place, historyOnly bool, tell func(*pb.VerifyHistoryResponse) error, std app.IO) (err error) {
-	if place.Data != "" {
+	if place.Local() {
 		node, err := place.OpenForVerify(ctx, std)
 		if err != nil {
 			return err
@@ -127,7 +127,7 @@ func describe(f *pb.VerifyFinding) string {
 
 func rebuild(ctx context.Context, args []string, std app.IO) (err error) {
 	f := app.NewFlags("projector rebuild", `
-projector rebuild --data DIR
+projector rebuild --data DIR | --store URL --views URL
 
 Builds all views from the first event, beside the old ones, and puts them in their place.`)
 	var place app.Place
@@ -135,8 +135,8 @@ Builds all views from the first event, beside the old ones, and puts them in the
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if place.Data == "" || f.NArg() > 0 {
-		return app.Usage("want --data DIR and nothing else")
+	if !place.Local() || f.NArg() > 0 {
+		return app.Usage("want --data DIR or --store URL, and nothing else")
 	}
 	node, err := place.OpenData(ctx, std)
 	if err != nil {

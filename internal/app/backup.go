@@ -53,13 +53,13 @@ func removeLeftovers(dir string) error {
 
 // Backup writes a consistent copy of history and keys while the node works. Views are left out: they are built again.
 func (n *Node) Backup(ctx context.Context, to io.Writer) (err error) {
-	dir, err := os.MkdirTemp(n.Dir, ".backup-")
+	dir, err := os.MkdirTemp(n.Dir, ".backup-") // where temporary files are kept if there is no data directory
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	// The history first: every key that its events need was durable before they were.
-	if err := n.Store.Backup(ctx, filepath.Join(dir, HistoryFile)); err != nil {
+	if err := backUpHistory(ctx, n.Store, filepath.Join(dir, HistoryFile)); err != nil {
 		return fmt.Errorf("back up history: %w", err)
 	}
 	if err := n.Keys.Backup(ctx, filepath.Join(dir, KeysFile)); err != nil {
@@ -91,6 +91,20 @@ func (n *Node) Backup(ctx context.Context, to io.Writer) (err error) {
 		return fmt.Errorf("write backup: %w", err)
 	}
 	return nil
+}
+
+// backUpHistory makes a file of a history: of one that is a file a copy, of others the same events.
+func backUpHistory(ctx context.Context, from History, path string) (err error) {
+	if file, ok := from.(*sqlite.Store); ok {
+		return file.Backup(ctx, path)
+	}
+	to, err := sqlite.Open(path, sqlite.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	_, err = CopyHistory(ctx, from, to, nil)
+	return err
 }
 
 func addFile(ctx context.Context, out *tar.Writer, path, name string, made time.Time) error {

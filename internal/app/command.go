@@ -118,10 +118,11 @@ func Logger(w io.Writer, format string) (*slog.Logger, error) {
 	return nil, Usage("--log %q: want text or json", format)
 }
 
-// Place is where a command finds its node: a data directory that it opens itself, or a running server.
+// Place is where a command finds its node: a data directory or stores that it opens itself, or a running server.
 type Place struct {
 	Data      string
 	MasterKey string
+	Where
 	Remote
 }
 
@@ -129,24 +130,39 @@ type Place struct {
 func (p *Place) Flags(f *Flags) {
 	p.DataFlags(f)
 	p.Remote.Flags(f)
-	f.alternatives = []string{"data", "addr"}
+	f.alternatives = [][]string{{"data", "store"}, {"addr"}}
 }
 
-// DataFlags adds the flags of a place that can only be a data directory.
+// DataFlags adds the flags of a place that can only be one that the command opens itself.
 func (p *Place) DataFlags(f *Flags) {
 	f.StringVar(&p.Data, "data", "", "data `DIR`ectory; no running server may hold it")
+	p.Where.Flags(f)
 	f.StringVar(&p.MasterKey, "master-key", "", "`FILE` with the key that wraps the keys of data subjects; none by default")
 }
 
-// Check refuses both or none of the two.
-func (p *Place) Check() error {
-	if (p.Data == "") == (p.Addr == "") {
-		return Usage("give one of --data and --addr")
+// Local says whether the command opens the node itself.
+func (p *Place) Local() bool { return p.Data != "" || p.Store != "" }
+
+// MakeData makes the data directory if it is not there.
+func (p *Place) MakeData() error {
+	if p.Data == "" {
+		return nil
+	}
+	if err := os.MkdirAll(p.Data, 0o750); err != nil {
+		return fmt.Errorf("--data: %w", err)
 	}
 	return nil
 }
 
-// OpenData opens the data directory, which must be there.
+// Check refuses both or none of the two.
+func (p *Place) Check() error {
+	if p.Local() == (p.Addr != "") {
+		return Usage("give one of --data (or --store) and --addr")
+	}
+	return nil
+}
+
+// OpenData opens the data directory, which must be there, or the stores.
 func (p *Place) OpenData(ctx context.Context, io IO) (*Node, error) { return p.openData(ctx, io, Open) }
 
 // OpenForVerify is OpenData for a node that only verifies.
@@ -155,8 +171,10 @@ func (p *Place) OpenForVerify(ctx context.Context, io IO) (*Node, error) {
 }
 
 func (p *Place) openData(ctx context.Context, io IO, open func(context.Context, string, Options) (*Node, error)) (*Node, error) {
-	if _, err := os.Stat(p.Data); err != nil {
-		return nil, fmt.Errorf("--data: %w", err)
+	if p.Data != "" {
+		if _, err := os.Stat(p.Data); err != nil {
+			return nil, fmt.Errorf("--data: %w", err)
+		}
 	}
-	return open(ctx, p.Data, Options{MasterKeyFile: p.MasterKey, Log: slog.New(slog.NewTextHandler(io.Err, nil))})
+	return open(ctx, p.Data, Options{Where: p.Where, MasterKeyFile: p.MasterKey, Log: slog.New(slog.NewTextHandler(io.Err, nil))})
 }

@@ -23,8 +23,8 @@ import (
 type Flags struct {
 	*flag.FlagSet
 	manual string
-	// alternatives are flags of which one on the command line makes the environment's value of the others void.
-	alternatives []string
+	// alternatives are sets of flags; one on the command line makes the environment's values of the other sets void.
+	alternatives [][]string
 }
 
 // HelpError is that a command was asked for its manual. It Is flag.ErrHelp.
@@ -113,11 +113,18 @@ func (f *Flags) Parse(args []string) error {
 func (f *Flags) voidAlternatives() error {
 	given := map[string]bool{}
 	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true }) // what the environment set is not visited
-	if !slices.ContainsFunc(f.alternatives, func(name string) bool { return given[name] }) {
+	named := func(set []string) bool {
+		return slices.ContainsFunc(set, func(name string) bool { return given[name] })
+	}
+	if !slices.ContainsFunc(f.alternatives, named) {
 		return nil
 	}
-	for _, name := range f.alternatives {
-		if fl := f.Lookup(name); !given[name] {
+	for _, set := range f.alternatives {
+		if named(set) {
+			continue
+		}
+		for _, name := range set {
+			fl := f.Lookup(name)
 			if err := fl.Value.Set(fl.DefValue); err != nil {
 				return err
 			}

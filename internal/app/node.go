@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,7 +18,6 @@ import (
 	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/eventstore"
-	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
 	"github.com/chuishao/dispatch/internal/policy"
 	"github.com/chuishao/dispatch/internal/privacy"
 	"github.com/chuishao/dispatch/internal/projector"
@@ -42,12 +43,17 @@ type Options struct {
 	MasterKeyFile string
 	// Progress hears how far a catch-up has come. May be nil.
 	Progress func(eventstore.Position)
+	// Where things are; the files of the data directory by default.
+	Where
+	// Only names the views that this node keeps up; all if empty.
+	Only []string
 }
 
-// Node is an open data directory. No other process can write it meanwhile.
+// Node is what a process has of a city: its history, keys and views. Those that are files no other process can write meanwhile.
 type Node struct {
+	// Dir is the data directory; empty if there is none.
 	Dir        string
-	Store      *sqlite.Store
+	Store      History
 	Keys       *privacy.Keys
 	Dispatcher *dispatch.Dispatcher
 	Views      *viewdb.DB
@@ -59,29 +65,37 @@ type Node struct {
 	closers []func() error
 }
 
-// Open opens a data directory, and makes it if it is not there. What is in the way is a clear error, and nothing is damaged. Views that are
-// damaged are thrown away, since they can be built again. The caller closes the node.
+// parts says what of a node is opened, beside its history and views.
+type parts struct {
+	keys     bool
+	dispatch bool
+}
+
+// Open opens a node in a data directory, which is made if it is not there; with all of Options.Where it needs none. What is in the way is a clear error,
+// and nothing is damaged. Files of views that are damaged are thrown away, since they can be built again. The caller closes the node.
 func Open(ctx context.Context, dir string, o Options) (*Node, error) {
-	return open(ctx, dir, o, func(n *Node) (err error) {
-		n.Dispatcher, err = dispatch.New(ctx, n.Store, n.Keys, dispatch.Options{Clock: o.Clock})
-		return err
-	})
+	return open(ctx, dir, o, parts{keys: true, dispatch: true})
 }
 
 // OpenForVerify is Open for a node that only verifies: it has no Dispatcher, so that a history which no dispatcher could start from is opened too, and
 // what is wrong with it can be told.
 func OpenForVerify(ctx context.Context, dir string, o Options) (*Node, error) {
-	return open(ctx, dir, o, func(*Node) error { return nil })
+	return open(ctx, dir, o, parts{keys: true})
 }
 
-// open opens the files, and calls begin with history and keys open and before the views are looked at.
-func open(ctx context.Context, dir string, o Options, begin func(*Node) error) (_ *Node, err error) {
+// OpenForViews is Open for a node that only keeps views: it has neither Dispatcher nor Keys.
+func OpenForViews(ctx context.Context, dir string, o Options) (*Node, error) {
+	return open(ctx, dir, o, parts{})
+}
+
+func open(ctx context.Context, dir string, o Options, with parts) (_ *Node, err error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, fmt.Errorf("data directory %q: %w", dir, err)
+	if dir != "" {
+		if dir, err = filepath.Abs(dir); err != nil {
+			return nil, fmt.Errorf("data directory %q: %w", dir, err)
+		}
 	}
 	var master []byte
 	if o.MasterKeyFile != "" {
@@ -89,7 +103,7 @@ func open(ctx context.Context, dir string, o Options, begin func(*Node) error) (
 			return nil, fmt.Errorf("master key: %w", err)
 		}
 	}
-	n := &Node{Dir: abs, log: o.Log}
+	n := &Node{Dir: dir, log: o.Log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
@@ -98,20 +112,26 @@ func open(ctx context.Context, dir string, o Options, begin func(*Node) error) (
 	if n.metrics, err = newMetrics(o.Metrics); err != nil {
 		return nil, err
 	}
-	if n.Store, err = sqlite.Open(filepath.Join(abs, HistoryFile), sqlite.Options{OnCommit: n.metrics.committed}); err != nil {
+	if n.Store, err = OpenHistory(ctx, o.Store, dir, HistoryOptions{Log: o.Log, OnCommit: n.metrics.committed}); err != nil {
 		return nil, err
 	}
 	n.closers = append(n.closers, n.Store.Close)
-	// Under the store's lock, so that nobody is still at work on them.
-	if err := removeLeftovers(abs); err != nil {
-		return nil, err
+	if o.Embedded() {
+		// Under the store's lock, so that nobody is still at work on them.
+		if err := removeLeftovers(dir); err != nil {
+			return nil, err
+		}
 	}
-	if n.Keys, err = privacy.Open(filepath.Join(abs, KeysFile), privacy.Options{MasterKey: master}); err != nil {
-		return nil, fmt.Errorf("keys of data subjects: %w", err)
+	if with.keys {
+		if n.Keys, err = openKeys(ctx, o.Keys, dir, master); err != nil {
+			return nil, fmt.Errorf("keys of data subjects: %w", err)
+		}
+		n.closers = append(n.closers, n.Keys.Close)
 	}
-	n.closers = append(n.closers, n.Keys.Close)
-	if err := begin(n); err != nil {
-		return nil, err
+	if with.dispatch {
+		if n.Dispatcher, err = dispatch.New(ctx, n.Store, n.Keys, dispatch.Options{Clock: o.Clock}); err != nil {
+			return nil, err
+		}
 	}
 	if err := n.openViews(ctx, o); err != nil {
 		return nil, err
@@ -121,10 +141,17 @@ func open(ctx context.Context, dir string, o Options, begin func(*Node) error) (
 }
 
 func (n *Node) openViews(ctx context.Context, o Options) error {
-	path := filepath.Join(n.Dir, ViewsFile)
+	at, err := placeViews(ctx, o.Views, n.Dir)
+	if err != nil {
+		return err
+	}
+	kept, err := keptViews(o.Only)
+	if err != nil {
+		return err
+	}
 	open := func() error {
 		var err error
-		if n.Views, err = viewdb.Open(path, viewdb.Options{}); err != nil {
+		if n.Views, err = at.open(); err != nil {
 			return err
 		}
 		n.Projector, err = projector.Open(ctx, n.Store, n.Views, projector.Options{
@@ -135,17 +162,16 @@ func (n *Node) openViews(ctx context.Context, o Options) error {
 			OnTrouble: func(err error, wait time.Duration) {
 				n.log.Warn("views wait", "error", err, "wait", wait)
 			},
-		}, view.All(calendar.Default().Zone())...)
+		}, kept...)
 		if err != nil {
 			err = errors.Join(err, n.Views.Close())
 		}
 		return err
 	}
-	err := open()
-	damaged := new(viewdb.OpenError)
-	if corrupt := new(viewdb.CorruptError); errors.As(err, &damaged) && damaged.Disposable || errors.As(err, &corrupt) {
+	err = open()
+	if damagedViews(err) && at.remove != nil {
 		n.log.Warn("views are damaged and are built anew", "error", err)
-		if err := viewdb.Remove(path); err != nil {
+		if err := at.remove(); err != nil {
 			return fmt.Errorf("remove damaged views: %w", err)
 		}
 		err = open()
@@ -156,23 +182,45 @@ func (n *Node) openViews(ctx context.Context, o Options) error {
 	// The position that the history ends at; views ahead of it belong to another history.
 	head, err := n.Store.Head(ctx)
 	if err != nil {
-		return err
+		return errors.Join(err, n.Views.Close())
 	}
-	for _, s := range n.Projector.Status() {
-		if s.Position > head {
+	if slices.ContainsFunc(n.Projector.Status(), func(s projector.Status) bool { return s.Position > head }) {
+		if at.remove == nil {
+			n.log.Warn("views are ahead of the history, as after a restore: projector rebuild builds them anew")
+		} else {
 			n.log.Warn("views are ahead of the history, as after a restore, and are built anew")
-			if err := errors.Join(n.Views.Close(), viewdb.Remove(path)); err != nil {
+			if err := errors.Join(n.Views.Close(), at.remove()); err != nil {
 				return fmt.Errorf("remove views of another history: %w", err)
 			}
 			if err := open(); err != nil {
 				return err
 			}
-			break
 		}
 	}
 	n.closers = append(n.closers, n.Views.Close)
 	n.Reader = view.NewReader(n.Views, n.Store)
 	return nil
+}
+
+// keptViews are the views of those names; all if there are none.
+func keptViews(only []string) ([]projector.View, error) {
+	all := view.All(calendar.Default().Zone())
+	if len(only) == 0 {
+		return all, nil
+	}
+	var kept []projector.View
+	for _, name := range only {
+		i := slices.IndexFunc(all, func(v projector.View) bool { return v.Name == name })
+		if i < 0 {
+			var names []string
+			for _, v := range all {
+				names = append(names, v.Name)
+			}
+			return nil, fmt.Errorf("there is no view %q; want some of %s", name, strings.Join(names, ", "))
+		}
+		kept = append(kept, all[i])
+	}
+	return kept, nil
 }
 
 // CatchUp brings the views up to the end of the history.

@@ -21,6 +21,7 @@ import (
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
 	"github.com/chuishao/dispatch/internal/principal"
 	"github.com/chuishao/dispatch/internal/rpc"
 	"github.com/chuishao/dispatch/internal/verify"
@@ -40,6 +41,8 @@ type ServeConfig struct {
 	Suggest bool
 	// NoTimers leaves what is due to other processes, or undone.
 	NoTimers bool
+	// NoViews leaves the views to other processes that keep them up, and only reads them.
+	NoViews bool
 	// Ready hears the addresses once calls are taken. May be nil.
 	Ready func(grpc, http net.Addr)
 }
@@ -137,11 +140,11 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	}
 	config.Listens = []net.Addr{grpcListener.Addr()}
 	server := rpc.New(config)
-	web := &http.Server{Handler: n.probes(config.Health), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn)}
+	web := n.web(config.Health)
 
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	group, failed := errgroup.WithContext(ctx)
-	group.Go(func() error { return unlessCancelled(n.Projector.Run(working)) })
+	group.Go(func() error { return unlessCancelled(n.keepViews(working, c.NoViews)) })
 	group.Go(func() error { return unlessCancelled(n.Policy().Run(working)) })
 	if config.Suggest != nil {
 		group.Go(func() error { return unlessCancelled(config.Suggest.Run(working)) })
@@ -181,6 +184,48 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	return err
 }
 
+// lookEvery is how often a node that leaves the views to others looks how far they are.
+const lookEvery = 50 * time.Millisecond
+
+// keepViews keeps the views up until the context ends, or sees how others do.
+func (n *Node) keepViews(ctx context.Context, others bool) error {
+	if others {
+		return n.Projector.Follow(ctx, lookEvery)
+	}
+	return n.Projector.Run(ctx)
+}
+
+// ServeViews keeps the views up and serves metrics and probes at an address until the context ends. ready hears the address; it may be nil.
+func (n *Node) ServeViews(ctx context.Context, address string, ready func(net.Addr)) error {
+	Tune()
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("--http: %w", err)
+	}
+	health := rpc.NewHealth()
+	web := n.web(health)
+	group, failed := errgroup.WithContext(ctx)
+	group.Go(func() error { return unlessCancelled(n.Projector.Run(failed)) })
+	group.Go(func() error {
+		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-failed.Done()
+		health.SetReady(false)
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		return web.Shutdown(closing)
+	})
+	health.SetReady(true)
+	if ready != nil {
+		ready(listener.Addr())
+	}
+	return group.Wait()
+}
+
 // rpcConfig is what all servers of the node have in common.
 func (n *Node) rpcConfig() rpc.Config {
 	return rpc.Config{
@@ -212,6 +257,14 @@ func unlessCancelled(err error) error {
 	return err
 }
 
+// web is a server of metrics and probes.
+func (n *Node) web(health rpc.Health) *http.Server {
+	return &http.Server{
+		Handler: n.probes(health), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelWarn),
+	}
+}
+
 // probes answers /metrics, /healthz and /readyz.
 func (n *Node) probes(health rpc.Health) http.Handler {
 	mux := http.NewServeMux()
@@ -231,7 +284,10 @@ func (n *Node) probes(health rpc.Health) http.Handler {
 
 // Verify checks history and views, telling what it finds and how far it is.
 func (n *Node) Verify(ctx context.Context, historyOnly bool, tell func(*pb.VerifyHistoryResponse) error) error {
-	c := verify.Config{Store: n.Store, Integrity: n.Store.CheckIntegrity, Dir: n.Dir}
+	c := verify.Config{Store: n.Store, Dir: n.Dir}
+	if file, ok := n.Store.(*sqlite.Store); ok {
+		c.Integrity = file.CheckIntegrity
+	}
 	if !historyOnly {
 		c.Views, c.Zone = n.Views, calendar.Default().Zone()
 	}

@@ -216,6 +216,46 @@ func (p *Projector) Run(ctx context.Context) error {
 	}
 }
 
+// Follow learns how far others have brought the views, by a look at their checkpoints again and again, until the context ends, whose error it returns.
+// It is for processes that read views which others keep up: WaitFor, Watch and Status tell the same there. Of the time of events that no view has seen it
+// knows nothing.
+func (p *Projector) Follow(ctx context.Context, every time.Duration) error {
+	wait := backOffFrom
+	for {
+		pause := every
+		err := p.db.Read(ctx, func(tx *viewdb.Tx) error {
+			for _, v := range p.views {
+				at, err := Position(tx, v.Name)
+				if err != nil {
+					return err
+				}
+				if at != p.at(v) {
+					p.say(v, func(v *running) { v.position = at })
+				}
+			}
+			return nil
+		})
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			pause = wait
+			if wait = min(2*wait, backOffTo); p.opts.OnTrouble != nil {
+				p.opts.OnTrouble(err, pause)
+			}
+		default:
+			wait = backOffFrom
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+}
+
 // CatchUp brings the views up to the present end of the history. A view that stops is a *StoppedError; the others go on first.
 func (p *Projector) CatchUp(ctx context.Context) error {
 	for {

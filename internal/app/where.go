@@ -1,0 +1,130 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
+	"github.com/chuishao/dispatch/internal/privacy"
+	"github.com/chuishao/dispatch/internal/viewdb"
+)
+
+// Where says where a node keeps what it keeps, as URLs. The zero value is the embedded default: three files of the data directory.
+type Where struct {
+	// Store is the history: esdb://… or esdb+discover://… for EventStoreDB, jetstream://… for NATS JetStream, sqlite:PATH for a file.
+	Store string
+	// Views is what the history adds up to: postgres://…, or sqlite:PATH.
+	Views string
+	// Keys are the keys of data subjects: postgres://…, or sqlite:PATH. Dispatchers that share a history share them.
+	Keys string
+}
+
+// Flags adds the flags of where things are.
+func (w *Where) Flags(f *Flags) {
+	f.StringVar(&w.Store, "store", "", "`URL` of the history: esdb://…, esdb+discover://…, jetstream://…, sqlite:PATH; a file of --data by default")
+	f.StringVar(&w.Views, "views", "", "`URL` of the views: postgres://…, sqlite:PATH; a file of --data by default")
+	f.StringVar(&w.Keys, "keys", "", "`URL` of the keys of data subjects: postgres://…, sqlite:PATH; a file of --data by default")
+}
+
+// Embedded says whether the history is a file of the data directory, which one process at a time can have.
+func (w *Where) Embedded() bool { return w.Store == "" }
+
+// History is a store of events with an end.
+type History interface {
+	eventstore.Store
+	// Head is the position of the last event, 0 if there is none.
+	Head(ctx context.Context) (eventstore.Position, error)
+	Close() error
+}
+
+// place is a URL of Where taken apart: its scheme and, of a file, the path.
+func place(flag, text, dir, file string) (scheme, path string, err error) {
+	if text == "" {
+		if dir == "" {
+			return "", "", fmt.Errorf("%s: want a URL, or --data with the directory that %s lies in", flag, file)
+		}
+		return "sqlite", filepath.Join(dir, file), nil
+	}
+	scheme, rest, ok := strings.Cut(text, ":")
+	if !ok || rest == "" {
+		return "", "", fmt.Errorf("%s: want a URL such as sqlite:PATH", flag)
+	}
+	if scheme != "sqlite" {
+		// The text of the error would hold the password.
+		if _, err := url.Parse(text); err != nil {
+			return "", "", fmt.Errorf("%s: this is no URL", flag)
+		}
+		return scheme, "", nil
+	}
+	path, err = filepath.Abs(rest)
+	return scheme, path, err
+}
+
+// HistoryOptions of OpenHistory.
+type HistoryOptions struct {
+	// ReadOnly opens a file beside the process that writes it. Append may be refused.
+	ReadOnly bool
+	Log      *slog.Logger // slog.Default if nil
+	// OnCommit hears of each durable commit of a file: how many appends shared it, and how long it took. May be nil.
+	OnCommit func(group int, took time.Duration)
+}
+
+// OpenHistory opens the history that a URL names, or that of a data directory. The caller closes it.
+func OpenHistory(ctx context.Context, text, dir string, o HistoryOptions) (History, error) {
+	scheme, path, err := place("--store", text, dir, HistoryFile)
+	if err != nil {
+		return nil, err
+	}
+	switch scheme {
+	case "sqlite":
+		return sqlite.Open(path, sqlite.Options{ReadOnly: o.ReadOnly, OnCommit: o.OnCommit})
+	}
+	return nil, fmt.Errorf("--store: %q is no store; want esdb, esdb+discover, jetstream or sqlite", scheme)
+}
+
+// openKeys opens the keys of data subjects.
+func openKeys(ctx context.Context, text, dir string, master []byte) (*privacy.Keys, error) {
+	scheme, path, err := place("--keys", text, dir, KeysFile)
+	if err != nil {
+		return nil, err
+	}
+	switch scheme {
+	case "sqlite":
+		return privacy.Open(path, privacy.Options{MasterKey: master})
+	}
+	return nil, fmt.Errorf("--keys: %q is no place for keys; want postgres or sqlite", scheme)
+}
+
+// views are where the views lie, and how they are opened and thrown away.
+type views struct {
+	open   func() (*viewdb.DB, error)
+	remove func() error // nil where others may use them too
+}
+
+func placeViews(ctx context.Context, text, dir string) (views, error) {
+	scheme, path, err := place("--views", text, dir, ViewsFile)
+	if err != nil {
+		return views{}, err
+	}
+	switch scheme {
+	case "sqlite":
+		return views{
+			open:   func() (*viewdb.DB, error) { return viewdb.Open(path, viewdb.Options{}) },
+			remove: func() error { return viewdb.Remove(path) },
+		}, nil
+	}
+	return views{}, fmt.Errorf("--views: %q is no place for views; want postgres or sqlite", scheme)
+}
+
+// damagedViews says whether an error is that views do not hold what was written, so that they may be thrown away.
+func damagedViews(err error) bool {
+	damaged, corrupt := new(viewdb.OpenError), new(viewdb.CorruptError)
+	return errors.As(err, &damaged) && damaged.Disposable || errors.As(err, &corrupt)
+}
