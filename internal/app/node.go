@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -97,11 +96,9 @@ func open(ctx context.Context, dir string, o Options, with parts) (_ *Node, err 
 			return nil, fmt.Errorf("data directory %q: %w", dir, err)
 		}
 	}
-	var master []byte
-	if o.MasterKeyFile != "" {
-		if master, err = os.ReadFile(o.MasterKeyFile); err != nil {
-			return nil, fmt.Errorf("master key: %w", err)
-		}
+	master, err := masterKey(o.MasterKeyFile)
+	if err != nil {
+		return nil, err
 	}
 	n := &Node{Dir: dir, log: o.Log}
 	defer func() {
