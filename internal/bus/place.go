@@ -89,6 +89,7 @@ func (p *place) ticket(event proto.Message) {
 		p.holder = e.Holder
 	case *pb.TicketDispatched:
 		p.leads(e.Lead)
+		p.units = e.Co
 	case *pb.TicketEscalated:
 		p.leads(e.To)
 	case *pb.EscalationRefused:
