@@ -50,6 +50,20 @@ func NewGrant(person string, subtrees []string) (Grant, error) {
 	return g, nil
 }
 
+// Grants are those of everybody who may connect, by name.
+func Grants(p Principals) ([]Grant, error) {
+	all := p.BusGrants()
+	var list []Grant
+	for _, person := range slices.Sorted(maps.Keys(all)) {
+		g, err := NewGrant(person, all[person])
+		if err != nil {
+			return nil, fmt.Errorf("the bus of %s: %w", person, err)
+		}
+		list = append(list, g)
+	}
+	return list, nil
+}
+
 func parseSubtree(s string) (subtree, error) {
 	kind, rest, _ := strings.Cut(s, ":")
 	switch {

@@ -23,12 +23,13 @@ func TestMain(m *testing.M) {
 
 func TestOnAClusterWhoseLeaderIsKilledEachEventComesOnceAndDistrictsReadTheirOwn(t *testing.T) {
 	t.Parallel()
-	here, err := NewGrant("here", []string{hereArea})
+	grants, err := Grants(&people{list: map[string][]string{"here": {hereArea}}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	here := grants[0]
 	// The configuration that is printed for servers elsewhere, with the service's own user.
-	config := strings.Replace(Config([]Grant{here}), "users = [", "authorization { users = [\n  { user: service, password: open }", 1) + "}\n"
+	config := strings.Replace(Config(grants), "users = [", "authorization { users = [\n  { user: service, password: open }", 1) + "}\n"
 	config = strings.Replace(config, "$BUS_HERE", `"here-token"`, 1)
 	cluster, err := servers.StartNATS(t.Context(), servers.NATSOptions{Nodes: 3, Dir: t.TempDir(), Config: config, User: "service", Password: "open"})
 	if err != nil {
