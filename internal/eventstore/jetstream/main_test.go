@@ -45,7 +45,7 @@ type shared struct {
 	nats *servers.NATS
 	err  error
 
-	restarting sync.Mutex
+	up sync.RWMutex // held by who restarts a node
 }
 
 var (
@@ -64,6 +64,14 @@ func (s *shared) get(t testing.TB) *servers.NATS {
 		t.Fatal(s.err)
 	}
 	return s.nats
+}
+
+// whole keeps all nodes up until the test and its subtests end, which do not call it themselves.
+func (s *shared) whole(t *testing.T) {
+	t.Helper()
+	s.get(t)
+	s.up.RLock()
+	t.Cleanup(s.up.RUnlock)
 }
 
 func (s *shared) close() {
@@ -96,8 +104,8 @@ func address(servers []string, stream string, query ...string) string {
 
 // restart kills the leader of a stream and starts it again.
 func (s *shared) restart(ctx context.Context, stream string) error {
-	s.restarting.Lock()
-	defer s.restarting.Unlock()
+	s.up.Lock()
+	defer s.up.Unlock()
 	leader, err := s.nats.Leader(ctx, stream)
 	if err != nil {
 		return err

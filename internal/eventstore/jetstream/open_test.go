@@ -54,6 +54,7 @@ func TestAURLThatCannotBeMeantIsRefused(t *testing.T) {
 
 func TestAStreamThatIsNotAsAHistoryMustBeIsRefusedAndLeftAlone(t *testing.T) {
 	t.Parallel()
+	single.whole(t)
 	js := connect(t, &single)
 	for reason, change := range map[string]func(*api.StreamConfig){
 		"subjects:":         func(c *api.StreamConfig) { c.Subjects = append(c.Subjects, c.Name+"-more") },
@@ -110,6 +111,7 @@ func TestAStreamThatIsNotAsAHistoryMustBeIsRefusedAndLeftAlone(t *testing.T) {
 
 func TestAStreamOfOneReplicaIsRefused(t *testing.T) {
 	t.Parallel()
+	cluster.whole(t)
 	name := fresh()
 	// Made as for a test, and then opened as if it were safe.
 	open(t, cluster.url(t, name)+"&unsafe=single-node")
@@ -173,6 +175,7 @@ func silent(string) (string, int) { return "", http.StatusServiceUnavailable }
 
 func TestWhatServersTellOfThemselvesDecides(t *testing.T) {
 	t.Parallel()
+	cluster.whole(t)
 	name := fresh()
 	open(t, cluster.url(t, name))
 	real := cluster.nats.Monitors()
@@ -187,7 +190,8 @@ func TestWhatServersTellOfThemselvesDecides(t *testing.T) {
 		"one of an unknown version":  {[]string{real[0], real[1], double(t, real[2], telling(version, `"version": "next"`))}, "of version next", false},
 		"one of a newer version":     {[]string{real[0], real[1], double(t, real[2], telling(version, `"version": "3.0.0-RC.1"`))}, "", false},
 		"one that does not flush":    {[]string{double(t, real[0], telling(`"sync_always": true`, `"sync_always": false`)), real[1], real[2]}, "server n1 acknowledges before", false},
-		"one without JetStream":      {[]string{double(t, real[0], telling(`"config": {`, `"other": {`)), real[1], real[2]}, "server n1 runs without JetStream", false},
+		"one without JetStream":      {[]string{double(t, real[0], telling(`"config": {`, `"other": {`)), real[1], real[2]}, "", false},
+		"two without JetStream":      {[]string{double(t, real[0], telling(`"config": {`, `"other": {`)), double(t, real[1], telling(`"config": {`, `"other": {`)), real[2]}, "server n2 runs without JetStream", true},
 		"one that is silent":         {[]string{real[0], double(t, real[1], silent), real[2]}, "", false},
 		"two that are silent":        {[]string{real[0], double(t, real[1], silent), double(t, real[2], silent)}, "of 3 servers that hold the stream 1 tell", true},
 		"one that is left out":       {real[:2], "not all of which are in monitor", false},
@@ -209,6 +213,7 @@ func TestWhatServersTellOfThemselvesDecides(t *testing.T) {
 
 func TestAServerThatComesBackWithOtherSettingsIsFoundOut(t *testing.T) {
 	t.Parallel()
+	cluster.whole(t)
 	name := fresh()
 	open(t, cluster.url(t, name))
 	real := cluster.nats.Monitors()
