@@ -17,7 +17,6 @@ import (
 
 func TestAnAppendWhoseOutcomeWasNotLearntIsRecordedOnce(t *testing.T) {
 	t.Parallel()
-	single.whole(t)
 	for what, c := range map[string]struct {
 		how    servers.Cut
 		events int
@@ -69,7 +68,6 @@ func TestAnAppendWhoseOutcomeWasNotLearntIsRecordedOnce(t *testing.T) {
 
 func TestASubscriptionGoesOnWhereItWasWhenTheConnectionWasLost(t *testing.T) {
 	t.Parallel()
-	single.whole(t)
 	cable, store, direct := cabled(t)
 	next, stop := iter.Pull2(store.Subscribe(t.Context(), 0))
 	defer stop()
@@ -103,7 +101,6 @@ func TestASubscriptionGoesOnWhereItWasWhenTheConnectionWasLost(t *testing.T) {
 
 func TestCallsEndWithUnavailableWhenNoServerAnswers(t *testing.T) {
 	t.Parallel()
-	single.whole(t)
 	n := single.get(t)
 	cable, err := servers.StartProxy(n.Node(0).Addr())
 	if err != nil {
@@ -228,7 +225,6 @@ func TestManyBatchesAtOnceWaitForEachOther(t *testing.T) {
 
 func TestAnotherHistoryUnderTheSameNameIsAnError(t *testing.T) {
 	t.Parallel()
-	single.whole(t)
 	js := connect(t, &single)
 	for what, change := range map[string]func(t *testing.T, name, url string, store *jetstream.Store) (after eventstore.Position){
 		"a position that it has not come to": func(t *testing.T, _, _ string, store *jetstream.Store) eventstore.Position {
@@ -290,7 +286,6 @@ func TestAnotherHistoryUnderTheSameNameIsAnError(t *testing.T) {
 
 func TestAClosedStoreIsUnavailable(t *testing.T) {
 	t.Parallel()
-	single.whole(t)
 	store := open(t, single.url(t, fresh()))
 	record(t, store, "ticket-1", 0, many(1, 1)...)
 	waiting := make(chan struct{})
@@ -328,7 +323,6 @@ func TestAClosedStoreIsUnavailable(t *testing.T) {
 
 func TestAStreamHasOneExactSubject(t *testing.T) {
 	t.Parallel()
-	single.whole(t)
 	name := fresh()
 	store := open(t, single.url(t, name))
 	js := connect(t, &single)

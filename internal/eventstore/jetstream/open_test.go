@@ -54,7 +54,6 @@ func TestAURLThatCannotBeMeantIsRefused(t *testing.T) {
 
 func TestAStreamThatIsNotAsAHistoryMustBeIsRefusedAndLeftAlone(t *testing.T) {
 	t.Parallel()
-	single.whole(t)
 	js := connect(t, &single)
 	for reason, change := range map[string]func(*api.StreamConfig){
 		"subjects:":         func(c *api.StreamConfig) { c.Subjects = append(c.Subjects, c.Name+"-more") },
@@ -111,7 +110,6 @@ func TestAStreamThatIsNotAsAHistoryMustBeIsRefusedAndLeftAlone(t *testing.T) {
 
 func TestAStreamOfOneReplicaIsRefused(t *testing.T) {
 	t.Parallel()
-	cluster.whole(t)
 	name := fresh()
 	// Made as for a test, and then opened as if it were safe.
 	open(t, cluster.url(t, name)+"&unsafe=single-node")
@@ -175,7 +173,6 @@ func silent(string) (string, int) { return "", http.StatusServiceUnavailable }
 
 func TestWhatServersTellOfThemselvesDecides(t *testing.T) {
 	t.Parallel()
-	cluster.whole(t)
 	name := fresh()
 	open(t, cluster.url(t, name))
 	real := cluster.nats.Monitors()
@@ -213,7 +210,6 @@ func TestWhatServersTellOfThemselvesDecides(t *testing.T) {
 
 func TestAServerThatComesBackWithOtherSettingsIsFoundOut(t *testing.T) {
 	t.Parallel()
-	cluster.whole(t)
 	name := fresh()
 	open(t, cluster.url(t, name))
 	real := cluster.nats.Monitors()
