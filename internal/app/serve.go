@@ -75,15 +75,21 @@ func (c *ServeConfig) check() error {
 	return nil
 }
 
-func (c *ServeConfig) tls() (credentials.TransportCredentials, error) {
+// tls is how callers are shown who serves, nil if they are not. The certificate is renewed with its files.
+func (n *Node) tls(c *ServeConfig) (credentials.TransportCredentials, error) {
 	if c.TLSCert == "" {
 		return nil, nil
 	}
-	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	cert, err := openCertificate(c.TLSCert, c.TLSKey, time.Now, func(err error) { n.log.Error("certificate", "error", err) })
 	if err != nil {
-		return nil, fmt.Errorf("TLS certificate: %w", err)
+		return nil, err
 	}
-	config := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if n.metrics.registry != nil {
+		if err := n.metrics.registry.Register(cert.expiry()); err != nil {
+			return nil, err
+		}
+	}
+	config := &tls.Config{GetCertificate: cert.forCall, MinVersion: tls.VersionTLS12}
 	if c.TLSClientCA != "" {
 		pem, err := os.ReadFile(c.TLSClientCA)
 		if err != nil {
@@ -106,7 +112,7 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	if c.Drain == 0 {
 		c.Drain = 10 * time.Second
 	}
-	creds, err := c.tls()
+	creds, err := n.tls(&c)
 	if err != nil {
 		return err
 	}
