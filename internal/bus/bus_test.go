@@ -251,7 +251,7 @@ func TestEachEventIsOnTheBusOnceThoughRelaysCompeteAndAreEndedAtAnyTime(t *testi
 				select {
 				case <-over:
 					stop = true
-				case <-time.After(time.Duration(30+40*n+17*(round%7)) * time.Millisecond):
+				case <-time.After(time.Duration((30+40*n+17*(round%7))*(1+round/3)) * time.Millisecond): // longer and longer, so that a slow machine gets on too
 				}
 				if round%2 == 0 {
 					own.Close()
@@ -268,10 +268,14 @@ func TestEachEventIsOnTheBusOnceThoughRelaysCompeteAndAreEndedAtAnyTime(t *testi
 			}
 		})
 	}
+	finish := sync.OnceFunc(func() {
+		close(over)
+		rivals.Wait()
+	})
+	defer finish()
 	live(t, city, 1, 25, 30, nil)
 	relayed(t, nc, city.Store)
-	close(over)
-	rivals.Wait()
+	finish()
 	if ahead != "" {
 		t.Error(ahead)
 	}
@@ -598,4 +602,3 @@ func TestAQuietBusStillSaysHowFarItHasCome(t *testing.T) {
 		t.Errorf("all events have aged: got %+v, %v; want position %d of epoch 1", m, err, head)
 	}
 }
-

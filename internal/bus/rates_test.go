@@ -153,7 +153,7 @@ func TestTheLastFiguresOnTheBusAreThoseOfTheViewThoughRivalsTellThem(t *testing.
 				select {
 				case <-over:
 					stop = true
-				case <-time.After(time.Duration(50+30*n+20*(round%5)) * time.Millisecond):
+				case <-time.After(time.Duration((50+30*n+20*(round%5))*(1+round/3)) * time.Millisecond):
 				}
 				if round%2 == 0 {
 					own.Close()
@@ -167,9 +167,13 @@ func TestTheLastFiguresOnTheBusAreThoseOfTheViewThoughRivalsTellThem(t *testing.
 			}
 		})
 	}
+	finish := sync.OnceFunc(func() {
+		close(over)
+		rivals.Wait()
+	})
+	defer finish()
 	live(t, city, 11, 20, 25, nil)
-	close(over)
-	rivals.Wait()
+	finish()
 	head, err := city.Store.Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
