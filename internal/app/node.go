@@ -59,6 +59,7 @@ type Node struct {
 	Projector  *projector.Projector
 	Reader     *view.Reader
 
+	where   Where
 	log     *slog.Logger
 	metrics *metrics
 	closers []func() error
@@ -100,7 +101,7 @@ func open(ctx context.Context, dir string, o Options, with parts) (_ *Node, err 
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Dir: dir, log: o.Log}
+	n := &Node{Dir: dir, where: o.Where, log: o.Log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
