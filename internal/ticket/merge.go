@@ -93,7 +93,7 @@ func (s *State) attach(a *rule.Asked, duplicate *pb.Ticket) ([]proto.Message, er
 	}
 	if !s.Open() || s.State == pb.TicketState_TICKET_STATE_REPORTED {
 		return nil, &rule.Refusal{
-			Reason: rule.WrongState, Message: fmt.Sprintf("the ticket is %s; it must be accepted and open", name(s.State)), DecidedBy: s.Decided.String(),
+			Reason: rule.WrongState, Message: fmt.Sprintf("the ticket is %s; it must be accepted and open", rule.Name(s.State)), DecidedBy: s.Decided.String(),
 		}
 	}
 	if err := s.second(nil); err != nil {
