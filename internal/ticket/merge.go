@@ -196,11 +196,8 @@ func (s *State) duplicateDetached(_ *pb.EventMeta, e *pb.DuplicateDetached) {
 
 // about is a refusal that is about a field, where it names none itself.
 func about(field string, err error) error {
-	refusal, ok := errors.AsType[*rule.Refusal](err)
-	if !ok || refusal.Field != "" {
+	if refusal, ok := errors.AsType[*rule.Refusal](err); !ok || refusal.Field != "" {
 		return err
 	}
-	of := *refusal
-	of.Field = field
-	return &of
+	return rule.About(field, err)
 }
