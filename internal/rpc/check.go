@@ -45,7 +45,7 @@ func (s listingService) population(ctx context.Context, r *pb.DrawSpotCheckReque
 	if err := s.views.wait(ctx, Token(last), view.TicketsView); err != nil {
 		return nil, err
 	}
-	closed, at, err := s.views.reader.ClosedTickets(ctx, r.Area, instant(r.From), instant(r.To))
+	closed, at, err := s.views.reader.ClosedTickets(ctx, r.Area, rule.Instant(r.From), rule.Instant(r.To))
 	if err != nil {
 		return nil, err
 	}

@@ -34,13 +34,7 @@ func (s ticketService) SuggestTriage(ctx context.Context, q *pb.SuggestTriageReq
 	if err := s.suggestionsReach(ctx, q.MinConsistencyToken); err != nil {
 		return nil, err
 	}
-	return s.suggest.Suggest(ctx, r, m, func(ctx context.Context, name string) (bool, error) {
-		_, err := s.look(ctx, name)
-		if refusal := new(rule.Refusal); errors.As(err, &refusal) {
-			return false, nil
-		}
-		return err == nil, err
-	})
+	return s.suggest.Suggest(ctx, r, m, s.mayLook)
 }
 
 // ticketMatter is a ticket that the caller may see, as it is now. Fields for a matter that is none yet have no place beside it.
@@ -56,7 +50,7 @@ func (s ticketService) ticketMatter(ctx context.Context, q *pb.SuggestTriageRequ
 	if err != nil {
 		return s.absent(ctx, err)
 	}
-	if err := s.maySee(ctx, &state); err != nil {
+	if err := s.shows(ctx, &state); err != nil {
 		return err
 	}
 	words, erased, err := s.dispatcher.TicketWords(ctx, result.Stream, &state)

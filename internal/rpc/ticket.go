@@ -319,7 +319,7 @@ func (s ticketService) GetTicket(ctx context.Context, r *pb.GetTicketRequest) (*
 	if err != nil {
 		return nil, s.absent(ctx, err)
 	}
-	if err := s.maySee(ctx, &state); err != nil {
+	if err := s.shows(ctx, &state); err != nil {
 		return nil, err
 	}
 	return s.ticket(ctx, state, result)
@@ -337,7 +337,7 @@ func (s *service) ticket(ctx context.Context, state ticket.State, result dispatc
 
 // ExplainDeadline tells how a limit came about.
 func (s ticketService) ExplainDeadline(ctx context.Context, r *pb.ExplainDeadlineRequest) (*pb.ExplainDeadlineResponse, error) {
-	if _, err := s.look(ctx, r.Name); err != nil {
+	if _, _, err := s.look(ctx, r.Name); err != nil {
 		return nil, err
 	}
 	answer, result, err := s.dispatcher.Explain(ctx, r.Name, r.Timer)

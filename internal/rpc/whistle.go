@@ -112,7 +112,7 @@ func (s whistleService) GetWhistle(ctx context.Context, r *pb.GetWhistleRequest)
 	if err != nil {
 		return nil, s.absent(ctx, err)
 	}
-	if err := s.maySeeWhistle(ctx, &state); err != nil {
+	if err := s.shows(ctx, &state); err != nil {
 		return nil, err
 	}
 	m := state.Message(dispatch.ID(result.Stream))
