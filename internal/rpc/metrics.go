@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
-	"github.com/chuishao/dispatch/internal/rule"
 )
 
 // Metrics count what is called. All labels are from closed sets. A nil *Metrics counts nothing.
@@ -131,7 +130,7 @@ func (m *Metrics) message(method string, code codes.Code, began time.Time) {
 
 func (m *Metrics) revealed(purpose pb.RevealPurpose) {
 	if m != nil {
-		m.reveals.WithLabelValues(strings.ToLower(rule.Name(purpose))).Inc()
+		m.reveals.WithLabelValues(strings.ToLower(strings.TrimPrefix(purpose.String(), "REVEAL_PURPOSE_"))).Inc()
 	}
 }
 
