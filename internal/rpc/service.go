@@ -84,11 +84,29 @@ func (s *service) impartial(ctx context.Context, w *whistle.State, actor rule.Ac
 
 // look finds a ticket, a whistle or another resource that the caller may know of.
 func (s *service) look(ctx context.Context, name string) (rule.Aggregate, dispatch.Result, error) {
-	it, result, err := s.dispatcher.Look(ctx, collection(name), name)
+	return s.lookIn(ctx, collection(name), name)
+}
+
+// lookIn is look for a name of a collection alone.
+func (s *service) lookIn(ctx context.Context, collection, name string) (rule.Aggregate, dispatch.Result, error) {
+	it, result, err := s.dispatcher.Look(ctx, collection, name)
 	if err != nil {
 		return nil, result, s.absent(ctx, err)
 	}
 	return it, result, s.shows(ctx, it)
+}
+
+// found is what lookIn finds, of the state S that the collection's resources have.
+func found[S rule.Aggregate](ctx context.Context, s *service, collection, name string) (state S, result dispatch.Result, err error) {
+	it, result, err := s.lookIn(ctx, collection, name)
+	if err != nil {
+		return state, result, err
+	}
+	state, ok := it.(S)
+	if !ok {
+		return state, result, fmt.Errorf("%s is %T", name, it)
+	}
+	return state, result, nil
 }
 
 // mayLook says whether the caller may know of a resource; not of one that is not there.

@@ -315,14 +315,11 @@ func sameMatter(r interface {
 
 // GetTicket gives the ticket as its history says it is now.
 func (s ticketService) GetTicket(ctx context.Context, r *pb.GetTicketRequest) (*pb.Ticket, error) {
-	state, result, err := s.dispatcher.LoadTicket(ctx, r.Name)
+	state, result, err := found[*ticket.State](ctx, &s.service, "tickets", r.Name)
 	if err != nil {
-		return nil, s.absent(ctx, err)
-	}
-	if err := s.shows(ctx, &state); err != nil {
 		return nil, err
 	}
-	return s.ticket(ctx, state, result)
+	return s.ticket(ctx, *state, result)
 }
 
 // ticket is a ticket as it is shown: personal data masked.
