@@ -77,10 +77,15 @@ func Start(o Options) (*Server, error) {
 	}
 	s.nats, s.door.server = n, n
 	n.Start()
-	if !n.ReadyForConnections(startWithin) || !n.JetStreamEnabled() {
+	if n.ReadyForConnections(startWithin) && n.JetStreamEnabled() {
+		err = exports(n.GlobalAccount())
+	} else {
+		err = fmt.Errorf("start the bus: %w: it was not ready within %s, or cannot keep streams in its folder", eventstore.ErrUnavailable, startWithin)
+	}
+	if err != nil {
 		n.Shutdown()
 		n.WaitForShutdown()
-		return nil, fmt.Errorf("start the bus: %w: it was not ready within %s, or cannot keep streams in its folder", eventstore.ErrUnavailable, startWithin)
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.end = cancel
@@ -161,14 +166,60 @@ func (d *door) Check(c server.ClientAuthentication) bool {
 	if err != nil || o.Username != grant.ID {
 		return false
 	}
+	account, err := d.account(grant)
+	if err != nil {
+		return false
+	}
 	publish, subscribe := Permissions(grant)
-	c.RegisterUser(&server.User{Username: grant.ID, Permissions: &server.Permissions{
+	c.RegisterUser(&server.User{Username: grant.ID, Account: account, Permissions: &server.Permissions{
 		Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: subscribe},
 	}})
 	d.mu.Lock()
 	d.connected[c.GetID()] = session{c, grant}
 	d.mu.Unlock()
 	return true
+}
+
+// exports lets the accounts of connected systems see what they import.
+func exports(inside *server.Account) error {
+	for _, l := range lent("*") {
+		var err error
+		switch l.kind {
+		case heard:
+			err = inside.AddStreamExport(l.subject, nil)
+		case answeredOften:
+			err = inside.AddServiceExportWithResponse(l.subject, server.Streamed, nil)
+		default:
+			err = inside.AddServiceExport(l.subject, nil)
+		}
+		if err != nil {
+			return fmt.Errorf("start the bus: let %s through: %w", l.subject, err)
+		}
+	}
+	return nil
+}
+
+// account is that of a connected system, made when it first connects.
+func (d *door) account(g Grant) (*server.Account, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	account, isNew := d.server.LookupOrRegisterAccount(g.account())
+	if !isNew {
+		return account, nil
+	}
+	inside := d.server.GlobalAccount()
+	for _, l := range lent(g.durable()) {
+		var err error
+		if l.kind == heard {
+			err = account.AddStreamImport(inside, l.subject, "")
+		} else {
+			err = account.AddServiceImport(inside, l.subject, l.subject)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return account, nil
 }
 
 var errNobody = errors.New("nobody may connect")
