@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
+	"github.com/chuishao/dispatch/internal/eventstore"
 )
 
 // people are principals by their token, which is their name and "-token".
@@ -325,6 +327,52 @@ func TestOnlyWhoMayConnectsAndNoLongerThanThat(t *testing.T) {
 		}
 		who.set("here", subtrees)
 		until(t, "disconnected when its credentials were "+change, nc.IsClosed)
+	}
+}
+
+// doorkeeper counts who was refused.
+type doorkeeper struct {
+	*people
+	refused atomic.Int32
+}
+
+func (d *doorkeeper) BusGrant(token string, now time.Time) (string, []string, error) {
+	person, subtrees, err := d.people.BusGrant(token, now)
+	if err != nil {
+		d.refused.Add(1)
+	}
+	return person, subtrees, err
+}
+
+func TestAConnectionThatIsRefusedForAWhileComesBack(t *testing.T) {
+	t.Parallel()
+	who := &doorkeeper{people: &people{list: map[string][]string{"here": {hereArea}}}}
+	s, _ := open(t, Options{Listen: "127.0.0.1:0", Principals: who})
+	nc, err := Dial("nats://here:here-token@"+s.Addr().String(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	who.set("here", nil)
+	until(t, "refused again and again", func() bool { return who.refused.Load() > 4 })
+	who.set("here", []string{hereArea})
+	until(t, "connected again", nc.IsConnected)
+}
+
+func TestWhatIsWrongWithAURLIsSaidWithoutItsPassword(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{
+		"nats://service:hush%zz@127.0.0.1:4222", "nats://service:hush@127.0.0.1:42x2", "nats://127.0.0.1:4222,nats://service:hush@127.0.0.1:42x2",
+		"http://service:hush@127.0.0.1:4222", "service:hush@127.0.0.1", "nats://", "",
+	} {
+		if _, err := Dial(url, ""); err == nil || strings.Contains(err.Error(), "hush") || errors.Is(err, eventstore.ErrUnavailable) {
+			t.Errorf("got %v, want it refused for good, and without the password", err)
+		}
+	}
+	for _, url := range []string{"nats://h", "tls://u:p%40@h1:4222, nats://h2"} {
+		if err := CheckURL(url); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
 	}
 }
 

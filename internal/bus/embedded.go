@@ -8,7 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -114,8 +117,22 @@ func (s *Server) Close() error {
 	return nil
 }
 
+// CheckURL says what is wrong with the URL of NATS servers elsewhere, "nats://host:4222" or several with commas. It repeats nothing of it: there may be a password.
+func CheckURL(text string) error {
+	for one := range strings.SplitSeq(text, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return errors.New("want nats://HOST:PORT or tls://HOST:PORT, several with commas between; in a user and password other characters than letters and digits as %XX")
+		}
+	}
+	return nil
+}
+
 // Dial connects to NATS servers elsewhere, "nats://host:4222" or several with commas, with a file of credentials; empty: with what the URL has.
 func Dial(url, credentials string) (*nats.Conn, error) {
+	if err := CheckURL(url); err != nil {
+		return nil, fmt.Errorf("connect to the bus: %w", err)
+	}
 	options := steady()
 	if credentials != "" {
 		options = append(options, nats.UserCredentials(credentials))
@@ -127,10 +144,11 @@ func Dial(url, credentials string) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// steady are the options of this service's connections: they come back by themselves, for ever, and keep nothing back meanwhile that would be sent late.
+// steady are the options of this service's connections: they come back by themselves, for ever, also after they were refused, as while credentials are exchanged, and keep
+// nothing back meanwhile that would be sent late.
 func steady() []nats.Option {
 	return []nats.Option{
-		nats.Name("chuishao"), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectBufSize(-1),
+		nats.Name("chuishao"), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectBufSize(-1),
 		// What is slow or refused is noticed where it was asked for.
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	}
