@@ -226,14 +226,17 @@ type relayed struct {
 func newRelayed() *relayed {
 	return &relayed{
 		lag: prometheus.NewDesc("chuishao_relay_lag_seconds", "For how long something recorded has not been on the bus; 0 when all is. Of several processes the least counts.", nil, nil),
-		pos: prometheus.NewDesc("chuishao_relay_position", "Log position up to which this process has put events on the bus.", nil, nil),
+		pos: prometheus.NewDesc("chuishao_relay_position", "Log position up to which events are on the bus, as far as this process knows.", nil, nil),
 	}
 }
 
+// progressed hears how far the bus is. A zero time says only that.
 func (r *relayed) progressed(at eventstore.Position, recorded time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.at, r.level = at, recorded
+	if r.at = at; !recorded.IsZero() {
+		r.level = recorded
+	}
 }
 
 // collect tells of a history of which at least so much is known.

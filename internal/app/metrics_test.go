@@ -2,11 +2,13 @@ package app
 
 import (
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/eventstore"
 )
 
 func TestTimersThatWereRefusedAreCountedByTheirName(t *testing.T) {
@@ -36,5 +38,38 @@ func TestTimersThatWereRefusedAreCountedByTheirName(t *testing.T) {
 	}
 	if series != len(pb.TicketTimer_name)-1+len(dispatch.DueNames()) || len(counted) != 1 || counted["timer=return_window"] != 1 {
 		t.Errorf("got %v in %d series, want one of return_window, and a series for each timer", counted, series)
+	}
+}
+
+func TestABusThatHasAllDoesNotLagAfterARestart(t *testing.T) {
+	t.Parallel()
+	r := newRelayed()
+	lag := func(known eventstore.Position) float64 {
+		t.Helper()
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(prometheus.CollectorFunc(func(to chan<- prometheus.Metric) { r.collect(to, known, true) }))
+		families, err := registry.Gather()
+		if err != nil || len(families) != 2 || families[0].GetName() != "chuishao_relay_lag_seconds" {
+			t.Fatal(families, err)
+		}
+		return families[0].GetMetric()[0].GetGauge().GetValue()
+	}
+	lag(10) // what it is counted from
+	if got := lag(10); got == 0 {
+		t.Error("as long as nothing is known of the bus it does not lag")
+	}
+	r.progressed(10, time.Time{})
+	for range 2 {
+		if got := lag(10); got != 0 {
+			t.Errorf("the bus has all and lags by %g", got)
+		}
+	}
+	r.progressed(11, time.Now().Add(-time.Minute))
+	if got := lag(12); got < 59 {
+		t.Errorf("what follows an event of a minute ago is not on the bus: %g", got)
+	}
+	r.progressed(11, time.Time{}) // begun again, which is no progress
+	if got := lag(12); got < 59 {
+		t.Errorf("a relay that only begins again and again lags by %g", got)
 	}
 }

@@ -602,3 +602,32 @@ func TestAQuietBusStillSaysHowFarItHasCome(t *testing.T) {
 		t.Errorf("all events have aged: got %+v, %v; want position %d of epoch 1", m, err, head)
 	}
 }
+
+func TestARelayThatHasNothingToDoSaysHowFarTheBusIs(t *testing.T) {
+	t.Parallel()
+	city := dispatchtest.Open(t)
+	_, nc := open(t, Options{})
+	stop := run(t, relay(t, nc, city.Store).Run)
+	relayed(t, nc, city.Store)
+	stop()
+	r, heard := relay(t, nc, city.Store), make(chan eventstore.Position, 1)
+	r.OnProgress = func(at eventstore.Position, recorded time.Time) {
+		if !recorded.IsZero() {
+			t.Errorf("it wrote up to %d, and there was nothing to write", at)
+		}
+		heard <- at
+	}
+	run(t, r.Run)
+	head, err := city.Store.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case at := <-heard:
+		if at != head {
+			t.Errorf("the bus is at %d, want %d", at, head)
+		}
+	case <-time.After(within):
+		t.Error("it says nothing")
+	}
+}

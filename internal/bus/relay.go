@@ -31,7 +31,8 @@ type Relay struct {
 	Standby time.Duration
 	// OnTrouble hears of an error before the relay tries again. May be nil.
 	OnTrouble func(error)
-	// OnProgress hears how far the bus has come by this relay's own writing, and when the last event of the batch was recorded. May be nil.
+	// OnProgress hears how far the bus had come when this relay began, with no time, and then how far it has come by this relay's own writing, and when the last event of the
+	// batch was recorded. May be nil.
 	OnProgress func(at eventstore.Position, recorded time.Time)
 }
 
@@ -88,6 +89,9 @@ func (r *Relay) run(ctx context.Context, j *journal) error {
 	at, epoch, err := j.begin(ctx, r.Store, m, orElse(r.Settle, 15*time.Second), r.From)
 	if err != nil {
 		return err
+	}
+	if r.OnProgress != nil {
+		r.OnProgress(at, time.Time{})
 	}
 	news := follow(ctx, r.Store, at)
 	defer news.stop()
