@@ -158,6 +158,7 @@ func (b *theBus) once(ctx context.Context, commands grpc.ClientConnInterface) er
 func (b *theBus) connect() (*nats.Conn, bus.Shape, error) {
 	shape := bus.Shape{Replicas: 1, MaxAge: b.config.MaxAge}
 	if b.server != nil {
+		shape.MaxBytes = b.server.MaxBytes()
 		nc, err := b.server.Connect()
 		return nc, shape, err
 	}

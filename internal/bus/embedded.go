@@ -39,6 +39,9 @@ type Options struct {
 type Server struct {
 	nats *server.Server
 	door *door
+
+	maxStore int64
+
 	end  context.CancelFunc
 	done sync.WaitGroup
 }
@@ -78,7 +81,7 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the bus: %w", err)
 	}
-	s.nats, s.door.server = n, n
+	s.nats, s.door.server, s.maxStore = n, n, so.JetStreamMaxStore
 	n.Start()
 	if n.ReadyForConnections(startWithin) && n.JetStreamEnabled() {
 		err = exports(n.GlobalAccount())
@@ -95,6 +98,9 @@ func Start(o Options) (*Server, error) {
 	s.done.Go(func() { s.door.watch(ctx) })
 	return s, nil
 }
+
+// MaxBytes is how much of what the server may take on the disk is for events: what a Shape wants, so that the oldest go before the server takes no more.
+func (s *Server) MaxBytes() int64 { return s.maxStore / 10 * 8 }
 
 // Addr is where the server listens; nil if nowhere.
 func (s *Server) Addr() net.Addr { return s.nats.Addr() }

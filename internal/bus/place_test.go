@@ -173,10 +173,7 @@ func TestTheLargestEventIsOnTheBus(t *testing.T) {
 	t.Parallel()
 	s := newSaid(t)
 	_, nc := open(t, Options{})
-	for i := range 12 { // more than one batch may hold
-		m := &pb.RegistryStaged{Version: "1", Piece: uint32(i + 1), Content: &pb.RegistryPiece{Areas: []*pb.Area{{Name: strings.Repeat("x", eventstore.MaxBytes-300)}}}}
-		s.event("registry-main", m)
-	}
+	large(s, 12) // more than one batch may hold
 	var mu sync.Mutex
 	batches := 0
 	r := relay(t, nc, s.store)
@@ -194,5 +191,28 @@ func TestTheLargestEventIsOnTheBus(t *testing.T) {
 	defer mu.Unlock()
 	if batches < 3 {
 		t.Errorf("12 events of 900 KiB went in %d batches, want at least 3", batches)
+	}
+}
+
+// large says events of the largest size.
+func large(s *said, n int) {
+	for i := range n {
+		m := &pb.RegistryStaged{Version: "1", Piece: uint32(i + 1), Content: &pb.RegistryPiece{Areas: []*pb.Area{{Name: strings.Repeat("x", eventstore.MaxBytes-300)}}}}
+		s.event("registry-main", m)
+	}
+}
+
+func TestABusThatIsFullGoesOnWithoutTheOldest(t *testing.T) {
+	t.Parallel()
+	s := newSaid(t)
+	server, nc := open(t, Options{MaxStore: 8 << 20})
+	if err := Prepare(t.Context(), nc, Shape{MaxBytes: server.MaxBytes()}); err != nil {
+		t.Fatal(err)
+	}
+	large(s, 12)
+	run(t, relay(t, nc, s.store).Run)
+	relayed(t, nc, s.store)
+	if left := len(all(t, nc, Events, eventsRoot+".>")); left == 0 || left == 12 {
+		t.Errorf("%d events of 12 are left, want the latest", left)
 	}
 }
