@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,30 +22,91 @@ import (
 	"github.com/chuishao/dispatch/internal/principal"
 )
 
-// busServed serves a directory with a bus that listens, to the principals of a file, and gives its address.
-func busServed(t *testing.T, node *app.Node, principals string) string {
+// busServed serves a directory with a bus that listens, to the principals of a file, and gives its address. stop ends it, at the latest with the test.
+func busServed(t *testing.T, node *app.Node, principals string) (addr string, stop func()) {
 	t.Helper()
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	config := app.ServeConfig{
 		GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", Principals: principals, Bus: app.BusConfig{Listen: "127.0.0.1:0"},
 		Ready: func(_, _, bus net.Addr) { ready <- bus.String() },
 	}
 	go func() { ended <- node.Serve(ctx, config) }()
-	t.Cleanup(func() {
-		stop()
+	stop = sync.OnceFunc(func() {
+		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(stop)
 	select {
 	case addr := <-ready:
-		return addr
+		return addr, stop
 	case err := <-ended:
 		ended <- nil
 		t.Fatal("the node does not serve: ", err)
 	}
-	return ""
+	return "", stop
+}
+
+func TestToldToStopWhatHasComeOverTheBusIsCarriedToItsEnd(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	if out, err := load(t, "--data", data, "--version", "v", filepath.Join("..", "..", "examples", "wuxi")); err != nil {
+		t.Fatal(out, err)
+	}
+	principals := filepath.Join(dir, "principals.yaml")
+	text := `principals:
+  - {person: hotline, unit: 320200000000-ZH, roles: [CONNECTED_SYSTEM], token_sha256: ` + principal.HashToken("hotline-token") + `, bus: []}
+`
+	if err := os.WriteFile(principals, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr, stop := busServed(t, opened(t, data), principals)
+	nc, err := nats.Connect("nats://"+addr, nats.UserInfo("hotline", "hotline-token"), nats.CustomInboxPrefix("_INBOX_hotline"), nats.NoReconnect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	var callers sync.WaitGroup
+	var answered atomic.Int32
+	enough := make(chan struct{})
+	for caller := range 40 {
+		callers.Go(func() {
+			for n := 0; ; n++ {
+				request, err := proto.Marshal(&pb.ReportTicketRequest{
+					RequestId: fmt.Sprintf("r-%d-%d", caller, n), Channel: pb.Channel_CHANNEL_HOTLINE, Kind: pb.MatterKind_MATTER_KIND_HELP, Source: "12345",
+					SourceRef: fmt.Sprintf("A-%d-%d", caller, n), Area: "320205001001", Particulars: &pb.Particulars{Title: "路灯不亮", Text: "门口的路灯坏了"},
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				m, err := nc.RequestMsg(&nats.Msg{Subject: "commands.TicketService.ReportTicket", Data: request, Header: nats.Header{"Authorization": {"Bearer hotline-token"}}}, 20*time.Second)
+				switch {
+				case errors.Is(err, nats.ErrNoResponders) && answered.Load() == 0: // nobody takes commands yet
+				case err != nil: // nobody takes commands any more
+					return
+				case m.Header.Get("Status") != "OK":
+					t.Errorf("got %s: %s", m.Header.Get("Status"), m.Data)
+					return
+				default:
+					if answered.Add(1) == 100 {
+						close(enough)
+					}
+				}
+			}
+		})
+	}
+	select {
+	case <-enough:
+	case <-time.After(time.Minute):
+		t.Error("commands are not answered")
+	}
+	stop()
+	nc.Close()
+	callers.Wait()
 }
 
 // A hotline system sends a command over the bus, and the district that it is about hears of what was recorded, and of its figures, there.
@@ -61,7 +126,7 @@ func TestACommandOverTheBusComesBackAsEventsAndFigures(t *testing.T) {
 	if err := os.WriteFile(principals, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := busServed(t, node, principals)
+	addr, _ := busServed(t, node, principals)
 	connect := func(person string) *nats.Conn {
 		nc, err := nats.Connect("nats://"+addr, nats.UserInfo(person, person+"-token"), nats.CustomInboxPrefix("_INBOX_"+person), nats.NoReconnect())
 		if err != nil {

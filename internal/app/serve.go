@@ -166,6 +166,9 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) (err error) {
 	defer func() { err = errors.Join(err, inner.conn.Close()) }()
 
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
+	relaying, stopRelaying := context.WithCancel(working)
+	defer stopRelaying()
+	relayed := make(chan struct{})
 	group, failed := errgroup.WithContext(ctx)
 	group.Go(func() error { return unlessCancelled(n.keepViews(working, c.NoViews)) })
 	group.Go(func() error { return unlessCancelled(n.Policy().Run(working)) })
@@ -178,7 +181,12 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) (err error) {
 	if theBus != nil {
 		n.metrics.relays = true
 		group.Go(inner.serve)
-		group.Go(func() error { return unlessCancelled(theBus.run(working, inner.conn)) })
+		group.Go(func() error {
+			defer close(relayed)
+			return unlessCancelled(theBus.run(relaying, inner.conn))
+		})
+	} else {
+		close(relayed)
 	}
 	group.Go(func() error {
 		// Told to stop before it began, it says so; that is no fault.
@@ -197,9 +205,17 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) (err error) {
 		<-failed.Done()
 		config.Health.SetReady(false)
 		close(stopping)
+		// What has come over the bus ends within the same time as what has come as calls, and with all that it may wait for still at work.
+		stopRelaying()
+		late := time.NewTimer(c.Drain)
+		defer late.Stop()
 		stopGently(server, c.Drain)
-		stopWorking()
+		select {
+		case <-relayed:
+		case <-late.C:
+		}
 		inner.server.Stop()
+		stopWorking()
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
 		defer cancel()
 		return web.Shutdown(closing)
