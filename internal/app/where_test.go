@@ -1,10 +1,16 @@
 package app_test
 
 import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/chuishao/dispatch/internal/app"
+	"github.com/chuishao/dispatch/internal/eventstore"
 )
 
 // The second host has no port, so that net/url takes the whole for no URL; what is missed is the monitoring, which only who opens it knows of.
@@ -34,5 +40,36 @@ func TestWhatIsWrongWithAPlaceIsSaidWithoutItsPassword(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+var histories = regexp.MustCompile("(jetstream|esdb)://[^`\\s'…][^`\\s']*")
+
+// What stands in the documents as the URL of a history is one: whoever copies it is told at most that nobody answers.
+func TestTheHistoriesOfTheDocumentsHaveURLs(t *testing.T) {
+	t.Parallel()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	seen := 0
+	for _, name := range []string{"README.md", "docs/OPERATIONS.md", "deploy/k8s/README.md"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, url := range histories.FindAllString(string(text), -1) {
+			url = strings.TrimSuffix(strings.NewReplacer(":…@", ":pass@", ":***@", ":pass@").Replace(url), "&…")
+			url = strings.Replace(url, "&tlsCaFile=/etc/chuishao/store-ca/ca.crt", "", 1) // which is not here
+			store, err := app.OpenHistory(ended, url, "", app.HistoryOptions{})
+			if err == nil {
+				store.Close()
+			}
+			if !errors.Is(err, context.Canceled) && !errors.Is(err, eventstore.ErrUnavailable) {
+				t.Errorf("%s: %s: %v", name, url, err)
+			}
+			seen++
+		}
+	}
+	if seen < 4 {
+		t.Errorf("%d URLs: nothing is shown", seen)
 	}
 }
