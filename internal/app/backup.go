@@ -51,9 +51,17 @@ func removeLeftovers(dir string) error {
 	return nil
 }
 
+// scratch is where what is only worked in lies: in the data directory, which has the room, or where temporary files are kept if nothing of the node is in one.
+func (n *Node) scratch() string {
+	if info, err := os.Stat(n.Dir); err != nil || !info.IsDir() {
+		return ""
+	}
+	return n.Dir
+}
+
 // Backup writes a consistent copy of history and keys while the node works. Views are left out: they are built again.
 func (n *Node) Backup(ctx context.Context, to io.Writer) (err error) {
-	dir, err := os.MkdirTemp(n.Dir, ".backup-") // where temporary files are kept if there is no data directory
+	dir, err := os.MkdirTemp(n.scratch(), ".backup-")
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}

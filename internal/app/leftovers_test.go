@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/app"
 )
 
@@ -72,5 +73,27 @@ func TestWhatAKilledBackupLeftIsRemovedWhenTheDirectoryIsOpened(t *testing.T) {
 	}
 	if _, err := os.Stat(foreign); err != nil {
 		t.Errorf("what nobody left behind was removed: %v", err)
+	}
+}
+
+// As in a container that has no directory of that name, and may make none.
+func TestANodeOfWhichNothingIsInTheDataDirectoryNeedsNone(t *testing.T) {
+	t.Parallel()
+	o, files := quiet(), t.TempDir()
+	o.Where = app.Where{Store: "sqlite:" + filepath.Join(files, "h"), Views: "sqlite:" + filepath.Join(files, "v"), Keys: "sqlite:" + filepath.Join(files, "k")}
+	dir := filepath.Join(t.TempDir(), "data")
+	node, err := app.Open(t.Context(), dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer node.Close()
+	if err := node.Backup(t.Context(), io.Discard); err != nil {
+		t.Error(err)
+	}
+	if err := node.Verify(t.Context(), false, func(*pb.VerifyHistoryResponse) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the data directory was made: %v", err)
 	}
 }

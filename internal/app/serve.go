@@ -329,7 +329,7 @@ func (n *Node) probes(health rpc.Health) http.Handler {
 
 // Verify checks history and views, telling what it finds and how far it is.
 func (n *Node) Verify(ctx context.Context, historyOnly bool, tell func(*pb.VerifyHistoryResponse) error) error {
-	c := verify.Config{Store: n.Store, Dir: n.Dir}
+	c := verify.Config{Store: n.Store, Dir: n.scratch()}
 	if file, ok := n.Store.(*sqlite.Store); ok {
 		c.Integrity = file.CheckIntegrity
 	}
