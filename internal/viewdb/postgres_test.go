@@ -51,6 +51,15 @@ func TestSchemasOfOthersAreLeftAlone(t *testing.T) {
 	}
 }
 
+// A rebuild of such views would be made in the schema itself, and so begin by removing it.
+func TestNoViewsLieWhereOthersAreBuilt(t *testing.T) {
+	t.Parallel()
+	_, err := viewdb.Open("postgres://city@127.0.0.1:1/views?schema=city_rebuild", viewdb.Options{})
+	if refused, ok := errors.AsType[*viewdb.OpenError](err); !ok || !strings.Contains(refused.Reason, "_rebuild") {
+		t.Errorf("got %v, want it refused for its name", err)
+	}
+}
+
 func TestNoErrorTellsThePassword(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{

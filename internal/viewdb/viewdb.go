@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"zombiezen.com/go/sqlite"
@@ -101,6 +102,9 @@ func Open(path string, opts Options) (*DB, error) {
 		p, err := parsePostgres(path)
 		if err != nil {
 			return nil, err
+		}
+		if !opts.Fresh && strings.HasSuffix(p.schema, besideSuffix) {
+			return nil, p.openError("a name that ends in "+besideSuffix+" is that of views that are built to take the place of others; give another", nil)
 		}
 		db := &DB{path: p.name, pg: p, opts: opts}
 		if err := db.connectPostgres(); err != nil {
