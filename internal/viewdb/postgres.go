@@ -118,7 +118,7 @@ func (p *postgres) explain(err error) error {
 		return &TroubleError{err}
 	case said.Code == "XX001" || said.Code == "XX002":
 		return &CorruptError{p.name, err}
-	case passes(said.Code):
+	case passes(said.Code), said.SeverityUnlocalized == "FATAL", said.SeverityUnlocalized == "PANIC": // the latter two end the connection, whatever was asked
 		return &TroubleError{err}
 	}
 	return err

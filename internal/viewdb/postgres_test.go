@@ -233,3 +233,38 @@ func TestAStatementEndsWithItsContextAndTheConnectionGoesOn(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAConnectionThatTheServerEndsIsTroubleThatMayPass(t *testing.T) {
+	t.Parallel()
+	url := serverstest.Database(t)
+	other, db := open(t, url), open(t, url+"&idle_in_transaction_session_timeout=20")
+	err := db.Write(t.Context(), func(tx *viewdb.Tx) error {
+		var pid int64
+		for row, err := range tx.Query("SELECT pg_backend_pid()") {
+			if err != nil {
+				return err
+			}
+			pid = row.Int64(0)
+		}
+		for there := true; there; {
+			there = false
+			if err := other.Read(t.Context(), func(tx *viewdb.Tx) error {
+				for _, err := range tx.Query("SELECT 1 FROM pg_stat_activity WHERE pid = $1", pid) {
+					if err != nil {
+						return err
+					}
+					there = true
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := tx.Exec("SELECT 1")
+		return err
+	})
+	if !errors.Is(err, eventstore.ErrUnavailable) || !viewdb.IsFault(err) {
+		t.Errorf("got %v, want trouble", err)
+	}
+	write(t, db, "CREATE TABLE again (a BIGINT)")
+}
