@@ -241,12 +241,12 @@ func (r *relayed) progressed(at eventstore.Position, recorded time.Time) {
 }
 
 // collect tells of a history of which at least so much is known.
-func (r *relayed) collect(to chan<- prometheus.Metric, known eventstore.Position, on bool) {
+func (r *relayed) collect(to chan<- prometheus.Metric, known eventstore.Position) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now, lag := time.Now(), 0.0
 	switch {
-	case !on || r.at >= known:
+	case r.at >= known:
 		r.level = now
 	case r.level.IsZero():
 		r.level = now // begins now

@@ -128,5 +128,8 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(m.position, prometheus.GaugeValue, float64(s.Position), s.View)
 		to <- prometheus.MustNewConstMetric(m.stopped, prometheus.GaugeValue, stopped, s.View)
 	}
-	m.relay.collect(to, known, m.relays)
+	if m.relays {
+		// A process without a bus says nothing: its 0 would be the least of all.
+		m.relay.collect(to, known)
+	}
 }

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,7 +49,7 @@ func TestABusThatHasAllDoesNotLagAfterARestart(t *testing.T) {
 	lag := func(known eventstore.Position) float64 {
 		t.Helper()
 		registry := prometheus.NewRegistry()
-		registry.MustRegister(prometheus.CollectorFunc(func(to chan<- prometheus.Metric) { r.collect(to, known, true) }))
+		registry.MustRegister(prometheus.CollectorFunc(func(to chan<- prometheus.Metric) { r.collect(to, known) }))
 		families, err := registry.Gather()
 		if err != nil || len(families) != 2 || families[0].GetName() != "chuishao_relay_lag_seconds" {
 			t.Fatal(families, err)
@@ -71,5 +73,29 @@ func TestABusThatHasAllDoesNotLagAfterARestart(t *testing.T) {
 	r.progressed(11, time.Time{}) // begun again, which is no progress
 	if got := lag(12); got < 59 {
 		t.Errorf("a relay that only begins again and again lags by %g", got)
+	}
+}
+
+func TestAProcessWithoutABusSaysNothingOfIt(t *testing.T) {
+	t.Parallel()
+	o := Options{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()}
+	n, err := OpenForViews(t.Context(), t.TempDir(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	families, err := o.Metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	views := false
+	for _, f := range families {
+		if strings.HasPrefix(f.GetName(), "chuishao_relay_") {
+			t.Errorf("a projector tells %s, whose least of all processes counts", f.GetName())
+		}
+		views = views || f.GetName() == "chuishao_view_lag_seconds"
+	}
+	if !views {
+		t.Error("it tells nothing of its views")
 	}
 }
