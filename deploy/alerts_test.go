@@ -129,6 +129,12 @@ var alertCases = []struct {
 	{"a view does not move", []string{
 		`chuishao_view_lag_seconds{view="v"} 0+60x40`, `chuishao_view_position{view="v"} 600x40`,
 	}, 30 * time.Minute, []string{"ChuishaoViewLag", "ChuishaoViewStuck"}},
+	{"no projector runs", []string{
+		`chuishao_commands_total{code="OK"} 0+60x40`, `chuishao_view_lag_seconds{view="v"} 0x40`, `chuishao_view_position{view="v"} 600x40`,
+	}, 30 * time.Minute, []string{"ChuishaoViewStuck"}},
+	{"nothing happens, so that views do not move", []string{
+		`chuishao_commands_total{code="OK"} 60x40`, `chuishao_view_lag_seconds{view="v"} 0x40`, `chuishao_view_position{view="v"} 600x40`,
+	}, 30 * time.Minute, nil},
 	{"no timer fires", []string{`chuishao_timers_lag_seconds 0+60x20`}, 15 * time.Minute, []string{"ChuishaoTimersLag"}},
 	{"a timer is refused", []string{`chuishao_timers_refused_total{timer="t"} 0x10 1x10`}, 15 * time.Minute, []string{"ChuishaoTimersRefused"}},
 	{"the bus is slow", []string{
