@@ -631,3 +631,43 @@ func TestARelayThatHasNothingToDoSaysHowFarTheBusIs(t *testing.T) {
 		t.Error("it says nothing")
 	}
 }
+
+func TestARelayEndsWhereTheStreamsAreThrownAwaySoThatTheyAreMadeAnew(t *testing.T) {
+	t.Parallel()
+	city := dispatchtest.Open(t)
+	_, nc := open(t, Options{})
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := relay(t, nc, city.Store)
+	r.OnTrouble = nil // nobody takes what is written
+	figures := rates(t, nc, city, figures(t, city))
+	figures.OnTrouble = nil
+	ended := make(chan error, 2)
+	go func() { ended <- r.Run(t.Context()) }()
+	go func() { ended <- figures.Run(t.Context()) }()
+	relayed(t, nc, city.Store)
+	for _, stream := range []string{Events, Rate} {
+		if err := js.DeleteStream(t.Context(), stream); err != nil {
+			t.Fatal(err)
+		}
+	}
+	city.Report(t, dispatchtest.Street)
+	for range 2 {
+		select {
+		case err := <-ended:
+			if !gone(err) {
+				t.Errorf("it ended with %v", err)
+			}
+		case <-time.After(within):
+			t.Fatal("it tries for ever")
+		}
+	}
+	if err := Prepare(t.Context(), nc, Shape{}); err != nil {
+		t.Fatal(err)
+	}
+	run(t, relay(t, nc, city.Store).Run)
+	relayed(t, nc, city.Store)
+	check(t, all(t, nc, Events, eventsRoot+".>"), city.Store)
+}

@@ -37,9 +37,16 @@ const (
 	answerWithin = 10 * time.Second
 
 	errNoMessage    = 10037
+	errNoStream     = 10059
 	errWrongLast    = 10071
 	errWrongLastNow = 10164 // another message is on its way in
 )
+
+// gone says of an error that the stream is not there, so that it must be prepared anew.
+func gone(err error) bool {
+	var api *apiError
+	return errors.As(err, &api) && api.ErrCode == errNoStream
+}
 
 // errLost says that somebody else wrote first, so that what was about to be written is written already, or is to be made anew.
 var errLost = errors.New("another relay was quicker")

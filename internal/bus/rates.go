@@ -52,7 +52,7 @@ type Rates struct {
 	OnProgress func(at eventstore.Position)
 }
 
-// Run tells figures until the context ends, whose error it gives.
+// Run tells figures until the context ends, whose error it gives, or the stream is no longer there.
 func (r *Rates) Run(ctx context.Context) error {
 	j := &journal{r.Conn, Rate}
 	for {
@@ -65,6 +65,9 @@ func (r *Rates) Run(ctx context.Context) error {
 		}
 		if err == nil {
 			continue
+		}
+		if gone(err) {
+			return err
 		}
 		if r.OnTrouble != nil {
 			r.OnTrouble(err)

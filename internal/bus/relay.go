@@ -36,7 +36,7 @@ type Relay struct {
 	OnProgress func(at eventstore.Position, recorded time.Time)
 }
 
-// Run relays until the context ends, whose error it gives. An event that cannot be understood stands in the way of all after it: late rather than wrong.
+// Run relays until the context ends, whose error it gives, or the stream is no longer there: then it must be prepared anew. An event that cannot be understood stands in the way of all after it: late rather than wrong.
 func (r *Relay) Run(ctx context.Context) error {
 	j := &journal{r.Conn, Events}
 	for {
@@ -49,6 +49,9 @@ func (r *Relay) Run(ctx context.Context) error {
 		}
 		if err == nil {
 			continue
+		}
+		if gone(err) {
+			return err
 		}
 		if r.OnTrouble != nil {
 			r.OnTrouble(err)
