@@ -131,7 +131,8 @@ func each(ctx context.Context, n int, do func(ctx context.Context, i int) error)
 	return fault.get()
 }
 
-// open opens the node with the tickets anew, on the clock of this machine, and one without tickets if the store has room for it.
+// open opens the node with the tickets anew, on the clock of this machine, measures what it takes now that its files have been closed once, and
+// opens one without tickets if the store has room for it.
 func (r *run) open(ctx context.Context) error {
 	if err := r.full.Close(); err != nil {
 		return err
@@ -141,6 +142,9 @@ func (r *run) open(ctx context.Context) error {
 		return err
 	}
 	r.later(r.full.Close)
+	if err := r.sizes(ctx); err != nil {
+		return err
+	}
 	if r.places.one {
 		return nil
 	}
