@@ -213,7 +213,8 @@ func (r *run) lag(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.report.add("commands_per_second_with_views", best.perSecond, "1/s", fmt.Sprintf("%d callers, all views following in the same process", maxCallers))
+	r.report.add("commands_per_second_with_views", best.perSecond, "1/s", fmt.Sprintf("%d callers, all views following in the same process; processor time of a command %s µs%s",
+		maxCallers, number(cpuMicros(best)), r.places.besidePostgres()))
 	if err := r.caughtUp(ctx); err != nil {
 		return err
 	}

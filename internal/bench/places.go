@@ -247,6 +247,14 @@ func (p *places) tables(name string) (string, error) {
 	return u.String(), nil
 }
 
+// besidePostgres says what processor time of this process leaves out.
+func (p *places) besidePostgres() string {
+	if p.viewsURL == "" {
+		return ""
+	}
+	return ", that of PostgreSQL apart"
+}
+
 // nodeDir is the directory of a node, with what of it are files.
 func (p *places) nodeDir(name string) string { return filepath.Join(p.dir, name) }
 
