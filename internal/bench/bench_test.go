@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,11 +12,13 @@ import (
 
 	"github.com/chuishao/dispatch/internal/eventstore/esdb/double"
 	"github.com/chuishao/dispatch/internal/servers"
+	"github.com/chuishao/dispatch/internal/servers/serverstest"
+	"github.com/chuishao/dispatch/internal/viewdb"
 )
 
 func TestMain(m *testing.M) {
 	servers.Main()
-	os.Exit(m.Run())
+	serverstest.Main(m)
 }
 
 // names are those that a run must give, whatever else it gives.
@@ -145,6 +146,38 @@ func TestATableHasARowForEachFigure(t *testing.T) {
 		if !found {
 			t.Errorf("no row %q in\n%s", want, out.String())
 		}
+	}
+}
+
+func TestViewsOfOthersAreRefusedAndLeftAlone(t *testing.T) {
+	t.Parallel()
+	url := serverstest.Database(t)
+	o := Options{Views: url}
+	free, err := openPlaces(t.Context(), t.TempDir(), o)
+	if err != nil {
+		t.Fatalf("an empty database: %v", err)
+	}
+	location, err := free.tables(withTickets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	others, err := viewdb.Open(location, viewdb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer others.Close()
+	if err := free.close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openPlaces(t.Context(), t.TempDir(), o); !errors.Is(err, errNotEmpty) || !strings.HasPrefix(err.Error(), "--views: ") {
+		t.Errorf("a schema with views: got %v, want --views refused since something is there", err)
+	}
+	still, err := viewdb.Open(location, viewdb.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatalf("the views of others are gone: %v", err)
+	}
+	if err := still.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

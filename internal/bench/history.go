@@ -66,7 +66,7 @@ func (r *run) rebuild(ctx context.Context) error {
 // insertBare inserts the rows of all views into the same tables elsewhere, in one pass and one transaction, with the indexes last as a rebuild
 // has them. Reading them does not count.
 func (r *run) insertBare(ctx context.Context) (rows int, took time.Duration, err error) {
-	path, err := r.places.tables("bare")
+	path, err := r.places.tables(bareRows)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -86,6 +86,7 @@ func (r *run) openNode(ctx context.Context, name string, now func() time.Time) (
 	if err != nil {
 		return nil, err
 	}
+	r.places.made(where.Views)
 	faults, _, err := node.Dispatcher.LoadRegistry(ctx, system.actor, "bench-1", node.Dispatcher.Now().Add(-2*year), r.city.content.Pieces(), false)
 	if err == nil && len(faults) > 0 {
 		err = fmt.Errorf("example registry: %v", faults[0])

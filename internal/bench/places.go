@@ -21,6 +21,9 @@ const (
 	withNone    = "empty"
 	// bareStore is no node: raw appends go there.
 	bareStore = "append"
+	// Tables that no node has.
+	bareRows  = "bare"
+	timerRows = "timers"
 )
 
 // stream is the stream of JetStream that a cluster started here has the tickets in.
@@ -42,7 +45,7 @@ type places struct {
 	keysURL  string                                    // empty: a file
 
 	nats    *servers.NATS // nil unless it was started here
-	schemas []string      // locations of schemas that go in the end
+	schemas []string      // locations of schemas that nodes of this run made, which go in the end
 	closers []func() error
 }
 
@@ -212,7 +215,7 @@ func (p *places) openTables(ctx context.Context, o Options) error {
 	if p.viewsURL == "" {
 		return nil
 	}
-	for _, name := range []string{withTickets, withNone} {
+	for _, name := range []string{withTickets, withNone, bareRows, timerRows} {
 		location, err := p.tables(name)
 		if err != nil {
 			return err
@@ -220,9 +223,15 @@ func (p *places) openTables(ctx context.Context, o Options) error {
 		if db, err := viewdb.Open(location, viewdb.Options{ReadOnly: true}); err == nil {
 			return errors.Join(fmt.Errorf("--views: %w", errNotEmpty), db.Close())
 		}
-		p.schemas = append(p.schemas, location)
 	}
 	return nil
+}
+
+// made notes that a node has its views there.
+func (p *places) made(location string) {
+	if location != "" {
+		p.schemas = append(p.schemas, location)
+	}
 }
 
 // tables is the location of views of that name: a file, or a schema.

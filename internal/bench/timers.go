@@ -27,7 +27,7 @@ const (
 // timers measures how soon is found what is due among as many open timers as there are tickets: a view of tickets of its own, in which
 // every ticket waits to be accepted, with that index alone which finds them. One limit in a thousand has passed.
 func (r *run) timers(ctx context.Context) (err error) {
-	path, err := r.places.tables("timers")
+	path, err := r.places.tables(timerRows)
 	if err != nil {
 		return err
 	}
