@@ -7,6 +7,7 @@ import (
 	_ "time/tzdata" // zones, on machines that have none
 
 	"github.com/chuishao/dispatch/internal/app"
+	"github.com/chuishao/dispatch/internal/servers"
 )
 
 var commands = []app.Command{
@@ -23,5 +24,6 @@ var commands = []app.Command{
 }
 
 func main() {
+	servers.Main() // the nodes that bench starts are this program too
 	os.Exit(app.Main("dispatcher", "calls become tickets, whistles summon, everything leaves a trace", os.Args[1:], app.IO{Out: os.Stdout, Err: os.Stderr}, commands...))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -121,6 +122,12 @@ func open(ctx context.Context, dir string, o Options, with parts) (_ *Node, err 
 		}
 	}
 	if with.keys {
+		if o.Keys == "" && dir != "" {
+			// Where the history is on a server, keys are the first file of the directory.
+			if err := os.MkdirAll(dir, 0o750); err != nil {
+				return nil, fmt.Errorf("data directory: %w", err)
+			}
+		}
 		if n.Keys, err = openKeys(ctx, o.Keys, dir, master); err != nil {
 			return nil, fmt.Errorf("keys of data subjects: %w", err)
 		}

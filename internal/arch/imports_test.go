@@ -91,9 +91,9 @@ var table = []struct{ pkg, may string }{
 	{"internal/lives", contract + " internal/registry internal/rule internal/ticket"},
 	{"internal/year", client + " " + write + " " + read + " internal/rule internal/ticket internal/lives internal/policy examples/wuxi"},
 	{"internal/demo", client + " internal/principal examples/wuxi"},
-	{"internal/bench", client + " " + history + " internal/rule internal/dispatch internal/principal internal/importing internal/viewdb internal/projector internal/view internal/eventstore/sqlite examples/wuxi"},
+	{"internal/bench", client + " " + history + " internal/rule internal/dispatch internal/principal internal/importing internal/viewdb internal/projector internal/view internal/privacy internal/eventstore/esdb/double internal/servers internal/servers/serverstest examples/wuxi"},
 
-	{"cmd/dispatcher", node + " internal/app internal/importing internal/demo internal/bench internal/year"},
+	{"cmd/dispatcher", node + " internal/app internal/importing internal/demo internal/bench internal/servers internal/year"},
 	{"cmd/projector", node + " internal/app"},
 
 	{"internal/arch", ""},
