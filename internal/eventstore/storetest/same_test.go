@@ -1,6 +1,7 @@
 package storetest_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -237,6 +238,12 @@ func (p *player) at(at position) string {
 	return "#?"
 }
 
+// behind is the place of the last event up to a position, which need not be that of an event.
+func (p *player) behind(at position) int {
+	n, _ := slices.BinarySearchFunc(p.log, at+1, func(e eventstore.Recorded, at position) int { return cmp.Compare(e.Position, at) })
+	return n
+}
+
 // after is the position of a place in the order of all.
 func (p *player) after(n int) position {
 	n %= len(p.log) + 1
@@ -417,7 +424,7 @@ func (p *player) readStream(ctx context.Context, stream string, after version, m
 }
 
 func (p *player) readAll(ctx context.Context, after position, most int, cancel func()) {
-	p.take(fmt.Sprint("read all after ", p.at(after)), p.store.ReadAll(ctx, after), most, cancel)
+	p.take(fmt.Sprint("read all after #", p.behind(after)), p.store.ReadAll(ctx, after), most, cancel)
 }
 
 func (p *player) take(what string, from sequence, most int, cancel func()) {
@@ -488,7 +495,6 @@ func (p *player) reopen(stream string, end version) {
 
 // subscriber takes what a subscription yields until it ends.
 type subscriber struct {
-	name   string
 	after  int // the place it began behind
 	cancel context.CancelFunc
 	ended  chan struct{}
@@ -501,10 +507,7 @@ type subscriber struct {
 
 func (p *player) subscribe(after position) {
 	ctx, cancel := context.WithCancel(p.ctx)
-	s := &subscriber{name: "subscription behind " + p.at(after), cancel: cancel, ended: make(chan struct{}), news: make(chan struct{}, 1)}
-	for s.after < len(p.log) && p.log[s.after].Position <= after {
-		s.after++
-	}
+	s := &subscriber{after: p.behind(after), cancel: cancel, ended: make(chan struct{}), news: make(chan struct{}, 1)}
 	p.subs = append(p.subs, s)
 	from := p.store.Subscribe(ctx, after)
 	go func() {
@@ -562,12 +565,12 @@ func (p *player) ended(how string) {
 		select {
 		case <-s.ended:
 		case <-limit.C:
-			p.say("%s: %s and does not end", s.name, how)
+			p.say("subscription behind #%d: %s and does not end", s.after, how)
 			s.cancel()
 			continue
 		}
 		s.cancel()
-		got := []string{s.name, how}
+		got := []string{fmt.Sprintf("subscription behind #%d %s", s.after, how)}
 		for i := range s.got {
 			got = append(got, p.event(&s.got[i]))
 		}
