@@ -108,13 +108,16 @@ func TestACutProxyPassesNothing(t *testing.T) {
 	}
 	defer held.Close()
 	lost := held.StatusChanged(nats.CLOSED)
-	for _, how := range []servers.Cut{servers.Blackhole, servers.Refuse} {
+	for _, how := range []servers.Cut{servers.Blackhole, servers.LoseRequests, servers.LoseAnswers, servers.Refuse} {
 		if err := try(10 * time.Second); err != nil {
 			t.Errorf("whole: %v", err)
 		}
 		p.Cut(how)
 		if err := try(200 * time.Millisecond); err == nil {
 			t.Errorf("cut %d: connected", how)
+		}
+		if lost := p.Lost(); lost == 0 && how != servers.Refuse {
+			t.Errorf("cut %d: lost nothing", how)
 		}
 		p.Heal()
 	}

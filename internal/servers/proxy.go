@@ -14,6 +14,7 @@ type Proxy struct {
 
 	mu     sync.Mutex
 	how    Cut
+	lost   int64
 	closed bool
 	conns  map[net.Conn]struct{}
 }
@@ -28,6 +29,10 @@ const (
 	Refuse
 	// Blackhole keeps connections and takes new ones, and passes nothing on: neither side learns of it.
 	Blackhole
+	// LoseRequests is a blackhole for what clients send: it is not done.
+	LoseRequests
+	// LoseAnswers is a blackhole for what the target sends: it is done, and nobody learns of it.
+	LoseAnswers
 )
 
 // StartProxy starts a proxy to target, HOST:PORT. The caller closes it.
@@ -44,14 +49,21 @@ func StartProxy(target string) (*Proxy, error) {
 // Addr is where the proxy listens, 127.0.0.1:PORT.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Cut cuts the connection in the given way. What a blackhole has swallowed is lost: when it heals, the connections it held are dropped.
+// Cut cuts the connection in the given way. What a blackhole has swallowed is lost: the connections it held are dropped when it ends.
 func (p *Proxy) Cut(how Cut) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if how == Refuse || p.how == Blackhole && how == Whole {
+	if how == Refuse || how != p.how && p.how >= Blackhole {
 		p.drop()
 	}
-	p.how = how
+	p.how, p.lost = how, 0
+}
+
+// Lost is how many bytes were swallowed since the last Cut.
+func (p *Proxy) Lost() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost
 }
 
 // Heal makes the proxy pass everything on again.
@@ -105,19 +117,19 @@ func (p *Proxy) serve(from net.Conn) {
 	}
 	defer p.release(to)
 	var both sync.WaitGroup
-	both.Go(func() { p.pass(to, from) })
-	both.Go(func() { p.pass(from, to) })
+	both.Go(func() { p.pass(to, from, LoseRequests) })
+	both.Go(func() { p.pass(from, to, LoseAnswers) })
 	both.Wait()
 }
 
-// pass copies one direction until either side ends, and then ends the other.
-func (p *Proxy) pass(to, from net.Conn) {
+// pass copies one direction, which a cut of its own swallows, until either side ends, and then ends the other.
+func (p *Proxy) pass(to, from net.Conn, swallow Cut) {
 	defer to.Close()
 	defer from.Close()
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
-		if n > 0 && !p.swallows() {
+		if n > 0 && !p.swallows(n, swallow) {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return
 			}
@@ -128,10 +140,14 @@ func (p *Proxy) pass(to, from net.Conn) {
 	}
 }
 
-func (p *Proxy) swallows() bool {
+func (p *Proxy) swallows(n int, swallow Cut) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.how == Blackhole
+	if p.how != Blackhole && p.how != swallow {
+		return false
+	}
+	p.lost += int64(n)
+	return true
 }
 
 // hold remembers a connection, unless none are taken.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -99,6 +100,12 @@ func (s *Store) send(within context.Context, l *line, stream string, expected es
 		defer l.release(c)
 		bound, unbind := c.bind(limited)
 		defer unbind()
+		entered, left, err := c.enter(bound)
+		if err != nil {
+			answered <- answer{err: err}
+			return
+		}
+		defer left()
 		var a answer
 		defer func() {
 			if r := recover(); r != nil {
@@ -112,7 +119,12 @@ func (s *Store) send(within context.Context, l *line, stream string, expected es
 		}()
 		// Each attempt has the time of the context, not the client's own deadline.
 		most := s.opts.Attempt + time.Second
-		a.result, a.err = c.esdb.AppendToStream(toLeader(bound), stream, esdb.AppendToStreamOptions{ExpectedRevision: expected, Deadline: &most}, events...)
+		a.result, a.err = c.esdb.AppendToStream(entered, stream, esdb.AppendToStreamOptions{ExpectedRevision: expected, Deadline: &most}, events...)
+		if errors.Is(a.err, io.EOF) {
+			if err := peek(bound, c, stream); err != nil && judge(err) == redirected {
+				a.err = err
+			}
+		}
 	}()
 	select {
 	case a := <-answered:
@@ -124,6 +136,18 @@ func (s *Store) send(within context.Context, l *line, stream string, expected es
 	}
 	l.drop(c)
 	return nil, errSilent
+}
+
+// peek reads one event. Of an append that was refused before all of it was sent the client loses the reason; if that was
+// that the node does not lead, a read is told so as well, and the client moves to the leader.
+func peek(ctx context.Context, c *client, stream string) error {
+	r, err := readStream(ctx, c, stream, esdb.Backwards, esdb.End{}, 1)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	_, err = r.next()
+	return err
 }
 
 // accept is the position of an append that succeeded. The server says it, but for old events that it does not have at hand.
@@ -205,7 +229,7 @@ func (s *Store) refuse(ctx context.Context, stream string, after eventstore.Vers
 func (s *Store) length(ctx context.Context, stream string) (eventstore.Version, error) {
 	length := eventstore.Version(0)
 	err := s.run(ctx, "read "+stream, sequence{
-		open: func(ctx context.Context, c *esdb.Client) (source, error) {
+		open: func(ctx context.Context, c *client) (source, error) {
 			return readStream(ctx, c, stream, esdb.Backwards, esdb.End{}, 1)
 		},
 		take: func(e *esdb.RecordedEvent) (bool, error) {

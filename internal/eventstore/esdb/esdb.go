@@ -3,7 +3,8 @@
 // The client of this protocol hangs, panics and leaks around reconnects. So no call on it is bare: each runs on a
 // goroutine of its own that recovers, and is waited for no longer than its context; a client that broke is thrown away
 // with all that hangs on it, and the next one is tried alone before anybody gets it (line.go). Writes and reads have
-// clients of their own. All calls are to be answered by the leader, so that what was answered can be read at once.
+// clients of their own. All calls are to be answered by the leader, so that what was answered can be read at once: the
+// client has a setting for that and never sends it, so the adapter does.
 //
 // An append whose outcome was not learnt is sent again with the same ids and the same expected revision, which the
 // server recognises. Versions are the server's revisions plus one, positions its commit positions.
@@ -22,7 +23,6 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/chuishao/dispatch/internal/eventstore"
 )
@@ -135,7 +135,7 @@ func (s *Store) Head(ctx context.Context) (eventstore.Position, error) {
 	known := eventstore.Position(s.head.Load())
 	head := known
 	err := s.run(ctx, "read the end of the history", sequence{
-		open: func(ctx context.Context, c *esdb.Client) (source, error) {
+		open: func(ctx context.Context, c *client) (source, error) {
 			return readAll(ctx, c, esdb.Backwards, esdb.End{}, math.MaxInt64)
 		},
 		take: func(e *esdb.RecordedEvent) (bool, error) {
@@ -170,7 +170,7 @@ func (s *Store) reached(p eventstore.Position) {
 // end is the position of the last event in the log, whosever it is. found is false if there is none.
 func (s *Store) end(ctx context.Context) (at uint64, found bool, err error) {
 	err = s.run(ctx, "read the end of the log", sequence{
-		open: func(ctx context.Context, c *esdb.Client) (source, error) {
+		open: func(ctx context.Context, c *client) (source, error) {
 			return readAll(ctx, c, esdb.Backwards, esdb.End{}, 1)
 		},
 		take: func(e *esdb.RecordedEvent) (bool, error) {
@@ -179,11 +179,6 @@ func (s *Store) end(ctx context.Context) (at uint64, found bool, err error) {
 		},
 	})
 	return at, found, err
-}
-
-// toLeader is a context whose calls only the leader answers. The client has a setting for it that it never sends.
-func toLeader(ctx context.Context) context.Context {
-	return metadata.AppendToOutgoingContext(ctx, "requires-leader", "true")
 }
 
 // recorded is an event of ours as the port has it. What could only be guessed at is an error.

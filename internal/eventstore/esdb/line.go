@@ -9,17 +9,20 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/chuishao/dispatch/internal/eventstore"
 )
 
 // line gives out one client at a time, the same to everybody, until it breaks; then the next one.
 //
-// A client that lost its server looks for it again on the next call, and if it does not find it, dies in a way that
-// leaves callers hanging whatever their contexts say. A client that is closed while somebody calls it panics there. So
-// a broken client gets no new calls; when those under way have ended, or after a while, it is closed, which frees what
-// hangs in it; and a new one must have found a server before anybody gets it. At worst a connection to a server that is
-// gone stays with a client that was looking again when it was thrown away.
+// A client that lost its server forgets the connection without closing it and looks for a server on the next call. If it
+// finds none, it dies in a way that leaves callers hanging whatever their contexts say; and a client that is closed while
+// somebody calls it panics there. So a client that is about to look again is sealed before it can: it gets no new calls;
+// when those under way have ended, or after a while, it is closed, which frees whatever hangs in it after all; and a new
+// one must have found a server before anybody gets it.
 type line struct {
 	config  esdb.Configuration
 	closing context.Context
@@ -43,6 +46,55 @@ type client struct {
 	users  int           // calls under way
 	broken bool          // gets no new calls
 	idle   chan struct{} // closed when it is broken and has no users
+
+	door   sync.RWMutex // held, shared, by calls that ask for the connection
+	sealed bool         // nobody may ask for the connection any more
+}
+
+// errSealed is a client that was sealed since it was taken.
+var errSealed = errors.New("the connection was lost")
+
+// enter lets a call begin, with a context that it must be made with. The caller calls left when it has returned.
+//
+// Between entering and the first look at the context's deadline the client asks for its connection. While anybody is
+// there the client cannot be sealed, and once it is sealed nobody gets there.
+func (c *client) enter(ctx context.Context) (_ context.Context, left func(), _ error) {
+	c.door.RLock()
+	if c.sealed {
+		c.door.RUnlock()
+		return nil, nil, errSealed
+	}
+	p := &passing{Context: metadata.AppendToOutgoingContext(ctx, "requires-leader", "true"), pass: sync.OnceFunc(c.door.RUnlock)}
+	return p, p.pass, nil
+}
+
+// seal lets nobody ask for the connection any more.
+func (c *client) seal() {
+	c.door.Lock()
+	defer c.door.Unlock()
+	c.sealed = true
+}
+
+// passing is a context that says when its deadline is first asked for, which the client does once it has its connection.
+type passing struct {
+	context.Context
+	pass func()
+}
+
+// Deadline is of context.Context.
+func (p *passing) Deadline() (time.Time, bool) {
+	p.pass()
+	return p.Context.Deadline()
+}
+
+// lost reports whether a line of the client's log says that it is about to forget its connection and look for another:
+// it logs the error first.
+func lost(format string, args []any) bool {
+	if format != "unexpected exception: %v" || len(args) != 1 {
+		return false
+	}
+	err, ok := args[0].(error)
+	return ok && status.Code(err) == codes.Unavailable
 }
 
 func newLine(config esdb.Configuration, closing context.Context, opts Options) *line {
@@ -168,9 +220,9 @@ func closeQuietly(c *esdb.Client) {
 	_ = c.Close()
 }
 
-// look begins to look for a server unless somebody does. The line is locked.
+// look begins to look for a server unless somebody does or there is one. The line is locked.
 func (l *line) look() {
-	if l.looking != nil {
+	if l.looking != nil || l.now != nil {
 		return
 	}
 	l.looking = make(chan struct{})
@@ -201,11 +253,21 @@ func (l *line) look() {
 
 // find makes a client and has it find a server, alone. The client bounds that itself, by the gossip timeout for each host.
 func (l *line) find() (*client, error) {
+	c := &client{}
 	config := l.config
+	config.Logger = func(level esdb.LogLevel, format string, args ...any) {
+		if lost(format, args) {
+			c.seal()
+			l.drop(c)
+		}
+		l.config.Logger(level, format, args...)
+	}
 	made, err := esdb.NewClient(&config)
 	if err != nil {
 		return nil, err
 	}
+	c.esdb = made
+	c.alive, c.kill = context.WithCancel(context.Background())
 	version, err := ask(made)
 	switch {
 	case err != nil && strings.Contains(err.Error(), "server version format"):
@@ -215,10 +277,10 @@ func (l *line) find() (*client, error) {
 	}
 	if err != nil {
 		closeQuietly(made)
+		c.kill()
 		return nil, err
 	}
-	alive, kill := context.WithCancel(context.Background())
-	return &client{esdb: made, alive: alive, kill: kill}, nil
+	return c, nil
 }
 
 // unfitError is a server that will not do, however often it is asked.

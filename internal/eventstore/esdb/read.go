@@ -25,7 +25,7 @@ func (s *Store) ReadStream(ctx context.Context, stream string, after eventstore.
 		}
 		at := after
 		err := s.run(ctx, "read "+stream, sequence{
-			open: func(ctx context.Context, c *esdb.Client) (source, error) {
+			open: func(ctx context.Context, c *client) (source, error) {
 				return readStream(ctx, c, stream, esdb.Forwards, esdb.Revision(uint64(at)), math.MaxInt64)
 			},
 			take: func(e *esdb.RecordedEvent) (bool, error) {
@@ -121,7 +121,7 @@ func (p *place) reach(at uint64) {
 }
 
 // open begins a read of the log, which the server begins with the event at a position.
-func (p *place) open(ctx context.Context, c *esdb.Client) (source, error) {
+func (p *place) open(ctx context.Context, c *client) (source, error) {
 	from := esdb.AllPosition(esdb.Start{})
 	switch {
 	case p.begin == next:
@@ -133,7 +133,7 @@ func (p *place) open(ctx context.Context, c *esdb.Client) (source, error) {
 }
 
 // subscribe begins a subscription to the log, which the server begins behind the event at a position.
-func (p *place) subscribe(ctx context.Context, c *esdb.Client) (source, error) {
+func (p *place) subscribe(ctx context.Context, c *client) (source, error) {
 	switch {
 	case p.begin == next:
 		first, err := readAll(ctx, c, esdb.Forwards, esdb.Position{Commit: p.at + 1, Prepare: p.at + 1}, 1)
@@ -198,7 +198,7 @@ func (s *Store) pass(from *place, e *esdb.RecordedEvent, end uint64, yield func(
 // sequence is what to read, and what to do with it.
 type sequence struct {
 	// open begins where the sequence has got to.
-	open func(context.Context, *esdb.Client) (source, error)
+	open func(context.Context, *client) (source, error)
 	// take gets each event and reports whether to go on. Its error ends the sequence.
 	take func(*esdb.RecordedEvent) (bool, error)
 	// live: the sequence may be silent once it has begun, and ends only with its context.
@@ -287,7 +287,7 @@ func (s *Store) once(ctx context.Context, q *sequence) (moved bool, err error) {
 	items := make(chan item, ahead)
 	go func() { // the line waits for it
 		defer l.release(c)
-		err := fetch(toLeader(bound), c, q, items)
+		err := fetch(bound, c, q, items)
 		if ctx.Err() == nil && bound.Err() == nil && judge(err) == swap {
 			l.drop(c)
 		}
@@ -368,7 +368,7 @@ func fetch(ctx context.Context, c *client, q *sequence, items chan<- item) (err 
 			err = errBroken
 		}
 	}()
-	from, err := q.open(ctx, c.esdb)
+	from, err := q.open(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -392,16 +392,26 @@ func fetch(ctx context.Context, c *client, q *sequence, items chan<- item) (err 
 // reading is a read of a stream or of the log.
 type reading struct{ *esdb.ReadStream }
 
-func readStream(ctx context.Context, c *esdb.Client, stream string, to esdb.Direction, from esdb.StreamPosition, most uint64) (source, error) {
-	r, err := c.ReadStream(ctx, stream, esdb.ReadStreamOptions{Direction: to, From: from}, most)
+func readStream(ctx context.Context, c *client, stream string, to esdb.Direction, from esdb.StreamPosition, most uint64) (source, error) {
+	entered, left, err := c.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer left()
+	r, err := c.esdb.ReadStream(entered, stream, esdb.ReadStreamOptions{Direction: to, From: from}, most)
 	if err != nil {
 		return nil, err
 	}
 	return reading{r}, nil
 }
 
-func readAll(ctx context.Context, c *esdb.Client, to esdb.Direction, from esdb.AllPosition, most uint64) (source, error) {
-	r, err := c.ReadAll(ctx, esdb.ReadAllOptions{Direction: to, From: from}, most)
+func readAll(ctx context.Context, c *client, to esdb.Direction, from esdb.AllPosition, most uint64) (source, error) {
+	entered, left, err := c.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer left()
+	r, err := c.esdb.ReadAll(entered, esdb.ReadAllOptions{Direction: to, From: from}, most)
 	if err != nil {
 		return nil, err
 	}
@@ -430,8 +440,13 @@ var ours = func() []string {
 	return prefixes
 }()
 
-func subscribe(ctx context.Context, c *esdb.Client, from esdb.AllPosition) (source, error) {
-	sub, err := c.SubscribeToAll(ctx, esdb.SubscribeToAllOptions{
+func subscribe(ctx context.Context, c *client, from esdb.AllPosition) (source, error) {
+	entered, left, err := c.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer left()
+	sub, err := c.esdb.SubscribeToAll(entered, esdb.SubscribeToAllOptions{
 		From: from,
 		// A checkpoint every so many events that are not ours: often enough not to read much again, seldom enough to cost nothing.
 		MaxSearchWindow: 500, CheckpointInterval: 20,

@@ -34,7 +34,7 @@ func parse(s string) (*esdb.Configuration, error) {
 	for host := range strings.SplitSeq(hosts, ",") {
 		name, port, found := strings.Cut(host, ":")
 		number, err := strconv.ParseUint(port, 10, 16)
-		if name == "" || strings.ContainsAny(name, "/[]") || found && (err != nil || number == 0) {
+		if !plain(name) || found && (err != nil || number == 0) {
 			return nil, fmt.Errorf("the store's URL: %q is not a host or host:port", host)
 		}
 	}
@@ -88,4 +88,16 @@ func parse(s string) (*esdb.Configuration, error) {
 	}
 	config.NodePreference = esdb.NodePreferenceLeader
 	return config, nil
+}
+
+// plain reports whether a host's name is made of what names and addresses of version 4 are made of; the client reads no others.
+func plain(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return name != ""
 }

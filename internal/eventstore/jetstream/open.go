@@ -21,6 +21,9 @@ import (
 // leastVersion is the first version of the server that keeps the promises: before, "always" had holes.
 var leastVersion = [3]int{2, 15, 2}
 
+// leastPayload is what the largest event and its headers need.
+const leastPayload = eventstore.MaxBytes + 16<<10
+
 // Open opens the history in a stream of JetStream, and makes the stream if there is none. The URL is
 //
 //	jetstream://[user:password@]host:4222[,host:4222...]/STREAM?key=value&...
@@ -74,7 +77,8 @@ func (s *Store) connect(ctx context.Context) (unseen bool, err error) {
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(50*time.Millisecond, 50*time.Millisecond),
-		nats.ReconnectBufSize(-1), // what cannot be sent now must not be sent later
+		nats.ReconnectBufSize(-1),   // what cannot be sent now must not be sent later
+		nats.IgnoreAuthErrorAbort(), // a user that was taken away may be given back
 		nats.Timeout(2 * time.Second),
 		nats.PingInterval(3 * time.Second),
 		nats.MaxPingsOutstanding(2),
@@ -107,7 +111,15 @@ func (s *Store) connect(ctx context.Context) (unseen bool, err error) {
 		if _, ok := errors.AsType[*OpenError](err); ok || ctx.Err() != nil {
 			return false, err
 		}
+		if said := s.nc.LastError(); errors.Is(said, nats.ErrAuthorization) {
+			return false, s.refuse(said, "its servers do not let this user in; check user and password, or creds")
+		} else if said != nil {
+			err = fmt.Errorf("%w: %w", err, said)
+		}
 		return false, s.refuse(err, "its servers do not answer; check the addresses, the user, and that NATS runs with JetStream")
+	}
+	if most := s.nc.MaxPayload(); most < leastPayload {
+		return false, s.refuse(nil, "the servers take messages of %d bytes at most; set max_payload to 1MB or more", most)
 	}
 	s.created = info.Created
 	if reason := differs(&info.Config, s.wanted()); reason != "" {
@@ -186,14 +198,15 @@ func differs(got *jetstream.StreamConfig, want jetstream.StreamConfig) string {
 		{got.Retention == want.Retention, "retention: want limits; make it anew"},
 		{got.MaxMsgs <= 0 && got.MaxBytes <= 0 && got.MaxMsgsPerSubject <= 0 && got.MaxAge == 0,
 			"max_msgs, max_bytes, max_msgs_per_subject, max_age: want no limit, or events are lost; take the limit away with nats stream edit"},
+		{got.FirstSeq <= 1, "first_seq: want 1; make it anew"},
 		{got.MaxMsgSize <= 0, "max_msg_size: want no limit; take it away with nats stream edit"},
+		{!got.AllowRollup && !got.AllowMsgTTL && !got.AllowMsgCounter && !got.AllowMsgSchedules, "allow_rollup_hdrs, allow_msg_ttl, allow_msg_counter, allow_msg_schedules: want none, or events can go; make it anew"},
+		{got.PersistMode == want.PersistMode, "persist_mode: want default, or what is acknowledged is not on disk; make it anew"},
 		{got.DenyDelete && got.DenyPurge, "deny_delete, deny_purge: want both, or events can be taken out; make it anew"},
 		{got.AllowDirect, "allow_direct: want it on; turn it on with nats stream edit"},
 		{got.AllowAtomicPublish, "allow_atomic: want it on; turn it on with nats stream edit"},
 		{!got.NoAck, "no_ack: want acknowledgements; turn it off with nats stream edit"},
 		{!got.Sealed, "sealed: nothing can be added to it; give another name"},
-		{!got.AllowRollup && !got.AllowMsgTTL && !got.AllowMsgCounter && !got.AllowMsgSchedules, "allow_rollup_hdrs, allow_msg_ttl, allow_msg_counter, allow_msg_schedules: want none, or events can go; make it anew"},
-		{got.PersistMode == want.PersistMode, "persist_mode: want default, or what is acknowledged is not on disk; make it anew"},
 		{got.SubjectTransform == nil, "subject_transform: want none; make it anew"},
 		{got.RePublish != nil && *got.RePublish == *want.RePublish, fmt.Sprintf("republish: want headers only from %s to %s; set it with nats stream edit", want.RePublish.Source, want.RePublish.Destination)},
 	} {
@@ -231,14 +244,17 @@ func (s *Store) checkNodes(ctx context.Context) (all bool, err error) {
 		wg.Go(func() { answers[i], failed[i] = s.ask(ctx, monitor) })
 	}
 	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
 	seen := make(map[string]bool)
 	for i, n := range answers {
 		switch {
 		case n == nil:
 		case older(n.Version):
 			return false, s.refuse(nil, "server %s is of version %s; upgrade all servers to 2.15.2 or later", n.Name, n.Version)
-		case n.JetStream.Config == nil:
-			return false, s.refuse(nil, "server %s runs without JetStream; turn it on, or take %s out of monitor", n.Name, s.address.monitors[i])
+		case n.JetStream.Config == nil: // as while it starts
+			failed[i] = fmt.Errorf("server %s runs without JetStream", n.Name)
 		case !n.JetStream.Config.SyncAlways:
 			return false, s.refuse(nil, "server %s acknowledges before it flushes to disk; set sync_interval: always in its jetstream section and restart it", n.Name)
 		default:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -55,7 +56,7 @@ func (s *Store) stream(ctx context.Context, stream string, after eventstore.Vers
 		}
 		subject := s.subject(stream)
 		for version < at.version && after < at.version {
-			page, err := s.page(ctx, subject, position+1, at.position, func(e *stored) bool {
+			page, err := s.page(ctx, subject, position+1, at.position, uint64(at.version-version), func(e *stored) bool {
 				if e.Version != version+1 {
 					return false
 				}
@@ -134,18 +135,24 @@ func (s *Store) Subscribe(ctx context.Context, after eventstore.Position) sequen
 // hand yields all events of ours after one position up to another, or a little further, so that no append is cut in two. It returns how far it
 // came, and whether to go on.
 func (s *Store) hand(ctx context.Context, after, end uint64, yield func(eventstore.Recorded, error) bool) (uint64, bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	var ahead sync.WaitGroup // of the next page, which is read while this one is handed out
+	defer ahead.Wait()
+	defer cancel()
+	var page, next []stored
+	var err, failed error
+	if after < end {
+		page, err = s.run(ctx, after, end)
+	}
 	for after < end {
-		next := after + 1
-		page, err := s.page(ctx, "", next, end, func(e *stored) bool {
-			if uint64(e.Position) != next {
-				return false
-			}
-			next++
-			return true
-		})
 		if err != nil {
 			yield(eventstore.Recorded{}, err)
 			return after, false
+		}
+		last := &page[len(page)-1]
+		reached := uint64(last.Position)
+		if end = max(end, reached+last.rest); reached < end {
+			ahead.Go(func() { next, failed = s.run(ctx, reached, end) })
 		}
 		for i := range page {
 			if err := ctx.Err(); err != nil {
@@ -156,18 +163,31 @@ func (s *Store) hand(ctx context.Context, after, end uint64, yield func(eventsto
 				return after, false
 			}
 			after = uint64(page[i].Position)
-			end = max(end, after+page[i].rest)
 		}
+		ahead.Wait()
+		page, err = next, failed
 	}
 	return after, true
 }
 
-// page reads the messages of one subject, or all if it is "", from a position up to another, in order: one at least, not always all. follows says
+// run reads the messages after a position, without a gap, up to another or not quite.
+func (s *Store) run(ctx context.Context, after, end uint64) ([]stored, error) {
+	next := after + 1
+	return s.page(ctx, "", next, end, end-after, func(e *stored) bool {
+		if uint64(e.Position) != next {
+			return false
+		}
+		next++
+		return true
+	})
+}
+
+// page reads the messages of one subject, or all if it is "", from a position up to another, in order: one at least, not always all n. follows says
 // whether a message is the next. What a replica does not have is read at the leader; what that does not have either is gone.
-func (s *Store) page(ctx context.Context, subject string, from, upTo uint64, follows func(*stored) bool) ([]stored, error) {
+func (s *Store) page(ctx context.Context, subject string, from, upTo, n uint64, follows func(*stored) bool) ([]stored, error) {
 	var page []stored
 	err := s.retry(ctx, func(ctx context.Context) error {
-		got, err := s.getDirect(ctx, get{Seq: from, Next: subject, Batch: int(min(upTo-from+1, pageEvents)), MaxBytes: pageBytes})
+		got, err := s.getDirect(ctx, get{Seq: from, Next: subject, Batch: int(min(n, pageEvents)), MaxBytes: pageBytes})
 		if err != nil {
 			return err
 		}
@@ -199,7 +219,8 @@ func (s *Store) page(ctx context.Context, subject string, from, upTo uint64, fol
 	return page, err
 }
 
-// head asks the leader for the position of the last message, which must be at least that of one that was seen before.
+// head asks the leader for the position of the last message, which must be at least a position that it was at before, and any that this store
+// has heard of.
 func (s *Store) head(ctx context.Context, least uint64) (uint64, error) {
 	var info struct {
 		Created time.Time `json:"created"`
@@ -207,6 +228,8 @@ func (s *Store) head(ctx context.Context, least uint64) (uint64, error) {
 			LastSeq uint64 `json:"last_seq"`
 		} `json:"state"`
 	}
+	heard, _ := s.news.next()
+	least = max(least, heard)
 	limit := time.Now().Add(catchUp)
 	err := s.retry(ctx, func(ctx context.Context) error {
 		if err := s.request(ctx, "STREAM.INFO."+s.address.stream, nil, &info); err != nil {
@@ -216,7 +239,7 @@ func (s *Store) head(ctx context.Context, least uint64) (uint64, error) {
 			return &HistoryError{s.address.stream, fmt.Sprintf("it was made at %s, the one that was opened at %s", info.Created.UTC().Format(time.RFC3339), s.created.UTC().Format(time.RFC3339))}
 		}
 		if info.State.LastSeq < least {
-			err := &HistoryError{s.address.stream, fmt.Sprintf("it ends at position %d, before position %d that was asked for", info.State.LastSeq, least)}
+			err := &HistoryError{s.address.stream, fmt.Sprintf("it ends at position %d, before position %d that was recorded in it", info.State.LastSeq, least)}
 			if time.Now().After(limit) {
 				return err
 			}

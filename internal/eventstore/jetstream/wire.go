@@ -122,11 +122,6 @@ const (
 	codeIncompleteBatch = 10176 // the leader changed in the middle, or the batch was too slow
 )
 
-// rejected reports whether the server did not record an append because of what its stream's last message is, or is about to be.
-func (e *apiError) rejected() bool {
-	return e.ErrCode == codeWrongSequence || e.ErrCode == codeSequenceInDoubt
-}
-
 // stays reports whether the same request has no better chance later.
 func (e *apiError) stays() bool {
 	switch e.ErrCode {
@@ -279,7 +274,8 @@ func (s *Store) getDirect(ctx context.Context, what get) ([]stored, error) {
 		return nil, err
 	}
 	inbox := s.nc.NewInbox()
-	sub, err := s.nc.SubscribeSync(inbox)
+	answers := make(chan *nats.Msg, what.Batch+1) // all that can come
+	sub, err := s.nc.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return nil, err
 	}
@@ -287,11 +283,13 @@ func (s *Store) getDirect(ctx context.Context, what get) ([]stored, error) {
 	if err := s.nc.PublishRequest("$JS.API.DIRECT.GET."+s.address.stream, inbox, body); err != nil {
 		return nil, err
 	}
-	var page []stored
+	page := make([]stored, 0, min(what.Batch, 64))
 	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return nil, err
+		var m *nats.Msg
+		select {
+		case m = <-answers:
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 		switch m.Header.Get("Status") {
 		case "204", "404": // the end of the batch; nothing there

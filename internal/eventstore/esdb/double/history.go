@@ -198,6 +198,21 @@ func (h *history) delete(stream string, forever bool) uint64 {
 	return h.record(&proposed{stream: "$$" + stream, events: []*streams.AppendReq_ProposedMessage{word}}).position
 }
 
+// Transact records an event as clients of the protocol before this one could: in a transaction of several steps, whose
+// commit stands behind what it commits.
+func (c *Cluster) Transact(stream, typ string) {
+	h := c.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.record(&proposed{stream: stream, events: []*streams.AppendReq_ProposedMessage{{
+		Id: &shared.UUID{}, Metadata: map[string]string{"type": typ, "content-type": "application/octet-stream"},
+	}}})
+	r := h.log[len(h.log)-1]
+	h.end += 60
+	r.event.Event.CommitPosition = r.position + 60
+	r.event.Position = &streams.ReadResp_ReadEvent_CommitPosition{CommitPosition: r.position + 60}
+}
+
 // current is the number of a stream's last event, -1 if there is none, and whether it was taken away for ever.
 func (h *history) current(stream string) (int64, bool) {
 	h.mu.Lock()
