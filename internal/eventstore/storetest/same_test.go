@@ -5,9 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -21,14 +19,7 @@ import (
 	"github.com/chuishao/dispatch/internal/servers/serverstest"
 )
 
-func TestMain(m *testing.M) {
-	// Each check begins a history on every store; -rapid.checks says otherwise.
-	if err := flag.Set("rapid.checks", "40"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	serverstest.Main(m)
-}
+func TestMain(m *testing.M) { serverstest.Main(m) }
 
 // TestWhateverIsDoneAllStoresAnswerTheSame plays the same operations on each store. Positions are compared by the places of their events in the order
 // of all, since each store counts in its own way.
