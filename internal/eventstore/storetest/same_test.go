@@ -141,9 +141,9 @@ var names = []string{"ticket-1", "ticket-2:a_B-c", "audit-1"}
 
 // What there is to do, by how often.
 var doings = []string{
-	"append", "append", "append", "append", "append", "append at", "append at", "append large", "again", "again", "again", "again", "interrupted", "dead append",
+	"head", "append", "append", "append", "append", "append", "append at", "append at", "append large", "again", "again", "again", "again", "interrupted", "dead append",
 	"limit", "read", "read", "read", "read and cancel", "read all", "read all", "read all", "read all and cancel", "dead reads", "subscribe", "subscribe", "caught up",
-	"head", "reopen",
+	"reopen",
 }
 
 func operations() *rapid.Generator[[]operation] {
@@ -153,7 +153,7 @@ func operations() *rapid.Generator[[]operation] {
 			N: rapid.IntRange(0, 60).Draw(t, "n"), M: rapid.IntRange(0, 60).Draw(t, "m"), K: rapid.IntRange(0, 60).Draw(t, "k"),
 		}
 	})
-	return rapid.SliceOfN(one, 1, 30)
+	return rapid.SliceOfN(one, 12, 40)
 }
 
 // patience bounds a wait for what a store owes.
@@ -310,13 +310,17 @@ func (p *player) do(o operation) {
 	case "read":
 		p.readStream(p.ctx, stream, version(o.N)%(end+3), take(o), nil)
 	case "read and cancel":
-		p.cancelled(func(ctx context.Context, cancel func()) {
-			p.readStream(ctx, stream, version(o.N)%(end+1), o.K%5, cancel)
+		after := o.N % (len(has) + 1)
+		p.cancelled(o, len(has)-after, func(ctx context.Context, most int, cancel func()) {
+			p.readStream(ctx, stream, version(after), most, cancel)
 		})
 	case "read all":
 		p.readAll(p.ctx, p.between(o), take(o), nil)
 	case "read all and cancel":
-		p.cancelled(func(ctx context.Context, cancel func()) { p.readAll(ctx, p.after(o.N), o.K%5, cancel) })
+		after := p.after(o.N)
+		p.cancelled(o, len(p.log)-p.behind(after), func(ctx context.Context, most int, cancel func()) {
+			p.readAll(ctx, after, most, cancel)
+		})
 	case "dead reads":
 		ctx, cancel := context.WithCancel(p.ctx)
 		cancel()
@@ -436,11 +440,14 @@ func (p *player) take(what string, from sequence, most int, cancel func()) {
 	p.say("%s", strings.Join(got, " "))
 }
 
-// cancelled has something read with a context that can be cancelled meanwhile.
-func (p *player) cancelled(read func(context.Context, func())) {
+// cancelled has a sequence of so many events read and its context cancelled before the last: behind that the sequence may end either way.
+func (p *player) cancelled(o operation, events int, read func(ctx context.Context, most int, cancel func())) {
+	if events < 2 {
+		return
+	}
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
-	read(ctx, cancel)
+	read(ctx, 1+o.K%min(events-1, 5), cancel)
 }
 
 // event is an event as a word.
