@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -19,7 +21,14 @@ import (
 	"github.com/chuishao/dispatch/internal/servers/serverstest"
 )
 
-func TestMain(m *testing.M) { serverstest.Main(m) }
+func TestMain(m *testing.M) {
+	// A check writes a history to each store, most of which flush each append to disk. -rapid.checks asks for another number.
+	if err := flag.Set("rapid.checks", "40"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	serverstest.Main(m)
+}
 
 // TestWhateverIsDoneAllStoresAnswerTheSame plays the same operations on each store. Positions are compared by the places of their events in the order
 // of all, since each store counts in its own way.
