@@ -6,6 +6,11 @@ PKGS  ?= ./...
 TESTS ?= -timeout 30m
 ARGS  ?=
 
+# What an image is made for, what it is called, and where it is pushed to, if anywhere.
+PLATFORMS ?= linux/amd64 linux/arm64
+IMAGE     ?= docker.io/chuishao/dispatch:dev
+PUSH      ?=
+
 tools := bin/tools
 export PATH := $(CURDIR)/$(tools):$(PATH)
 
@@ -25,9 +30,20 @@ year: ## a year of a city on a driven clock, held against what must be true of i
 build: ## the two binaries, in bin/
 	$(GO) build -trimpath -o bin/ ./cmd/...
 
+.PHONY: image
+image: ## a container image of the static binaries, in bin/image.tar; PUSH=registry/name:tag also pushes it
+	rm -rf bin/image
+	@for platform in $(PLATFORMS); do \
+		echo "building for $$platform"; \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) build -trimpath -ldflags='-s -w' \
+			-o bin/image/$$(echo $$platform | tr / -)/ ./cmd/dispatcher ./cmd/projector || exit 1; done
+	$(GO) -C deploy run ./cmd/image --binaries ../bin/image --out ../bin/image.tar --name $(IMAGE) $(if $(PUSH),--push $(PUSH))
+
+# What is deployed is a module of its own. Nothing in it runs at once, so it does without the race detector.
 .PHONY: test
 test: ## the whole test suite
 	$(GO) test $(TESTS) $(PKGS)
+	$(if $(filter ./...,$(PKGS)),$(GO) -C deploy test $(filter-out -race,$(TESTS)) ./...)
 
 .PHONY: race
 race: ## the whole test suite under the race detector, which needs a C compiler
@@ -72,10 +88,12 @@ gofmt:
 vet:
 	$(GO) vet ./...
 	cd tools && $(GO) vet ./...
+	cd deploy && $(GO) vet ./...
 
 .PHONY: staticcheck
 staticcheck: tools
 	staticcheck ./...
+	cd deploy && staticcheck ./...
 
 .PHONY: generated
 generated: bin/generated ## that api/gen is what api/proto makes

@@ -3,10 +3,13 @@ package app
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"os"
 
 	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/privacy"
 )
 
 // Copied says what a copy came to, in events.
@@ -113,7 +116,34 @@ func same(a, b *eventstore.Recorded) bool {
 	return a.Stream == b.Stream && a.Version == b.Version && a.ID == b.ID && a.Type == b.Type && bytes.Equal(a.Meta, b.Meta) && bytes.Equal(a.Data, b.Data)
 }
 
-// CopyKeys copies the keys of data subjects, and what was erased, from one place to another. It may be run again.
+// CopyKeys copies the keys of data subjects, and what was erased, from one place to another. It may be run again. masterFile holds the key that
+// wraps them on both sides; empty for none.
 func CopyKeys(ctx context.Context, from, to, masterFile string) (err error) {
-	return fmt.Errorf("not yet")
+	master, err := masterKey(masterFile)
+	if err != nil {
+		return err
+	}
+	source, err := openKeys(ctx, from, "", master)
+	if err != nil {
+		return fmt.Errorf("keys to copy: %w", err)
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	target, err := openKeys(ctx, to, "", master)
+	if err != nil {
+		return fmt.Errorf("copy of the keys: %w", err)
+	}
+	defer func() { err = errors.Join(err, target.Close()) }()
+	return privacy.Copy(ctx, source, target)
+}
+
+// masterKey reads the key that wraps the keys of data subjects; none if no file is named.
+func masterKey(file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	key, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	return key, nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -60,6 +59,7 @@ type Node struct {
 	Projector  *projector.Projector
 	Reader     *view.Reader
 
+	where   Where
 	log     *slog.Logger
 	metrics *metrics
 	closers []func() error
@@ -97,13 +97,11 @@ func open(ctx context.Context, dir string, o Options, with parts) (_ *Node, err 
 			return nil, fmt.Errorf("data directory %q: %w", dir, err)
 		}
 	}
-	var master []byte
-	if o.MasterKeyFile != "" {
-		if master, err = os.ReadFile(o.MasterKeyFile); err != nil {
-			return nil, fmt.Errorf("master key: %w", err)
-		}
+	master, err := masterKey(o.MasterKeyFile)
+	if err != nil {
+		return nil, err
 	}
-	n := &Node{Dir: dir, log: o.Log}
+	n := &Node{Dir: dir, where: o.Where, log: o.Log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())

@@ -107,6 +107,8 @@ func openKeys(ctx context.Context, text, dir string, master []byte) (*privacy.Ke
 	switch scheme {
 	case "sqlite":
 		return privacy.Open(path, privacy.Options{MasterKey: master})
+	case "postgres", "postgresql":
+		return privacy.OpenPostgres(ctx, text, privacy.Options{MasterKey: master})
 	}
 	return nil, fmt.Errorf("--keys: %q is no place for keys; want postgres or sqlite", scheme)
 }

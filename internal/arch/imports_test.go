@@ -101,6 +101,11 @@ var table = []struct{ pkg, may string }{
 
 	// Only tests: of the binaries, from outside.
 	{"internal/whole", ""},
+
+	// A module of its own, which sees nothing of the product but its binaries.
+	{"deploy", ""},
+	{"deploy/image", ""},
+	{"deploy/cmd/image", "deploy/image"},
 }
 
 // foreign says which packages may import the modules that stand for a technology. Modules without a row, such as those

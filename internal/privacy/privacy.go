@@ -1,7 +1,12 @@
-// Package privacy keeps the keys of data subjects (诉求人, the people who petition) in a SQLite database of its
+// Package privacy keeps the keys of data subjects (诉求人, the people who petition) in a database of their
 // own, apart from history and views. What a history records about a person is sealed under that person's key;
 // destroying the key erases the person everywhere at once, in histories and in backups of them, while
 // versions, hashes and counts stay as they were.
+//
+// The database is a SQLite file that one process writes (Open), or a schema in PostgreSQL that several processes share
+// (OpenPostgres); Copy moves keys from one to the other. The two differ in what is left of a destroyed key. Of a file no byte is left. PostgreSQL
+// leaves copies that no query finds, but that who has its disks, its write-ahead log or its backups could dig up until they are overwritten or
+// thrown away: they are worth nothing without the master key, which lies elsewhere. docs/decisions/0031 says what the operator owes.
 //
 // The package takes bytes and gives bytes. It never learns what is sealed, and no error of it holds an identity,
 // a name or key material.
@@ -10,24 +15,21 @@
 package privacy
 
 import (
-	"bytes"
 	"context"
 	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
+	"github.com/chuishao/dispatch/internal/eventstore"
 )
 
 var (
@@ -39,7 +41,7 @@ var (
 	// were changed since.
 	ErrTampered = errors.New("sealed bytes were tampered with")
 
-	// ErrForeign says that a file is something else than a key database.
+	// ErrForeign says that a file or schema is something else than a key database, or one of other people.
 	ErrForeign = errors.New("not a key database")
 	// ErrNewer says that a key database was written by a later release.
 	ErrNewer = errors.New("key database of a later release")
@@ -51,8 +53,13 @@ var (
 	ErrLocked = errors.New("key database is in use by another writer")
 	// ErrMasterKey says that the master key is missing, is another one, or was given for a database without one.
 	ErrMasterKey = errors.New("wrong master key")
-	// ErrUnavailable marks an error that may pass, such as a full disk. The same call may be made again.
-	ErrUnavailable = errors.New("key database unavailable")
+	// ErrUnavailable marks an error that may pass, such as a full disk or a lost connection. The same call may be made again. It Is
+	// eventstore.ErrUnavailable too.
+	ErrUnavailable = fmt.Errorf("key database: %w", eventstore.ErrUnavailable)
+
+	errClosed   = fmt.Errorf("%w: it is closed", ErrUnavailable)
+	errNotEmpty = errors.New("it has subjects already")
+	errReplaced = fmt.Errorf("%w: keys of another database were copied into it since; it must be opened again", ErrUnavailable)
 )
 
 // Options say how to open a key database. The zero value is ready for use.
@@ -61,9 +68,9 @@ type Options struct {
 	// use, so that an erasure by the writer holds at once.
 	ReadOnly bool
 	// MasterKey, at least 32 bytes from a good source, wraps every key in the database. It is set when the database
-	// is made and must be given ever after. Without one, whoever has the file has the keys.
+	// is made and must be given ever after. Without one, whoever has the database has the keys.
 	MasterKey []byte
-	// Cached is the largest number of keys held in memory; 8192 if 0. One takes about a kibibyte.
+	// Cached is the largest number of keys held in memory; 8192 if 0. One takes about a kibibyte. None are where other processes may write.
 	Cached int
 	// Spare is the number of keys made in advance for anonymous subjects; 2048 if 0. A restart wastes those left.
 	Spare int
@@ -71,20 +78,15 @@ type Options struct {
 
 // Keys is an open key database. Its methods may be called by many goroutines.
 type Keys struct {
-	path     string
-	options  Options
-	identity []byte      // under which identities are hashed
-	wrap     cipher.AEAD // under which the keys of subjects are stored
+	engine  engine
+	options Options
+	secrets atomic.Pointer[secrets]
+	outer   cipher.AEAD // wraps the secret, by the master key
 
 	cache    *cache
 	spare    chan spareKey
 	refill   chan struct{}
 	requests chan *request
-	copying  chan struct{} // held by a backup and by an erasure, which keep out of each other's way
-
-	readers chan *sqlite.Conn
-	writer  *sqlite.Conn
-	lock    *sqlite.Conn
 
 	closing chan struct{}
 	written chan struct{} // closed when the writer has ended
@@ -92,92 +94,56 @@ type Keys struct {
 	closed  error
 }
 
-const (
-	applicationID = 0x63687379 // "chsy"
-	userVersion   = 1
-	busyTimeout   = 5 * time.Second
-	readerCount   = 3
-)
-
 // Open opens the key database at path, or makes it if there is no such file and options allow writing. The caller
 // closes it. Errors: ErrForeign, ErrNewer, ErrCorrupt, ErrReadOnly, ErrLocked, ErrMasterKey; the file is then as it
 // was. For writing, one file more, path with ".lock" after it, keeps other writers out.
 func Open(path string, options Options) (*Keys, error) {
-	k, err := open(path, options)
+	k, err := open(options, func(k *Keys, unlock func(map[string][]byte) error) (engine, error) {
+		return openFile(path, options, k.closing, unlock)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open key database %s: %w", path, err)
 	}
 	return k, nil
 }
 
-func open(path string, options Options) (_ *Keys, err error) {
+// open opens an engine, which calls unlock with its settings before it changes anything that was there.
+func open(options Options, openEngine func(k *Keys, unlock func(map[string][]byte) error) (engine, error)) (*Keys, error) {
 	if n := len(options.MasterKey); n > 0 && n < 32 {
 		return nil, fmt.Errorf("%w: want at least 32 bytes", ErrMasterKey)
 	}
 	if options.Cached <= 0 {
 		options.Cached = 8192
 	}
-	if options.ReadOnly {
-		options.Cached = 0
-	}
 	if options.Spare <= 0 {
 		options.Spare = 2048
 	}
 	k := &Keys{
-		path:     path,
-		cache:    newCache(options.Cached),
 		spare:    make(chan spareKey, options.Spare),
 		refill:   make(chan struct{}, 1),
 		requests: make(chan *request, 512),
-		copying:  make(chan struct{}, 1),
-		readers:  make(chan *sqlite.Conn, readerCount),
 		closing:  make(chan struct{}),
 		written:  make(chan struct{}),
 	}
-	defer func() {
+	e, err := openEngine(k, func(settings map[string][]byte) error {
+		s, outer, err := unlock(settings, options.MasterKey)
 		if err != nil {
-			k.closeConns()
+			return err
 		}
-	}()
-
-	exists, err := checkFile(path, options.ReadOnly)
+		k.secrets.Store(s)
+		k.outer = outer
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	if !options.ReadOnly {
-		if err := k.takeLock(); err != nil {
-			return nil, err
-		}
-		if !exists {
-			if err := create(path, options.MasterKey); err != nil {
-				return nil, err
-			}
-		}
-		if k.writer, err = openConn(path, sqlite.OpenReadWrite); err != nil {
-			return nil, err
-		}
-		if k.identity, k.wrap, err = unlock(k.writer, options.MasterKey); err != nil {
-			return nil, err
-		}
-		// An erasure that a crash cut short may have left a destroyed key in the write-ahead log.
-		if _, err := checkpoint(k.writer); err != nil {
-			return nil, err
-		}
-	}
-	for range readerCount {
-		conn, err := openConn(path, sqlite.OpenReadOnly)
-		if err != nil {
-			return nil, err
-		}
-		k.readers <- conn
-		if k.wrap == nil {
-			if k.identity, k.wrap, err = unlock(conn, options.MasterKey); err != nil {
-				return nil, err
-			}
-		}
+	k.engine = e
+	if options.ReadOnly || e.shared() {
+		options.Cached = 0
 	}
 	options.MasterKey = nil
 	k.options = options
+	k.cache = newCache(options.Cached)
 	if options.ReadOnly {
 		close(k.written)
 	} else {
@@ -191,11 +157,7 @@ func (k *Keys) Close() error {
 	k.once.Do(func() {
 		close(k.closing)
 		<-k.written
-		for range readerCount {
-			conn := <-k.readers
-			k.closed = errors.Join(k.closed, conn.Close())
-		}
-		k.closed = errors.Join(k.closed, k.closeConns())
+		k.closed = k.engine.close()
 		k.cache.clear()
 		for len(k.spare) > 0 {
 			<-k.spare
@@ -204,125 +166,16 @@ func (k *Keys) Close() error {
 	return k.closed
 }
 
-func (k *Keys) closeConns() error {
-	var err error
-	for len(k.readers) > 0 {
-		err = errors.Join(err, (<-k.readers).Close())
-	}
-	if k.writer != nil {
-		err = errors.Join(err, k.writer.Close())
-	}
-	if k.lock != nil {
-		err = errors.Join(err, k.lock.Close())
-	}
-	return err
-}
-
-// checkFile tells whether there is a file at path, and refuses one that is not ours before SQLite touches it.
-func checkFile(path string, readOnly bool) (exists bool, err error) {
-	file, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) && !readOnly {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return false, err
-	}
-	if !info.Mode().IsRegular() {
-		return false, ErrForeign
-	}
-	header := make([]byte, 100)
-	if info.Size() == 0 {
-		return false, fmt.Errorf("%w: it is empty", ErrCorrupt)
-	}
-	if n, _ := file.ReadAt(header, 0); n < len(header) || !bytes.HasPrefix(header, []byte("SQLite format 3\x00")) ||
-		binary.BigEndian.Uint32(header[68:]) != applicationID {
-		return false, ErrForeign
-	}
-	if binary.BigEndian.Uint32(header[60:]) > userVersion {
-		return false, ErrNewer
-	}
-	if !readOnly && info.Mode().Perm()&0o200 == 0 {
-		return false, ErrReadOnly
-	}
-	return true, nil
-}
-
-// takeLock keeps other writers out until the process ends: the cache and the spare keys rest on there being one.
-func (k *Keys) takeLock() error {
-	conn, err := sqlite.OpenConn(k.path+".lock", sqlite.OpenReadWrite|sqlite.OpenCreate)
-	if err != nil {
-		return fmt.Errorf("take the lock: %w", err)
-	}
-	k.lock = conn
-	conn.SetBusyTimeout(0)
-	err = sqlitex.ExecuteTransient(conn, "BEGIN EXCLUSIVE", nil)
-	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultBusy {
-		return ErrLocked
-	}
-	return err
-}
-
-func openConn(path string, flags sqlite.OpenFlags) (*sqlite.Conn, error) {
-	conn, err := sqlite.OpenConn(path, flags)
-	if err != nil {
-		return nil, explain(err)
-	}
-	conn.SetBusyTimeout(busyTimeout)
-	pragmas := []string{"PRAGMA temp_store = MEMORY", "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"}
-	if flags&sqlite.OpenReadWrite != 0 {
-		pragmas = append(pragmas, "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA secure_delete = ON")
-	}
-	for _, pragma := range pragmas {
-		if err := sqlitex.ExecuteTransient(conn, pragma, nil); err != nil {
-			conn.Close()
-			return nil, explain(err)
-		}
-	}
-	return conn, nil
-}
-
-// checkpoint moves the write-ahead log into the database and empties it. It is not done while another connection reads
-// an older state.
-func checkpoint(conn *sqlite.Conn) (done bool, err error) {
-	err = sqlitex.ExecuteTransient(conn, "PRAGMA wal_checkpoint(TRUNCATE)", &sqlitex.ExecOptions{
-		ResultFunc: func(row *sqlite.Stmt) error {
-			done = row.ColumnInt(0) == 0
-			return nil
-		},
-	})
-	return done, explain(err)
-}
-
-// explain gives an error of SQLite the meaning that callers decide by.
-func explain(err error) error {
-	switch sqlite.ErrCode(err).ToPrimary() {
-	case sqlite.ResultOK:
-		return nil
-	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	case sqlite.ResultReadOnly:
-		return fmt.Errorf("%w: %w", ErrReadOnly, err)
-	case sqlite.ResultBusy, sqlite.ResultLocked, sqlite.ResultFull, sqlite.ResultIOErr, sqlite.ResultNoMem:
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return err
-}
-
 // Find tells whether a person is known, and as which subject. It is for erasing by identity.
 func (k *Keys) Find(ctx context.Context, identity string) (id string, ok bool, err error) {
 	if identity == "" {
 		return "", false, nil
 	}
-	found, ok, err := k.find(ctx, k.hash(identity))
-	if err != nil || !ok {
+	found, err := k.engine.find(ctx, []hash{k.secrets.Load().hash(identity)})
+	if err != nil || found[0].key == nil {
 		return "", false, wrapf(err, "find a subject")
 	}
-	return formatID(found.id), true, nil
+	return formatID(found[0].id), true, nil
 }
 
 // Subject returns the subject for a person, and makes one if the person is not known. identity is whatever identifies
@@ -332,16 +185,8 @@ func (k *Keys) Find(ctx context.Context, identity string) (id string, ok bool, e
 // An empty identity gives a new anonymous subject each time, without a write of its own.
 func (k *Keys) Subject(ctx context.Context, identity string) (Subject, error) {
 	if identity == "" {
-		select {
-		case s := <-k.spare:
-			if len(k.spare) < cap(k.spare)/2 {
-				select {
-				case k.refill <- struct{}{}:
-				default:
-				}
-			}
-			return k.handOut(s)
-		default:
+		if s, ok, err := k.takeSpare(ctx); err != nil || ok {
+			return s, wrapf(err, "take a subject")
 		}
 	}
 	subjects, err := k.Subjects(ctx, []string{identity})
@@ -355,27 +200,33 @@ func (k *Keys) Subject(ctx context.Context, identity string) (Subject, error) {
 // the identities.
 func (k *Keys) Subjects(ctx context.Context, identities []string) ([]Subject, error) {
 	subjects := make([]Subject, len(identities))
-	missing := &request{}
-	var places []int
+	missing := &request{secrets: k.secrets.Load()}
+	var places, known []int // where subjects are to be made, and where people are looked for
+	var macs []hash
 	for i, identity := range identities {
 		if identity == "" {
 			missing.people = append(missing.people, person{anonymous: true})
 			places = append(places, i)
 			continue
 		}
-		mac := k.hash(identity)
+		macs = append(macs, missing.secrets.hash(identity))
+		known = append(known, i)
+	}
+	if len(macs) > 0 {
 		since := k.cache.erasures()
-		found, ok, err := k.find(ctx, mac)
+		found, err := k.engine.find(ctx, macs)
 		if err != nil {
 			return nil, wrapf(err, "look for a subject")
 		}
-		if !ok {
-			missing.people = append(missing.people, person{mac: mac})
-			places = append(places, i)
-			continue
-		}
-		if subjects[i], err = k.subject(found.id, found.key, since); err != nil {
-			return nil, wrapf(err, "look for a subject")
+		for n, i := range known {
+			if found[n].key == nil {
+				missing.people = append(missing.people, person{mac: macs[n]})
+				places = append(places, i)
+				continue
+			}
+			if subjects[i], err = k.subject(missing.secrets, found[n].id, found[n].key, since); err != nil {
+				return nil, wrapf(err, "look for a subject")
+			}
 		}
 	}
 	if len(places) == 0 {
@@ -390,29 +241,34 @@ func (k *Keys) Subjects(ctx context.Context, identities []string) ([]Subject, er
 	return subjects, nil
 }
 
-// find is findPerson in what is committed.
-func (k *Keys) find(ctx context.Context, mac [sha256.Size]byte) (found row, ok bool, err error) {
-	err = k.read(ctx, func(conn *sqlite.Conn) (err error) {
-		begin, err := conn.Prepare("BEGIN")
-		if err != nil {
-			return err
+// takeSpare takes a subject made in advance, if there is one.
+func (k *Keys) takeSpare(ctx context.Context) (_ Subject, ok bool, err error) {
+	for {
+		var s spareKey
+		select {
+		case s = <-k.spare:
+		default:
+			return Subject{}, false, nil
 		}
-		end, err := conn.Prepare("COMMIT")
-		if err != nil {
-			return err
-		}
-		if err := step(begin); err != nil {
-			return err
-		}
-		defer func() {
-			if !conn.AutocommitEnabled() { // some errors have ended it already
-				err = errors.Join(err, step(end))
+		if len(k.spare) < cap(k.spare)/2 {
+			select {
+			case k.refill <- struct{}{}:
+			default:
 			}
-		}()
-		found, ok, err = findPerson(conn, mac)
-		return err
-	})
-	return found, ok, err
+		}
+		if k.engine.shared() {
+			// It may have been erased by another process, or be gone with a database that was restored.
+			_, err := k.engine.lookup(ctx, s.id)
+			if errors.Is(err, ErrErased) || errors.Is(err, ErrUnknown) {
+				continue
+			}
+			if err != nil {
+				return Subject{}, false, err
+			}
+		}
+		subject, err := k.handOut(s)
+		return subject, err == nil, err
+	}
 }
 
 // handOut makes a subject of a key that is durable already and that nobody else has.
@@ -426,14 +282,14 @@ func (k *Keys) handOut(s spareKey) (Subject, error) {
 }
 
 // subject unwraps a stored key, and keeps it if no key was destroyed since it was read.
-func (k *Keys) subject(id subjectID, stored []byte, since uint64) (Subject, error) {
+func (k *Keys) subject(s *secrets, id subjectID, stored []byte, since uint64) (Subject, error) {
 	text := formatID(id)
 	if cached := k.cache.get(text); cached != nil {
 		return Subject{text, cached}, nil
 	}
 	var root [rootSize]byte
 	defer clear(root[:])
-	plain, err := k.wrap.Open(root[:0], nil, stored, id[:])
+	plain, err := s.wrap.Open(root[:0], nil, stored, id[:])
 	if err != nil || len(plain) != rootSize {
 		return Subject{}, fmt.Errorf("%w: the key of subject %s does not unwrap", ErrCorrupt, text)
 	}
@@ -453,32 +309,15 @@ func (k *Keys) Lookup(ctx context.Context, subjectID string) (Subject, error) {
 	if !ok {
 		return Subject{}, ErrUnknown
 	}
-	since := k.cache.erasures()
-	var stored []byte
-	err := k.read(ctx, func(conn *sqlite.Conn) error {
-		found, ok, err := findID(conn, id)
-		switch {
-		case err != nil:
-			return err
-		case ok && !allZero(found.key):
-			stored = found.key
-			return nil
-		case ok:
-			return ErrErased
-		}
-		erased, err := isErased(conn, id)
-		if err != nil {
-			return err
-		}
-		if erased {
-			return ErrErased
-		}
-		return ErrUnknown
-	})
+	s, since := k.secrets.Load(), k.cache.erasures()
+	stored, err := k.engine.lookup(ctx, id)
+	if k.engine.shared() && errors.Is(err, ErrErased) {
+		k.cache.drop(subjectID) // for whoever here still holds it
+	}
 	if err != nil {
 		return Subject{}, wrapf(err, "look up subject %s", subjectID)
 	}
-	return k.subject(id, stored, since)
+	return k.subject(s, id, stored, since)
 }
 
 // Unseal returns what Seal was given. Errors: ErrErased, ErrUnknown; ErrTampered if sealed or aad are not as they were.
@@ -490,9 +329,10 @@ func (k *Keys) Unseal(ctx context.Context, subjectID string, sealed, aad []byte)
 	return subject.key.unseal(sealed, aad)
 }
 
-// Erase destroys a subject's key and its tie to a person, and leaves a tombstone with the instant. When it returns, no
-// byte of either is in the database or in its write-ahead log, nor in a backup made later. An unknown subject gets a
-// tombstone too, so that erasures can be applied again to a database restored from an older backup; the first instant stays.
+// Erase destroys a subject's key and its tie to a person, and leaves a tombstone with the instant. When it returns, nobody can use the key any
+// more, in this process or another, nor is it in a backup made later. In a file no byte of either is left by then, nor in its write-ahead log; the package's
+// comment says what is in PostgreSQL. An unknown subject gets a tombstone too, so that erasures can be applied again to a database restored from an older
+// backup; the first instant stays.
 //
 // An error that Is ErrUnavailable, or a context's error, leaves it unknown how far the erasure came: erase again.
 func (k *Keys) Erase(ctx context.Context, subjectID string, at time.Time) error {
@@ -500,149 +340,60 @@ func (k *Keys) Erase(ctx context.Context, subjectID string, at time.Time) error 
 	if !ok {
 		return fmt.Errorf("erase a subject: %w: its id is not a UUID in lower case", ErrUnknown)
 	}
-	if err := k.startCopying(ctx); err != nil {
-		return wrapf(err, "erase subject %s", subjectID)
-	}
-	defer func() { <-k.copying }()
-	return wrapf(k.submit(ctx, &request{erase: &erasure{id, at.UnixMicro()}}), "erase subject %s", subjectID)
+	return wrapf(k.erase(ctx, []erasure{{id, at.UnixMicro()}}), "erase subject %s", subjectID)
 }
 
-func (k *Keys) startCopying(ctx context.Context) error {
-	select {
-	case k.copying <- struct{}{}:
-		return nil
-	case <-k.closing:
-		return errClosed
-	case <-ctx.Done():
-		return ctx.Err()
+func (k *Keys) erase(ctx context.Context, erasures []erasure) error {
+	done, err := k.engine.erasing(ctx)
+	if err != nil {
+		return err
 	}
+	defer done()
+	return k.submit(ctx, &request{erase: erasures})
 }
 
-// Backup writes a consistent copy of the database to dest, durably, while it is in use. dest holds the former file or the
+// Backup writes a consistent copy of the database to dest, a file as Open opens it, durably, while it is in use. dest holds the former file or the
 // whole copy, never a part of it. The copy needs the same master key.
 func (k *Keys) Backup(ctx context.Context, dest string) error {
 	return wrapf(k.backup(ctx, dest), "back up the key database to %s", dest)
 }
 
 func (k *Keys) backup(ctx context.Context, dest string) error {
-	for _, own := range []string{"", "-wal", "-shm", ".lock"} {
-		if sameFile(dest, k.path+own) {
-			return errors.New("the destination is the database itself")
-		}
+	if k.engine.owns(dest) {
+		return errors.New("the destination is the database itself")
 	}
-	if err := k.startCopying(ctx); err != nil {
-		return err
-	}
-	defer func() { <-k.copying }()
 	temp, err := os.CreateTemp(filepath.Dir(dest), ".keys-*") // readable by the owner only, as the database is
 	if err != nil {
 		return err
 	}
 	defer os.Remove(temp.Name())
 	defer temp.Close()
-	err = k.read(ctx, func(conn *sqlite.Conn) error {
-		defer conn.SetInterrupt(conn.SetInterrupt(ctx.Done()))
-		return sqlitex.ExecuteTransient(conn, "VACUUM INTO $1", &sqlitex.ExecOptions{Args: []any{temp.Name()}})
-	})
-	if err != nil {
+	if err := k.engine.backup(ctx, temp.Name()); err != nil {
 		return err
 	}
 	return install(temp, dest)
 }
 
-// install makes a finished temporary file durable under its name.
-func install(temp *os.File, name string) error {
-	if err := temp.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(temp.Name(), name); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
-}
-
-func sameFile(a, b string) bool {
-	x, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	y, err := os.Stat(b)
-	return err == nil && os.SameFile(x, y)
-}
-
 // Check reads the whole database and reports damage as ErrCorrupt. It takes about a second a million subjects.
 func (k *Keys) Check(ctx context.Context) error {
-	err := k.read(ctx, func(conn *sqlite.Conn) error {
-		defer conn.SetInterrupt(conn.SetInterrupt(ctx.Done()))
-		err := sqlitex.ExecuteTransient(conn, "PRAGMA integrity_check(1)", &sqlitex.ExecOptions{
-			ResultFunc: func(row *sqlite.Stmt) error {
-				if row.ColumnText(0) != "ok" {
-					return ErrCorrupt
-				}
-				return nil
-			},
-		})
-		if err != nil {
-			return err
-		}
-		var id subjectID
-		var stored [storedSize]byte
-		var root [rootSize]byte
-		defer clear(root[:])
-		return sqlitex.ExecuteTransient(conn, "SELECT id, key FROM subjects", &sqlitex.ExecOptions{
-			ResultFunc: func(row *sqlite.Stmt) error {
-				row.ColumnBytes(0, id[:])
-				row.ColumnBytes(1, stored[:])
-				if allZero(stored[:]) {
-					return nil
-				}
-				if _, err := k.wrap.Open(root[:0], nil, stored[:], id[:]); err != nil {
-					return fmt.Errorf("%w: the key of subject %s does not unwrap", ErrCorrupt, formatID(id))
-				}
-				return nil
-			},
-		})
-	})
+	err := k.engine.check(ctx)
+	if err == nil {
+		s := k.secrets.Load()
+		err = k.engine.subjects(ctx, func(rows []row) error { return s.check(rows) })
+	}
 	return wrapf(err, "check the key database")
 }
 
-// read lends a connection that sees what is committed.
-func (k *Keys) read(ctx context.Context, do func(*sqlite.Conn) error) error {
-	select {
-	case <-k.closing:
-		return errClosed
-	default:
-	}
-	select {
-	case conn := <-k.readers:
-		err := do(conn)
-		k.readers <- conn
-		if ctx.Err() != nil && sqlite.ErrCode(err).ToPrimary() == sqlite.ResultInterrupt {
-			return ctx.Err()
-		}
-		return explainOurs(err)
-	case <-k.closing:
-		return errClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-var errClosed = fmt.Errorf("%w: it is closed", ErrUnavailable)
-
-// explainOurs is explain for an error that may be one of this package's already.
-func explainOurs(err error) error {
-	for _, ours := range []error{ErrErased, ErrUnknown, ErrCorrupt} {
-		if errors.Is(err, ours) {
-			return err
+// check finds out whether keys unwrap.
+func (s *secrets) check(rows []row) error {
+	var root [rootSize]byte
+	defer clear(root[:])
+	for _, r := range rows {
+		if _, err := s.wrap.Open(root[:0], nil, r.key, r.id[:]); err != nil {
+			return fmt.Errorf("%w: the key of subject %s does not unwrap", ErrCorrupt, formatID(r.id))
 		}
 	}
-	return explain(err)
+	return nil
 }
 
 func wrapf(err error, format string, args ...any) error {
@@ -652,8 +403,8 @@ func wrapf(err error, format string, args ...any) error {
 	return fmt.Errorf(format+": %w", append(args, err)...)
 }
 
-func (k *Keys) hash(identity string) (mac [sha256.Size]byte) {
-	h := hmac.New(sha256.New, k.identity)
+func (s *secrets) hash(identity string) (mac hash) {
+	h := hmac.New(sha256.New, s.identity)
 	h.Write([]byte(identity))
 	h.Sum(mac[:0])
 	return mac

@@ -9,7 +9,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"runtime"
 	"sync"
+	"weak"
 )
 
 const (
@@ -118,10 +120,11 @@ func derive(secret []byte, purpose string) ([]byte, error) {
 	return derived, nil
 }
 
-// cache holds the keys used last.
+// cache holds the keys used last. Of limit 0 it keeps none alive, and only knows who holds which, so that those can be destroyed too.
 type cache struct {
 	mu        sync.Mutex
 	limit     int
+	held      map[string]weak.Pointer[key] // of limit 0
 	byID      map[string]*list.Element
 	order     *list.List // of *cached, the last used in front
 	destroyed uint64     // how often drop was called
@@ -133,7 +136,7 @@ type cached struct {
 }
 
 func newCache(limit int) *cache {
-	return &cache{limit: limit, byID: map[string]*list.Element{}, order: list.New()}
+	return &cache{limit: limit, held: map[string]weak.Pointer[key]{}, byID: map[string]*list.Element{}, order: list.New()}
 }
 
 // erasures is to be read before a key is read from the database, and handed to put.
@@ -163,7 +166,10 @@ func (c *cache) put(id string, k *key, since uint64) *key {
 		c.order.MoveToFront(element)
 		return element.Value.(*cached).key
 	}
-	if since != c.destroyed || c.limit == 0 {
+	if c.limit == 0 {
+		return c.hold(id, k)
+	}
+	if since != c.destroyed {
 		return k
 	}
 	c.byID[id] = c.order.PushFront(&cached{id, k})
@@ -171,6 +177,22 @@ func (c *cache) put(id string, k *key, since uint64) *key {
 		last := c.order.Remove(c.order.Back()).(*cached)
 		delete(c.byID, last.id)
 	}
+	return k
+}
+
+// hold remembers who holds a key for as long as somebody does.
+func (c *cache) hold(id string, k *key) *key {
+	if same := c.held[id].Value(); same != nil {
+		return same
+	}
+	c.held[id] = weak.Make(k)
+	runtime.AddCleanup(k, func(id string) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.held[id].Value() == nil {
+			delete(c.held, id)
+		}
+	}, id)
 	return k
 }
 
@@ -182,12 +204,17 @@ func (c *cache) drop(id string) {
 		c.order.Remove(element).(*cached).key.destroy()
 		delete(c.byID, id)
 	}
+	if k := c.held[id].Value(); k != nil {
+		k.destroy()
+	}
+	delete(c.held, id)
 }
 
 func (c *cache) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.destroyed++
+	clear(c.held)
 	clear(c.byID)
 	c.order.Init()
 }

@@ -1,9 +1,6 @@
 package privacy
 
 import (
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -42,19 +39,24 @@ const (
 
 // create makes an empty key database, whole or not at all.
 func create(path string, master []byte) error {
+	settings, err := newSettings(master)
+	if err != nil {
+		return err
+	}
 	temp, err := os.CreateTemp(filepath.Dir(path), ".keys-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(temp.Name())
 	defer temp.Close()
-	if err := fill(temp.Name(), master); err != nil {
+	if err := fill(temp.Name(), settings); err != nil {
 		return fmt.Errorf("make it: %w", err)
 	}
 	return install(temp, path)
 }
 
-func fill(path string, master []byte) (err error) {
+// fill makes the tables of a key database without subjects in an empty file.
+func fill(path string, settings map[string][]byte) (err error) {
 	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
 	if err != nil {
 		return err
@@ -75,85 +77,35 @@ func fill(path string, master []byte) (err error) {
 		}
 	}
 
-	secret := make([]byte, rootSize)
-	rand.Read(secret)
-	defer clear(secret)
-	wrap, err := masterAEAD(master)
-	if err != nil {
-		return err
-	}
-	settings := conn.Prep("INSERT INTO settings (name, value) VALUES ($1, $2)")
-	for name, value := range map[string][]byte{
-		"secret":  wrap.Seal(nil, nil, secret, []byte("secret")),
-		"wrapped": {min(1, byte(len(master)))},
-	} {
-		settings.BindText(1, name)
-		settings.BindBytes(2, value)
-		if err := step(settings); err != nil {
+	setting := conn.Prep("INSERT INTO settings (name, value) VALUES ($1, $2)")
+	for name, value := range settings {
+		setting.BindText(1, name)
+		setting.BindBytes(2, value)
+		if err := step(setting); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// masterAEAD wraps the secret of a database. Without a master key it protects nothing but finds damage.
-func masterAEAD(master []byte) (cipher.AEAD, error) {
-	derived, err := hkdf.Key(sha256.New, master, nil, "chuishao master key 1", 32)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(derived)
-	return newAEAD(derived)
-}
-
-// unlock derives the keys of a database from its secret.
-func unlock(conn *sqlite.Conn, master []byte) (identity []byte, wrap cipher.AEAD, err error) {
+// readSettings reads what a database is opened by, and sees to it that its tables are there.
+func readSettings(conn *sqlite.Conn) (map[string][]byte, error) {
 	settings := map[string][]byte{}
-	err = sqlitex.Execute(conn, "SELECT name, value FROM settings", &sqlitex.ExecOptions{
+	err := sqlitex.Execute(conn, "SELECT name, value FROM settings", &sqlitex.ExecOptions{
 		ResultFunc: func(row *sqlite.Stmt) error {
 			settings[row.ColumnText(0)] = columnBytes(row, 1)
 			return nil
 		},
 	})
 	if err != nil {
-		return nil, nil, damaged(err)
+		return nil, damaged(err)
 	}
 	for _, query := range []string{selectSeq, selectID, selectChain, selectNewest, selectErased} {
 		if _, err := conn.Prepare(query); err != nil {
-			return nil, nil, damaged(err)
+			return nil, damaged(err)
 		}
 	}
-	if len(settings["wrapped"]) != 1 || len(settings["secret"]) != storedSize {
-		return nil, nil, fmt.Errorf("%w: its settings are incomplete", ErrCorrupt)
-	}
-	switch wrapped := settings["wrapped"][0] == 1; {
-	case wrapped && len(master) == 0:
-		return nil, nil, fmt.Errorf("%w: it needs one, none is given", ErrMasterKey)
-	case !wrapped && len(master) > 0:
-		return nil, nil, fmt.Errorf("%w: it was made without one", ErrMasterKey)
-	}
-	outer, err := masterAEAD(master)
-	if err != nil {
-		return nil, nil, err
-	}
-	secret, err := outer.Open(nil, nil, settings["secret"], []byte("secret"))
-	switch {
-	case err != nil && len(master) > 0:
-		return nil, nil, ErrMasterKey
-	case err != nil:
-		return nil, nil, fmt.Errorf("%w: its secret has changed", ErrCorrupt)
-	}
-	defer clear(secret)
-	if identity, err = derive(secret, "chuishao identities 1"); err != nil {
-		return nil, nil, err
-	}
-	wrapping, err := derive(secret, "chuishao wrapped keys 1")
-	if err != nil {
-		return nil, nil, err
-	}
-	defer clear(wrapping)
-	wrap, err = newAEAD(wrapping)
-	return identity, wrap, err
+	return settings, nil
 }
 
 // damaged is explain where a table of ours is read for the first time: if it is not there, the file is damaged.
@@ -174,15 +126,23 @@ const (
 
 // row is a row of subjects.
 type row struct {
+	id  subjectID
+	key []byte // wrapped
+	mac []byte // keyed hash of the identity; empty when anonymous
+
+	// Of a file alone.
 	seq   int64
-	id    subjectID
-	key   []byte
-	mac   []byte
 	older []byte
 }
 
-func scanRow(stmt *sqlite.Stmt) (r row, ok bool, err error) {
+// scanOne is scanRow of a statement that gives one row.
+func scanOne(stmt *sqlite.Stmt) (row, bool, error) {
 	defer stmt.Reset()
+	return scanRow(stmt)
+}
+
+// scanRow reads the next row.
+func scanRow(stmt *sqlite.Stmt) (r row, ok bool, err error) {
 	if ok, err = stmt.Step(); err != nil || !ok {
 		return r, false, err
 	}
@@ -206,7 +166,7 @@ func findID(conn *sqlite.Conn, id subjectID) (row, bool, error) {
 		return row{}, false, err
 	}
 	stmt.BindBytes(1, id[:])
-	return scanRow(stmt)
+	return scanOne(stmt)
 }
 
 func isErased(conn *sqlite.Conn, id subjectID) (bool, error) {
@@ -275,7 +235,7 @@ func walk(conn *sqlite.Conn, newest []byte, visit func(row) bool) error {
 	}
 	for seq := int64(binary.BigEndian.Uint64(newest)); seq != 0; {
 		stmt.BindInt64(1, seq)
-		r, ok, err := scanRow(stmt)
+		r, ok, err := scanOne(stmt)
 		if err != nil {
 			return err
 		}
@@ -296,13 +256,13 @@ func walk(conn *sqlite.Conn, newest []byte, visit func(row) bool) error {
 
 // findPerson finds a subject by the keyed hash of the identity. It reads several rows: the caller sees to it that they are all of the
 // same state.
-func findPerson(conn *sqlite.Conn, mac [sha256.Size]byte) (found row, ok bool, err error) {
+func findPerson(conn *sqlite.Conn, mac hash) (found row, ok bool, err error) {
 	newest, err := readNewest(conn, chainOf(mac[:]))
 	if err != nil {
 		return row{}, false, err
 	}
 	err = walk(conn, newest[:], func(r row) bool {
-		if ok = [sha256.Size]byte(r.mac) == mac; ok {
+		if ok = hash(r.mac) == mac; ok {
 			found = r
 		}
 		return !ok

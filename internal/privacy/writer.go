@@ -3,25 +3,22 @@ package privacy
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"fmt"
-
-	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
 )
 
-// request is what a caller wants of the writer: subjects for people, or an erasure.
+// request is what a caller wants of the writer: subjects for people, or erasures.
 type request struct {
 	people   []person
+	secrets  *secrets  // by which people were hashed
 	subjects []Subject // one for each of people
-	erase    *erasure
+	erase    []erasure
+	job      func() error // what the writer is to do by itself; the rest is then empty
 	err      error
 	done     chan struct{}
 }
 
 type person struct {
 	anonymous bool
-	mac       [sha256.Size]byte
+	mac       hash
 }
 
 type erasure struct {
@@ -89,8 +86,17 @@ func (k *Keys) write() {
 				more = false
 			}
 		}
-		err := k.commit(group, refill)
+		var commands []*request
 		for _, r := range group {
+			if r.job == nil {
+				commands = append(commands, r)
+				continue
+			}
+			r.err = r.job()
+			close(r.done)
+		}
+		err := k.commit(commands, refill)
+		for _, r := range commands {
 			if r.err == nil {
 				r.err = err
 			}
@@ -101,22 +107,21 @@ func (k *Keys) write() {
 
 // commit carries out a group of requests. Its error is that of all of them; an error of one alone stands in the request.
 func (k *Keys) commit(group []*request, refill bool) error {
-	since := k.cache.erasures()
-	found, made, err := k.record(group, refill)
-	if err != nil {
-		return explainOurs(err)
+	if len(group) == 0 && !refill {
+		return nil
+	}
+	s, since := k.secrets.Load(), k.cache.erasures()
+	b, made := k.prepare(s, group, refill)
+	if err := k.engine.record(b); err != nil {
+		return err
 	}
 
 	// From here on all of it is durable.
-	erased := false
-	for _, r := range group {
-		if r.erase != nil {
-			erased = true
-			k.cache.drop(formatID(r.erase.id))
-		}
+	for _, e := range b.erase {
+		k.cache.drop(formatID(e.id))
 	}
 	for _, r := range group {
-		if r.erase != nil {
+		if r.err != nil {
 			continue
 		}
 		r.subjects = make([]Subject, len(r.people))
@@ -125,8 +130,8 @@ func (k *Keys) commit(group []*request, refill bool) error {
 				r.subjects[i], r.err = k.handOut(made[0])
 				made = made[1:]
 			} else {
-				f := found[p.mac]
-				r.subjects[i], r.err = k.subject(f.id, f.key, since)
+				f := b.found[p.mac]
+				r.subjects[i], r.err = k.subject(s, f.id, f.key, since)
 			}
 			if r.err != nil {
 				break
@@ -139,87 +144,55 @@ func (k *Keys) commit(group []*request, refill bool) error {
 		default: // more than wanted: it stays unused
 		}
 	}
-	if !erased {
+	if len(b.erase) == 0 {
 		return nil
 	}
-	// Without our own readers, who are so many that one is always reading.
-	var readers [readerCount]*sqlite.Conn
-	for i := range readers {
-		readers[i] = <-k.readers
-	}
-	done, err := checkpoint(k.writer)
-	for _, conn := range readers {
-		k.readers <- conn
-	}
-	if err == nil && !done {
-		err = fmt.Errorf("%w: the key is destroyed, but a reader holds up the removal of its last copy", ErrUnavailable)
-	}
+	err := k.engine.sweep()
 	for _, r := range group {
-		if r.erase != nil {
+		if len(r.erase) > 0 {
 			r.err = err
 		}
 	}
 	return nil
 }
 
-// record is the transaction of a group. It returns the rows of the people asked for, and new keys: one for each anonymous
-// subject asked for and, if there is any or refill is set, as many as there is room for besides.
-func (k *Keys) record(group []*request, refill bool) (found map[[sha256.Size]byte]row, made []spareKey, err error) {
-	end, err := sqlitex.ImmediateTransaction(k.writer)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer end(&err)
-
+// prepare makes the batch of a group, with a new row for each person, should there be none yet, and new keys: one for each anonymous subject asked for
+// and, if there is any or refill is set, as many as there is room for besides.
+func (k *Keys) prepare(s *secrets, group []*request, refill bool) (b *batch, made []spareKey) {
+	b = &batch{secret: s.stored, found: map[hash]row{}}
 	newID := newIDs()
-	found = map[[sha256.Size]byte]row{}
+	proposed := map[hash]bool{}
 	anonymous := 0
 	for _, r := range group {
+		b.erase = append(b.erase, r.erase...)
+		if len(r.people) > 0 && r.secrets != s {
+			r.err = errReplaced
+			continue
+		}
 		for _, p := range r.people {
-			if p.anonymous {
+			switch {
+			case p.anonymous:
 				anonymous++
-				continue
+			case !proposed[p.mac]:
+				proposed[p.mac] = true
+				fresh, stored := newSpare(s, newID())
+				clear(fresh.root[:]) // it is unwrapped again if it is the one that counts
+				b.people = append(b.people, row{id: fresh.id, key: stored, mac: p.mac[:]})
 			}
-			if _, ok := found[p.mac]; ok {
-				continue
-			}
-			known, ok, err := findPerson(k.writer, p.mac)
-			if err != nil {
-				return nil, nil, err
-			}
-			if !ok {
-				made, stored := k.newSpare(newID())
-				clear(made.root[:])
-				if err := insertSubject(k.writer, made.id, stored, p.mac[:]); err != nil {
-					return nil, nil, err
-				}
-				known = row{id: made.id, key: stored}
-			}
-			found[p.mac] = known
 		}
 	}
 	if anonymous > 0 || refill {
 		for range anonymous + cap(k.spare) - len(k.spare) {
-			s, stored := k.newSpare(newID())
-			if err := insertSubject(k.writer, s.id, stored, nil); err != nil {
-				return nil, nil, err
-			}
-			made = append(made, s)
+			fresh, stored := newSpare(s, newID())
+			b.spares = append(b.spares, row{id: fresh.id, key: stored})
+			made = append(made, fresh)
 		}
 	}
-	// Last, so that a subject erased in the group is erased whatever else was asked for it.
-	for _, r := range group {
-		if r.erase != nil {
-			if err := eraseSubject(k.writer, r.erase); err != nil {
-				return nil, nil, err
-			}
-		}
-	}
-	return found, made, nil
+	return b, made
 }
 
-func (k *Keys) newSpare(id subjectID) (s spareKey, stored []byte) {
-	s.id = id
-	rand.Read(s.root[:])
-	return s, k.wrap.Seal(make([]byte, 0, storedSize), nil, s.root[:], id[:])
+func newSpare(s *secrets, id subjectID) (fresh spareKey, stored []byte) {
+	fresh.id = id
+	rand.Read(fresh.root[:])
+	return fresh, s.wrap.Seal(make([]byte, 0, storedSize), nil, fresh.root[:], id[:])
 }

@@ -105,7 +105,10 @@ func (v *running) fold(ctx context.Context, tx *viewdb.Tx, batches <-chan []even
 	if ctx.Err() != nil {
 		return ctx.Err() // there was more
 	}
-	return f.Write(tx, 0)
+	if err := f.Write(tx, 0); err != nil {
+		return err
+	}
+	return tx.Flush()
 }
 
 func stoppedAt(view string, at *eventstore.Recorded, err error) error {
@@ -119,7 +122,10 @@ func stoppedAt(view string, at *eventstore.Recorded, err error) error {
 type oneByOne func(tx *viewdb.Tx, batch []event.Decoded) error
 
 func (apply oneByOne) Add(tx *viewdb.Tx, d *event.Decoded) error {
-	return apply(tx, []event.Decoded{*d})
+	if err := apply(tx, []event.Decoded{*d}); err != nil {
+		return err
+	}
+	return tx.Flush()
 }
 
 func (apply oneByOne) Write(*viewdb.Tx, int) error { return nil }

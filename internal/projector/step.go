@@ -185,7 +185,10 @@ func (p *Projector) apply(ctx context.Context, group []*running, from eventstore
 // take folds a batch into the view's rows.
 func (v *running) take(ctx context.Context, tx *viewdb.Tx, batch []event.Decoded) error {
 	if v.Folding == nil {
-		return v.Apply(ctx, tx, batch)
+		if err := v.Apply(ctx, tx, batch); err != nil {
+			return err
+		}
+		return tx.Flush() // what is wrong is this view's
 	}
 	if v.folding == nil {
 		v.folding = v.Folding()
@@ -200,7 +203,10 @@ func Fold(f Folding, tx *viewdb.Tx, batch []event.Decoded) error {
 			return err
 		}
 	}
-	return f.Write(tx, 0)
+	if err := f.Write(tx, 0); err != nil {
+		return err
+	}
+	return tx.Flush()
 }
 
 // corner moves a view that failed somewhere in a batch up to the very event that it cannot apply, and stops it there.

@@ -59,6 +59,11 @@ func NewMetrics(to prometheus.Registerer) (*Metrics, error) {
 			return nil, err
 		}
 	}
+	for purpose := range pb.RevealPurpose_name {
+		if purpose != 0 {
+			m.reveals.WithLabelValues(purposeName(pb.RevealPurpose(purpose)))
+		}
+	}
 	for _, file := range contract {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
@@ -130,8 +135,12 @@ func (m *Metrics) message(method string, code codes.Code, began time.Time) {
 
 func (m *Metrics) revealed(purpose pb.RevealPurpose) {
 	if m != nil {
-		m.reveals.WithLabelValues(strings.ToLower(strings.TrimPrefix(purpose.String(), "REVEAL_PURPOSE_"))).Inc()
+		m.reveals.WithLabelValues(purposeName(purpose)).Inc()
 	}
+}
+
+func purposeName(purpose pb.RevealPurpose) string {
+	return strings.ToLower(rule.Name(purpose))
 }
 
 func (m *Metrics) panicked() {

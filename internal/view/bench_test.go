@@ -19,6 +19,7 @@ import (
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
 	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/servers/serverstest"
 	"github.com/chuishao/dispatch/internal/view"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
@@ -71,8 +72,59 @@ func BenchmarkRebuild(b *testing.B) {
 	b.ReportMetric((spent()-used).Seconds()/float64(b.N), "cpu-s")
 }
 
+// BenchmarkEngines follows a history of CHUISHAO_TICKETS tickets, in batches as they come when a view is behind, and builds it anew, on each engine.
+func BenchmarkEngines(b *testing.B) {
+	store, dir, _ := city(b)
+	events := 0
+	for _, err := range store.ReadAll(b.Context(), 0) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		events++
+	}
+	for name, place := range map[string]func(b *testing.B) string{
+		"SQLite":     func(b *testing.B) string { return filepath.Join(dir, "followed.db") },
+		"PostgreSQL": func(b *testing.B) string { return serverstest.Database(b) },
+	} {
+		for _, batch := range []int{100, 10_000} {
+			b.Run(fmt.Sprintf("%s/follow in %d", name, batch), func(b *testing.B) {
+				at := place(b)
+				for range b.N {
+					if err := viewdb.Remove(at); err != nil {
+						b.Fatal(err)
+					}
+					db, err := viewdb.Open(at, viewdb.Options{})
+					if err != nil {
+						b.Fatal(err)
+					}
+					p, err := projector.Open(b.Context(), store, db, projector.Options{Batch: batch}, view.All(shanghai)...)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if err := p.CatchUp(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+					if err := db.Close(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(b.N)*float64(events)/b.Elapsed().Seconds(), "events/s")
+			})
+		}
+		b.Run(name+"/build", func(b *testing.B) {
+			at := place(b)
+			for range b.N {
+				if err := projector.Build(b.Context(), store, at, projector.Options{}, view.All(shanghai)...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)*float64(events)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
 // BenchmarkCity builds the views of CHUISHAO_TICKETS tickets (50,000 by default), 10,000 a day, in a tree of Wuxi's size, and asks them. The
-// directory CHUISHAO_BENCH, if set, keeps the history for the next time.
+// directory CHUISHAO_BENCH, if set, keeps the history for the next time. With CHUISHAO_ENGINE=postgres the views lie in a PostgreSQL.
 func BenchmarkCity(b *testing.B) {
 	store, dir, tickets := city(b)
 	started := time.Now()
@@ -88,13 +140,19 @@ func BenchmarkCity(b *testing.B) {
 	}
 	scan := time.Since(started)
 	name := filepath.Join(dir, "views.db")
+	if os.Getenv("CHUISHAO_ENGINE") == "postgres" {
+		name = serverstest.Database(b)
+	}
 	started = time.Now()
 	if err := projector.Build(b.Context(), store, name, projector.Options{}, view.All(shanghai)...); err != nil {
 		b.Fatal(err)
 	}
 	build := time.Since(started)
-	info, _ := os.Stat(name)
-	b.Logf("%d events: scanned and decoded %.0f/s, rebuilt %.0f/s, ratio %.2f, %d MB", events, float64(events)/scan.Seconds(), float64(events)/build.Seconds(), scan.Seconds()/build.Seconds(), info.Size()>>20)
+	size := int64(0) // not known of a server
+	if info, err := os.Stat(name); err == nil {
+		size = info.Size()
+	}
+	b.Logf("%d events: scanned and decoded %.0f/s, rebuilt %.0f/s, ratio %.2f, %d MB", events, float64(events)/scan.Seconds(), float64(events)/build.Seconds(), scan.Seconds()/build.Seconds(), size>>20)
 
 	db, err := viewdb.Open(name, viewdb.Options{})
 	if err != nil {

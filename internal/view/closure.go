@@ -300,7 +300,7 @@ func (f *closureFolding) saveRows(tx *viewdb.Tx) error {
 	}
 	slices.SortFunc(f.dues, func(a, b limit) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.by, b.by)) })
 	for _, d := range f.dues {
-		if _, err := tx.Exec("INSERT INTO closure_due_3 (due, ticket) VALUES ($1, $2) ON CONFLICT DO NOTHING", d.from, d.by); err != nil {
+		if err := tx.Put("INSERT INTO closure_due_3 (due, ticket) VALUES ($1, $2) ON CONFLICT DO NOTHING", d.from, d.by); err != nil {
 			return err
 		}
 	}
@@ -325,12 +325,12 @@ func (t *touched) save(tx *viewdb.Tx, facts []byte) error {
 	var err error
 	switch {
 	case t.isNew:
-		_, err = tx.Exec("INSERT INTO closure_ticket_3 (ticket, id, no, reported_at, accepted_at, facts) VALUES ($1, $2, $3, $4, $5, $6)",
+		err = tx.Put("INSERT INTO closure_ticket_3 (ticket, id, no, reported_at, accepted_at, facts) VALUES ($1, $2, $3, $4, $5, $6)",
 			t.ticket, t.id, t.no, t.reported, accepted, facts)
 	case t.accepted != t.wasTaken:
-		_, err = tx.Exec("UPDATE closure_ticket_3 SET accepted_at = $1, facts = $2 WHERE ticket = $3", accepted, facts, t.ticket)
+		err = tx.Put("UPDATE closure_ticket_3 SET accepted_at = $1, facts = $2 WHERE ticket = $3", accepted, facts, t.ticket)
 	default:
-		_, err = tx.Exec("UPDATE closure_ticket_3 SET facts = $1 WHERE ticket = $2", facts, t.ticket)
+		err = tx.Put("UPDATE closure_ticket_3 SET facts = $1 WHERE ticket = $2", facts, t.ticket)
 	}
 	t.isNew, t.wasTaken = false, t.accepted
 	return err
@@ -338,10 +338,10 @@ func (t *touched) save(tx *viewdb.Tx, facts []byte) error {
 
 func (r *changeRow) save(tx *viewdb.Tx) error {
 	if r.nodes == nil {
-		_, err := tx.Exec("DELETE FROM closure_change_3 WHERE at = $1 AND ticket = $2", r.at, r.ticket)
+		err := tx.Put("DELETE FROM closure_change_3 WHERE at = $1 AND ticket = $2", r.at, r.ticket)
 		return err
 	}
-	_, err := tx.Exec(`INSERT INTO closure_change_3 (at, ticket, delta, nodes) VALUES ($1, $2, $3, $4)
+	err := tx.Put(`INSERT INTO closure_change_3 (at, ticket, delta, nodes) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (at, ticket) DO UPDATE SET delta = excluded.delta, nodes = excluded.nodes`, r.at, r.ticket, r.delta, r.nodes)
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
@@ -30,6 +31,9 @@ const (
 
 // countersKept is how many counters a folding keeps in memory for each stream that it may keep.
 const countersKept = 16
+
+// countersRead is how many rows are read at a time.
+const countersRead = 64
 
 func (c *counters) schema() string {
 	return "CREATE TABLE " + c.table + ` (
@@ -60,7 +64,7 @@ func (c *counters) save(tx *viewdb.Tx) error {
 	slices.Sort(order)
 	insert := "INSERT INTO " + c.table + " (place, counts) VALUES ($1, $2)"
 	update := "UPDATE " + c.table + " SET counts = $2 WHERE place = $1"
-	query := "SELECT counts FROM " + c.table + " WHERE place = $1"
+	query := "SELECT place, counts FROM " + c.table + " WHERE place IN (" + arguments(countersRead) + ")"
 	last := int64(math.MinInt64) // of the rows there are
 	for row, err := range tx.Query("SELECT MAX(place) FROM " + c.table) {
 		if err != nil {
@@ -70,39 +74,72 @@ func (c *counters) save(tx *viewdb.Tx) error {
 			last = row.Int64(0)
 		}
 	}
-	var old, buf []byte
+	var buf []byte
+	old, args := map[int64][]byte{}, make([]any, countersRead)
 	for len(order) > 0 {
-		place := order[0] >> columnBits &^ (1<<c.bits - 1)
-		n := 1
-		for n < len(order) && order[n]>>columnBits&^(1<<c.bits-1) == place {
-			n++
+		// Rows are read many at a time: a server would be waited for at each.
+		clear(old)
+		n, rows := 0, 0
+		for place := int64(0); n < len(order); n++ {
+			if at := c.placeOf(order[n]); rows == 0 || at != place {
+				if rows == countersRead {
+					break
+				}
+				place, args[rows] = at, at
+				rows++
+			}
 		}
-		statement := insert
-		old = old[:0]
-		if place <= last {
-			for row, err := range tx.Query(query, place) {
+		for i := rows; i < countersRead; i++ {
+			args[i] = args[rows-1]
+		}
+		if c.placeOf(order[0]) <= last {
+			for row, err := range tx.Query(query, args...) {
 				if err != nil {
 					return err
 				}
-				statement, old = update, row.Bytes(0, old)
+				old[row.Int64(0)] = row.Bytes(1, nil)
 			}
 		}
-		var err error
-		if buf, err = c.merge(buf[:0], place, old, order[:n]); err != nil {
-			return err
-		}
-		if len(buf) == 0 { // then there is a row: what is added is not 0
-			_, err = tx.Exec("DELETE FROM "+c.table+" WHERE place = $1", place)
-		} else {
-			_, err = tx.Exec(statement, place, buf)
-		}
-		if err != nil {
-			return err
+		for keys := order[:n]; len(keys) > 0; {
+			place := c.placeOf(keys[0])
+			n := 1
+			for n < len(keys) && c.placeOf(keys[n]) == place {
+				n++
+			}
+			was, ok := old[place]
+			var err error
+			if buf, err = c.merge(buf[:0], place, was, keys[:n]); err != nil {
+				return err
+			}
+			switch {
+			case len(buf) == 0: // then there is a row: what is added is not 0
+				err = tx.Put("DELETE FROM "+c.table+" WHERE place = $1", place)
+			case ok:
+				err = tx.Put(update, place, buf)
+			default:
+				err = tx.Put(insert, place, buf)
+			}
+			if err != nil {
+				return err
+			}
+			keys = keys[n:]
 		}
 		order = order[n:]
 	}
 	clear(c.sums)
 	return nil
+}
+
+// placeOf is the row that a counter lies in.
+func (c *counters) placeOf(k int64) int64 { return k >> columnBits &^ (1<<c.bits - 1) }
+
+// arguments names so many arguments, from $1.
+func arguments(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("$%d", i+1)
+	}
+	return strings.Join(list, ", ")
 }
 
 // merge appends the counters of a row with those of the keys added, in order: of each that is not 0 the step from the number before, and how

@@ -57,7 +57,7 @@ func applyDeliberation(tx *viewdb.Tx, d *event.Decoded) error {
 		return unknown(d)
 	}
 	if e, ok := d.Event.(*pb.MatterChosen); ok {
-		_, err := tx.Exec("INSERT INTO deliberations_1 (matter, id, no, state, month, keeper, chosen_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+		err := tx.Put("INSERT INTO deliberations_1 (matter, id, no, state, month, keeper, chosen_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
 			int64(d.Position), id, e.No, int64(after), e.Month, e.Keeper, micros(d.Meta.OccurredAt))
 		if err != nil {
 			return err

@@ -150,7 +150,7 @@ func (f *dueFolding) Write(tx *viewdb.Tx, keep int) error {
 			}
 			f.buf = appendText(binary.AppendVarint(binary.AppendUvarint(f.buf, uint64(t.Which)), t.By.UnixMicro()), t.Unit)
 		}
-		_, err := tx.Exec(`INSERT INTO dues_1 (began, stream, due, version, timers, kept) VALUES ($1, $2, $3, $4, $5, $6)
+		err := tx.Put(`INSERT INTO dues_1 (began, stream, due, version, timers, kept) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (began) DO UPDATE SET due = excluded.due, version = excluded.version, timers = excluded.timers, kept = excluded.kept`,
 			r.began, r.stream, due, int64(r.version), f.buf, r.kept)
 		if err != nil {

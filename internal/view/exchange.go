@@ -59,7 +59,7 @@ func applyEntry(tx *viewdb.Tx, d *event.Decoded) error {
 		return unknown(d)
 	}
 	if e, ok := d.Event.(*pb.EntryOpened); ok {
-		_, err := tx.Exec("INSERT INTO exchange_1 (entry, id, no, kind, state, keeper, topic, opened_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		err := tx.Put("INSERT INTO exchange_1 (entry, id, no, kind, state, keeper, topic, opened_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
 			int64(d.Position), id, e.No, int64(e.Kind), int64(after), e.Unit, e.Topic, micros(d.Meta.OccurredAt))
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
 	"github.com/chuishao/dispatch/internal/projector"
+	"github.com/chuishao/dispatch/internal/servers/serverstest"
 	"github.com/chuishao/dispatch/internal/view"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
@@ -39,6 +41,10 @@ type history struct {
 	hashes   map[string]event.Hash
 	last     eventstore.Position
 	n        int
+
+	postgres      bool   // views lie there
+	dir, database string // of views, once there are any
+	opened        int    // databases of views
 }
 
 func newHistory(tb testing.TB) *history {
@@ -86,9 +92,48 @@ func (h *history) record(stream string, list ...happened) eventstore.Position {
 	return at
 }
 
+// place is where views of a name are.
+func (h *history) place(name string) string {
+	h.tb.Helper()
+	if h.dir == "" {
+		h.dir = h.tb.TempDir()
+	}
+	switch {
+	case !h.postgres:
+		return filepath.Join(h.dir, name)
+	case h.database == "":
+		h.database = serverstest.Database(h.tb)
+	}
+	return h.database + "&schema=" + strings.TrimSuffix(name, ".db")
+}
+
+func TestMain(m *testing.M) { serverstest.Main(m) }
+
+// onEach runs a test with views on each engine.
+func onEach(t *testing.T, test func(t *testing.T, newHistory func(testing.TB) *history)) {
+	t.Helper()
+	t.Parallel()
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		test(t, newHistory)
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		serverstest.Postgres(t)
+		test(t, func(tb testing.TB) *history {
+			h := newHistory(tb)
+			h.postgres = true
+			return h
+		})
+	})
+}
+
 func (h *history) views(name string) *viewdb.DB {
 	h.tb.Helper()
-	db, err := viewdb.Open(filepath.Join(h.tb.TempDir(), name), viewdb.Options{})
+	if h.opened++; h.opened > 1 && name != "rivals.db" {
+		name = fmt.Sprintf("again%d_%s", h.opened, name)
+	}
+	db, err := viewdb.Open(h.place(name), viewdb.Options{})
 	if err != nil {
 		h.tb.Fatal(err)
 	}

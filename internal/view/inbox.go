@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/event"
@@ -472,12 +473,12 @@ func (r *ticketRow) saveTasks(tx *viewdb.Tx) error {
 		return nil
 	}
 	if len(was.list) > 0 {
-		if _, err := tx.Exec("DELETE FROM tickets_task_4 WHERE ticket = $1", r.ticket); err != nil {
+		if err := tx.Put("DELETE FROM tickets_task_4 WHERE ticket = $1", r.ticket); err != nil {
 			return err
 		}
 	}
 	for _, w := range is.list {
-		_, err := tx.Exec(`INSERT INTO tickets_task_4 (ticket, task, unit, units, path, confidential, due, warn, grey)
+		err := tx.Put(`INSERT INTO tickets_task_4 (ticket, task, unit, units, path, confidential, due, warn, grey)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 			r.ticket, int64(w.task), w.unit, is.units, is.path, is.confidential, w.by, w.warn, is.grey)
 		if err != nil {
@@ -534,7 +535,7 @@ func (r *Reader) Inbox(ctx context.Context, q InboxQuery) (rows []*pb.InboxRow, 
 	after := []int64{0, 0, 0, 0} // rank, due, ticket, task
 	unit := ""
 	if paged {
-		if _, err := fmt.Sscanf(text, "%d %d %d %d %q", &after[0], &after[1], &after[2], &after[3], &unit); err != nil {
+		if _, err := fmt.Sscanf(text, "%d %d %d %d %q", &after[0], &after[1], &after[2], &after[3], &unit); err != nil || !utf8.ValidString(unit) {
 			return nil, nil, "", 0, rule.Bad("page_token", rule.BadField, "is none that this service gave")
 		}
 	}

@@ -190,73 +190,74 @@ func TestAnInboxHoldsWhatWaitsForTheRoleInTheUnit(t *testing.T) {
 }
 
 func TestAnInboxIsInTheOrderOfItsLightsAndCountsThem(t *testing.T) {
-	t.Parallel()
-	h := newHistory(t)
-	unit := []string{"root", "lead"}
-	dispatch := func(no string, sign, handle float64) []happened {
-		return []happened{
-			{day0, &pb.TicketReported{No: no, Path: path("c")}},
-			{day0, &pb.TicketDispatched{Lead: "lead", LeadPath: unit, Hop: 1, Round: 1, SignBy: at(after(sign)), HandleBy: at(after(handle))}},
+	onEach(t, func(t *testing.T, newHistory func(testing.TB) *history) {
+		h := newHistory(t)
+		unit := []string{"root", "lead"}
+		dispatch := func(no string, sign, handle float64) []happened {
+			return []happened{
+				{day0, &pb.TicketReported{No: no, Path: path("c")}},
+				{day0, &pb.TicketDispatched{Lead: "lead", LeadPath: unit, Hop: 1, Round: 1, SignBy: at(after(sign)), HandleBy: at(after(handle))}},
+			}
 		}
-	}
-	h.record("ticket-green", dispatch("green", 100, 300)...)
-	h.record("ticket-quarter", dispatch("quarter", 40, 300)...) // 30 of 40 hours are gone
-	h.record("ticket-nearly", dispatch("nearly", 40.01, 300)...)
-	h.record("ticket-late", dispatch("late", 29, 300)...)
-	h.record("ticket-later", dispatch("later", 10, 300)...)
-	h.record("ticket-just", dispatch("just", 30, 300)...)
-	h.record("ticket-none", happened{day0, &pb.TicketReported{No: "none", Path: path("c")}}, happened{day0, &pb.TicketDispatched{Lead: "lead", LeadPath: unit}})
-	h.record("ticket-still", append(dispatch("still", 10, 300), happened{day0, &pb.TicketSigned{}}, happened{day0, &pb.SuspensionGranted{ReviewAt: at(after(20))}})...)
-	h.record("ticket-hurry", append(dispatch("hurry", 10, 300), happened{day0, &pb.TicketSigned{}}, happened{after(1), &pb.SupervisionRaised{Level: 2, ReplyBy: at(after(31))}})...)
-	r := h.reader()
-	now := after(30)
-	for _, size := range []int32{0, 1, 2, 3} {
-		q := view.InboxQuery{Path: unit, Role: pb.Role_ROLE_DEPARTMENT_CLERK, Now: now, PageSize: size}
-		rows, counts := inbox(t, r, q)
-		want := []string{
-			"later sign -20h RED", "late sign -1h RED", "just sign 0h YELLOW", "hurry reply 1h YELLOW", "quarter sign 10h YELLOW", "nearly sign 10h GREEN",
-			"green sign 70h GREEN", "hurry handle 270h GREEN", "still review_suspension -10h GREY", "none sign - UNSPECIFIED",
+		h.record("ticket-green", dispatch("green", 100, 300)...)
+		h.record("ticket-quarter", dispatch("quarter", 40, 300)...) // 30 of 40 hours are gone
+		h.record("ticket-nearly", dispatch("nearly", 40.01, 300)...)
+		h.record("ticket-late", dispatch("late", 29, 300)...)
+		h.record("ticket-later", dispatch("later", 10, 300)...)
+		h.record("ticket-just", dispatch("just", 30, 300)...)
+		h.record("ticket-none", happened{day0, &pb.TicketReported{No: "none", Path: path("c")}}, happened{day0, &pb.TicketDispatched{Lead: "lead", LeadPath: unit}})
+		h.record("ticket-still", append(dispatch("still", 10, 300), happened{day0, &pb.TicketSigned{}}, happened{day0, &pb.SuspensionGranted{ReviewAt: at(after(20))}})...)
+		h.record("ticket-hurry", append(dispatch("hurry", 10, 300), happened{day0, &pb.TicketSigned{}}, happened{after(1), &pb.SupervisionRaised{Level: 2, ReplyBy: at(after(31))}})...)
+		r := h.reader()
+		now := after(30)
+		for _, size := range []int32{0, 1, 2, 3} {
+			q := view.InboxQuery{Path: unit, Role: pb.Role_ROLE_DEPARTMENT_CLERK, Now: now, PageSize: size}
+			rows, counts := inbox(t, r, q)
+			want := []string{
+				"later sign -20h RED", "late sign -1h RED", "just sign 0h YELLOW", "hurry reply 1h YELLOW", "quarter sign 10h YELLOW", "nearly sign 10h GREEN",
+				"green sign 70h GREEN", "hurry handle 270h GREEN", "still review_suspension -10h GREY", "none sign - UNSPECIFIED",
+			}
+			if got := told(rows, now); !slices.Equal(got, want) {
+				t.Errorf("pages of %d: got %q, want %q", size, got, want)
+			}
+			if want := (&pb.InboxCounts{Red: 2, Yellow: 3, Green: 3, Grey: 1}); !proto.Equal(counts, want) {
+				t.Errorf("got %v, want %v", counts, want)
+			}
 		}
-		if got := told(rows, now); !slices.Equal(got, want) {
-			t.Errorf("pages of %d: got %q, want %q", size, got, want)
+		lights := map[string]pb.Light{}
+		for _, row := range list(t, r, view.TicketQuery{Scope: everyone, Now: now}) {
+			lights[row.No] = row.Light
 		}
-		if want := (&pb.InboxCounts{Red: 2, Yellow: 3, Green: 3, Grey: 1}); !proto.Equal(counts, want) {
-			t.Errorf("got %v, want %v", counts, want)
+		for no, want := range map[string]pb.Light{
+			"green": pb.Light_LIGHT_GREEN, "quarter": pb.Light_LIGHT_YELLOW, "late": pb.Light_LIGHT_RED, "still": pb.Light_LIGHT_GREY, "none": pb.Light_LIGHT_UNSPECIFIED,
+		} {
+			if lights[no] != want {
+				t.Errorf("%s in a list: got %v, want %v", no, lights[no], want)
+			}
 		}
-	}
-	lights := map[string]pb.Light{}
-	for _, row := range list(t, r, view.TicketQuery{Scope: everyone, Now: now}) {
-		lights[row.No] = row.Light
-	}
-	for no, want := range map[string]pb.Light{
-		"green": pb.Light_LIGHT_GREEN, "quarter": pb.Light_LIGHT_YELLOW, "late": pb.Light_LIGHT_RED, "still": pb.Light_LIGHT_GREY, "none": pb.Light_LIGHT_UNSPECIFIED,
-	} {
-		if lights[no] != want {
-			t.Errorf("%s in a list: got %v, want %v", no, lights[no], want)
+		supervised := list(t, r, view.TicketQuery{Scope: everyone, Filter: "supervision >= 1"})
+		if len(supervised) != 1 || supervised[0].No != "hurry" || supervised[0].Supervision != 2 {
+			t.Errorf("got %v, want the one that is supervised", supervised)
 		}
-	}
-	supervised := list(t, r, view.TicketQuery{Scope: everyone, Filter: "supervision >= 1"})
-	if len(supervised) != 1 || supervised[0].No != "hurry" || supervised[0].Supervision != 2 {
-		t.Errorf("got %v, want the one that is supervised", supervised)
-	}
-	for _, filter := range []string{"supervision = 5", "supervision = -1", "supervision = high", "supervision:*"} {
-		if _, _, _, err := r.ListTickets(t.Context(), view.TicketQuery{Scope: everyone, Filter: filter}); err == nil {
-			t.Errorf("%q was answered", filter)
+		for _, filter := range []string{"supervision = 5", "supervision = -1", "supervision = high", "supervision:*"} {
+			if _, _, _, err := r.ListTickets(t.Context(), view.TicketQuery{Scope: everyone, Filter: filter}); err == nil {
+				t.Errorf("%q was answered", filter)
+			}
 		}
-	}
-	_, _, next, _, err := r.Inbox(t.Context(), view.InboxQuery{Path: unit, Role: pb.Role_ROLE_DEPARTMENT_CLERK, Now: now, PageSize: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for field, q := range map[string]view.InboxQuery{
-		"page_token": {Path: unit, Role: pb.Role_ROLE_DEPARTMENT_HEAD, Now: now, PageToken: next},
-		"page_size":  {Path: unit, Role: pb.Role_ROLE_DEPARTMENT_CLERK, Now: now, PageSize: -1},
-	} {
-		_, _, _, _, err := r.Inbox(t.Context(), q)
-		if refusal, ok := errors.AsType[*rule.Refusal](err); !ok || refusal.Field != field {
-			t.Errorf("got %v, want a refusal for %s", err, field)
+		_, _, next, _, err := r.Inbox(t.Context(), view.InboxQuery{Path: unit, Role: pb.Role_ROLE_DEPARTMENT_CLERK, Now: now, PageSize: 1})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		for field, q := range map[string]view.InboxQuery{
+			"page_token": {Path: unit, Role: pb.Role_ROLE_DEPARTMENT_HEAD, Now: now, PageToken: next},
+			"page_size":  {Path: unit, Role: pb.Role_ROLE_DEPARTMENT_CLERK, Now: now, PageSize: -1},
+		} {
+			_, _, _, _, err := r.Inbox(t.Context(), q)
+			if refusal, ok := errors.AsType[*rule.Refusal](err); !ok || refusal.Field != field {
+				t.Errorf("got %v, want a refusal for %s", err, field)
+			}
+		}
+	})
 }
 
 func TestWhoHandlesAMatterDoesNotVerifyItAndAGridWorkerVerifiesNearby(t *testing.T) {

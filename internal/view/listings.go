@@ -127,7 +127,7 @@ func applyListing(tx *viewdb.Tx, d *event.Decoded) error {
 		return applyCheck(tx, id, d)
 	case "ticket":
 		if e, ok := d.Event.(*pb.SupervisionRaised); ok && ticket.Lists(e) {
-			_, err := tx.Exec("INSERT INTO listings_ticket_1 (id) VALUES ($1) ON CONFLICT DO NOTHING", id)
+			err := tx.Put("INSERT INTO listings_ticket_1 (id) VALUES ($1) ON CONFLICT DO NOTHING", id)
 			return err
 		}
 		return nil
@@ -239,7 +239,7 @@ func (w *problem) save(tx *viewdb.Tx) error {
 	for _, a := range w.accounts {
 		accounts = append(accounts, strconv.Itoa(int(a.kind)), strconv.FormatInt(a.at, 10))
 	}
-	_, err := tx.Exec(`INSERT INTO listings_1 (listing, id, no, state, origin, area, path, owner, owner_path, issuer, level, person, failed, guessed, accounts,
+	err := tx.Put(`INSERT INTO listings_1 (listing, id, no, state, origin, area, path, owner, owner_path, issuer, level, person, failed, guessed, accounts,
 		listed_at, plan_by, clear_by, cleared_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 		ON CONFLICT (listing) DO UPDATE SET state = excluded.state, person = excluded.person, failed = excluded.failed, accounts = excluded.accounts,
 		cleared_at = excluded.cleared_at`,
@@ -259,7 +259,7 @@ func saveSteps(tx *viewdb.Tx, row int64, kind int, path []*pb.AreaNode, units []
 	}
 	for i, list := range codes {
 		for _, code := range list {
-			if _, err := tx.Exec("INSERT INTO listings_step_1 (kind, code, entry) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind+i, code, row); err != nil {
+			if err := tx.Put("INSERT INTO listings_step_1 (kind, code, entry) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind+i, code, row); err != nil {
 				return err
 			}
 		}
@@ -399,7 +399,7 @@ func (s *spot) fold(d *event.Decoded) error {
 }
 
 func (s *spot) save(tx *viewdb.Tx) error {
-	_, err := tx.Exec(`INSERT INTO listings_check_1 (spot, id, no, state, kind, area, path, unit, unit_path, category, from_at, to_at, known_at, seed, population, hash,
+	err := tx.Put(`INSERT INTO listings_check_1 (spot, id, no, state, kind, area, path, unit, unit_path, category, from_at, to_at, known_at, seed, population, hash,
 		drawn_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 		ON CONFLICT (spot) DO UPDATE SET state = excluded.state`,
 		s.spot, s.id, s.no, int64(s.state), int64(s.kind), leaf(s.path), quoteSteps(s.path), s.unit, quoteAll(s.unitPath), s.category, s.from, s.to, s.known, s.seed,
@@ -408,7 +408,7 @@ func (s *spot) save(tx *viewdb.Tx) error {
 		return err
 	}
 	for i, x := range s.items {
-		_, err := tx.Exec(`INSERT INTO listings_item_1 (spot, place, ticket, checked_at, untrue, path, lead_path) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		err := tx.Put(`INSERT INTO listings_item_1 (spot, place, ticket, checked_at, untrue, path, lead_path) VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (spot, place) DO UPDATE SET checked_at = excluded.checked_at, untrue = excluded.untrue, path = excluded.path, lead_path = excluded.lead_path`,
 			s.spot, i, x.ticket, orNull(x.checked), x.untrue, quoteSteps(x.path), quoteAll(x.leadPath))
 		if err != nil {

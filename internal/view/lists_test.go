@@ -37,147 +37,149 @@ func list(t *testing.T, r *view.Reader, q view.TicketQuery) []*pb.TicketRow {
 }
 
 func TestPagesOfAListAreTheWholeListInOrder(t *testing.T) {
-	t.Parallel()
-	h := newHistory(t)
-	lives(h, rand.New(rand.NewPCG(5, 5)), 80)
-	r := h.reader()
-	all := list(t, r, view.TicketQuery{Scope: everyone, PageSize: 7})
-	if len(all) != 80 {
-		t.Fatalf("got %d tickets, want 80", len(all))
-	}
-	isOpen := func(row *pb.TicketRow) bool {
-		switch row.State {
-		case pb.TicketState_TICKET_STATE_CLOSED, pb.TicketState_TICKET_STATE_DECLINED, pb.TicketState_TICKET_STATE_VOIDED:
-			return false
+	onEach(t, func(t *testing.T, newHistory func(testing.TB) *history) {
+		h := newHistory(t)
+		lives(h, rand.New(rand.NewPCG(5, 5)), 80)
+		r := h.reader()
+		all := list(t, r, view.TicketQuery{Scope: everyone, PageSize: 7})
+		if len(all) != 80 {
+			t.Fatalf("got %d tickets, want 80", len(all))
 		}
-		return true
-	}
-	in := func(row *pb.TicketRow, code string) bool {
-		return slices.ContainsFunc(row.Path, func(n *pb.AreaNode) bool { return n.Code == code })
-	}
-	limit := time.Date(2026, 3, 8, 0, 0, 0, 0, time.UTC)
-	for filter, want := range map[string]func(*pb.TicketRow) bool{
-		`open`:                            isOpen,
-		`NOT open`:                        func(r *pb.TicketRow) bool { return !isOpen(r) },
-		`open = false`:                    func(r *pb.TicketRow) bool { return !isOpen(r) },
-		`area = "d1" AND open`:            func(r *pb.TicketRow) bool { return in(r, "d1") && isOpen(r) },
-		`area = d1`:                       func(r *pb.TicketRow) bool { return in(r, "d1") },
-		`-area = d1`:                      func(r *pb.TicketRow) bool { return !in(r, "d1") },
-		`area != d1`:                      func(r *pb.TicketRow) bool { return !in(r, "d1") },
-		`holder = u1 open`:                func(r *pb.TicketRow) bool { return r.Holder == "u1" && isOpen(r) },
-		`holder = m1`:                     func(r *pb.TicketRow) bool { return r.Holder == "m1" },
-		`state = CLOSED`:                  func(r *pb.TicketRow) bool { return r.State == pb.TicketState_TICKET_STATE_CLOSED },
-		`state = TICKET_STATE_DISPATCHED`: func(r *pb.TicketRow) bool { return r.State == pb.TicketState_TICKET_STATE_DISPATCHED },
-		`lead = u1 OR lead = u2 AND area = d2`: func(r *pb.TicketRow) bool {
-			return (r.Lead == "u1" || r.Lead == "u2") && in(r, "d2")
-		},
-		`( lead=u1 OR lead = u2 )   open`:    func(r *pb.TicketRow) bool { return (r.Lead == "u1" || r.Lead == "u2") && isOpen(r) },
-		`category = 0801`:                    func(r *pb.TicketRow) bool { return r.Category == "0801" },
-		`category = '0801' AND open = true`:  func(r *pb.TicketRow) bool { return r.Category == "0801" && isOpen(r) },
-		`no = ticket-007`:                    func(r *pb.TicketRow) bool { return r.No == "ticket-007" },
-		`no = "ticket-01*"`:                  func(r *pb.TicketRow) bool { return strings.HasPrefix(r.No, "ticket-01") },
-		`close_by > 2026-03-08T00:00:00Z`:    func(r *pb.TicketRow) bool { return r.CloseBy != nil && r.CloseBy.AsTime().After(limit) },
-		`close_by <= "2026-03-08T00:00:00Z"`: func(r *pb.TicketRow) bool { return r.CloseBy != nil && !r.CloseBy.AsTime().After(limit) },
-		`closed_at:*`:                        func(r *pb.TicketRow) bool { return r.ClosedAt != nil },
-		`NOT (open OR channel = IMPORT)`:     func(r *pb.TicketRow) bool { return !isOpen(r) && r.Channel != pb.Channel_CHANNEL_IMPORT },
-	} {
-		var names []string
-		for _, row := range all {
-			if want(row) {
-				names = append(names, row.Name)
+		isOpen := func(row *pb.TicketRow) bool {
+			switch row.State {
+			case pb.TicketState_TICKET_STATE_CLOSED, pb.TicketState_TICKET_STATE_DECLINED, pb.TicketState_TICKET_STATE_VOIDED:
+				return false
 			}
+			return true
 		}
-		for _, order := range []string{"", "next_by desc", "handle_by", "close_by desc", "reported_at", "reported_at desc"} {
-			got := list(t, r, view.TicketQuery{Scope: everyone, Filter: filter, OrderBy: order, PageSize: 5})
-			key := func(r *pb.TicketRow) int64 {
-				at := map[string]interface{ AsTime() time.Time }{"": r.NextBy, "next_by": r.NextBy, "handle_by": r.HandleBy, "close_by": r.CloseBy, "reported_at": r.ReportedAt}[strings.TrimSuffix(order, " desc")]
-				if fmt.Sprint(at) == "<nil>" {
-					return 1<<63 - 1
-				}
-				return at.AsTime().UnixMicro()
-			}
-			var found []string
-			for i, row := range got {
-				found = append(found, row.Name)
-				if i > 0 && (strings.HasSuffix(order, "desc") && key(got[i-1]) < key(row) || !strings.HasSuffix(order, "desc") && key(got[i-1]) > key(row)) {
-					t.Errorf("%q by %q: %s stands after %s", filter, order, row.Name, got[i-1].Name)
+		in := func(row *pb.TicketRow, code string) bool {
+			return slices.ContainsFunc(row.Path, func(n *pb.AreaNode) bool { return n.Code == code })
+		}
+		limit := time.Date(2026, 3, 8, 0, 0, 0, 0, time.UTC)
+		for filter, want := range map[string]func(*pb.TicketRow) bool{
+			`open`:                            isOpen,
+			`NOT open`:                        func(r *pb.TicketRow) bool { return !isOpen(r) },
+			`open = false`:                    func(r *pb.TicketRow) bool { return !isOpen(r) },
+			`area = "d1" AND open`:            func(r *pb.TicketRow) bool { return in(r, "d1") && isOpen(r) },
+			`area = d1`:                       func(r *pb.TicketRow) bool { return in(r, "d1") },
+			`-area = d1`:                      func(r *pb.TicketRow) bool { return !in(r, "d1") },
+			`area != d1`:                      func(r *pb.TicketRow) bool { return !in(r, "d1") },
+			`holder = u1 open`:                func(r *pb.TicketRow) bool { return r.Holder == "u1" && isOpen(r) },
+			`holder = m1`:                     func(r *pb.TicketRow) bool { return r.Holder == "m1" },
+			`state = CLOSED`:                  func(r *pb.TicketRow) bool { return r.State == pb.TicketState_TICKET_STATE_CLOSED },
+			`state = TICKET_STATE_DISPATCHED`: func(r *pb.TicketRow) bool { return r.State == pb.TicketState_TICKET_STATE_DISPATCHED },
+			`lead = u1 OR lead = u2 AND area = d2`: func(r *pb.TicketRow) bool {
+				return (r.Lead == "u1" || r.Lead == "u2") && in(r, "d2")
+			},
+			`( lead=u1 OR lead = u2 )   open`:    func(r *pb.TicketRow) bool { return (r.Lead == "u1" || r.Lead == "u2") && isOpen(r) },
+			`category = 0801`:                    func(r *pb.TicketRow) bool { return r.Category == "0801" },
+			`category = '0801' AND open = true`:  func(r *pb.TicketRow) bool { return r.Category == "0801" && isOpen(r) },
+			`no = ticket-007`:                    func(r *pb.TicketRow) bool { return r.No == "ticket-007" },
+			`no = "ticket-01*"`:                  func(r *pb.TicketRow) bool { return strings.HasPrefix(r.No, "ticket-01") },
+			`close_by > 2026-03-08T00:00:00Z`:    func(r *pb.TicketRow) bool { return r.CloseBy != nil && r.CloseBy.AsTime().After(limit) },
+			`close_by <= "2026-03-08T00:00:00Z"`: func(r *pb.TicketRow) bool { return r.CloseBy != nil && !r.CloseBy.AsTime().After(limit) },
+			`closed_at:*`:                        func(r *pb.TicketRow) bool { return r.ClosedAt != nil },
+			`NOT (open OR channel = IMPORT)`:     func(r *pb.TicketRow) bool { return !isOpen(r) && r.Channel != pb.Channel_CHANNEL_IMPORT },
+		} {
+			var names []string
+			for _, row := range all {
+				if want(row) {
+					names = append(names, row.Name)
 				}
 			}
-			slices.Sort(found)
-			slices.Sort(names)
-			if !slices.Equal(found, names) {
-				t.Errorf("%q by %q: got %v, want %v", filter, order, found, names)
+			for _, order := range []string{"", "next_by desc", "handle_by", "close_by desc", "reported_at", "reported_at desc"} {
+				got := list(t, r, view.TicketQuery{Scope: everyone, Filter: filter, OrderBy: order, PageSize: 5})
+				key := func(r *pb.TicketRow) int64 {
+					at := map[string]interface{ AsTime() time.Time }{"": r.NextBy, "next_by": r.NextBy, "handle_by": r.HandleBy, "close_by": r.CloseBy, "reported_at": r.ReportedAt}[strings.TrimSuffix(order, " desc")]
+					if fmt.Sprint(at) == "<nil>" {
+						return 1<<63 - 1
+					}
+					return at.AsTime().UnixMicro()
+				}
+				var found []string
+				for i, row := range got {
+					found = append(found, row.Name)
+					if i > 0 && (strings.HasSuffix(order, "desc") && key(got[i-1]) < key(row) || !strings.HasSuffix(order, "desc") && key(got[i-1]) > key(row)) {
+						t.Errorf("%q by %q: %s stands after %s", filter, order, row.Name, got[i-1].Name)
+					}
+				}
+				slices.Sort(found)
+				slices.Sort(names)
+				if !slices.Equal(found, names) {
+					t.Errorf("%q by %q: got %v, want %v", filter, order, found, names)
+				}
 			}
 		}
-	}
+	})
 }
 
 func TestOnlyWhatIsInScopeIsListed(t *testing.T) {
-	t.Parallel()
-	const confidential = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
-	h := newHistory(t)
-	street := []string{"root", "district", "street"}
-	reported := func(no string, c pb.Confidentiality) happened {
-		return happened{day0, &pb.TicketReported{No: no, Path: path("c", "a"), Holder: "street", HolderPath: street, Confidentiality: c}}
-	}
-	dispatched := happened{day0, &pb.TicketDispatched{Lead: "lead", LeadPath: []string{"root", "bureau", "lead"}, Co: []string{"co"}}}
-	h.record("ticket-open", reported("open", 0), dispatched)
-	h.record("ticket-secret", reported("secret", confidential), dispatched)
-	h.record("ticket-new", reported("new", 0))
-	h.record("ticket-tip", reported("tip", confidential))
-	h.record("ticket-triaged", reported("triaged", 0),
-		happened{day0, &pb.TicketAccepted{Path: path("c", "a"), Holder: "street", HolderPath: street}},
-		happened{day0, &pb.TicketTriaged{Lead: "lead", Co: []string{"co"}, Holder: "street", HolderPath: street}},
-		happened{day0, &pb.TriageCorrected{Confidentiality: confidential, Holder: "district", HolderPath: street[:2]}})
-	h.record("ticket-nobody", happened{day0, &pb.TicketReported{No: "nobody", Path: path("c")}})
-	h.record("ticket-record", happened{day0, &pb.RecordImported{No: "record", Path: path("c", "a"), Agency: "lead"}})
-	h.record("ticket-again", reported("again", 0), dispatched, happened{day0, &pb.TicketClosed{}}, happened{day0, &pb.TicketReopened{Round: 2, Lead: "lead"}})
-	h.record("ticket-moved", reported("moved", 0), dispatched,
-		happened{day0, &pb.TicketDispatched{Lead: "other", LeadPath: []string{"root", "other"}}})
-	h.record("ticket-called", happened{day0, &pb.TicketReported{No: "called", Path: path("c")}},
-		happened{day0, &pb.WhistleLinked{Whistle: "1", Participants: []string{"x"}}}, happened{day0, &pb.WhistleLinked{Whistle: "2", Participants: []string{"y"}}},
-		happened{day0, &pb.WhistleLinked{Whistle: "1", Participants: []string{"x", "y", "z"}}},
-		happened{day0, &pb.WhistleSettled{Whistle: "2", Outcome: pb.WhistleState_WHISTLE_STATE_CLOSED}})
-	h.record("ticket-uncalled", reported("uncalled", 0), happened{day0, &pb.WhistleLinked{Whistle: "3", Participants: []string{"x"}}},
-		happened{day0, &pb.WhistleSettled{Whistle: "3", Outcome: pb.WhistleState_WHISTLE_STATE_CLOSED}})
-	h.record("ticket-hidden", reported("hidden", confidential), happened{day0, &pb.WhistleLinked{Whistle: "4", Participants: []string{"x"}}})
-	r := h.reader()
-	all := []string{"again", "called", "hidden", "moved", "new", "nobody", "open", "record", "secret", "tip", "triaged", "uncalled"}
-	for _, c := range []struct {
-		scope view.Scope
-		want  []string
-	}{
-		{view.Scope{}, nil}, {everyone, all}, {view.Scope{Path: []string{"root"}}, all}, {view.Scope{Areas: []string{"a", "c"}}, nil},
-		{view.Scope{Path: []string{"root", "bureau"}}, []string{"again", "open", "secret"}},
-		{view.Scope{Path: []string{"root", "bureau", "lead"}}, []string{"again", "open", "secret"}},
-		{view.Scope{Path: []string{"root", "bureau", "lead", "team"}}, []string{"again", "open"}},
-		{view.Scope{Path: []string{"root", "bureau", "lead", "team"}, Leads: []string{"lead", "team"}}, []string{"again", "open", "secret"}},
-		{view.Scope{Path: []string{"root", "bureau", "co"}}, []string{"again", "open"}},
-		{view.Scope{Path: []string{"root", "co", "team"}}, []string{"again", "open"}},
-		{view.Scope{Path: []string{"root", "other"}}, []string{"moved"}},
-		{view.Scope{Path: street}, []string{"hidden", "new", "tip", "uncalled"}},
-		{view.Scope{Path: street[:2]}, []string{"hidden", "new", "tip", "triaged", "uncalled"}},
-		{view.Scope{Path: append(street, "community")}, nil},
-		{view.Scope{Path: []string{"root", "office"}}, nil}, {view.Scope{Path: []string{"root", "office"}, Assesses: []string{"c"}}, all},
-		{view.Scope{Path: []string{"root", "office"}, Assesses: []string{"a"}}, slices.DeleteFunc(slices.Clone(all), func(no string) bool { return no == "called" || no == "nobody" })},
-		{view.Scope{Path: []string{"root", "office"}, Assesses: []string{"elsewhere"}}, nil}, {view.Scope{Assesses: []string{"c"}}, nil},
-		{view.Scope{Path: []string{"root", "x", "team"}}, []string{"called"}}, {view.Scope{Path: []string{"root", "y"}}, []string{"called"}},
-	} {
-		for _, filter := range []string{"", "open", "area = c", "area = c AND open", "next_by:* OR open"} {
-			var got []string
-			for _, row := range list(t, r, view.TicketQuery{Scope: c.scope, Filter: filter, PageSize: 1}) {
-				got = append(got, row.No)
-			}
-			if slices.Sort(got); !slices.Equal(got, c.want) {
-				t.Errorf("%+v, %q: got %v, want %v", c.scope, filter, got, c.want)
+	onEach(t, func(t *testing.T, newHistory func(testing.TB) *history) {
+		const confidential = pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+		h := newHistory(t)
+		street := []string{"root", "district", "street"}
+		reported := func(no string, c pb.Confidentiality) happened {
+			return happened{day0, &pb.TicketReported{No: no, Path: path("c", "a"), Holder: "street", HolderPath: street, Confidentiality: c}}
+		}
+		dispatched := happened{day0, &pb.TicketDispatched{Lead: "lead", LeadPath: []string{"root", "bureau", "lead"}, Co: []string{"co"}}}
+		h.record("ticket-open", reported("open", 0), dispatched)
+		h.record("ticket-secret", reported("secret", confidential), dispatched)
+		h.record("ticket-new", reported("new", 0))
+		h.record("ticket-tip", reported("tip", confidential))
+		h.record("ticket-triaged", reported("triaged", 0),
+			happened{day0, &pb.TicketAccepted{Path: path("c", "a"), Holder: "street", HolderPath: street}},
+			happened{day0, &pb.TicketTriaged{Lead: "lead", Co: []string{"co"}, Holder: "street", HolderPath: street}},
+			happened{day0, &pb.TriageCorrected{Confidentiality: confidential, Holder: "district", HolderPath: street[:2]}})
+		h.record("ticket-nobody", happened{day0, &pb.TicketReported{No: "nobody", Path: path("c")}})
+		h.record("ticket-record", happened{day0, &pb.RecordImported{No: "record", Path: path("c", "a"), Agency: "lead"}})
+		h.record("ticket-again", reported("again", 0), dispatched, happened{day0, &pb.TicketClosed{}}, happened{day0, &pb.TicketReopened{Round: 2, Lead: "lead"}})
+		h.record("ticket-moved", reported("moved", 0), dispatched,
+			happened{day0, &pb.TicketDispatched{Lead: "other", LeadPath: []string{"root", "other"}}})
+		h.record("ticket-called", happened{day0, &pb.TicketReported{No: "called", Path: path("c")}},
+			happened{day0, &pb.WhistleLinked{Whistle: "1", Participants: []string{"x"}}}, happened{day0, &pb.WhistleLinked{Whistle: "2", Participants: []string{"y"}}},
+			happened{day0, &pb.WhistleLinked{Whistle: "1", Participants: []string{"x", "y", "z"}}},
+			happened{day0, &pb.WhistleSettled{Whistle: "2", Outcome: pb.WhistleState_WHISTLE_STATE_CLOSED}})
+		h.record("ticket-uncalled", reported("uncalled", 0), happened{day0, &pb.WhistleLinked{Whistle: "3", Participants: []string{"x"}}},
+			happened{day0, &pb.WhistleSettled{Whistle: "3", Outcome: pb.WhistleState_WHISTLE_STATE_CLOSED}})
+		h.record("ticket-hidden", reported("hidden", confidential), happened{day0, &pb.WhistleLinked{Whistle: "4", Participants: []string{"x"}}})
+		r := h.reader()
+		all := []string{"again", "called", "hidden", "moved", "new", "nobody", "open", "record", "secret", "tip", "triaged", "uncalled"}
+		for _, c := range []struct {
+			scope view.Scope
+			want  []string
+		}{
+			{view.Scope{}, nil}, {everyone, all}, {view.Scope{Path: []string{"root"}}, all}, {view.Scope{Areas: []string{"a", "c"}}, nil},
+			{view.Scope{Path: []string{"root", "bureau"}}, []string{"again", "open", "secret"}},
+			{view.Scope{Path: []string{"root", "bureau", "lead"}}, []string{"again", "open", "secret"}},
+			{view.Scope{Path: []string{"root", "bureau", "lead", "team"}}, []string{"again", "open"}},
+			{view.Scope{Path: []string{"root", "bureau", "lead", "team"}, Leads: []string{"lead", "team"}}, []string{"again", "open", "secret"}},
+			{view.Scope{Path: []string{"root", "bureau", "co"}}, []string{"again", "open"}},
+			{view.Scope{Path: []string{"root", "co", "team"}}, []string{"again", "open"}},
+			{view.Scope{Path: []string{"root", "other"}}, []string{"moved"}},
+			{view.Scope{Path: street}, []string{"hidden", "new", "tip", "uncalled"}},
+			{view.Scope{Path: street[:2]}, []string{"hidden", "new", "tip", "triaged", "uncalled"}},
+			{view.Scope{Path: append(street, "community")}, nil},
+			{view.Scope{Path: []string{"root", "office"}}, nil}, {view.Scope{Path: []string{"root", "office"}, Assesses: []string{"c"}}, all},
+			{view.Scope{Path: []string{"root", "office"}, Assesses: []string{"a"}}, slices.DeleteFunc(slices.Clone(all), func(no string) bool { return no == "called" || no == "nobody" })},
+			{view.Scope{Path: []string{"root", "office"}, Assesses: []string{"elsewhere"}}, nil}, {view.Scope{Assesses: []string{"c"}}, nil},
+			{view.Scope{Path: []string{"root", "x", "team"}}, []string{"called"}}, {view.Scope{Path: []string{"root", "y"}}, []string{"called"}},
+		} {
+			for _, filter := range []string{"", "open", "area = c", "area = c AND open", "next_by:* OR open"} {
+				var got []string
+				for _, row := range list(t, r, view.TicketQuery{Scope: c.scope, Filter: filter, PageSize: 1}) {
+					got = append(got, row.No)
+				}
+				if slices.Sort(got); !slices.Equal(got, c.want) {
+					t.Errorf("%+v, %q: got %v, want %v", c.scope, filter, got, c.want)
+				}
 			}
 		}
-	}
-	for filter, want := range map[string]int{`holder = street`: 4, `holder = lead`: 3, `holder = district`: 1, `holder = ""`: 3, `lead = lead`: 4, `holder:*`: 9} {
-		if got := list(t, r, view.TicketQuery{Scope: everyone, Filter: filter}); len(got) != want {
-			t.Errorf("%s: got %d tickets, want %d", filter, len(got), want)
+		for filter, want := range map[string]int{`holder = street`: 4, `holder = lead`: 3, `holder = district`: 1, `holder = ""`: 3, `lead = lead`: 4, `holder:*`: 9} {
+			if got := list(t, r, view.TicketQuery{Scope: everyone, Filter: filter}); len(got) != want {
+				t.Errorf("%s: got %d tickets, want %d", filter, len(got), want)
+			}
 		}
-	}
+	})
 }
 
 func TestBadListArgumentsAreRefusedByField(t *testing.T) {

@@ -175,7 +175,7 @@ func (m *nodes) save() error {
 	slices.Sort(ids)
 	for _, id := range ids {
 		n := m.changed[id]
-		_, err := m.tx.Exec(`INSERT INTO `+m.table+` (id, level, code, tree, name, path, parent) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		err := m.tx.Put(`INSERT INTO `+m.table+` (id, level, code, tree, name, path, parent) VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (id) DO UPDATE SET tree = excluded.tree, name = excluded.name, path = excluded.path, parent = excluded.parent`,
 			n.id, n.level, n.code, n.tree, n.name, n.path, n.parent)
 		if err != nil {

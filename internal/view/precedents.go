@@ -57,7 +57,7 @@ func applyPrecedent(tx *viewdb.Tx, d *event.Decoded) error {
 	if kind != "ticket" {
 		return unknown(d)
 	}
-	_, err := tx.Exec("INSERT INTO precedents_1 (ruling, id, category, area, lead, co, basis, ruled_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+	err := tx.Put("INSERT INTO precedents_1 (ruling, id, category, area, lead, co, basis, ruled_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
 		int64(d.Position), id, e.PrecedentCategory, e.PrecedentArea, e.Lead, quoteAll(e.Co), e.BasisRef, micros(d.Meta.OccurredAt))
 	return err
 }

@@ -764,61 +764,62 @@ func TestListsEqualSingleFiguresAndWhatWasKnownIsTheSlowWay(t *testing.T) {
 }
 
 func TestRowsAreTheSameWhereverBatchesAreCut(t *testing.T) {
-	t.Parallel()
-	h := newHistory(t)
-	r := rand.New(rand.NewPCG(1, 2))
-	livesOf(h, r, 60, wholeLife)
-	listed(h, r, 20)
+	onEach(t, func(t *testing.T, newHistory func(testing.TB) *history) {
+		h := newHistory(t)
+		r := rand.New(rand.NewPCG(1, 2))
+		livesOf(h, r, 60, wholeLife)
+		listed(h, r, 20)
 
-	whole := h.views("whole.db")
-	h.catchUp(whole, 100_000)
-	want := dump(t, whole)
+		whole := h.views("whole.db")
+		h.catchUp(whole, 100_000)
+		want := dump(t, whole)
 
-	for _, batch := range []int{1, 7, 64} {
-		db := h.views("cut.db")
-		h.catchUp(db, batch)
+		for _, batch := range []int{1, 7, 64} {
+			db := h.views(fmt.Sprintf("cut%d.db", batch))
+			h.catchUp(db, batch)
+			if got := dump(t, db); got != want {
+				t.Errorf("in batches of %d: got other rows than in one", batch)
+			}
+		}
+		// However little is kept in memory on the way.
+		for _, o := range []projector.Options{{}, {Batch: 50}, {Batch: 3, Keep: 1}, {Batch: 20, Keep: 9}, {Batch: 1, Keep: 30}} {
+			if err := projector.Rebuild(t.Context(), h.store, whole, o, view.All(shanghai)...); err != nil {
+				t.Fatal(err)
+			}
+			if got := dump(t, whole); got != want {
+				t.Errorf("rebuilt with %+v: got other rows", o)
+			}
+		}
+
+		// Rivals on one database, each with batches of its own, beginning anew now and then.
+		db := h.views("rivals.db")
+		var rivals sync.WaitGroup
+		for i := range 3 {
+			rivals.Go(func() {
+				other, err := viewdb.Open(h.place("rivals.db"), viewdb.Options{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer other.Close()
+				p, err := projector.Open(t.Context(), h.store, other, projector.Options{Batch: 3 + 4*i}, view.All(shanghai)...)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := p.CatchUp(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if err := p.WaitFor(t.Context(), eventstore.Position(h.last)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		rivals.Wait()
 		if got := dump(t, db); got != want {
-			t.Errorf("in batches of %d: got other rows than in one", batch)
+			t.Error("rivals: got other rows")
 		}
-	}
-	// However little is kept in memory on the way.
-	for _, o := range []projector.Options{{}, {Batch: 50}, {Batch: 3, Keep: 1}, {Batch: 20, Keep: 9}, {Batch: 1, Keep: 30}} {
-		if err := projector.Rebuild(t.Context(), h.store, whole, o, view.All(shanghai)...); err != nil {
-			t.Fatal(err)
-		}
-		if got := dump(t, whole); got != want {
-			t.Errorf("rebuilt with %+v: got other rows", o)
-		}
-	}
-
-	// Rivals on one database, each with batches of its own, beginning anew now and then.
-	db := h.views("rivals.db")
-	var rivals sync.WaitGroup
-	for i := range 3 {
-		rivals.Go(func() {
-			other, err := viewdb.Open(db.Path(), viewdb.Options{})
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer other.Close()
-			p, err := projector.Open(t.Context(), h.store, other, projector.Options{Batch: 3 + 4*i}, view.All(shanghai)...)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if err := p.CatchUp(t.Context()); err != nil {
-				t.Error(err)
-			}
-			if err := p.WaitFor(t.Context(), eventstore.Position(h.last)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	rivals.Wait()
-	if got := dump(t, db); got != want {
-		t.Error("rivals: got other rows")
-	}
+	})
 }
 
 // TestNoFigureIsOfAnAreaAboveTheOneAskedAbout: what lies in a community is part of its street's figure, which is not that.

@@ -266,7 +266,7 @@ func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
 	f.buf = t.bytes(f.buf[:0])
 	var err error
 	if t.isNew {
-		_, err = tx.Exec("INSERT INTO service_ticket_2 (ticket, id, no, life, subject, held, from_at, to_at, last_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		err = tx.Put("INSERT INTO service_ticket_2 (ticket, id, no, life, subject, held, from_at, to_at, last_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
 			append([]any{t.ticket, t.id, t.no, f.buf}, t.wasIndexed[:]...)...)
 	} else {
 		err = updateService.exec(tx, []any{f.buf}, was[:], t.wasIndexed[:], t.ticket)
@@ -359,7 +359,7 @@ func (a *anchors) stage(version string, piece uint32) error {
 	if piece != 1 {
 		return nil
 	}
-	_, err := a.tx.Exec("DELETE FROM service_anchor_2 WHERE version NOT IN (SELECT version FROM service_version_2)")
+	err := a.tx.Put("DELETE FROM service_anchor_2 WHERE version NOT IN (SELECT version FROM service_version_2)")
 	return err
 }
 
@@ -372,7 +372,7 @@ func (a *anchors) put(version string, key anchor, from, to *timestamppb.Timestam
 		a.staged[key] = append(a.staged[key], anchored{since: since, until: until, value: value})
 		return nil
 	}
-	_, err := a.tx.Exec(`INSERT INTO service_anchor_2 (kind, code, version, since, until, value) VALUES ($1, $2, $3, $4, $5, $6)
+	err := a.tx.Put(`INSERT INTO service_anchor_2 (kind, code, version, since, until, value) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (kind, code, version, since) DO UPDATE SET until = excluded.until, value = excluded.value`, key.kind, key.code, version, since, until, value)
 	return err
 }
@@ -394,7 +394,7 @@ func (a *anchors) publish(version string, from int64) error {
 		return nil
 	}
 	clear(a.known)
-	_, err := a.tx.Exec("INSERT INTO service_version_2 (version, since, number) SELECT $1, $2, COUNT(*) + 1 FROM service_version_2", version, from)
+	err := a.tx.Put("INSERT INTO service_version_2 (version, since, number) SELECT $1, $2, COUNT(*) + 1 FROM service_version_2", version, from)
 	return err
 }
 
@@ -460,7 +460,7 @@ func (a *anchors) place(level string) (int64, error) {
 	if a.tx == nil {
 		return place, nil
 	}
-	_, err := a.tx.Exec("INSERT INTO service_level_2 (place, name) VALUES ($1, $2)", place, level)
+	err := a.tx.Put("INSERT INTO service_level_2 (place, name) VALUES ($1, $2)", place, level)
 	return place, err
 }
 

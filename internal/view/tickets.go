@@ -579,7 +579,7 @@ func (r *ticketRow) save(tx *viewdb.Tx, kept []byte) error {
 	if r.isNew {
 		r.isNew = false
 		args = append(append(args, r.wasIndexed[:]...), r.ticket, r.id, r.no, int64(r.channel), int64(r.kind), r.reported, r.source, r.sourceRef)
-		if _, err := tx.Exec(insertTicket, args...); err != nil {
+		if err := tx.Put(insertTicket, args...); err != nil {
 			return err
 		}
 		return r.saveTasks(tx)
@@ -635,11 +635,11 @@ func (p *paths) id(kind int64, parts func() (words, codes []string)) (int64, err
 	}
 	p.last++
 	p.ids[string(p.key)] = p.last
-	if _, err := p.tx.Exec("INSERT INTO tickets_path_4 (id, kind, path) VALUES ($1, $2, $3)", p.last, kind, text); err != nil {
+	if err := p.tx.Put("INSERT INTO tickets_path_4 (id, kind, path) VALUES ($1, $2, $3)", p.last, kind, text); err != nil {
 		return 0, err
 	}
 	for _, code := range codes {
-		if _, err := p.tx.Exec("INSERT INTO tickets_step_4 (kind, code, path) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, p.last); err != nil {
+		if err := p.tx.Put("INSERT INTO tickets_step_4 (kind, code, path) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, p.last); err != nil {
 			return 0, err
 		}
 	}
@@ -840,10 +840,10 @@ func (s *Scope) restrict(c *condition) {
 		if len(s.Assesses) > 0 {
 			assessed = " OR +path IN (" + steps(c, areaPath, s.Assesses) + ")"
 		}
-		c.and(fmt.Sprintf("(+units IN (%s) OR +holder <> '' AND (+lead IN (%s) AND (+confidential = 0 OR +lead IN (%s)) OR +confidential = 0 AND +co IN (%s)) OR +confidential = 0 AND +summoned IN (%s)%s)",
+		c.and(fmt.Sprintf("(+units IN (%s) OR holder || '' <> '' AND (lead || '' IN (%s) AND (+confidential = 0 OR lead || '' IN (%s)) OR +confidential = 0 AND +co IN (%s)) OR +confidential = 0 AND +summoned IN (%s)%s)",
 			steps(c, unitPath, s.holders()), names(c, s.Path), names(c, append([]string{s.unit()}, s.Leads...)), steps(c, coUnits, s.Path), steps(c, calledUnits, s.Path), assessed))
 		if len(s.Path) > 1 { // a complaint of the root is against nobody
-			c.and("(+confidential = 0 OR +against NOT IN (" + names(c, s.Path[1:]) + "))")
+			c.and("(+confidential = 0 OR against || '' NOT IN (" + names(c, s.Path[1:]) + "))")
 		}
 	}
 }
@@ -856,7 +856,7 @@ func (s *Scope) sets(c *condition) []string {
 	sets := []string{
 		"SELECT ticket FROM tickets_4 WHERE units IN (" + steps(c, unitPath, s.holders()) + ")",
 		// What the unit itself holds is among the first.
-		"SELECT ticket FROM tickets_4 WHERE lead IN (" + names(c, s.Path) + ") AND +holder NOT IN ('', " + c.arg(s.unit()) + ")",
+		"SELECT ticket FROM tickets_4 WHERE lead IN (" + names(c, s.Path) + ") AND holder || '' NOT IN ('', " + c.arg(s.unit()) + ")",
 		"SELECT ticket FROM tickets_4 WHERE co > 0 AND co IN (" + steps(c, coUnits, s.Path) + ") AND +confidential = 0",
 		"SELECT ticket FROM tickets_4 WHERE summoned > 0 AND summoned IN (" + steps(c, calledUnits, s.Path) + ") AND +confidential = 0",
 	}
@@ -891,7 +891,7 @@ func names(c *condition, codes []string) string {
 }
 
 // ticketPlan makes the query that finds a page soonest. Engines cannot choose here: they know neither how many tickets an
-// area has nor how dense they lie in the order asked for. A + keeps a column out of their choice.
+// area has nor how dense they lie in the order asked for. A + before a number, or || ” behind a text, keeps a column out of their choice.
 func ticketPlan(tx *viewdb.Tx, c *condition, scope Scope, area string, byArea bool, order string, desc bool, limit int) (string, []any, error) {
 	direction := ""
 	if desc {
@@ -943,9 +943,9 @@ func ticketPlan(tx *viewdb.Tx, c *condition, scope Scope, area string, byArea bo
 	}
 	// An index has the open ones first and then the others; the two walks are put together.
 	half := func(closed int) string {
-		return fmt.Sprintf("SELECT * FROM (%s AND closed = %d%s)", all, closed, end)
+		return fmt.Sprintf("SELECT * FROM (%s AND closed = %d%s) AS walk", all, closed, end)
 	}
-	return "SELECT * FROM (" + half(0) + " UNION ALL " + half(1) + ")" + end, c.args, nil
+	return "SELECT * FROM (" + half(0) + " UNION ALL " + half(1) + ") AS walks" + end, c.args, nil
 }
 
 // shift renames $1, $2, … of a query to follow n others.

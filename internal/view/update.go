@@ -38,6 +38,6 @@ func (u *updates) exec(tx *viewdb.Tx, args, was, is []any, row int64) error {
 		}
 		sql, _ = u.known.LoadOrStore(mask, text+fmt.Sprintf(" WHERE %s = $%d", u.where, n+1))
 	}
-	_, err := tx.Exec(sql.(string), append(args, row)...)
+	err := tx.Put(sql.(string), append(args, row)...)
 	return err
 }

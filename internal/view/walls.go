@@ -248,7 +248,7 @@ func (w *wallRow) save(tx *viewdb.Tx) error {
 	for _, n := range w.path {
 		named = append(named, n.Level, n.Code, n.Name)
 	}
-	_, err := tx.Exec(`INSERT INTO walls_1 (post, id, no, state, keeper, first, category, mother, path, posted_at, refused_at, solved_at, lifted_at, home, lead, supports)
+	err := tx.Put(`INSERT INTO walls_1 (post, id, no, state, keeper, first, category, mother, path, posted_at, refused_at, solved_at, lifted_at, home, lead, supports)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 		ON CONFLICT (post) DO UPDATE SET state = excluded.state, keeper = excluded.keeper, category = excluded.category, refused_at = excluded.refused_at,
 		solved_at = excluded.solved_at, lifted_at = excluded.lifted_at, home = excluded.home, lead = excluded.lead, supports = excluded.supports`,
@@ -261,13 +261,13 @@ func (w *wallRow) save(tx *viewdb.Tx) error {
 		return err
 	}
 	for _, tag := range w.tags {
-		if _, err := tx.Exec("INSERT INTO walls_tag_1 (tag, post) VALUES ($1, $2) ON CONFLICT DO NOTHING", tag, w.post); err != nil {
+		if err := tx.Put("INSERT INTO walls_tag_1 (tag, post) VALUES ($1, $2) ON CONFLICT DO NOTHING", tag, w.post); err != nil {
 			return err
 		}
 	}
 	for ; w.written < len(w.turns); w.written++ {
 		turn := w.turns[w.written]
-		if _, err := tx.Exec("INSERT INTO walls_turn_1 (post, place, turn, at) VALUES ($1, $2, $3, $4)", w.post, w.written, turn.what, turn.at); err != nil {
+		if err := tx.Put("INSERT INTO walls_turn_1 (post, place, turn, at) VALUES ($1, $2, $3, $4)", w.post, w.written, turn.what, turn.at); err != nil {
 			return err
 		}
 	}

@@ -28,7 +28,7 @@ type City struct {
 	Dir   string
 	Store History
 	Keys  *privacy.Keys
-	Clock *Clock
+	Clock *dispatch.Clock
 
 	mu sync.Mutex
 	n  int
@@ -40,29 +40,6 @@ type History interface {
 	// Head is the position of the last event, 0 if there is none.
 	Head(context.Context) (eventstore.Position, error)
 }
-
-// Clock is a clock that stands until it is moved.
-type Clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-// Now is what the clock shows.
-func (c *Clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-// Set moves the clock to an instant.
-func (c *Clock) Set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
-
-// Add moves the clock on.
-func (c *Clock) Add(d time.Duration) { c.Set(c.Now().Add(d)) }
 
 // Start is what the clock of a new City shows: a Wednesday morning in Shanghai.
 var Start = time.Date(2025, 3, 5, 9, 0, 0, 0, time.FixedZone("CST", 8*3600))
@@ -91,7 +68,8 @@ func OpenOn(tb testing.TB, store History) *City {
 
 func on(tb testing.TB, store History, dir string) *City {
 	tb.Helper()
-	c := &City{Dir: dir, Store: store, Clock: &Clock{now: Start}}
+	c := &City{Dir: dir, Store: store, Clock: new(dispatch.Clock)}
+	c.Clock.Set(Start)
 	var err error
 	if c.Keys, err = privacy.Open(filepath.Join(c.Dir, "keys.db"), privacy.Options{}); err != nil {
 		tb.Fatal(err)

@@ -17,7 +17,8 @@ import (
 // ahead is how many events of a sequence are fetched before they are asked for.
 const ahead = 64
 
-// ReadStream is of the contract. A name that breaks the rules of the port is a *eventstore.LimitError. It goes on where it was if the server goes away meanwhile, within Options.Patience.
+// ReadStream is of the contract. A name that breaks the rules of the port is a *eventstore.LimitError. It goes on where
+// it was if the server goes away meanwhile, within Options.Patience.
 func (s *Store) ReadStream(ctx context.Context, stream string, after eventstore.Version) iter.Seq2[eventstore.Recorded, error] {
 	return func(yield func(eventstore.Recorded, error) bool) {
 		if err := eventstore.CheckStream(stream); err != nil {
