@@ -64,7 +64,8 @@ var table = []struct{ pkg, may string }{
 	{"internal/eventstore/esdb/double", ""},
 	{"internal/eventstore/jetstream", "internal/eventstore"},
 	{"internal/servers", ""},
-	{"internal/servers/serverstest", "internal/servers"},
+	{"internal/servers/serverstest", "internal/servers internal/eventstore/esdb/double"},
+	{"internal/eventstore/stores", "internal/eventstore internal/servers/serverstest " + adapters},
 	{"internal/event", contract + " internal/eventstore"},
 
 	{"internal/registry", history + " internal/calendar internal/rule internal/viewdb"},
