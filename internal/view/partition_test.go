@@ -139,6 +139,9 @@ func TestFiguresOfPartitionsAreThoseOfWholeViews(t *testing.T) {
 	onEach(t, func(t *testing.T, newHistory func(testing.TB) *history) {
 		for seed, live := range []liver{wholeLife, native} {
 			h := newHistory(t)
+			if h.postgres && seed > 0 {
+				break
+			}
 			r := rand.New(rand.NewPCG(uint64(seed), 34))
 			livesOf(h, r, 40, live)
 			listed(h, r, 12)
@@ -148,16 +151,17 @@ func TestFiguresOfPartitionsAreThoseOfWholeViews(t *testing.T) {
 			a := view.NewReader(one, h.store)
 			questions := r.Uint64()
 			for _, n := range []int{1, 2, 3, 7} {
-				if h.postgres && n == 2 {
-					continue
-				}
 				whole, parts := h.inParts(n, 40)
 				b := view.NewPartsReader(whole, parts, h.store)
 				if n == 1 {
 					b = view.NewReader(whole, h.store)
 				}
 				asked, full := 0, 0
+				some := rand.New(rand.NewPCG(questions, uint64(n)))
 				put := func(what string, question func(r *view.Reader) (answer []any, rows int, err error)) {
+					if h.postgres && some.IntN(8) > 0 {
+						return // a server takes its time; other questions are put to other numbers of partitions
+					}
 					want, rows, wrong := question(a)
 					got, _, err := question(b)
 					if fmt.Sprint(wrong) != fmt.Sprint(err) || wrong == nil && fmt.Sprint(want) != fmt.Sprint(got) {
