@@ -137,6 +137,8 @@ var alertCases = []struct {
 	{"the bus is gone", []string{
 		`chuishao_relay_lag_seconds 0+60x40`, `chuishao_relay_position 600x40`,
 	}, 30 * time.Minute, []string{"ChuishaoRelayLag", "ChuishaoRelayStuck"}},
+	{"the certificate was not renewed", []string{`chuishao_certificate_expiry_timestamp_seconds 1200000x120`}, 2 * time.Hour, []string{"ChuishaoCertificateEnding"}},
+	{"the certificate is of last month", []string{`chuishao_certificate_expiry_timestamp_seconds 5200000x120`}, 2 * time.Hour, nil},
 	{"connections leak", []string{`process_open_fds 900x20`, `process_max_fds 1024x20`}, 15 * time.Minute, []string{"ChuishaoFilesRunningOut"}},
 	{"the disk fills", []string{
 		`kubelet_volume_stats_available_bytes{persistentvolumeclaim="data-dispatcher-0"} 12-0.005x480`,

@@ -3,10 +3,16 @@ package deploy
 import (
 	"bufio"
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"debug/elf"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"maps"
+	"math/big"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +24,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -121,7 +128,9 @@ func TestAFlagThatIsNotThereIsFoundThoughTheManualIsAskedFor(t *testing.T) {
 // exported asks a running dispatcher for its metrics: each name with the labels that it has.
 func exported(t *testing.T) map[string]map[string]bool {
 	t.Helper()
-	node := exec.Command(binary(t, "dispatcher"), "serve", "--data", filepath.Join(t.TempDir(), "data"), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	cert, key := ownCertificate(t)
+	node := exec.Command(binary(t, "dispatcher"), "serve", "--data", filepath.Join(t.TempDir(), "data"), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0",
+		"--tls-cert", cert, "--tls-key", key)
 	node.Env = append(os.Environ(), "GOMEMLIMIT=256MiB")
 	var complaints bytes.Buffer
 	node.Stderr = &complaints
@@ -169,6 +178,32 @@ func exported(t *testing.T) map[string]map[string]bool {
 		t.Errorf("it ended with %v\n%s", err, complaints.String())
 	}
 	return series(t, text)
+}
+
+// ownCertificate makes a certificate that vouches for itself, and gives the files of it and its key.
+func ownCertificate(t *testing.T) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	for name, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "EC PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keyFile
 }
 
 func get(t *testing.T, url string) (string, int) {

@@ -25,7 +25,7 @@ func served(t *testing.T, node *app.Node) string {
 	ctx, stop := context.WithCancel(t.Context())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	go func() {
-		ended <- node.Serve(ctx, app.ServeConfig{GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", Ready: func(grpc, _ net.Addr) { ready <- grpc.String() }})
+		ended <- node.Serve(ctx, app.ServeConfig{GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", Ready: func(grpc, _, _ net.Addr) { ready <- grpc.String() }})
 	}()
 	t.Cleanup(func() {
 		stop()

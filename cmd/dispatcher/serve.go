@@ -37,6 +37,10 @@ func (s *serving) flags(f *app.Flags, data string) {
 	f.BoolVar(&s.Suggest, "suggest", true, "suggest category, lead and duplicates to dispatchers; takes memory once somebody asks")
 	f.BoolVar(&s.NoTimers, "no-timers", false, "leaves what is due by an instant, such as overdue marks, to other processes")
 	f.BoolVar(&s.NoViews, "no-views", false, "leaves it to other processes to keep the views up, and only reads them")
+	f.StringVar(&s.Bus.URL, "bus", "", "`WHERE` what is recorded is repeated for connected systems: embedded, none, or nats://HOST:PORT; embedded by default where the history is a file of --data")
+	f.StringVar(&s.Bus.Listen, "bus-listen", "", "`HOST:PORT` where connected systems reach an embedded bus; nowhere by default")
+	f.StringVar(&s.Bus.Credentials, "bus-creds", "", "`FILE` of NATS credentials for a bus elsewhere")
+	f.DurationVar(&s.Bus.MaxAge, "bus-max-age", 30*24*time.Hour, "`TIME` that events stay on the bus")
 	f.StringVar(&s.log, "log", "text", "`FORMAT` of log lines: text or json")
 }
 
@@ -70,8 +74,11 @@ Reached from other machines it must know who calls (--principals) and be secured
 		return err
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
-	s.Ready = func(grpc, http net.Addr) {
+	s.Ready = func(grpc, http, bus net.Addr) {
 		fmt.Fprintf(io.Out, "grpc %s\nhttp %s\n", grpc, http)
+		if bus != nil {
+			fmt.Fprintf(io.Out, "bus %s\n", bus)
+		}
 	}
 	return node.Serve(ctx, s.ServeConfig)
 }

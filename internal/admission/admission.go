@@ -4,7 +4,6 @@ package admission
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -16,11 +15,8 @@ import (
 // State is a community admission (社区准入), folded from its events. It is a value: copies may be changed apart, but what its slices and pointers lead to is
 // shared and never changed.
 type State struct {
-	State  pb.AdmissionState // UNSPECIFIED: there is none yet
-	Events uint64            // how many events were folded: the stream's version
+	rule.Life[pb.AdmissionState]
 
-	No      string
-	Subject string     // the data subject whose key seals the particulars; empty while nothing was sealed
 	Applied *pb.Sealed // what was said to apply
 
 	Item        string   // of the ban list
@@ -41,9 +37,6 @@ type State struct {
 	EndedAt     time.Time // refused, revoked or expired; zero until then
 	Reason      string    // of a refusal or revocation
 	Provisional bool      // a limit was computed with a calendar year that was not loaded
-
-	Decided rule.Decision // what led to the main state
-	LastAt  time.Time     // the latest instant at which anything happened to it
 }
 
 // Decide says what a command makes happen, or why not: a *rule.Refusal. No events and no error: it had been done before. Neither s nor
@@ -91,17 +84,8 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	default:
 		return s, fmt.Errorf("%T is no event of an admission", event)
 	}
-	if box, ok := event.(interface{ GetSealed() *pb.Sealed }); ok && box.GetSealed() != nil {
-		s.Subject = box.GetSealed().Subject
-	}
-	s.Events++
-	if at.After(s.LastAt) {
-		s.LastAt = at
-	}
-	if after := StateAfter(event); after != pb.AdmissionState_ADMISSION_STATE_UNSPECIFIED {
-		s.State = after
-		s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
-	}
+	s.Sealed(event)
+	s.Happened(meta, event, StateAfter(event))
 	return s, nil
 }
 
@@ -127,33 +111,11 @@ func StateAfter(event proto.Message) pb.AdmissionState {
 // Ended says whether nothing more can happen to an admission.
 func Ended(s pb.AdmissionState) bool { return s > pb.AdmissionState_ADMISSION_STATE_ADMITTED }
 
-// Exists says whether it came to life.
-func (s *State) Exists() bool { return s.State != pb.AdmissionState_ADMISSION_STATE_UNSPECIFIED }
-
-// Standing is its public number and its main state without the enum's prefix.
-func (s *State) Standing() (no, state string) { return s.No, name(s.State) }
-
-func name(s pb.AdmissionState) string { return s.String()[len("ADMISSION_STATE_"):] }
-
-// Owner is the data subject whose key seals what is said of it; empty while nothing was.
-func (s *State) Owner() string { return s.Subject }
-
 // MaySee says whether somebody may know of it: everybody may.
 func (s *State) MaySee(rule.Registry, rule.Actor, time.Time) bool { return true }
 
 // in refuses unless it is in one of the states, and says which event put it where it is.
-func (s *State) in(states ...pb.AdmissionState) error {
-	if slices.Contains(states, s.State) {
-		return nil
-	}
-	want := make([]string, len(states))
-	for i, w := range states {
-		want[i] = name(w)
-	}
-	return &rule.Refusal{
-		Reason: rule.WrongState, Message: fmt.Sprintf("the admission is %s; this needs %v", name(s.State), want), DecidedBy: s.Decided.String(),
-	}
-}
+func (s *State) in(states ...pb.AdmissionState) error { return s.In("", "admission", states...) }
 
 // pending are the states in which it waits to be decided.
 var pending = []pb.AdmissionState{pb.AdmissionState_ADMISSION_STATE_APPLIED, pb.AdmissionState_ADMISSION_STATE_REVIEWED}

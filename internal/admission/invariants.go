@@ -1,7 +1,6 @@
 package admission
 
 import (
-	"fmt"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -13,24 +12,10 @@ import (
 // CheckInvariants says what is wrong with a recorded event, given the states before and after it that Evolve gave: nil if it keeps all
 // that must hold, whoever recorded it. It does not decide again, and asks no registry.
 func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Message) error {
-	typ := event.ProtoReflect().Descriptor().Name()
-	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("%s: "+format, append([]any{typ}, args...)...)
+	if err := before.Step(&after.Life, "admission", meta, event, legal(event), StateAfter(event)); err != nil {
+		return err
 	}
-	from := legal(event)
-	switch {
-	case from == nil:
-		return wrong("is no event of an admission")
-	case !slices.Contains(from, before.State):
-		return wrong("happened to an admission that is %s", before.State)
-	case after.Events != before.Events+1:
-		return wrong("event %d follows %d", after.Events, before.Events)
-	case meta.GetRecordedAt().AsTime().Before(meta.GetOccurredAt().AsTime()):
-		return wrong("was recorded before it happened")
-	}
-	if want := StateAfter(event); want == 0 && after.State != before.State || want != 0 && after.State != want {
-		return wrong("led from %s to %s", before.State, after.State)
-	}
+	wrong := rule.Wrong(event)
 	if Ended(after.State) == after.EndedAt.IsZero() {
 		return wrong("left it %s, ended at %s", after.State, after.EndedAt)
 	}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 var noon = time.Date(2025, 3, 5, 4, 0, 0, 0, time.UTC)
@@ -15,7 +16,8 @@ var noon = time.Date(2025, 3, 5, 4, 0, 0, 0, time.UTC)
 // lived is an admission in a state, as a history could have left it: two communities are asked.
 func lived(state pb.AdmissionState, communities ...string) State {
 	return State{
-		State: state, Events: 2, No: "1", Item: "B02", Unit: "u", DecidedBy: "d", Communities: communities, AppliedBy: &pb.Actor{Person: "applicant"},
+		Life: rule.Life[pb.AdmissionState]{State: state, Events: 2, No: "1"},
+		Item: "B02", Unit: "u", DecidedBy: "d", Communities: communities, AppliedBy: &pb.Actor{Person: "applicant"},
 		ReviewedBy: &pb.Actor{Person: "reviewer"}, AppliedAt: noon, DecideBy: noon, ValidFrom: noon, ValidTo: noon.AddDate(0, 1, 0),
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
-	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
@@ -34,24 +33,11 @@ func (s *State) Timers() []rule.Timer {
 // passTimer: an instant has passed by which something should have happened. What follows happened at that instant, or where something was recorded of a
 // later one, then. No events: the timer does not run any more, or its second is not over yet.
 func passTimer(s State, a *rule.Asked, c *pb.PassAdmissionTimerRequest) ([]proto.Message, error) {
-	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
+	ok, err := rule.Passed(a, c.Timer, c.By, rule.Runs(s.Timers(), c.Timer, ""))
+	if err != nil || !ok {
 		return nil, err
 	}
-	if c.Timer == pb.AdmissionTimer_ADMISSION_TIMER_UNSPECIFIED {
-		return nil, rule.Bad("timer", rule.MissingField, "is required")
-	}
-	if c.By == nil {
-		return nil, rule.Bad("by", rule.MissingField, "is required")
-	}
-	by := c.By.AsTime()
-	runs := slices.ContainsFunc(s.Timers(), func(t rule.Timer) bool { return t.Which == int32(c.Timer) && t.By.UnixMicro() == by.UnixMicro() })
-	if calendar.OnTime(a.At, by) || !runs {
-		return nil, nil
-	}
-	at := by
-	if s.LastAt.After(at) {
-		at = s.LastAt
-	}
+	at := rule.Latest(c.By.AsTime(), s.LastAt)
 	if c.Timer == pb.AdmissionTimer_ADMISSION_TIMER_EXPIRE {
 		return rule.One(rule.Then(&pb.AdmissionExpired{}, at))
 	}

@@ -9,6 +9,7 @@ import (
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/projector"
 )
 
@@ -26,6 +27,8 @@ type metrics struct {
 	position  *prometheus.Desc
 	stopped   *prometheus.Desc
 	projector projector.Progress
+	relay     *relayed
+	relays    bool // there is a bus
 }
 
 func newMetrics(to *prometheus.Registry) (*metrics, error) {
@@ -48,6 +51,7 @@ func newMetrics(to *prometheus.Registry) (*metrics, error) {
 		position: prometheus.NewDesc("chuishao_view_position", "Log position the view has seen.", []string{"view"}, nil),
 		stopped:  prometheus.NewDesc("chuishao_view_stopped", "1 if the view stopped at an event it cannot apply.", []string{"view"}, nil),
 	}
+	m.relay = newRelayed()
 	names := dispatch.DueNames()
 	for timer := range pb.TicketTimer_name {
 		if timer != 0 {
@@ -104,6 +108,8 @@ func (m *metrics) Describe(to chan<- *prometheus.Desc) {
 	to <- m.lag
 	to <- m.position
 	to <- m.stopped
+	to <- m.relay.lag
+	to <- m.relay.pos
 }
 
 // Collect implements prometheus.Collector.
@@ -111,7 +117,9 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 	if m.projector == nil {
 		return
 	}
+	var known eventstore.Position
 	for _, s := range m.projector.Status() {
+		known = max(known, s.Position)
 		stopped := 0.0
 		if s.Stopped != nil {
 			stopped = 1
@@ -120,4 +128,5 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(m.position, prometheus.GaugeValue, float64(s.Position), s.View)
 		to <- prometheus.MustNewConstMetric(m.stopped, prometheus.GaugeValue, stopped, s.View)
 	}
+	m.relay.collect(to, known, m.relays)
 }

@@ -64,6 +64,7 @@ type Node struct {
 	parts      []*viewdb.DB // of the partitions that are opened
 	partitions int          // that figures are kept in
 
+	where   Where
 	log     *slog.Logger
 	metrics *metrics
 	closers []func() error
@@ -111,7 +112,7 @@ func open(ctx context.Context, dir string, o Options, with parts) (_ *Node, err 
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Dir: dir, log: o.Log}
+	n := &Node{Dir: dir, where: o.Where, log: o.Log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())

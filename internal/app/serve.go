@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/bus"
 	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
 	"github.com/chuishao/dispatch/internal/principal"
@@ -43,8 +44,10 @@ type ServeConfig struct {
 	NoTimers bool
 	// NoViews leaves the views to other processes that keep them up, and only reads them.
 	NoViews bool
-	// Ready hears the addresses once calls are taken. May be nil.
-	Ready func(grpc, http net.Addr)
+	// Bus is where what is recorded is repeated for connected systems.
+	Bus BusConfig
+	// Ready hears the addresses once calls are taken; that of the bus is nil if it does not listen here. May be nil.
+	Ready func(grpc, http, bus net.Addr)
 }
 
 // check refuses to serve other machines without knowing who calls, or in clear.
@@ -75,15 +78,21 @@ func (c *ServeConfig) check() error {
 	return nil
 }
 
-func (c *ServeConfig) tls() (credentials.TransportCredentials, error) {
+// tls is how callers are shown who serves, nil if they are not. The certificate is renewed with its files.
+func (n *Node) tls(c *ServeConfig) (*tls.Config, error) {
 	if c.TLSCert == "" {
 		return nil, nil
 	}
-	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	cert, err := openCertificate(c.TLSCert, c.TLSKey, time.Now, func(err error) { n.log.Error("certificate", "error", err) })
 	if err != nil {
-		return nil, fmt.Errorf("TLS certificate: %w", err)
+		return nil, err
 	}
-	config := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if n.metrics.registry != nil {
+		if err := n.metrics.registry.Register(cert.expiry()); err != nil {
+			return nil, err
+		}
+	}
+	config := &tls.Config{GetCertificate: cert.forCall, MinVersion: tls.VersionTLS12}
 	if c.TLSClientCA != "" {
 		pem, err := os.ReadFile(c.TLSClientCA)
 		if err != nil {
@@ -94,11 +103,11 @@ func (c *ServeConfig) tls() (credentials.TransportCredentials, error) {
 			return nil, fmt.Errorf("TLS client CA %s holds no certificate", c.TLSClientCA)
 		}
 	}
-	return credentials.NewTLS(config), nil
+	return config, nil
 }
 
 // Serve serves the node until the context ends: then it is not ready, lets calls end, and returns. The node stays open.
-func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
+func (n *Node) Serve(ctx context.Context, c ServeConfig) (err error) {
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -106,13 +115,16 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	if c.Drain == 0 {
 		c.Drain = 10 * time.Second
 	}
-	creds, err := c.tls()
+	secure, err := n.tls(&c)
 	if err != nil {
 		return err
 	}
 	config := n.rpcConfig()
 	stopping := make(chan struct{})
-	config.TLS, config.DevActor, config.Stopping = creds, c.Principals == "", stopping
+	config.DevActor, config.Stopping = c.Principals == "", stopping
+	if secure != nil {
+		config.TLS = credentials.NewTLS(secure)
+	}
 	if c.Suggest {
 		if config.Suggest, err = n.Suggest(); err != nil {
 			return err
@@ -123,13 +135,19 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 			return err
 		}
 	}
+	var known bus.Principals
 	if c.Principals != "" {
 		file, err := principal.Open(c.Principals, func(err error) { n.log.Error("principals", "error", err) })
 		if err != nil {
 			return err
 		}
-		config.Principals = file
+		config.Principals, known = file, file
 	}
+	theBus, err := n.openBus(c.Bus, secure, known)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, theBus.close()) }()
 	grpcListener, err := net.Listen("tcp", c.GRPC)
 	if err != nil {
 		return fmt.Errorf("--grpc: %w", err)
@@ -141,6 +159,11 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	config.Listens = []net.Addr{grpcListener.Addr()}
 	server := rpc.New(config)
 	web := n.web(config.Health)
+	inner, err := newInProcess(config)
+	if err != nil {
+		return errors.Join(err, grpcListener.Close(), httpListener.Close())
+	}
+	defer func() { err = errors.Join(err, inner.conn.Close()) }()
 
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	group, failed := errgroup.WithContext(ctx)
@@ -151,6 +174,11 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 	}
 	if !c.NoTimers {
 		group.Go(func() error { return unlessCancelled(n.Timers().Run(working)) })
+	}
+	if theBus != nil {
+		n.metrics.relays = true
+		group.Go(inner.serve)
+		group.Go(func() error { return unlessCancelled(theBus.run(working, inner.conn)) })
 	}
 	group.Go(func() error {
 		// Told to stop before it began, it says so; that is no fault.
@@ -171,13 +199,14 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) error {
 		close(stopping)
 		stopGently(server, c.Drain)
 		stopWorking()
+		inner.server.Stop()
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
 		defer cancel()
 		return web.Shutdown(closing)
 	})
 	config.Health.SetReady(true)
 	if c.Ready != nil {
-		c.Ready(grpcListener.Addr(), httpListener.Addr())
+		c.Ready(grpcListener.Addr(), httpListener.Addr(), theBus.addr())
 	}
 	err = group.Wait()
 	stopWorking()

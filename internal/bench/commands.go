@@ -163,7 +163,7 @@ func serveWhole(ctx context.Context, node *app.Node) (*serving, error) {
 	ready := make(chan string, 1)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- node.Serve(ctx, app.ServeConfig{GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", NoTimers: true, Ready: func(grpc, _ net.Addr) { ready <- grpc.String() }})
+		ended <- node.Serve(ctx, app.ServeConfig{GRPC: "127.0.0.1:0", HTTP: "127.0.0.1:0", NoTimers: true, Ready: func(grpc, _, _ net.Addr) { ready <- grpc.String() }})
 	}()
 	select {
 	case addr := <-ready:

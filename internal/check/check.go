@@ -16,16 +16,12 @@ import (
 // State is a spot check (抽查), folded from its events. It is a value: copies may be changed apart, but what its slices and pointers lead to is
 // shared and never changed.
 type State struct {
-	State  pb.CheckState // UNSPECIFIED: there is none yet
-	Events uint64        // how many events were folded: the stream's version
+	rule.Life[pb.CheckState]
 
 	Drawn   *pb.SpotCheckDrawn // nil: there is none yet
 	DrawnAt time.Time
 	Items   []Item // in the order in which they were drawn
 	Latest  string // id of the ticket that was looked at last; empty before the first
-
-	Decided rule.Decision // what led to the main state
-	LastAt  time.Time     // the latest instant at which anything happened to it
 }
 
 // Item is a ticket of the sample.
@@ -61,14 +57,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	default:
 		return s, fmt.Errorf("%T is no event of a check", event)
 	}
-	s.Events++
-	if at.After(s.LastAt) {
-		s.LastAt = at
-	}
-	if after := StateAfter(event); after != pb.CheckState_CHECK_STATE_UNSPECIFIED {
-		s.State = after
-		s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
-	}
+	s.Happened(meta, event, StateAfter(event))
 	return s, nil
 }
 
@@ -84,14 +73,6 @@ func StateAfter(event proto.Message) pb.CheckState {
 	}
 	return pb.CheckState_CHECK_STATE_UNSPECIFIED
 }
-
-// Exists says whether it came to life.
-func (s *State) Exists() bool { return s.State != pb.CheckState_CHECK_STATE_UNSPECIFIED }
-
-// Standing is its public number and its main state without the enum's prefix.
-func (s *State) Standing() (no, state string) { return s.Drawn.GetNo(), name(s.State) }
-
-func name(s pb.CheckState) string { return s.String()[len("CHECK_STATE_"):] }
 
 // Owner is nobody: what is said of each ticket is sealed under the key of that ticket's data subject.
 func (s *State) Owner() string { return "" }

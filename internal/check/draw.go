@@ -146,7 +146,7 @@ func commands(a *rule.Asked, path []*pb.AreaNode) bool {
 }
 
 func (s *State) drawn(at time.Time, e *pb.SpotCheckDrawn) {
-	s.Drawn, s.DrawnAt, s.Items = e, at, make([]Item, len(e.Tickets))
+	s.No, s.Drawn, s.DrawnAt, s.Items = e.No, e, at, make([]Item, len(e.Tickets))
 	for i, id := range e.Tickets {
 		s.Items[i].Ticket = id
 	}

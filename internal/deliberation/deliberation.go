@@ -16,15 +16,12 @@ import (
 // State is a community's matter of a month, folded from its events. It is a value: copies may be changed apart, but what its slices and
 // pointers lead to is shared and never changed.
 type State struct {
-	State  pb.DeliberationState // UNSPECIFIED: there is none yet
-	Events uint64               // how many events were folded: the stream's version
+	rule.Life[pb.DeliberationState]
 
-	No      string
-	Path    []*pb.AreaNode // of the community
-	Keeper  string         // the community's own unit
-	Month   string         // "2026-11"
-	Posts   []string       // ids of the posts it is about
-	Subject string         // the data subject whose key seals the particulars; empty while nothing was sealed
+	Path   []*pb.AreaNode // of the community
+	Keeper string         // the community's own unit
+	Month  string         // "2026-11"
+	Posts  []string       // ids of the posts it is about
 
 	ChosenAt     time.Time
 	HeldAt       time.Time // of the deliberation
@@ -36,9 +33,6 @@ type State struct {
 	DoBy         time.Time
 	PublishedAt  time.Time
 	Published    *pb.Sealed // the public words
-
-	Decided rule.Decision // what led to the main state
-	LastAt  time.Time     // the latest instant at which anything happened to it
 }
 
 // Decide says what a command makes happen, or why not: a *rule.Refusal. Neither s nor what it points to is changed.
@@ -75,15 +69,8 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	default:
 		return s, fmt.Errorf("%T is no event of a deliberation", event)
 	}
-	if box := event.(interface{ GetSealed() *pb.Sealed }).GetSealed(); box != nil {
-		s.Subject = box.Subject
-	}
-	s.Events++
-	if at.After(s.LastAt) {
-		s.LastAt = at
-	}
-	s.State = StateAfter(event)
-	s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
+	s.Sealed(event)
+	s.Happened(meta, event, StateAfter(event))
 	return s, nil
 }
 
@@ -102,15 +89,6 @@ func StateAfter(event proto.Message) pb.DeliberationState {
 	return pb.DeliberationState_DELIBERATION_STATE_UNSPECIFIED
 }
 
-// Exists says whether it came to life.
-func (s *State) Exists() bool { return s.State != pb.DeliberationState_DELIBERATION_STATE_UNSPECIFIED }
-
-// Standing is its public number and its main state without the enum's prefix.
-func (s *State) Standing() (no, state string) { return s.No, name(s.State) }
-
-// Owner is the data subject whose key seals what is said of it; empty while nothing was.
-func (s *State) Owner() string { return s.Subject }
-
 // MaySee says whether somebody may know of it: anyone once it is public, before that its community and those above it.
 func (s *State) MaySee(r rule.Registry, who rule.Actor, _ time.Time) bool {
 	return s.State == pb.DeliberationState_DELIBERATION_STATE_PUBLISHED || Sees(r, who, s.Keeper)
@@ -128,18 +106,6 @@ func Sees(r rule.Registry, who rule.Actor, keeper string) bool {
 	return officer && (rule.Within(r, who.Unit, keeper) || rule.Within(r, keeper, who.Unit))
 }
 
-func name(s pb.DeliberationState) string { return s.String()[len("DELIBERATION_STATE_"):] }
-
-// in refuses unless the matter is in the state, and says which event put it where it is.
-func (s *State) in(want pb.DeliberationState) error {
-	if s.State == want {
-		return nil
-	}
-	return &rule.Refusal{
-		Reason: rule.WrongState, Message: fmt.Sprintf("the matter is %s; this needs %s", name(s.State), name(want)), DecidedBy: s.Decided.String(),
-	}
-}
-
 // kept refuses unless the actor belongs to the community in one of the roles, the matter is in the state, and the step comes after the one before.
 func (s *State) kept(a *rule.Asked, in pb.DeliberationState, roles ...pb.Role) error {
 	if err := a.Require(roles...); err != nil {
@@ -148,7 +114,7 @@ func (s *State) kept(a *rule.Asked, in pb.DeliberationState, roles ...pb.Role) e
 	if !rule.Within(a.Registry, a.Actor.Unit, s.Keeper) {
 		return rule.No(rule.OutOfScope, "it is a matter of unit %q, not of yours", s.Keeper)
 	}
-	if err := s.in(in); err != nil {
+	if err := s.In("", "matter", in); err != nil {
 		return err
 	}
 	return a.CheckTime(s.LastAt)

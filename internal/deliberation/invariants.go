@@ -1,34 +1,23 @@
 package deliberation
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 // CheckInvariants says what is wrong with a recorded event, given the states before and after it that Evolve gave: nil if it keeps all
 // that must hold, whoever recorded it. It does not decide again, and asks no registry.
 func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Message) error {
-	typ := event.ProtoReflect().Descriptor().Name()
-	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("%s: "+format, append([]any{typ}, args...)...)
+	if err := before.Step(&after.Life, "matter", meta, event, legal(event), StateAfter(event)); err != nil {
+		return err
 	}
-	from, ok := legal(event)
+	wrong := rule.Wrong(event)
 	switch {
-	case !ok:
-		return wrong("is no event of a deliberation")
-	case before.State != from:
-		return wrong("happened to a matter that is %s", before.State)
-	case after.Events != before.Events+1:
-		return wrong("event %d follows %d", after.Events, before.Events)
-	case after.State != StateAfter(event):
-		return wrong("led from %s to %s", before.State, after.State)
-	case meta.GetRecordedAt().AsTime().Before(meta.GetOccurredAt().AsTime()):
-		return wrong("was recorded before it happened")
 	case before.Exists() && (after.No != before.No || after.Month != before.Month || after.Keeper != before.Keeper || !after.ChosenAt.Equal(before.ChosenAt)):
 		return wrong("changed the matter's number, month, keeper or when it was chosen")
 	}
@@ -55,17 +44,17 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 	return nil
 }
 
-// legal is the state an event can happen in; ok is false for what is no event of a deliberation.
-func legal(event proto.Message) (from pb.DeliberationState, ok bool) {
+// legal are the states an event can happen in; nil for what is no event of a deliberation.
+func legal(event proto.Message) []pb.DeliberationState {
 	switch event.(type) {
 	case *pb.MatterChosen:
-		return pb.DeliberationState_DELIBERATION_STATE_UNSPECIFIED, true
+		return []pb.DeliberationState{pb.DeliberationState_DELIBERATION_STATE_UNSPECIFIED}
 	case *pb.MatterDeliberated:
-		return pb.DeliberationState_DELIBERATION_STATE_CHOSEN, true
+		return []pb.DeliberationState{pb.DeliberationState_DELIBERATION_STATE_CHOSEN}
 	case *pb.MatterDecided:
-		return pb.DeliberationState_DELIBERATION_STATE_DELIBERATED, true
+		return []pb.DeliberationState{pb.DeliberationState_DELIBERATION_STATE_DELIBERATED}
 	case *pb.MatterPublished:
-		return pb.DeliberationState_DELIBERATION_STATE_DECIDED, true
+		return []pb.DeliberationState{pb.DeliberationState_DELIBERATION_STATE_DECIDED}
 	}
-	return 0, false
+	return nil
 }

@@ -87,7 +87,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	group, serving := errgroup.WithContext(serving)
 	ready := make(chan [2]net.Addr, 1)
 	group.Go(func() error {
-		return node.Serve(serving, app.ServeConfig{GRPC: o.GRPC, HTTP: o.HTTP, Suggest: true, NoTimers: true, Ready: func(grpc, http net.Addr) { ready <- [2]net.Addr{grpc, http} }})
+		return node.Serve(serving, app.ServeConfig{GRPC: o.GRPC, HTTP: o.HTTP, Suggest: true, NoTimers: true, Ready: func(grpc, http, _ net.Addr) { ready <- [2]net.Addr{grpc, http} }})
 	})
 	group.Go(func() error {
 		var at [2]net.Addr

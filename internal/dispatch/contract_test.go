@@ -125,11 +125,11 @@ func TestEveryCommandOfTheContractHasARule(t *testing.T) {
 	t.Parallel()
 	decide := map[protoreflect.Name]func(proto.Message) error{
 		"TicketService": func(c proto.Message) error {
-			_, err := ticket.Decide(ticket.State{State: pb.TicketState_TICKET_STATE_REPORTED}, &rule.Asked{}, c)
+			_, err := ticket.Decide(ticket.State{Life: rule.Life[pb.TicketState]{State: pb.TicketState_TICKET_STATE_REPORTED}}, &rule.Asked{}, c)
 			return err
 		},
 		"WhistleService": func(c proto.Message) error {
-			_, err := whistle.Decide(whistle.State{State: pb.WhistleState_WHISTLE_STATE_BLOWN}, &rule.Asked{}, c)
+			_, err := whistle.Decide(whistle.State{Life: rule.Life[pb.WhistleState]{State: pb.WhistleState_WHISTLE_STATE_BLOWN}}, &rule.Asked{}, c)
 			return err
 		},
 	}

@@ -48,7 +48,7 @@ func (d *Dispatcher) aboutMatter(ctx context.Context, m deliberation.State, a *r
 		case errors.As(err, &refusal) && refusal.Reason == rule.NotFound:
 			// The rule refuses it, if nothing else is wrong.
 		case errors.As(err, &refusal):
-			return about(rule.Index("posts", i), err)
+			return rule.About(rule.Index("posts", i), err)
 		case err != nil:
 			return err
 		default:

@@ -45,9 +45,7 @@ func (d *Dispatcher) PassDue(ctx context.Context, name string, timer rule.Timer,
 		return Result{}, false, fmt.Errorf("no timers run on %s", name)
 	}
 	timed, ok := state.(rule.Timed)
-	runs = err == nil && result.Repeated && ok && slices.ContainsFunc(timed.Timers(), func(t rule.Timer) bool {
-		return t.Which == timer.Which && t.Unit == timer.Unit && t.By.UnixMicro() == timer.By.UnixMicro()
-	})
+	runs = err == nil && result.Repeated && ok && rule.Runs(timed.Timers(), timer.Which, timer.Unit)(timer.By)
 	return result, runs, err
 }
 

@@ -50,7 +50,7 @@ func (d *Dispatcher) match(ctx context.Context, r Request, c *pb.MatchEntryReque
 		err = nil
 	}
 	if err != nil {
-		return no(about("with", err))
+		return no(rule.About("with", err))
 	}
 	decides, beside := seen.Stream, c.With
 	if with.Kind == pb.ExchangeKind_EXCHANGE_KIND_RESOURCE && named.Kind != with.Kind {
@@ -80,7 +80,7 @@ func (d *Dispatcher) match(ctx context.Context, r Request, c *pb.MatchEntryReque
 	refusal := new(rule.Refusal)
 	switch {
 	case errors.As(err, &refusal) && decides == seen.Stream:
-		return no(about("with", err))
+		return no(rule.About("with", err))
 	case errors.As(err, &refusal):
 		return no(err)
 	case err != nil:

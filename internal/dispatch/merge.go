@@ -69,7 +69,7 @@ func (d *Dispatcher) merge(ctx context.Context, r Request, c *pb.MergeTicketRequ
 func (d *Dispatcher) primary(ctx context.Context, by rule.Actor, id string, duplicate *ticket.State, into string) (string, error) {
 	stream, err := Stream(into, "tickets")
 	if err != nil {
-		return "", about("into", err)
+		return "", rule.About("into", err)
 	}
 	candidates := []string{stream}
 	if duplicate.MergedInto != "" {
@@ -194,15 +194,4 @@ func (d *Dispatcher) unmerge(ctx context.Context, r Request, c *pb.UnmergeTicket
 		return *s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
 	}
 	return *s, result, d.release(ctx, stream, result.Version, from)
-}
-
-// about is a refusal that is about a field.
-func about(field string, err error) error {
-	refusal, ok := errors.AsType[*rule.Refusal](err)
-	if !ok {
-		return err
-	}
-	of := *refusal
-	of.Field = field
-	return &of
 }

@@ -47,8 +47,3 @@ func (d *Dispatcher) aboutReview(ctx context.Context, _ review.State, a *rule.As
 	a.Linked = map[string]*pb.Ticket{id: t.Message(id)}
 	return nil
 }
-
-// LoadReview is a review as it is now, by its name. A *rule.Refusal NOT_FOUND if there is none.
-func (d *Dispatcher) LoadReview(ctx context.Context, name string) (review.State, Result, error) {
-	return d.reviews.state(ctx, name)
-}

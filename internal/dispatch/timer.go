@@ -3,14 +3,12 @@ package dispatch
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/rule"
-	"github.com/chuishao/dispatch/internal/ticket"
 )
 
 // timersActor is this system where an instant has passed.
@@ -32,13 +30,11 @@ func (d *Dispatcher) PassTimer(ctx context.Context, name string, timer pb.Ticket
 		Actor: timersActor, ID: fmt.Sprintf("deadline/%s/%s/%d", ID(stream), TimerName(timer), by.UnixMicro()),
 		Command: &pb.PassTimerRequest{Name: name, Timer: timer, By: rule.Stamp(by)},
 	}, nil)
-	runs = err == nil && result.Repeated && slices.ContainsFunc(state.Timers(), func(t ticket.Timer) bool {
-		return t.Which == timer && t.By.UnixMicro() == by.UnixMicro()
-	})
+	runs = err == nil && result.Repeated && state.Runs(timer, by)
 	return result, runs, err
 }
 
 // TimerName is a timer's name in small letters, such as "return_window".
 func TimerName(t pb.TicketTimer) string {
-	return strings.ToLower(strings.TrimPrefix(t.String(), "TICKET_TIMER_"))
+	return strings.ToLower(rule.Name(t))
 }

@@ -15,15 +15,12 @@ import (
 // State is a need or a resource, folded from its events. It is a value: copies may be changed apart, but what its slices and pointers lead
 // to is shared and never changed.
 type State struct {
-	State  pb.ExchangeState // UNSPECIFIED: there is none yet
-	Events uint64           // how many events were folded: the stream's version
+	rule.Life[pb.ExchangeState]
 
-	No        string
 	Kind      pb.ExchangeKind
 	Path      []*pb.AreaNode
 	Unit      string // whose it is
 	Topic     string
-	Subject   string     // the data subject whose key seals the particulars; empty while nothing was sealed
 	Opened    *pb.Sealed // what is needed or offered
 	OpenedAt  time.Time
 	OpenUntil time.Time // zero: without end
@@ -32,9 +29,6 @@ type State struct {
 	With     string // the id of the entry it is matched with, or was when it was fulfilled; empty: none
 	WithUnit string // whose that is
 	Matched  uint64 // the event that matched it; 0 while it is not
-
-	Decided rule.Decision // what led to the main state
-	LastAt  time.Time     // the latest instant at which anything happened to it
 }
 
 // Decide says what a command makes happen, or why not: a *rule.Refusal. No events and no error: it had been done before. Neither s nor
@@ -66,13 +60,12 @@ func Decide(s State, a *rule.Asked, command proto.Message) ([]proto.Message, err
 // Evolve is the state after an event. An event that is not of this kind of stream is an error. s is not changed.
 func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	at := meta.GetOccurredAt().AsTime()
-	s.Events++
 	switch e := event.(type) {
 	case *pb.EntryOpened:
 		s.No, s.Kind, s.Path, s.Unit, s.Topic, s.Opened = e.No, e.Kind, e.Path, e.Unit, e.Topic, e.Sealed
 		s.OpenedAt, s.OpenUntil = at, rule.Instant(e.OpenUntil)
 	case *pb.EntryMatched:
-		s.With, s.WithUnit, s.Matched = e.With, e.Unit, s.Events
+		s.With, s.WithUnit, s.Matched = e.With, e.Unit, s.Events+1
 	case *pb.EntryFreed:
 		s.With, s.WithUnit, s.Matched = "", "", 0
 	case *pb.EntryFulfilled, *pb.EntryWithdrawn:
@@ -80,14 +73,8 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	default:
 		return s, fmt.Errorf("%T is no event of an exchange", event)
 	}
-	if box, ok := event.(interface{ GetSealed() *pb.Sealed }); ok && box.GetSealed() != nil {
-		s.Subject = box.GetSealed().Subject
-	}
-	if at.After(s.LastAt) {
-		s.LastAt = at
-	}
-	s.State = StateAfter(event)
-	s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
+	s.Sealed(event)
+	s.Happened(meta, event, StateAfter(event))
 	return s, nil
 }
 
@@ -106,19 +93,8 @@ func StateAfter(event proto.Message) pb.ExchangeState {
 	return pb.ExchangeState_EXCHANGE_STATE_UNSPECIFIED
 }
 
-// Exists says whether it came to life.
-func (s *State) Exists() bool { return s.State != pb.ExchangeState_EXCHANGE_STATE_UNSPECIFIED }
-
-// Standing is its public number and its main state without the enum's prefix.
-func (s *State) Standing() (no, state string) { return s.No, name(s.State) }
-
-// Owner is the data subject whose key seals what is said of it; empty while nothing was.
-func (s *State) Owner() string { return s.Subject }
-
 // MaySee says whether somebody may know of it: anybody may, or nobody could claim it.
 func (s *State) MaySee(rule.Registry, rule.Actor, time.Time) bool { return s.Exists() }
-
-func name(s pb.ExchangeState) string { return s.String()[len("EXCHANGE_STATE_"):] }
 
 // traders are the roles that state needs, offer resources and match them.
 var traders = []pb.Role{
@@ -127,14 +103,7 @@ var traders = []pb.Role{
 }
 
 // in refuses unless the entry is in the state, and says which event put it where it is.
-func (s *State) in(field string, want pb.ExchangeState) error {
-	if s.State == want {
-		return nil
-	}
-	return &rule.Refusal{
-		Reason: rule.WrongState, Field: field, Message: fmt.Sprintf("the entry is %s; this needs %s", name(s.State), name(want)), DecidedBy: s.Decided.String(),
-	}
-}
+func (s *State) in(field string, want pb.ExchangeState) error { return s.In(field, "entry", want) }
 
 // own refuses unless the entry is the actor's unit's.
 func (s *State) own(a *rule.Asked) error {

@@ -1,32 +1,20 @@
 package exchange
 
 import (
-	"fmt"
-
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 // CheckInvariants says what is wrong with a recorded event, given the states before and after it that Evolve gave: nil if it keeps all
 // that must hold, whoever recorded it. It does not decide again, and asks no registry.
 func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Message) error {
-	typ := event.ProtoReflect().Descriptor().Name()
-	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("%s: "+format, append([]any{typ}, args...)...)
+	if err := before.Step(&after.Life, "entry", meta, event, legal(event), StateAfter(event)); err != nil {
+		return err
 	}
-	from, ok := legal(event)
+	wrong := rule.Wrong(event)
 	switch {
-	case !ok:
-		return wrong("is no event of an exchange")
-	case before.State != from:
-		return wrong("happened to an entry that is %s", before.State)
-	case after.Events != before.Events+1:
-		return wrong("event %d follows %d", after.Events, before.Events)
-	case after.State != StateAfter(event):
-		return wrong("led from %s to %s", before.State, after.State)
-	case meta.GetRecordedAt().AsTime().Before(meta.GetOccurredAt().AsTime()):
-		return wrong("was recorded before it happened")
 	case before.Exists() && (after.No != before.No || after.Kind != before.Kind || after.Unit != before.Unit || after.Topic != before.Topic):
 		return wrong("changed the entry's number, kind, unit or topic")
 	case (after.With != "") != (after.State == pb.ExchangeState_EXCHANGE_STATE_MATCHED || after.State == pb.ExchangeState_EXCHANGE_STATE_FULFILLED):
@@ -56,15 +44,15 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 	return nil
 }
 
-// legal is the state an event can happen in; ok is false for what is no event of an exchange.
-func legal(event proto.Message) (from pb.ExchangeState, ok bool) {
+// legal are the states an event can happen in; nil for what is no event of an exchange.
+func legal(event proto.Message) []pb.ExchangeState {
 	switch event.(type) {
 	case *pb.EntryOpened:
-		return pb.ExchangeState_EXCHANGE_STATE_UNSPECIFIED, true
+		return []pb.ExchangeState{pb.ExchangeState_EXCHANGE_STATE_UNSPECIFIED}
 	case *pb.EntryMatched, *pb.EntryWithdrawn:
-		return pb.ExchangeState_EXCHANGE_STATE_OPEN, true
+		return []pb.ExchangeState{pb.ExchangeState_EXCHANGE_STATE_OPEN}
 	case *pb.EntryFreed, *pb.EntryFulfilled:
-		return pb.ExchangeState_EXCHANGE_STATE_MATCHED, true
+		return []pb.ExchangeState{pb.ExchangeState_EXCHANGE_STATE_MATCHED}
 	}
-	return 0, false
+	return nil
 }

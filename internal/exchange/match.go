@@ -39,10 +39,10 @@ func match(s State, a *rule.Asked, c *pb.MatchEntryRequest) ([]proto.Message, er
 		return nil, err
 	}
 	if other.State != pb.ExchangeState_EXCHANGE_STATE_OPEN {
-		it := State{State: other.State}
-		return nil, it.in(its, pb.ExchangeState_EXCHANGE_STATE_OPEN)
+		it := rule.Life[pb.ExchangeState]{State: other.State}
+		return nil, it.In(its, "entry", pb.ExchangeState_EXCHANGE_STATE_OPEN)
 	}
-	if err := a.CheckTime(latest(s.LastAt, rule.Instant(other.OpenedAt))); err != nil {
+	if err := a.CheckTime(rule.Latest(s.LastAt, rule.Instant(other.OpenedAt))); err != nil {
 		return nil, err
 	}
 	for _, side := range []struct {
@@ -80,11 +80,4 @@ func free(s State, a *rule.Asked, c *pb.EntryFreed) ([]proto.Message, error) {
 		return nil, nil
 	}
 	return rule.One(c)
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

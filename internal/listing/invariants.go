@@ -1,35 +1,19 @@
 package listing
 
 import (
-	"fmt"
-	"slices"
-
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 // CheckInvariants says what is wrong with a recorded event, given the states before and after it that Evolve gave: nil if it keeps all
 // that must hold, whoever recorded it. It does not decide again, and asks no registry.
 func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Message) error {
-	typ := event.ProtoReflect().Descriptor().Name()
-	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("%s: "+format, append([]any{typ}, args...)...)
+	if err := before.Step(&after.Life, "listing", meta, event, legal(event), StateAfter(event)); err != nil {
+		return err
 	}
-	from := legal(event)
-	switch {
-	case from == nil:
-		return wrong("is no event of a listing")
-	case !slices.Contains(from, before.State):
-		return wrong("happened to a listing that is %s", before.State)
-	case after.Events != before.Events+1:
-		return wrong("event %d follows %d", after.Events, before.Events)
-	case meta.GetRecordedAt().AsTime().Before(meta.GetOccurredAt().AsTime()):
-		return wrong("was recorded before it happened")
-	}
-	if want := StateAfter(event); want == 0 && after.State != before.State || want != 0 && after.State != want {
-		return wrong("led from %s to %s", before.State, after.State)
-	}
+	wrong := rule.Wrong(event)
 	if before.Exists() && (after.No != before.No || after.Liable != before.Liable || after.Issuer != before.Issuer || after.Level != before.Level) {
 		return wrong("changed the listing's number, owner or issuer")
 	}
@@ -64,11 +48,7 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			return wrong("%s looked and cleared", by.GetPerson())
 		}
 	case *pb.ListingTimerPassed:
-		runs := false
-		for _, t := range before.Timers() {
-			runs = runs || t.Which == int32(e.Timer) && t.By.Equal(e.By.AsTime())
-		}
-		if !runs {
+		if !rule.Runs(before.Timers(), e.Timer, "")(e.By.AsTime()) {
 			return wrong("no timer %s runs until then", e.Timer)
 		}
 	}

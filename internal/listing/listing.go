@@ -16,11 +16,7 @@ import (
 // State is a listed problem (挂牌) that is no ticket, folded from its events. It is a value: copies may be changed apart, but what its slices and pointers lead to is
 // shared and never changed.
 type State struct {
-	State  pb.ListingState // UNSPECIFIED: there is none yet
-	Events uint64          // how many events were folded: the stream's version
-
-	No      string
-	Subject string // the data subject whose key seals the particulars; empty while nothing was sealed
+	rule.Life[pb.ListingState]
 
 	Origin      pb.ListingOrigin
 	Path        []*pb.AreaNode
@@ -43,9 +39,6 @@ type State struct {
 
 	PlanMissed  bool // its timer has fired
 	ClearMissed bool
-
-	Decided rule.Decision // what led to the main state
-	LastAt  time.Time     // the latest instant at which anything happened to it
 }
 
 // Decide says what a command makes happen, or why not: a *rule.Refusal. No events and no error: it had been done before. Neither s nor
@@ -94,17 +87,8 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	default:
 		return s, fmt.Errorf("%T is no event of a listing", event)
 	}
-	if box, ok := event.(interface{ GetSealed() *pb.Sealed }); ok && box.GetSealed() != nil {
-		s.Subject = box.GetSealed().Subject
-	}
-	s.Events++
-	if at.After(s.LastAt) {
-		s.LastAt = at
-	}
-	if after := StateAfter(event); after != pb.ListingState_LISTING_STATE_UNSPECIFIED {
-		s.State = after
-		s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
-	}
+	s.Sealed(event)
+	s.Happened(meta, event, StateAfter(event))
 	return s, nil
 }
 
@@ -125,15 +109,6 @@ func StateAfter(event proto.Message) pb.ListingState {
 	}
 	return pb.ListingState_LISTING_STATE_UNSPECIFIED
 }
-
-// Exists says whether it came to life.
-func (s *State) Exists() bool { return s.State != pb.ListingState_LISTING_STATE_UNSPECIFIED }
-
-// Standing is its public number and its main state without the enum's prefix.
-func (s *State) Standing() (no, state string) { return s.No, name(s.State) }
-
-// Owner is the data subject whose key seals what is said of it; empty while nothing was.
-func (s *State) Owner() string { return s.Subject }
 
 // MaySee says whether somebody may know of it at the instant: the owner and those below it, the units above the owner, of which the issuer is one, any
 // auditor, and while it waits to be looked at, who may look.
@@ -157,20 +132,7 @@ func (s *State) Overdue(at time.Time) bool {
 }
 
 // in refuses unless it is in one of the states, and says which event put it where it is.
-func (s *State) in(states ...pb.ListingState) error {
-	if slices.Contains(states, s.State) {
-		return nil
-	}
-	want := make([]string, len(states))
-	for i, w := range states {
-		want[i] = name(w)
-	}
-	return &rule.Refusal{
-		Reason: rule.WrongState, Message: fmt.Sprintf("the listing is %s; this needs %v", name(s.State), want), DecidedBy: s.Decided.String(),
-	}
-}
-
-func name(s pb.ListingState) string { return s.String()[len("LISTING_STATE_"):] }
+func (s *State) in(states ...pb.ListingState) error { return s.In("", "listing", states...) }
 
 // issuedBelow says whether the unit is the issuer or stands above it; where the map has the issuer no more, whether it stands at the issuer's level or
 // a higher one.

@@ -7,7 +7,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
-	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
@@ -32,21 +31,11 @@ func (s *State) Timers() []rule.Timer {
 // passTimer: an instant has passed by which there should have been a plan, or the problem cleared. It happened at that instant. No events: the timer
 // does not run any more, or what it waits for could still be done in time, which is so to the end of its second.
 func passTimer(s State, a *rule.Asked, c *pb.PassListingTimerRequest) ([]proto.Message, error) {
-	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
+	ok, err := rule.Passed(a, c.Timer, c.By, rule.Runs(s.Timers(), c.Timer, ""))
+	if err != nil || !ok {
 		return nil, err
 	}
-	if c.Timer == pb.ListingTimer_LISTING_TIMER_UNSPECIFIED {
-		return nil, rule.Bad("timer", rule.MissingField, "is required")
-	}
-	if c.By == nil {
-		return nil, rule.Bad("by", rule.MissingField, "is required")
-	}
-	by := c.By.AsTime()
-	runs := slices.ContainsFunc(s.Timers(), func(t rule.Timer) bool { return t.Which == int32(c.Timer) && t.By.UnixMicro() == by.UnixMicro() })
-	if calendar.OnTime(a.At, by) || !runs {
-		return nil, nil
-	}
-	return rule.One(rule.Then(&pb.ListingTimerPassed{Timer: c.Timer, By: c.By}, by))
+	return rule.One(rule.Then(&pb.ListingTimerPassed{Timer: c.Timer, By: c.By}, c.By.AsTime()))
 }
 
 func (s *State) timerPassed(e *pb.ListingTimerPassed) {

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -86,6 +89,19 @@ func (l *list) add(node *yaml.Node, at string) error {
 			}
 			return nil
 		}
+		if key.Value == "bus" {
+			if value.Kind != yaml.SequenceNode {
+				return fault(value, field, "want a list of subtrees, which may be empty")
+			}
+			p.onBus, p.bus = true, []string{}
+			for i, subtree := range value.Content {
+				if !subtreeOfBus.MatchString(subtree.Value) || slices.Contains(p.bus, subtree.Value) {
+					return fault(subtree, fmt.Sprintf("%s[%d]", field, i), "want area:CODE/CODE, city first, unit:CODE or all, each once")
+				}
+				p.bus = append(p.bus, subtree.Value)
+			}
+			return nil
+		}
 		if value.Kind != yaml.ScalarNode || value.Value == "" {
 			return fault(value, field, "want a text")
 		}
@@ -136,6 +152,10 @@ func (l *list) add(node *yaml.Node, at string) error {
 		return fault(node, at, "want token_sha256 or certificate_subject")
 	case hash != nil && subject != "":
 		return fault(node, at, "want one of token_sha256 and certificate_subject, not both")
+	case p.onBus && hash == nil:
+		return fault(node, at+".bus", "want token_sha256 with it: on the bus certificates are no credentials")
+	case p.onBus && l.busOther(p):
+		return fault(node, at+".bus", "another principal of this person, or whose name differs in no more than the case of letters, reads other subtrees")
 	case !p.validTo.IsZero() && !p.validFrom.Before(p.validTo):
 		return fault(node, at+".valid_to", "want it after valid_from")
 	}
@@ -145,6 +165,19 @@ func (l *list) add(node *yaml.Node, at string) error {
 		l.bySubject[subject] = p
 	}
 	return nil
+}
+
+// subtreeOfBus is the form of a part of the bus: an area's path of up to five levels, of which those between may be skipped with _, a unit, or all.
+var subtreeOfBus = regexp.MustCompile(`^(all|unit:[^/\s]+|area:([^_/\s]|[^/\s]{2,})((/[^/\s]+){0,3}/([^_/\s]|[^/\s]{2,}))?)$`)
+
+// busOther says whether another principal has the same name on the bus and reads something else there.
+func (l *list) busOther(p *principal) bool {
+	for _, other := range l.byToken {
+		if other.onBus && strings.EqualFold(other.actor.Person, p.actor.Person) && (other.actor.Person != p.actor.Person || !slices.Equal(other.bus, p.bus)) {
+			return true
+		}
+	}
+	return false
 }
 
 // fields walks a mapping. A field that comes twice is a fault.

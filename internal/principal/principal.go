@@ -51,6 +51,8 @@ type principal struct {
 	actor     rule.Actor
 	validFrom time.Time // zero: ever since
 	validTo   time.Time // zero: for ever
+	onBus     bool      // may connect to the bus
+	bus       []string  // the subtrees read there
 }
 
 // Open reads the file of principals at path. A file that is broken is refused, with line and field of the fault. When it changes
@@ -119,6 +121,30 @@ func (f *File) Lookup(token string, now time.Time) (rule.Actor, error) {
 func (f *File) LookupCertificate(subject string, now time.Time) (rule.Actor, error) {
 	f.follow(now)
 	return f.list.Load().bySubject[subject].at(now)
+}
+
+// BusGrant gives the person whose bearer token it is and the subtrees of the bus that they read, as of now. Errors: ErrUnknown, also where the person has no business on
+// the bus, and ErrNotValid.
+func (f *File) BusGrant(token string, now time.Time) (person string, subtrees []string, err error) {
+	f.follow(now)
+	p := f.list.Load().byToken[sha256.Sum256([]byte(token))]
+	if p == nil || !p.onBus {
+		return "", nil, ErrUnknown
+	}
+	actor, err := p.at(now)
+	return actor.Person, p.bus, err
+}
+
+// BusGrants gives the subtrees of everybody who may connect to the bus, now or at another time, by person.
+func (f *File) BusGrants() map[string][]string {
+	f.follow(time.Now())
+	grants := map[string][]string{}
+	for _, p := range f.list.Load().byToken {
+		if p.onBus {
+			grants[p.actor.Person] = p.bus
+		}
+	}
+	return grants
 }
 
 func (p *principal) at(now time.Time) (rule.Actor, error) {

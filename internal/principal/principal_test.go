@@ -179,3 +179,64 @@ func TestLoopback(t *testing.T) {
 		t.Error("no address is taken for loopback")
 	}
 }
+
+func TestWhoIsOnTheBusReadsTheSubtreesOfItsEntry(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "principals.yaml")
+	bus := func(person, token, list, rest string) string {
+		return "- person: " + person + "\n  unit: \"320200\"\n  roles: [CONNECTED_SYSTEM]\n  token_sha256: " + HashToken(token) + "\n  bus: " + list + "\n" + rest
+	}
+	district := []string{"area:320200/320205", "unit:320205-CG"}
+	text := "principals:\n" + entry("secret", "") + bus("district", "one", "[area:320200/320205, \"unit:320205-CG\"]", "") +
+		bus("district", "other", "[area:320200/320205, \"unit:320205-CG\"]", "  valid_to: 2026-07-01T12:00:00Z\n") + bus("hotline", "silent", "[]", "")
+	write(t, path, text)
+	f, err := Open(path, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		token, person string
+		subtrees      []string
+		err           error
+	}{
+		{"one", "district", district, nil},
+		{"other", "district", district, ErrNotValid},
+		{"silent", "hotline", []string{}, nil},
+		{"secret", "", nil, ErrUnknown}, // may call, and has no business on the bus
+		{"no such", "", nil, ErrUnknown},
+	} {
+		person, subtrees, err := f.BusGrant(c.token, now)
+		if person != c.person && err == nil || !errors.Is(err, c.err) || err == nil && !reflect.DeepEqual(subtrees, c.subtrees) {
+			t.Errorf("BusGrant(%q) = %q, %q, %v; want %q, %q, %v", c.token, person, subtrees, err, c.person, c.subtrees, c.err)
+		}
+	}
+	if got, want := f.BusGrants(), map[string][]string{"district": district, "hotline": {}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("BusGrants() = %v, want %v", got, want)
+	}
+
+	for _, c := range []struct{ text, want string }{
+		{bus("d", "x", "area:320200", ""), "line 6: principals[0].bus: want a list"},
+		{bus("d", "x", "[320200]", ""), "line 6: principals[0].bus[0]: want area:"},
+		{bus("d", "x", "[all, ALL]", ""), "principals[0].bus[1]: want area:"},
+		{bus("d", "x", "[all, all]", ""), "principals[0].bus[1]: want area:"},
+		{bus("d", "x", "[\"area:_\"]", ""), "principals[0].bus[0]: want area:"},
+		{bus("d", "x", "[\"area:_/a\"]", ""), "principals[0].bus[0]: want area:"},
+		{bus("d", "x", "[\"area:a/_\"]", ""), "principals[0].bus[0]: want area:"},
+		{bus("d", "x", "[\"area:a//b\"]", ""), "principals[0].bus[0]: want area:"},
+		{bus("d", "x", "[\"area:a/b/c/d/e/f\"]", ""), "principals[0].bus[0]: want area:"},
+		{bus("d", "x", "[\"unit:\"]", ""), "principals[0].bus[0]: want area:"},
+		{bus("d", "x", "[events.>]", ""), "principals[0].bus[0]: want area:"},
+		{bus("d", "x", "[all]", "") + bus("d", "y", "[]", ""), "principals[1].bus: another principal"},
+		{bus("d", "x", "[all]", "") + bus("D", "y", "[all]", ""), "principals[1].bus: another principal"},
+		{"- person: d\n  unit: \"1\"\n  roles: [AGENT]\n  certificate_subject: CN=d\n  bus: []\n", "principals[0].bus: want token_sha256"},
+	} {
+		if _, err := parse([]byte("principals:\n" + c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s\ngot %v, want %s", c.text, err, c.want)
+		}
+	}
+	for _, good := range []string{"area:a", "area:320200/_/320205001", "area:a/b/c/d/e", "unit:u", "all"} {
+		if _, err := parse([]byte("principals:\n" + bus("d", "x", "[\""+good+"\"]", ""))); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+}

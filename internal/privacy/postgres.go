@@ -718,7 +718,8 @@ func explainPostgres(err error) error {
 		if sqlite.ErrCode(err).ToPrimary() != sqlite.ResultError {
 			return explain(err) // of the file that a backup is written to
 		}
-		return fmt.Errorf("%w: %w", ErrUnavailable, err) // the connection was lost, or none was to be had in time
+		// The connection was lost, or none was to be had in time: that is our own limit, and not the caller's.
+		return fmt.Errorf("%w: %v", ErrUnavailable, err)
 	}
 	switch pg.Code {
 	case "XX001", "XX002", "42P01", "42703", "3F000": // damaged pages, or tables that somebody took away

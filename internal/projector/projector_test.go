@@ -304,40 +304,41 @@ func TestARebuildThatIsCutOffLeavesTheOldRows(t *testing.T) {
 }
 
 func TestWhoFollowsSeesHowFarOthersBroughtTheViews(t *testing.T) {
-	t.Parallel()
-	store, db := history(t), views(t)
-	open := func() *projector.Projector {
-		p, err := projector.Open(t.Context(), store, db, projector.Options{}, numbers("a_1", ""), numbers("b_1", ""))
-		if err != nil {
-			t.Fatal(err)
+	onEach(t, func(t *testing.T, views func(t *testing.T) *viewdb.DB) {
+		store, db := history(t), views(t)
+		open := func() *projector.Projector {
+			p, err := projector.Open(t.Context(), store, db, projector.Options{}, numbers("a_1", ""), numbers("b_1", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
 		}
-		return p
-	}
-	applies, follows := open(), open()
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- follows.Follow(ctx, time.Millisecond) }()
-	for i := range 3 {
-		moved, err := follows.Watch("b_1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := add(t, store, fmt.Sprint(i))
-		if err := applies.CatchUp(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := follows.WaitFor(t.Context(), at); err != nil {
-			t.Fatal(err)
-		}
-		<-moved
-		for _, s := range follows.Status() {
-			if s.Position != at {
-				t.Errorf("%s is said to be at %d, want %d", s.View, s.Position, at)
+		applies, follows := open(), open()
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- follows.Follow(ctx, time.Millisecond) }()
+		for i := range 3 {
+			moved, err := follows.Watch("b_1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := add(t, store, fmt.Sprint(i))
+			if err := applies.CatchUp(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := follows.WaitFor(t.Context(), at); err != nil {
+				t.Fatal(err)
+			}
+			<-moved
+			for _, s := range follows.Status() {
+				if s.Position != at {
+					t.Errorf("%s is said to be at %d, want %d", s.View, s.Position, at)
+				}
 			}
 		}
-	}
-	stop()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
+		stop()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
 }

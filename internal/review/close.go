@@ -2,7 +2,6 @@ package review
 
 import (
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -24,7 +23,7 @@ func closeReview(s State, a *rule.Asked, _ *pb.CloseReviewRequest) ([]proto.Mess
 	e := s.result()
 	for i, n := range []uint32{e.OrganisationCount, e.PartyMembersCount, e.ResidentsCount} {
 		if n == 0 {
-			return nil, rule.No(rule.RatingsMissing, "nobody of %s has scored", strings.TrimPrefix(sides[i].String(), "REVIEWER_KIND_"))
+			return nil, rule.No(rule.RatingsMissing, "nobody of %s has scored", rule.Name(sides[i]))
 		}
 	}
 	e.Sealed = a.Sealed

@@ -1,38 +1,20 @@
 package review
 
 import (
-	"fmt"
-
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 // CheckInvariants says what is wrong with a recorded event, given the states before and after it that Evolve gave: nil if it keeps all
 // that must hold, whoever recorded it. It does not decide again, and asks no registry.
 func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Message) error {
-	typ := event.ProtoReflect().Descriptor().Name()
-	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("%s: "+format, append([]any{typ}, args...)...)
+	if err := before.Step(&after.Life, "review", meta, event, legal(event), StateAfter(event)); err != nil {
+		return err
 	}
-	switch event.(type) {
-	case *pb.ReviewOpened, *pb.ResidentUnitGraded, *pb.StreetOpinionGiven:
-		if before.Exists() {
-			return wrong("happened to a review that is there")
-		}
-	case *pb.ReviewScored, *pb.ReviewClosed:
-		if before.State != pb.ReviewState_REVIEW_STATE_OPEN {
-			return wrong("happened to a review that is %s", before.State)
-		}
-	default:
-		return wrong("is no event of a review")
-	}
-	switch {
-	case after.Events != before.Events+1:
-		return wrong("event %d follows %d", after.Events, before.Events)
-	case meta.GetRecordedAt().AsTime().Before(meta.GetOccurredAt().AsTime()):
-		return wrong("was recorded before it happened")
-	case after.No == "":
+	wrong := rule.Wrong(event)
+	if after.No == "" {
 		return wrong("has no number")
 	}
 	switch e := event.(type) {
@@ -61,6 +43,17 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 		if e.Score > MaxScore {
 			return wrong("the score is %d", e.Score)
 		}
+	}
+	return nil
+}
+
+// legal are the states an event can happen in; nil for what is no event of a review.
+func legal(event proto.Message) []pb.ReviewState {
+	switch event.(type) {
+	case *pb.ReviewOpened, *pb.ResidentUnitGraded, *pb.StreetOpinionGiven:
+		return []pb.ReviewState{pb.ReviewState_REVIEW_STATE_UNSPECIFIED}
+	case *pb.ReviewScored, *pb.ReviewClosed:
+		return []pb.ReviewState{pb.ReviewState_REVIEW_STATE_OPEN}
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func open(s State, a *rule.Asked, c *pb.OpenReviewRequest) ([]proto.Message, err
 	}
 	for _, side := range sides {
 		if !slices.ContainsFunc(c.Group, func(m *pb.Reviewer) bool { return m.Kind == side }) {
-			return nil, rule.Bad("group", rule.MissingField, "nobody of %s is in it", strings.TrimPrefix(side.String(), "REVIEWER_KIND_"))
+			return nil, rule.Bad("group", rule.MissingField, "nobody of %s is in it", rule.Name(side))
 		}
 	}
 	id := strings.TrimPrefix(c.Ticket, "tickets/")

@@ -27,10 +27,8 @@ const MaxScore = 100_00
 // State is a review, folded from its events. It is a value: copies may be changed apart, but what its slices and pointers lead to is
 // shared and never changed.
 type State struct {
-	State  pb.ReviewState // UNSPECIFIED: there is none yet
-	Events uint64         // how many events were folded: the stream's version
+	rule.Life[pb.ReviewState]
 
-	No       string
 	Kind     string
 	Unit     string // who is reviewed
 	Person   string // the cadre; empty where the unit itself is
@@ -43,8 +41,6 @@ type State struct {
 	Points   uint32 // hundredths, once it is closed
 	OpenedAt time.Time
 	ClosedAt time.Time
-	Subject  string // the data subject whose key seals the particulars; empty while nothing was sealed
-	LastAt   time.Time
 }
 
 // Score is what a member of the group gave.
@@ -94,16 +90,8 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	default:
 		return s, fmt.Errorf("%T is no event of a review", event)
 	}
-	if box, ok := event.(interface{ GetSealed() *pb.Sealed }); ok && box.GetSealed() != nil {
-		s.Subject = box.GetSealed().Subject
-	}
-	s.Events++
-	if at.After(s.LastAt) {
-		s.LastAt = at
-	}
-	if after := StateAfter(event); after != pb.ReviewState_REVIEW_STATE_UNSPECIFIED {
-		s.State = after
-	}
+	s.Sealed(event)
+	s.Happened(meta, event, StateAfter(event))
 	return s, nil
 }
 
@@ -117,15 +105,6 @@ func StateAfter(event proto.Message) pb.ReviewState {
 	}
 	return pb.ReviewState_REVIEW_STATE_UNSPECIFIED
 }
-
-// Exists says whether it came to life.
-func (s *State) Exists() bool { return s.State != pb.ReviewState_REVIEW_STATE_UNSPECIFIED }
-
-// Standing is its public number and its main state without the enum's prefix.
-func (s *State) Standing() (no, state string) { return s.No, s.State.String()[len("REVIEW_STATE_"):] }
-
-// Owner is the data subject whose key seals what is said of it; empty while nothing was.
-func (s *State) Owner() string { return s.Subject }
 
 // MaySee says whether somebody may know of it: of what is closed anybody, before that the unit reviewed with those above and below it, who
 // opened it with those below, and the group's members.

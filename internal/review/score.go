@@ -57,7 +57,7 @@ func (s *State) holds(a *rule.Asked) error {
 
 func (s *State) running() error {
 	if s.State != pb.ReviewState_REVIEW_STATE_OPEN {
-		return rule.No(rule.WrongState, "the review is %s; this needs [OPEN]", s.State.String()[len("REVIEW_STATE_"):])
+		return rule.No(rule.WrongState, "the review is %s; this needs [OPEN]", rule.Name(s.State))
 	}
 	return nil
 }

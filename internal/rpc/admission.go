@@ -35,11 +35,10 @@ func (s admissionService) RevokeAdmission(ctx context.Context, r *pb.RevokeAdmis
 
 // GetAdmission gives the admission as its history says it is now.
 func (s admissionService) GetAdmission(ctx context.Context, r *pb.GetAdmissionRequest) (*pb.Admission, error) {
-	it, result, err := s.dispatcher.Look(ctx, "admissions", r.Name)
+	state, result, err := found[*admission.State](ctx, &s.service, "admissions", r.Name)
 	if err != nil {
-		return nil, s.absent(ctx, err)
+		return nil, err
 	}
-	state := it.(*admission.State)
 	m := state.Message(dispatch.ID(result.Stream))
 	m.Etag, m.ConsistencyToken = result.ETag(), Token(result.Position)
 	actor, _ := ActorFrom(ctx)

@@ -216,7 +216,7 @@ func (s auditService) GetTicketAsOf(ctx context.Context, r *pb.GetTicketAsOfRequ
 	if known == 0 && r.KnownAt != "" {
 		return nil, rule.Bad("name", rule.NotFound, "nothing was known at that position")
 	}
-	state, result, err := s.dispatcher.TicketAsOf(ctx, r.Name, instant(r.AsOf), known)
+	state, result, err := s.dispatcher.TicketAsOf(ctx, r.Name, rule.Instant(r.AsOf), known)
 	if err != nil {
 		return nil, err
 	}

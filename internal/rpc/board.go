@@ -19,7 +19,8 @@ func (s viewService) ListWallPosts(ctx context.Context, q *pb.ListWallPostsReque
 	ids, lights, next, position, err := s.reader.ListWallPosts(ctx, view.BoardQuery{
 		Filter: q.Filter, OrderBy: q.OrderBy, PageSize: q.PageSize, PageToken: q.PageToken,
 		Sees: func(keeper string) bool {
-			kept := wall.State{State: pb.PostState_POST_STATE_POSTED, Keeper: keeper}
+			kept := wall.State{Keeper: keeper}
+			kept.State = pb.PostState_POST_STATE_POSTED
 			return kept.MaySee(registry, actor, now)
 		},
 	}, now)

@@ -45,7 +45,7 @@ func (s listingService) population(ctx context.Context, r *pb.DrawSpotCheckReque
 	if err := s.views.wait(ctx, Token(last), view.TicketsView); err != nil {
 		return nil, err
 	}
-	closed, at, err := s.views.reader.ClosedTickets(ctx, r.Area, instant(r.From), instant(r.To))
+	closed, at, err := s.views.reader.ClosedTickets(ctx, r.Area, rule.Instant(r.From), rule.Instant(r.To))
 	if err != nil {
 		return nil, err
 	}
@@ -74,16 +74,9 @@ func (s listingService) population(ctx context.Context, r *pb.DrawSpotCheckReque
 
 // GetSpotCheck gives the spot check as its history says it is now.
 func (s listingService) GetSpotCheck(ctx context.Context, r *pb.GetSpotCheckRequest) (*pb.SpotCheck, error) {
-	it, result, err := s.dispatcher.Look(ctx, "checks", r.Name)
+	state, result, err := found[*spotcheck.State](ctx, &s.service, "checks", r.Name)
 	if err != nil {
-		return nil, s.absent(ctx, err)
-	}
-	if err := s.shows(ctx, it); err != nil {
 		return nil, err
-	}
-	state, ok := it.(*spotcheck.State)
-	if !ok {
-		return nil, fmt.Errorf("%s is %T", r.Name, it)
 	}
 	m := state.Message(dispatch.ID(result.Stream))
 	m.Etag, m.ConsistencyToken, m.KnownAt = result.ETag(), Token(result.Position), Token(eventstore.Position(state.Drawn.GetKnownAt()))

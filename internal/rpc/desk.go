@@ -29,42 +29,14 @@ func (s viewService) WatchDesk(q *pb.WatchDeskRequest, stream grpc.ServerStreami
 		area = of.Area
 	}
 	desk := s.reader.Desk(func(of string) bool { return rule.Within(s.dispatcher.Registry(), of, unit) }, area)
-	apart := time.NewTicker(pushApart)
-	defer apart.Stop()
-	again := time.NewTicker(lookAgain)
-	defer again.Stop()
-	for {
-		moved, err := s.projector.Watch(view.WhistlesView)
-		if err != nil {
-			return err
-		}
-		now := s.dispatcher.Now()
+	return s.watch(ctx, view.WhistlesView, func(now time.Time) error {
 		message, position, err := desk.Look(ctx, now)
-		if err != nil {
+		if err != nil || message == nil {
 			return err
 		}
-		if message != nil {
-			message.AsOf, message.ConsistencyToken = timestamppb.New(now), Token(position)
-			if err := stream.Send(message); err != nil {
-				return err
-			}
-		}
-		select {
-		case <-apart.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.stopping:
-			return &rule.Refusal{Reason: ServerStopping, Message: "this server is about to stop: call again"}
-		}
-		select {
-		case <-moved:
-		case <-again.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.stopping:
-			return &rule.Refusal{Reason: ServerStopping, Message: "this server is about to stop: call again"}
-		}
-	}
+		message.AsOf, message.ConsistencyToken = timestamppb.New(now), Token(position)
+		return stream.Send(message)
+	})
 }
 
 // desk is the unit whose desk an officer may watch: their own, or one below it; an auditor any.

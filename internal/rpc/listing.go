@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"fmt"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch"
@@ -49,16 +48,9 @@ func (s listingService) RecordSpotCheck(ctx context.Context, r *pb.RecordSpotChe
 
 // GetListing gives the listing as its history says it is now.
 func (s listingService) GetListing(ctx context.Context, r *pb.GetListingRequest) (*pb.Listing, error) {
-	it, result, err := s.dispatcher.Look(ctx, "listings", r.Name)
+	state, result, err := found[*listing.State](ctx, &s.service, "listings", r.Name)
 	if err != nil {
-		return nil, s.absent(ctx, err)
-	}
-	if err := s.shows(ctx, it); err != nil {
 		return nil, err
-	}
-	state, ok := it.(*listing.State)
-	if !ok {
-		return nil, fmt.Errorf("%s is %T", r.Name, it)
 	}
 	m := state.Message(dispatch.ID(result.Stream))
 	m.Etag, m.ConsistencyToken, m.Overdue = result.ETag(), Token(result.Position), state.Overdue(s.dispatcher.Now())

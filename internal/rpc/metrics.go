@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 // Metrics count what is called. All labels are from closed sets. A nil *Metrics counts nothing.
@@ -140,7 +141,7 @@ func (m *Metrics) revealed(purpose pb.RevealPurpose) {
 }
 
 func purposeName(purpose pb.RevealPurpose) string {
-	return strings.ToLower(strings.TrimPrefix(purpose.String(), "REVEAL_PURPOSE_"))
+	return strings.ToLower(rule.Name(purpose))
 }
 
 func (m *Metrics) panicked() {

@@ -67,7 +67,7 @@ func (s registryService) LoadRegistry(stream grpc.ClientStreamingServer[pb.LoadR
 	case len(pieces) == 0:
 		return rule.Bad("piece", rule.MissingField, "is required")
 	}
-	faults, result, err := s.dispatcher.LoadRegistry(ctx, actor, first.Version, instant(first.ValidFrom), pieces, first.ValidateOnly)
+	faults, result, err := s.dispatcher.LoadRegistry(ctx, actor, first.Version, rule.Instant(first.ValidFrom), pieces, first.ValidateOnly)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (s registryService) GetAreaHistory(_ context.Context, q *pb.GetAreaHistoryR
 func below(r *registry.Snapshot, a *pb.Area, ancestor string, now time.Time) bool {
 	path, ok := r.Path(a.Code, now)
 	if current, _ := r.Area(a.Code, now); !ok || !proto.Equal(current, a) {
-		path, _ = r.Path(a.Code, instant(a.ValidFrom))
+		path, _ = r.Path(a.Code, rule.Instant(a.ValidFrom))
 	}
 	return slices.ContainsFunc(path, func(n *pb.AreaNode) bool { return n.Code == ancestor })
 }

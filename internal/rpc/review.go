@@ -5,6 +5,7 @@ import (
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/review"
 )
 
 type reviewService struct {
@@ -34,11 +35,8 @@ func (s reviewService) GiveStreetOpinion(ctx context.Context, r *pb.GiveStreetOp
 
 // GetReview gives the review as its history says it is now.
 func (s reviewService) GetReview(ctx context.Context, r *pb.GetReviewRequest) (*pb.Review, error) {
-	state, result, err := s.dispatcher.LoadReview(ctx, r.Name)
+	state, result, err := found[*review.State](ctx, &s.service, "reviews", r.Name)
 	if err != nil {
-		return nil, s.absent(ctx, err)
-	}
-	if err := s.shows(ctx, &state); err != nil {
 		return nil, err
 	}
 	m := state.Message(dispatch.ID(result.Stream))

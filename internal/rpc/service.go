@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch"
@@ -56,18 +55,6 @@ func (s *service) absent(ctx context.Context, err error) error {
 // absentMessage is told of what is not there and of what the caller may not see, alike.
 const absentMessage = "there is no such thing in your scope"
 
-// maySee refuses a caller who may not know of the ticket.
-func (s *service) maySee(ctx context.Context, t *ticket.State) error {
-	actor, _ := ActorFrom(ctx)
-	if !t.MaySee(s.dispatcher.Registry(), actor, s.dispatcher.Now()) {
-		return rule.Bad("name", rule.OutOfScope, absentMessage)
-	}
-	return nil
-}
-
-// maySeeWhistle refuses a caller who may not know of the whistle.
-func (s *service) maySeeWhistle(ctx context.Context, w *whistle.State) error { return s.shows(ctx, w) }
-
 // shows refuses a caller who may not know of something.
 func (s *service) shows(ctx context.Context, it rule.Aggregate) error {
 	actor, _ := ActorFrom(ctx)
@@ -96,12 +83,39 @@ func (s *service) impartial(ctx context.Context, w *whistle.State, actor rule.Ac
 }
 
 // look finds a ticket, a whistle or another resource that the caller may know of.
-func (s *service) look(ctx context.Context, name string) (dispatch.Result, error) {
-	it, result, err := s.dispatcher.Look(ctx, collection(name), name)
+func (s *service) look(ctx context.Context, name string) (rule.Aggregate, dispatch.Result, error) {
+	return s.lookIn(ctx, collection(name), name)
+}
+
+// lookIn is look for a name of a collection alone.
+func (s *service) lookIn(ctx context.Context, collection, name string) (rule.Aggregate, dispatch.Result, error) {
+	it, result, err := s.dispatcher.Look(ctx, collection, name)
 	if err != nil {
-		return result, s.absent(ctx, err)
+		return nil, result, s.absent(ctx, err)
 	}
-	return result, s.shows(ctx, it)
+	return it, result, s.shows(ctx, it)
+}
+
+// found is what lookIn finds, of the state S that the collection's resources have.
+func found[S rule.Aggregate](ctx context.Context, s *service, collection, name string) (state S, result dispatch.Result, err error) {
+	it, result, err := s.lookIn(ctx, collection, name)
+	if err != nil {
+		return state, result, err
+	}
+	state, ok := it.(S)
+	if !ok {
+		return state, result, fmt.Errorf("%s is %T", name, it)
+	}
+	return state, result, nil
+}
+
+// mayLook says whether the caller may know of a resource; not of one that is not there.
+func (s *service) mayLook(ctx context.Context, name string) (bool, error) {
+	_, _, err := s.look(ctx, name)
+	if _, no := errors.AsType[*rule.Refusal](err); no {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // refused is what a caller is told of a command that failed. Who may not see what it names hears the same whatever its rule
@@ -112,8 +126,8 @@ func (s *service) refused(ctx context.Context, command proto.Message, err error)
 	}
 	if blow, ok := command.(*pb.BlowWhistleRequest); ok && blow.Name == "" {
 		for i, name := range blow.Tickets {
-			if _, unseen := s.look(ctx, name); unseen != nil {
-				return about(fmt.Sprintf("tickets[%d]", i), unseen)
+			if _, _, unseen := s.look(ctx, name); unseen != nil {
+				return rule.About(fmt.Sprintf("tickets[%d]", i), unseen)
 			}
 		}
 		return err
@@ -122,27 +136,16 @@ func (s *service) refused(ctx context.Context, command proto.Message, err error)
 		return err // it says nothing of what is there
 	}
 	if named, ok := command.(interface{ GetName() string }); ok {
-		if _, unseen := s.look(ctx, named.GetName()); unseen != nil {
+		if _, _, unseen := s.look(ctx, named.GetName()); unseen != nil {
 			return unseen
 		}
 	}
 	if merge, ok := command.(*pb.MergeTicketRequest); ok {
-		if _, unseen := s.look(ctx, merge.Into); unseen != nil {
-			return about("into", unseen)
+		if _, _, unseen := s.look(ctx, merge.Into); unseen != nil {
+			return rule.About("into", unseen)
 		}
 	}
 	return err
-}
-
-// about is an error that is about a field, if it is a refusal.
-func about(field string, err error) error {
-	refusal := new(rule.Refusal)
-	if !errors.As(err, &refusal) {
-		return err
-	}
-	of := *refusal
-	of.Field = field
-	return &of
 }
 
 // tells says whether an error may depend on what stands in a history.
@@ -170,14 +173,6 @@ func (s *service) failed(ctx context.Context, method, requestID string, began ti
 	st := s.statusFor(ctx, requestID, err)
 	s.metrics.message(method, st.Code(), began)
 	return failure(st)
-}
-
-// instant is the time of a stamp; unset is the zero time.
-func instant(t *timestamppb.Timestamp) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return t.AsTime()
 }
 
 // collection is the kind of resource a name is of, such as "tickets".

@@ -8,6 +8,7 @@ import (
 	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/suggest"
+	"github.com/chuishao/dispatch/internal/ticket"
 )
 
 // SuggestTriage says what a dispatcher would look up. What the request tells of a petitioner is used and not kept.
@@ -34,13 +35,7 @@ func (s ticketService) SuggestTriage(ctx context.Context, q *pb.SuggestTriageReq
 	if err := s.suggestionsReach(ctx, q.MinConsistencyToken); err != nil {
 		return nil, err
 	}
-	return s.suggest.Suggest(ctx, r, m, func(ctx context.Context, name string) (bool, error) {
-		_, err := s.look(ctx, name)
-		if refusal := new(rule.Refusal); errors.As(err, &refusal) {
-			return false, nil
-		}
-		return err == nil, err
-	})
+	return s.suggest.Suggest(ctx, r, m, s.mayLook)
 }
 
 // ticketMatter is a ticket that the caller may see, as it is now. Fields for a matter that is none yet have no place beside it.
@@ -52,19 +47,16 @@ func (s ticketService) ticketMatter(ctx context.Context, q *pb.SuggestTriageRequ
 			return rule.Bad(field, rule.BadField, "the ticket that is named says it; leave it out")
 		}
 	}
-	state, result, err := s.dispatcher.LoadTicket(ctx, q.Name)
+	state, result, err := found[*ticket.State](ctx, &s.service, "tickets", q.Name)
 	if err != nil {
-		return s.absent(ctx, err)
-	}
-	if err := s.maySee(ctx, &state); err != nil {
 		return err
 	}
-	words, erased, err := s.dispatcher.TicketWords(ctx, result.Stream, &state)
+	words, erased, err := s.dispatcher.TicketWords(ctx, result.Stream, state)
 	if err != nil {
 		return err
 	}
 	subjects := state.Subjects
-	if erased || suggest.Hidden(&state, words) {
+	if erased || suggest.Hidden(state, words) {
 		// That another ticket is the same person's would tell who raised this one.
 		subjects = nil
 	}

@@ -315,14 +315,11 @@ func sameMatter(r interface {
 
 // GetTicket gives the ticket as its history says it is now.
 func (s ticketService) GetTicket(ctx context.Context, r *pb.GetTicketRequest) (*pb.Ticket, error) {
-	state, result, err := s.dispatcher.LoadTicket(ctx, r.Name)
+	state, result, err := found[*ticket.State](ctx, &s.service, "tickets", r.Name)
 	if err != nil {
-		return nil, s.absent(ctx, err)
-	}
-	if err := s.maySee(ctx, &state); err != nil {
 		return nil, err
 	}
-	return s.ticket(ctx, state, result)
+	return s.ticket(ctx, *state, result)
 }
 
 // ticket is a ticket as it is shown: personal data masked.
@@ -337,7 +334,7 @@ func (s *service) ticket(ctx context.Context, state ticket.State, result dispatc
 
 // ExplainDeadline tells how a limit came about.
 func (s ticketService) ExplainDeadline(ctx context.Context, r *pb.ExplainDeadlineRequest) (*pb.ExplainDeadlineResponse, error) {
-	if _, err := s.look(ctx, r.Name); err != nil {
+	if _, _, err := s.look(ctx, r.Name); err != nil {
 		return nil, err
 	}
 	answer, result, err := s.dispatcher.Explain(ctx, r.Name, r.Timer)

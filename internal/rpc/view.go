@@ -84,6 +84,34 @@ func nextPage(asked *timestamppb.Timestamp, at time.Time, inner string) string {
 	return strconv.FormatInt(at.UnixMicro(), 36) + "." + inner
 }
 
+// paged is what questions for pages of figures have in common: the instant they are about, what is known for them, and the view's page token.
+type paged struct {
+	asked   *timestamppb.Timestamp
+	at      time.Time
+	knownAt *eventstore.Position
+	inner   string
+}
+
+// next is the token of the page that follows.
+func (p paged) next(inner string) string { return nextPage(p.asked, p.at, inner) }
+
+// paged reads what such a question asks for, and waits until the views can answer it.
+func (s viewService) paged(ctx context.Context, q interface {
+	GetKnownAt() string
+	GetAsOf() *timestamppb.Timestamp
+	GetPageToken() string
+	GetMinConsistencyToken() string
+}, views ...string) (p paged, err error) {
+	p.asked = q.GetAsOf()
+	if p.knownAt, err = known(q.GetKnownAt()); err != nil {
+		return p, err
+	}
+	if p.at, p.inner, err = s.asOf(p.asked, q.GetPageToken()); err != nil {
+		return p, err
+	}
+	return p, s.wait(ctx, q.GetMinConsistencyToken(), views...)
+}
+
 // GetClosure gives the stock view of a node.
 func (s viewService) GetClosure(ctx context.Context, q *pb.GetClosureRequest) (*pb.GetClosureResponse, error) {
 	knownAt, err := known(q.KnownAt)
@@ -139,61 +167,40 @@ func (s viewService) nothingAt(level, code string, at time.Time) *pb.ClosureRow 
 
 // ListClosure gives the stock view of every node of a level.
 func (s viewService) ListClosure(ctx context.Context, q *pb.ListClosureRequest) (*pb.ListClosureResponse, error) {
-	knownAt, err := known(q.KnownAt)
+	p, err := s.paged(ctx, q, view.ClosureView)
 	if err != nil {
-		return nil, err
-	}
-	at, inner, err := s.asOf(q.AsOf, q.PageToken)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.wait(ctx, q.MinConsistencyToken, view.ClosureView); err != nil {
 		return nil, err
 	}
 	rows, next, position, err := s.reader.ListClosure(ctx, view.ClosureQuery{
-		Level: q.Level, Area: q.Area, At: at, KnownAt: knownAt, WithMedian: q.WithMedian, WithDirect: q.WithDirect, Map: s.areas(q.AreaMode),
-		PageSize: q.PageSize, PageToken: inner,
+		Level: q.Level, Area: q.Area, At: p.at, KnownAt: p.knownAt, WithMedian: q.WithMedian, WithDirect: q.WithDirect, Map: s.areas(q.AreaMode),
+		PageSize: q.PageSize, PageToken: p.inner,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &pb.ListClosureResponse{Rows: rows, NextPageToken: nextPage(q.AsOf, at, next), AsOf: timestamppb.New(at), ConsistencyToken: Token(position)}, nil
+	return &pb.ListClosureResponse{Rows: rows, NextPageToken: p.next(next), AsOf: timestamppb.New(p.at), ConsistencyToken: Token(position)}, nil
 }
 
 // ListMetrics gives a metric of every node of a level.
 func (s viewService) ListMetrics(ctx context.Context, q *pb.ListMetricsRequest) (*pb.ListMetricsResponse, error) {
-	knownAt, err := known(q.KnownAt)
+	p, err := s.paged(ctx, q, view.MetricViews(q.Metric)...)
 	if err != nil {
-		return nil, err
-	}
-	at, inner, err := s.asOf(q.AsOf, q.PageToken)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.wait(ctx, q.MinConsistencyToken, view.MetricViews(q.Metric)...); err != nil {
 		return nil, err
 	}
 	figures, next, position, err := s.reader.ListMetrics(ctx, view.MetricQuery{
-		Metric: q.Metric, Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), At: at, KnownAt: knownAt,
-		Map: s.areas(q.AreaMode), Weights: s.dispatcher.Registry().Weights(), LevelOf: s.levelOf, PageSize: q.PageSize, PageToken: inner,
+		Metric: q.Metric, Level: q.Level, Area: q.Area, From: rule.Instant(q.From), To: rule.Instant(q.To), At: p.at, KnownAt: p.knownAt,
+		Map: s.areas(q.AreaMode), Weights: s.dispatcher.Registry().Weights(), LevelOf: s.levelOf, PageSize: q.PageSize, PageToken: p.inner,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &pb.ListMetricsResponse{Figures: figures, NextPageToken: nextPage(q.AsOf, at, next), ConsistencyToken: Token(position)}, nil
+	return &pb.ListMetricsResponse{Figures: figures, NextPageToken: p.next(next), ConsistencyToken: Token(position)}, nil
 }
 
 // ListBehind gives the tickets behind a figure, as far as the caller may see them.
 func (s viewService) ListBehind(ctx context.Context, q *pb.ListBehindRequest) (*pb.ListBehindResponse, error) {
-	knownAt, err := known(q.KnownAt)
+	p, err := s.paged(ctx, q, view.MetricViews(q.Metric)...)
 	if err != nil {
-		return nil, err
-	}
-	at, inner, err := s.asOf(q.AsOf, q.PageToken)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.wait(ctx, q.MinConsistencyToken, view.MetricViews(q.Metric)...); err != nil {
 		return nil, err
 	}
 	actor, _ := ActorFrom(ctx)
@@ -203,13 +210,13 @@ func (s viewService) ListBehind(ctx context.Context, q *pb.ListBehindRequest) (*
 	ask, size := q.PageSize, pageSize(q, 50, 1000)
 	for range mostLooks {
 		rows, next, total, position, err := s.reader.ListBehind(ctx, view.BehindQuery{
-			Metric: q.Metric, Level: q.Level, Code: q.Code, Set: q.Set, From: instant(q.From), To: instant(q.To), At: at,
-			KnownAt: knownAt, Map: s.areas(q.AreaMode), PageSize: ask, PageToken: inner,
+			Metric: q.Metric, Level: q.Level, Code: q.Code, Set: q.Set, From: rule.Instant(q.From), To: rule.Instant(q.To), At: p.at,
+			KnownAt: p.knownAt, Map: s.areas(q.AreaMode), PageSize: ask, PageToken: p.inner,
 		})
 		if err != nil {
 			return nil, err
 		}
-		answer.NextPageToken, answer.TotalSize, answer.ConsistencyToken = nextPage(q.AsOf, at, next), total, Token(position)
+		answer.NextPageToken, answer.TotalSize, answer.ConsistencyToken = p.next(next), total, Token(position)
 		for _, row := range rows {
 			seen := all
 			if !seen {
@@ -227,22 +234,13 @@ func (s viewService) ListBehind(ctx context.Context, q *pb.ListBehindRequest) (*
 		if next == "" || len(answer.Tickets) == size {
 			break
 		}
-		inner, ask = next, int32(size-len(answer.Tickets))
+		p.inner, ask = next, int32(size-len(answer.Tickets))
 	}
 	return answer, nil
 }
 
 // mostLooks is how often ListBehind looks for rows that the caller may see before it answers with a page that is not full.
 const mostLooks = 20
-
-// mayLook says whether the caller may know of a ticket or whistle.
-func (s viewService) mayLook(ctx context.Context, name string) (bool, error) {
-	_, err := s.look(ctx, name)
-	if _, no := errors.AsType[*rule.Refusal](err); no {
-		return false, nil
-	}
-	return err == nil, err
-}
 
 // scope is whose tickets and whistles the caller's lists hold: an auditor's all; else those of the caller's unit, the units above and
 // those below it; of who assesses, the tickets whose matter lies in the unit's area; and, of a unit that governs an area, the whistles that
@@ -380,7 +378,7 @@ func (s viewService) ListPrecedents(ctx context.Context, q *pb.ListPrecedentsReq
 		if state.Confidentiality == pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL {
 			continue
 		}
-		if s.maySee(ctx, &state) != nil {
+		if s.shows(ctx, &state) != nil {
 			row.Ticket = ""
 		}
 		answer.Precedents = append(answer.Precedents, row)
@@ -441,7 +439,7 @@ func (s viewService) ListStages(ctx context.Context, q *pb.ListStagesRequest) (*
 		return nil, err
 	}
 	rows, next, position, err := s.reader.ListStages(ctx, view.PeriodQuery{
-		Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), At: instant(q.AsOf), KnownAt: knownAt,
+		Level: q.Level, Area: q.Area, From: rule.Instant(q.From), To: rule.Instant(q.To), At: rule.Instant(q.AsOf), KnownAt: knownAt,
 		Map: s.areas(q.AreaMode), PageSize: q.PageSize, PageToken: q.PageToken,
 	})
 	if err != nil {
@@ -464,7 +462,7 @@ func (s viewService) ListLedger(ctx context.Context, q *pb.ListLedgerRequest) (*
 		return nil, err
 	}
 	rows, next, position, err := s.reader.ListLedger(ctx, q.Kind, view.PeriodQuery{
-		Level: q.Level, Area: q.Area, From: instant(q.From), To: instant(q.To), At: instant(q.AsOf), KnownAt: knownAt,
+		Level: q.Level, Area: q.Area, From: rule.Instant(q.From), To: rule.Instant(q.To), At: rule.Instant(q.AsOf), KnownAt: knownAt,
 		Map: s.areas(q.AreaMode), Now: s.dispatcher.Now(), PageSize: q.PageSize, PageToken: q.PageToken,
 	})
 	if err != nil {
@@ -485,18 +483,11 @@ func (s viewService) ListTimeline(ctx context.Context, q *pb.ListTimelineRequest
 			return nil, rule.Bad("page_token", rule.BadField, "is not a token that this service gave")
 		}
 	}
-	result, err := s.look(ctx, q.Name)
+	it, result, err := s.look(ctx, q.Name)
 	if err != nil {
 		return nil, err
 	}
-	var of *ticket.State
-	if collection(q.Name) == "tickets" {
-		now, _, err := s.dispatcher.LoadTicket(ctx, q.Name)
-		if err != nil {
-			return nil, err
-		}
-		of = &now
-	}
+	of, _ := it.(*ticket.State)
 	actor, _ := ActorFrom(ctx)
 	answer := &pb.ListTimelineResponse{ConsistencyToken: Token(result.Position)}
 	size := pageSize(q, 100, 1000)
@@ -532,53 +523,18 @@ func (s viewService) ListTimeline(ctx context.Context, q *pb.ListTimelineRequest
 	return answer, nil
 }
 
-const (
-	// pushApart is the least time between two messages of a watch.
-	pushApart = 100 * time.Millisecond
-	// lookAgain is how often a watch looks although nothing was recorded: limits pass by themselves.
-	lookAgain = time.Second
-)
-
 // WatchClosure sends a node's figures now and whenever they change.
 func (s viewService) WatchClosure(q *pb.WatchClosureRequest, stream grpc.ServerStreamingServer[pb.WatchClosureResponse]) error {
 	ctx := stream.Context()
 	var last *pb.ClosureRow
-	apart := time.NewTicker(pushApart)
-	defer apart.Stop()
-	again := time.NewTicker(lookAgain)
-	defer again.Stop()
-	for {
-		moved, err := s.projector.Watch(view.ClosureView)
-		if err != nil {
-			return err
-		}
-		now := s.dispatcher.Now()
+	return s.watch(ctx, view.ClosureView, func(now time.Time) error {
 		row, position, err := s.reader.ClosureAt(ctx, view.ClosureQuery{Level: q.Level, Code: q.Code, At: now})
-		if err != nil {
+		if err != nil || proto.Equal(row, last) {
 			return err
 		}
-		if !proto.Equal(row, last) {
-			if err := stream.Send(&pb.WatchClosureResponse{Row: row, AsOf: timestamppb.New(now), ConsistencyToken: Token(position)}); err != nil {
-				return err
-			}
-			last = row
-		}
-		select {
-		case <-apart.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.stopping:
-			return &rule.Refusal{Reason: ServerStopping, Message: "this server is about to stop: call again"}
-		}
-		select {
-		case <-moved:
-		case <-again.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.stopping:
-			return &rule.Refusal{Reason: ServerStopping, Message: "this server is about to stop: call again"}
-		}
-	}
+		last = row
+		return stream.Send(&pb.WatchClosureResponse{Row: row, AsOf: timestamppb.New(now), ConsistencyToken: Token(position)})
+	})
 }
 
 // ListViews says how far each view has come. Why one stopped is told to auditors only: it quotes what is inside.

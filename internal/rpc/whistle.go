@@ -7,6 +7,7 @@ import (
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/whistle"
 )
 
 type whistleService struct {
@@ -108,11 +109,8 @@ func (s whistleService) PassWhistleTimer(ctx context.Context, r *pb.PassWhistleT
 
 // GetWhistle gives the whistle as its history says it is now.
 func (s whistleService) GetWhistle(ctx context.Context, r *pb.GetWhistleRequest) (*pb.Whistle, error) {
-	state, result, err := s.dispatcher.LoadWhistle(ctx, r.Name)
+	state, result, err := found[*whistle.State](ctx, &s.service, "whistles", r.Name)
 	if err != nil {
-		return nil, s.absent(ctx, err)
-	}
-	if err := s.maySeeWhistle(ctx, &state); err != nil {
 		return nil, err
 	}
 	m := state.Message(dispatch.ID(result.Stream))

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -167,4 +168,15 @@ func Bad(field string, reason Reason, format string, args ...any) error {
 // No is a refusal for the state's sake.
 func No(reason Reason, format string, args ...any) error {
 	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// About is a refusal that is about a field, whatever it was about; any other error is as it was.
+func About(field string, err error) error {
+	refusal, ok := errors.AsType[*Refusal](err)
+	if !ok {
+		return err
+	}
+	of := *refusal
+	of.Field = field
+	return &of
 }

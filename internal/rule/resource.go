@@ -83,17 +83,3 @@ type Aggregate interface {
 	// MaySee says whether somebody may know of it at the instant.
 	MaySee(r Registry, who Actor, at time.Time) bool
 }
-
-// Timer is something that should happen to a whistle, an admission or a listing by an instant.
-type Timer struct {
-	Which int32  // of the enum of its kind of resource
-	Unit  string // the participant, for a timer of one
-	By    time.Time
-}
-
-// Timed is an aggregate that time makes things happen to.
-type Timed interface {
-	Aggregate
-	// Timers are those that run and have not fired, the earliest first.
-	Timers() []Timer
-}

@@ -1,5 +1,5 @@
-// Package rule is what the rules of all streams share: what they are told besides the command (Asked), and how they
-// say no (Refusal). It is pure: no I/O, no clock.
+// Package rule is what the rules of all streams share: what they are told besides the command (Asked), how they say no
+// (Refusal), and what their states have in common (Life). It is pure: no I/O, no clock.
 package rule
 
 import (
@@ -140,7 +140,7 @@ func (a *Asked) Require(roles ...pb.Role) error {
 	}
 	names := make([]string, len(roles))
 	for i, r := range roles {
-		names[i] = strings.TrimPrefix(r.String(), "ROLE_")
+		names[i] = Name(r)
 	}
 	return &Refusal{Reason: RoleNotAllowed, Message: "this needs one of the roles " + strings.Join(names, ", ")}
 }
@@ -196,6 +196,14 @@ func Instant(t *timestamppb.Timestamp) time.Time {
 		return time.Time{}
 	}
 	return t.AsTime()
+}
+
+// Latest is the later of two instants.
+func Latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // Index is the path of an element of a repeated field, from 0.

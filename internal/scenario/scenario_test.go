@@ -82,7 +82,7 @@ func TestTheWritePathKeepsWhatTheScenariosPromise(t *testing.T) {
 // beside is another dispatcher on the same history and keys.
 func beside(t *testing.T, city *dispatchtest.City) *dispatchtest.City {
 	t.Helper()
-	clock := new(dispatchtest.Clock)
+	clock := new(dispatch.Clock)
 	clock.Set(dispatchtest.Start)
 	d, err := dispatch.New(t.Context(), city.Store, city.Keys, dispatch.Options{Clock: clock.Now})
 	if err != nil {

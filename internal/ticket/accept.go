@@ -134,7 +134,7 @@ func missing(have []pb.Element) string {
 	var names []string
 	for e := pb.Element_ELEMENT_NAME; e <= pb.Element_ELEMENT_COURSE; e++ {
 		if !slices.Contains(have, e) {
-			names = append(names, strings.ToLower(strings.TrimPrefix(e.String(), "ELEMENT_")))
+			names = append(names, strings.ToLower(rule.Name(e)))
 		}
 	}
 	return strings.Join(names, ", ")

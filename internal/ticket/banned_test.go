@@ -27,8 +27,9 @@ func TestACommunityIsNotHandedAgainWhatTheBanListKeepsOutByNow(t *testing.T) {
 			Registry: registry.NewSnapshot("v", now, content.Pieces(), nil), Calendar: calendar.Default(), Profile: calendar.DefaultProfile(),
 		}
 		s := State{
-			State: pb.TicketState_TICKET_STATE_CLOSED, Events: 9, Category: category, Grade: pb.Grade_GRADE_G2, Holder: "320205001001", Lead: "320205001001",
-			Round: 1, Hop: 1, ClosedAt: now.Add(-time.Hour), LastAt: now.Add(-time.Hour),
+			Life:     rule.Life[pb.TicketState]{State: pb.TicketState_TICKET_STATE_CLOSED, Events: 9, LastAt: now.Add(-time.Hour)},
+			Category: category, Grade: pb.Grade_GRADE_G2, Holder: "320205001001", Lead: "320205001001",
+			Round: 1, Hop: 1, ClosedAt: now.Add(-time.Hour),
 		}
 		_, err := reopen(s, a, &pb.ReopenTicketRequest{Reason: pb.ReopenReason_REOPEN_REASON_UNSOLVED, Particulars: &pb.Particulars{Note: "又坏了"}})
 		refusal, _ := errors.AsType[*rule.Refusal](err)
@@ -79,7 +80,7 @@ func TestTheMapBringsNothingBannedIntoACommunity(t *testing.T) {
 				ValidFrom: timestamppb.New(turn.AddDate(0, -1, 0)), ValidTo: timestamppb.New(turn.AddDate(0, 1, 0)),
 			}},
 		}
-		s := State{State: pb.TicketState_TICKET_STATE_HANDLING, Path: path, Category: "1", Holder: "a", HolderPath: lead, Lead: "a", LeadPath: lead, Deliveries: w.delivery}
+		s := State{Life: rule.Life[pb.TicketState]{State: pb.TicketState_TICKET_STATE_HANDLING}, Path: path, Category: "1", Holder: "a", HolderPath: lead, Lead: "a", LeadPath: lead, Deliveries: w.delivery}
 		events, err := Decide(s, a, &pb.MoveHolderRequest{})
 		if err != nil {
 			t.Fatal(err)

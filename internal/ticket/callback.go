@@ -91,7 +91,7 @@ func followed(primary *pb.Ticket) error {
 	case pb.TicketState_TICKET_STATE_CALLBACK, pb.TicketState_TICKET_STATE_CLOSED, pb.TicketState_TICKET_STATE_ARCHIVED:
 		return nil
 	}
-	return rule.No(rule.WrongState, "the ticket is merged, and its primary is %s; this needs it to be verified", name(primary.GetState()))
+	return rule.No(rule.WrongState, "the ticket is merged, and its primary is %s; this needs it to be verified", rule.Name(primary.GetState()))
 }
 
 func days(times []time.Time, zone *time.Location) int {

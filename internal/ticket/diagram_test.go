@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 var draw = flag.Bool("draw", false, "write the state diagram of the ticket anew")
@@ -103,7 +104,7 @@ func node(s pb.TicketState) string {
 	if s == pb.TicketState_TICKET_STATE_UNSPECIFIED {
 		return "[*]"
 	}
-	return name(s)
+	return rule.Name(s)
 }
 
 // ticketEvents are an empty event of each type that a ticket knows.

@@ -25,7 +25,8 @@ func TestWithoutARulingTheFallbackUnitTakesItAndKeepsTheClock(t *testing.T) {
 	path, _ := a.Registry.Path("320205001001", now)
 	handleBy := now.Add(5 * 24 * time.Hour)
 	dispute := State{
-		State: pb.TicketState_TICKET_STATE_ADJUDICATION, Events: 9, Category: "0302", Grade: pb.Grade_GRADE_G2, Path: path, Holder: "320205000000",
+		Life:     rule.Life[pb.TicketState]{State: pb.TicketState_TICKET_STATE_ADJUDICATION, Events: 9},
+		Category: "0302", Grade: pb.Grade_GRADE_G2, Path: path, Holder: "320205000000",
 		Round: 1, Hop: 2, Returns: 2, Led: []string{"320205000000-CG", "320205000000-JT"}, HandleLimit: "5 WD",
 		Limits: Limits{HandleBy: handleBy, CloseBy: handleBy.Add(time.Hour), RulingBy: now},
 	}

@@ -17,10 +17,7 @@ import (
 // keeps all that must hold of every ticket, whoever recorded it and under whatever rules. It does not decide again, and asks
 // no registry.
 func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Message) error {
-	typ := event.ProtoReflect().Descriptor().Name()
-	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("%s: "+format, append([]any{typ}, args...)...)
-	}
+	wrong := rule.Wrong(event)
 
 	from, known := legal(event)
 	switch {

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 var noon = time.Date(2025, 3, 5, 4, 0, 0, 0, time.UTC)
@@ -17,7 +18,8 @@ func after(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(noon
 // lived is a ticket in a state, as a history could have left it.
 func lived(state pb.TicketState) State {
 	return State{
-		State: state, Events: 4, No: "1", ReportedAt: noon, AcceptedAt: noon, Lead: "a", Holder: "a", Round: 1, Hop: 1,
+		Life:       rule.Life[pb.TicketState]{State: state, Events: 4, No: "1"},
+		ReportedAt: noon, AcceptedAt: noon, Lead: "a", Holder: "a", Round: 1, Hop: 1,
 		Limits: Limits{HandleBy: noon.Add(24 * time.Hour), CloseBy: noon.Add(48 * time.Hour)}, CallbackWanted: true,
 	}
 }

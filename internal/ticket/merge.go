@@ -93,7 +93,7 @@ func (s *State) attach(a *rule.Asked, duplicate *pb.Ticket) ([]proto.Message, er
 	}
 	if !s.Open() || s.State == pb.TicketState_TICKET_STATE_REPORTED {
 		return nil, &rule.Refusal{
-			Reason: rule.WrongState, Message: fmt.Sprintf("the ticket is %s; it must be accepted and open", name(s.State)), DecidedBy: s.Decided.String(),
+			Reason: rule.WrongState, Message: fmt.Sprintf("the ticket is %s; it must be accepted and open", rule.Name(s.State)), DecidedBy: s.Decided.String(),
 		}
 	}
 	if err := s.second(nil); err != nil {
@@ -196,11 +196,8 @@ func (s *State) duplicateDetached(_ *pb.EventMeta, e *pb.DuplicateDetached) {
 
 // about is a refusal that is about a field, where it names none itself.
 func about(field string, err error) error {
-	refusal, ok := errors.AsType[*rule.Refusal](err)
-	if !ok || refusal.Field != "" {
+	if refusal, ok := errors.AsType[*rule.Refusal](err); !ok || refusal.Field != "" {
 		return err
 	}
-	of := *refusal
-	of.Field = field
-	return &of
+	return rule.About(field, err)
 }

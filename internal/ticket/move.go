@@ -20,7 +20,7 @@ func moveHolder(s State, a *rule.Asked, c *pb.MoveHolderRequest) ([]proto.Messag
 	}
 	if !s.Open() {
 		return nil, &rule.Refusal{
-			Reason: rule.WrongState, Message: fmt.Sprintf("the ticket is %s; this needs an open one", name(s.State)), DecidedBy: s.Decided.String(),
+			Reason: rule.WrongState, Message: fmt.Sprintf("the ticket is %s; this needs an open one", rule.Name(s.State)), DecidedBy: s.Decided.String(),
 		}
 	}
 	var events []proto.Message

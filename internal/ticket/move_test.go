@@ -37,10 +37,8 @@ func merged() rule.Registry {
 
 func TestWhoHasATicketFollowsTheMap(t *testing.T) {
 	t.Parallel()
-	const (
-		handling = pb.TicketState_TICKET_STATE_HANDLING
-		ruling   = pb.TicketState_TICKET_STATE_ADJUDICATION
-	)
+	handling := rule.Life[pb.TicketState]{State: pb.TicketState_TICKET_STATE_HANDLING}
+	ruling := rule.Life[pb.TicketState]{State: pb.TicketState_TICKET_STATE_ADJUDICATION}
 	place := []*pb.AreaNode{{Level: "city", Code: "c"}, {Level: "district", Code: "d"}, {Level: "street", Code: "a"}}
 	atA, atB, atCentre := []string{"c", "d", "a"}, []string{"c", "d", "b"}, []string{"c", "d", "centre"}
 	for _, w := range []struct {
@@ -49,16 +47,16 @@ func TestWhoHasATicketFollowsTheMap(t *testing.T) {
 		events string
 		after  string // holder, lead and co-handlers
 	}{
-		{"a lead that holds the ticket", ticket.State{State: handling, Path: place, Holder: "a", HolderPath: atA, Lead: "a", LeadPath: atA, Co: []string{"d"}}, "[a>b]", "b b [d]"},
-		{"a lead while its case is ruled on", ticket.State{State: ruling, Path: place, Holder: "centre", HolderPath: atCentre, Lead: "a", LeadPath: atA}, "[a>b]", "centre b []"},
-		{"a holder that no event gave a path", ticket.State{State: ruling, Path: place, Holder: "centre", Lead: "a", LeadPath: atA}, "[centre>centre a>b]", "centre b []"},
-		{"a co-handler takes the lead", ticket.State{State: handling, Path: place, Holder: "a", HolderPath: atA, Lead: "a", LeadPath: atA, Co: []string{"b", "d"},
+		{"a lead that holds the ticket", ticket.State{Life: handling, Path: place, Holder: "a", HolderPath: atA, Lead: "a", LeadPath: atA, Co: []string{"d"}}, "[a>b]", "b b [d]"},
+		{"a lead while its case is ruled on", ticket.State{Life: ruling, Path: place, Holder: "centre", HolderPath: atCentre, Lead: "a", LeadPath: atA}, "[a>b]", "centre b []"},
+		{"a holder that no event gave a path", ticket.State{Life: ruling, Path: place, Holder: "centre", Lead: "a", LeadPath: atA}, "[centre>centre a>b]", "centre b []"},
+		{"a co-handler takes the lead", ticket.State{Life: handling, Path: place, Holder: "a", HolderPath: atA, Lead: "a", LeadPath: atA, Co: []string{"b", "d"},
 			CoTasks: []ticket.CoTask{{Unit: "b"}, {Unit: "d"}}}, "[a>b]", "b b [d]"},
-		{"a unit that was ruled out does not lead", ticket.State{State: handling, Path: place, Holder: "a", HolderPath: atA, Lead: "a", LeadPath: atA, RuledOut: []string{"b"}}, "[a>d]", "d d []"},
-		{"a place that nobody knows", ticket.State{State: handling, Holder: "a", HolderPath: atA, Lead: "a", LeadPath: atA}, "[a>d]", "d d []"},
-		{"nobody holds it", ticket.State{State: handling}, "[]", "  []"},
-		{"a unit that nothing is known of", ticket.State{State: handling, Holder: "x", Lead: "x"}, "[]", "x x []"},
-		{"it is where it belongs", ticket.State{State: handling, Path: place, Holder: "b", HolderPath: atB, Lead: "b", LeadPath: atB}, "[]", "b b []"},
+		{"a unit that was ruled out does not lead", ticket.State{Life: handling, Path: place, Holder: "a", HolderPath: atA, Lead: "a", LeadPath: atA, RuledOut: []string{"b"}}, "[a>d]", "d d []"},
+		{"a place that nobody knows", ticket.State{Life: handling, Holder: "a", HolderPath: atA, Lead: "a", LeadPath: atA}, "[a>d]", "d d []"},
+		{"nobody holds it", ticket.State{Life: handling}, "[]", "  []"},
+		{"a unit that nothing is known of", ticket.State{Life: handling, Holder: "x", Lead: "x"}, "[]", "x x []"},
+		{"it is where it belongs", ticket.State{Life: handling, Path: place, Holder: "b", HolderPath: atB, Lead: "b", LeadPath: atB}, "[]", "b b []"},
 	} {
 		asked := &rule.Asked{Actor: rule.Actor{Roles: []pb.Role{pb.Role_ROLE_SYSTEM}}, At: turn, OccurredAt: turn, Registry: merged()}
 		events, err := ticket.Decide(w.before, asked, &pb.MoveHolderRequest{})

@@ -39,7 +39,8 @@ func TestWhatRunsAfterATicketEndedIsCountedAgainFromItsEnd(t *testing.T) {
 		{pb.TicketState_TICKET_STATE_CLOSED, due(calendar.Appeal, ended), time.Time{}},
 		{pb.TicketState_TICKET_STATE_DECLINED, due(calendar.DeclineAppeal, ended), time.Time{}},
 	} {
-		s := State{State: c.state, Grade: pb.Grade_GRADE_G2, SettledAt: settled, LimitsProfile: "1", Decided: rule.Decision{At: ended}}
+		s := State{Grade: pb.Grade_GRADE_G2, SettledAt: settled, LimitsProfile: "1"}
+		s.State, s.Decided.At = c.state, ended
 		s.Limits.AppealBy, s.Limits.ExclusionBy, s.Limits.HandleBy = c.appeal, c.exclusion, ended.Add(-time.Hour)
 		if events, err := recompute(s, a, &pb.RecomputeLimitsRequest{}); err != nil || len(events) != 0 {
 			t.Errorf("%s as it was counted: got %v, %v, want nothing to change", c.state, events, err)

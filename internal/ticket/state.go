@@ -11,10 +11,8 @@ import (
 // State is a ticket, folded from its events. It is a value: copies may be changed apart, but what its slices and pointers
 // lead to is shared and never changed.
 type State struct {
-	State  pb.TicketState // UNSPECIFIED: nobody reported it yet
-	Events uint64         // how many events were folded: the stream's version
+	rule.Life[pb.TicketState]
 
-	No              string
 	Source          string
 	SourceRef       string
 	Channel         pb.Channel
@@ -28,7 +26,6 @@ type State struct {
 	Elements        []pb.Element
 	Anonymous       bool
 	CallbackWanted  bool
-	Subject         string     // the data subject whose key seals the particulars; empty while nothing was sealed
 	Subjects        []string   // all whose keys seal something said about the ticket, the first first
 	Reported        *pb.Sealed // the particulars of the report
 	Accepted        *pb.Sealed // the particulars that the acceptance added
@@ -150,8 +147,6 @@ type State struct {
 	fired [timers]int64 // the limit, in Unix microseconds, for which each timer last fired; another limit is another timer
 
 	Imported *pb.RecordImported // for a record of another system
-	Decided  rule.Decision      // what led to the main state
-	LastAt   time.Time          // the latest instant at which anything happened to it
 }
 
 // Limits are the instants by which something is to be done; zero where nothing is due.
@@ -235,9 +230,6 @@ type Whistle struct {
 	// Participants are the units it summons.
 	Participants []string
 }
-
-// Exists says whether the ticket was reported.
-func (s *State) Exists() bool { return s.State != pb.TicketState_TICKET_STATE_UNSPECIFIED }
 
 // dispatchFrom is where the limit of the next dispatch is counted from.
 func (s *State) dispatchFrom() time.Time {

@@ -380,12 +380,9 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	if set {
 		s.LimitsProfile = profile
 	}
-	s.Events++
-	if at.After(s.LastAt) {
-		s.LastAt = at
-	}
-	if after := StateAfter(event); after != pb.TicketState_TICKET_STATE_UNSPECIFIED {
-		s.State = after
+	after := StateAfter(event)
+	s.Happened(meta, event, after)
+	if after != pb.TicketState_TICKET_STATE_UNSPECIFIED {
 		s.moot()
 		switch event.(type) {
 		case *pb.TicketMerged, *pb.TicketUnmerged: // it is again where it was
@@ -394,7 +391,6 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 		default:
 			s.Escalated = false
 		}
-		s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
 	}
 	return s, nil
 }
@@ -458,21 +454,7 @@ func StageOf(s pb.TicketState) pb.Stage {
 }
 
 // in refuses unless the ticket is in one of the states, and says which event put it where it is.
-func (s *State) in(states ...pb.TicketState) error {
-	if slices.Contains(states, s.State) {
-		return nil
-	}
-	want := make([]string, len(states))
-	for i, w := range states {
-		want[i] = name(w)
-	}
-	return &rule.Refusal{
-		Reason: rule.WrongState, Message: fmt.Sprintf("the ticket is %s; this needs %v", name(s.State), want),
-		DecidedBy: s.Decided.String(),
-	}
-}
-
-func name(s pb.TicketState) string { return s.String()[len("TICKET_STATE_"):] }
+func (s *State) in(states ...pb.TicketState) error { return s.In("", "ticket", states...) }
 
 // second refuses everything but the deciding word while a proposal waits for its second person.
 func (s *State) second(command proto.Message) error {

@@ -62,7 +62,7 @@ func TestALaterUnitsOwnLimitKeepsItsDistanceOverASuspension(t *testing.T) {
 
 func TestWhatNobodyDecidedBeforeTheLimitIsRefused(t *testing.T) {
 	t.Parallel()
-	handling := State{State: pb.TicketState_TICKET_STATE_HANDLING}
+	handling := State{Life: rule.Life[pb.TicketState]{State: pb.TicketState_TICKET_STATE_HANDLING}}
 	asked := handling
 	asked.Extension, asked.Suspension = &pb.ExtensionRequested{}, &pb.SuspensionRequested{}
 	stopped := asked

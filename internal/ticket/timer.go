@@ -93,6 +93,11 @@ func (s *State) Timers() []Timer {
 	return run
 }
 
+// Runs says whether a timer runs to exactly an instant.
+func (s *State) Runs(which pb.TicketTimer, by time.Time) bool {
+	return slices.ContainsFunc(s.Timers(), func(t Timer) bool { return t.Which == which && t.By.UnixMicro() == by.UnixMicro() })
+}
+
 // urgeAt is when three quarters of the time for handling are used; zero where no handle limit runs.
 func (s *State) urgeAt() time.Time {
 	if s.HandleStart.IsZero() || !s.Limits.HandleBy.After(s.HandleStart) {
@@ -105,18 +110,9 @@ func (s *State) urgeAt() time.Time {
 // ticket came into its state only later, then; but a fallback's dispatch happens now, since nobody could know of it before. No
 // events: the timer does not run any more, or what it waits for could still be done in time, which is so to the end of its second.
 func passTimer(s State, a *rule.Asked, c *pb.PassTimerRequest) ([]proto.Message, error) {
-	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
+	ok, err := rule.Passed(a, c.Timer, c.By, func(by time.Time) bool { return s.Runs(c.Timer, by) })
+	if err != nil || !ok {
 		return nil, err
-	}
-	if c.Timer == pb.TicketTimer_TICKET_TIMER_UNSPECIFIED {
-		return nil, rule.Bad("timer", rule.MissingField, "is required")
-	}
-	if c.By == nil {
-		return nil, rule.Bad("by", rule.MissingField, "is required")
-	}
-	by := c.By.AsTime()
-	if calendar.OnTime(a.At, by) || !slices.ContainsFunc(s.Timers(), func(t Timer) bool { return t.Which == c.Timer && t.By.UnixMicro() == by.UnixMicro() }) {
-		return nil, nil
 	}
 	if c.Timer == pb.TicketTimer_TICKET_TIMER_RULING {
 		return fallback(s, a)
@@ -125,10 +121,7 @@ func passTimer(s State, a *rule.Asked, c *pb.PassTimerRequest) ([]proto.Message,
 	if err != nil {
 		return nil, err
 	}
-	at := by
-	if s.Decided.At.After(at) {
-		at = s.Decided.At
-	}
+	at := rule.Latest(c.By.AsTime(), s.Decided.At)
 	for i, e := range events {
 		events[i] = rule.Then(e, at)
 	}

@@ -17,7 +17,7 @@ func withdraw(s State, a *rule.Asked, c *pb.WithdrawTicketRequest) ([]proto.Mess
 		return nil, err
 	}
 	if !s.Open() {
-		return nil, &rule.Refusal{Reason: rule.WrongState, Message: "the ticket is " + name(s.State) + "; only an open one is withdrawn", DecidedBy: s.Decided.String()}
+		return nil, &rule.Refusal{Reason: rule.WrongState, Message: "the ticket is " + rule.Name(s.State) + "; only an open one is withdrawn", DecidedBy: s.Decided.String()}
 	}
 	if err := a.CheckTime(s.LastAt); err != nil {
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
-	"strconv"
 	"strings"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -14,7 +13,6 @@ import (
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/projector"
-	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
 
@@ -239,8 +237,6 @@ type AdmissionQuery struct {
 	PageToken string
 }
 
-var admissionPages = pages{50, 1_000}
-
 var admissionFields = declare(map[string]field{
 	"no":        {kind: textField, column: "no"},
 	"state":     {kind: enumField, column: "state", values: pb.AdmissionState_value, prefix: "ADMISSION_STATE_"},
@@ -252,42 +248,21 @@ var admissionFields = declare(map[string]field{
 
 // ListAdmissions gives a page of the admissions that the filter lets through, the latest first. Everybody may see them.
 func (r *Reader) ListAdmissions(ctx context.Context, q AdmissionQuery) (rows []*pb.Admission, next string, at eventstore.Position, err error) {
-	size, err := admissionPages.size(q.PageSize)
+	page, err := (&latest{
+		number: "admission", fields: admissionFields, filter: q.Filter, pageSize: q.PageSize, pageToken: q.PageToken, bound: bind("admissions", q.Filter),
+	}).page()
 	if err != nil {
 		return nil, "", 0, err
-	}
-	var c condition
-	if err := parseFilter(q.Filter, admissionFields, &c); err != nil {
-		return nil, "", 0, err
-	}
-	bound := bind("admissions", q.Filter)
-	text, paged, err := cursor(bound, q.PageToken)
-	if err != nil {
-		return nil, "", 0, err
-	}
-	if paged {
-		before, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return nil, "", 0, rule.Bad("page_token", rule.BadField, "is none that this service gave")
-		}
-		c.and("admission < " + c.arg(before))
-	}
-	where := ""
-	if c.sql != "" {
-		where = "WHERE " + c.sql
 	}
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
 		if at, err = projector.Position(tx, AdmissionsView); err != nil {
 			return err
 		}
-		list, err := queryAdmissions(tx, where+" ORDER BY admission DESC LIMIT "+strconv.Itoa(size+1), c.args...)
+		list, err := queryAdmissions(tx, page.rest, page.args...)
 		if err != nil {
 			return err
 		}
-		if len(list) > size {
-			list = list[:size]
-			next = token(bound, strconv.FormatInt(list[size-1].admission, 10))
-		}
+		list, next = cut(page, list, func(row *admissionRow) int64 { return row.admission })
 		for _, row := range list {
 			row.Name = "admissions/" + row.id
 			rows = append(rows, row.Admission)

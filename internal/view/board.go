@@ -35,7 +35,7 @@ type BoardQuery struct {
 
 // list gives the ids of a page.
 func (b *board) list(ctx context.Context, r *Reader, q BoardQuery) (ids []string, next string, at eventstore.Position, err error) {
-	size, err := boardPages.size(q.PageSize)
+	size, err := usualPages.size(q.PageSize)
 	if err != nil {
 		return nil, "", 0, err
 	}
@@ -95,8 +95,6 @@ func (b *board) list(ctx context.Context, r *Reader, q BoardQuery) (ids []string
 	})
 	return ids, next, at, err
 }
-
-var boardPages = pages{50, 1_000}
 
 // writeSteps writes the areas that a row lies in.
 func writeSteps(tx *viewdb.Tx, table, column string, row int64, paths ...[]*pb.AreaNode) error {

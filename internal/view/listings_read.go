@@ -3,14 +3,12 @@ package view
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/projector"
-	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
 
@@ -68,8 +66,6 @@ type ListingQuery struct {
 	PageToken string
 }
 
-var listingPages = pages{50, 1_000}
-
 var listingFields = declare(map[string]field{
 	"no":       {kind: textField, column: "no"},
 	"state":    {kind: enumField, column: "state", values: pb.ListingState_value, prefix: "LISTING_STATE_"},
@@ -90,40 +86,22 @@ var checkFields = declare(map[string]field{
 	"unit":  {kind: textField, column: "unit"},
 })
 
-// page makes what a query's page is read by: what follows FROM, its arguments, how many rows at most, and what tokens are bound to.
-func (q *ListingQuery) page(what, key string, of *fields, kind int, waits string, below bool) (rest string, args []any, size int, bound []byte, err error) {
-	if size, err = listingPages.size(q.PageSize); err != nil {
-		return "", nil, 0, nil, err
-	}
-	var c condition
-	if err := parseFilter(q.Filter, of, &c); err != nil {
-		return "", nil, 0, nil, err
-	}
-	bound = bind(what, q.Filter, q.Scope.text())
-	text, paged, err := cursor(bound, q.PageToken)
-	if err != nil {
-		return "", nil, 0, nil, err
-	}
-	if scope := q.Scope.where(&c, key, kind, waits, below); scope != "" {
-		c.and(scope)
-	}
-	if paged {
-		before, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return "", nil, 0, nil, rule.Bad("page_token", rule.BadField, "is none that this service gave")
-		}
-		c.and(key + " < " + c.arg(before))
-	}
-	if c.sql != "" {
-		rest = "WHERE " + c.sql
-	}
-	return rest + fmt.Sprintf(" ORDER BY %s DESC LIMIT %d", key, size+1), c.args, size, bound, nil
+// page is that of rows of a kind; see where.
+func (q *ListingQuery) page(what, key string, of *fields, kind int, waits string, below bool) (latestPage, error) {
+	return (&latest{
+		number: key, fields: of, filter: q.Filter, pageSize: q.PageSize, pageToken: q.PageToken, bound: bind(what, q.Filter, q.Scope.text()),
+		scope: func(c *condition) {
+			if scope := q.Scope.where(c, key, kind, waits, below); scope != "" {
+				c.and(scope)
+			}
+		},
+	}).page()
 }
 
 // ListListings gives a page of the listings in scope that the filter lets through, the latest first.
 func (r *Reader) ListListings(ctx context.Context, q ListingQuery) (rows []*pb.Listing, next string, at eventstore.Position, err error) {
 	waits := fmt.Sprintf("state = %d", pb.ListingState_LISTING_STATE_REPORTED_DONE)
-	rest, args, size, bound, err := q.page("listings", "listing", listingFields, listingArea, waits, true)
+	page, err := q.page("listings", "listing", listingFields, listingArea, waits, true)
 	if err != nil {
 		return nil, "", 0, err
 	}
@@ -131,14 +109,11 @@ func (r *Reader) ListListings(ctx context.Context, q ListingQuery) (rows []*pb.L
 		if at, err = projector.Position(tx, ListingsView); err != nil {
 			return err
 		}
-		list, err := queryProblems(tx, rest, args...)
+		list, err := queryProblems(tx, page.rest, page.args...)
 		if err != nil {
 			return err
 		}
-		if len(list) > size {
-			list = list[:size]
-			next = token(bound, strconv.FormatInt(list[size-1].listing, 10))
-		}
+		list, next = cut(page, list, func(w *problem) int64 { return w.listing })
 		for _, w := range list {
 			rows = append(rows, w.message(q.Now.UnixMicro()))
 		}
@@ -150,7 +125,7 @@ func (r *Reader) ListListings(ctx context.Context, q ListingQuery) (rows []*pb.L
 // ListSpotChecks gives a page of the spot checks in scope that the filter lets through, the latest first, and the log position that each was drawn at.
 func (r *Reader) ListSpotChecks(ctx context.Context, q ListingQuery) (rows []*pb.SpotCheck, known []eventstore.Position, next string, at eventstore.Position, err error) {
 	waits := fmt.Sprintf("state = %d", pb.CheckState_CHECK_STATE_DRAWN)
-	rest, args, size, bound, err := q.page("checks", "spot", checkFields, checkArea, waits, false)
+	page, err := q.page("checks", "spot", checkFields, checkArea, waits, false)
 	if err != nil {
 		return nil, nil, "", 0, err
 	}
@@ -158,14 +133,11 @@ func (r *Reader) ListSpotChecks(ctx context.Context, q ListingQuery) (rows []*pb
 		if at, err = projector.Position(tx, ListingsView); err != nil {
 			return err
 		}
-		list, err := querySpots(tx, rest, args...)
+		list, err := querySpots(tx, page.rest, page.args...)
 		if err != nil {
 			return err
 		}
-		if len(list) > size {
-			list = list[:size]
-			next = token(bound, strconv.FormatInt(list[size-1].spot, 10))
-		}
+		list, next = cut(page, list, func(s *spot) int64 { return s.spot })
 		for _, s := range list {
 			rows, known = append(rows, s.message()), append(known, eventstore.Position(s.known))
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
+	"strconv"
 
 	"github.com/chuishao/dispatch/internal/rule"
 )
@@ -52,4 +54,65 @@ func cursor(bound []byte, token string) (at string, ok bool, err error) {
 		return "", false, rule.Bad("page_token", rule.BadField, "was given for other arguments; ask again from the first page")
 	}
 	return string(raw[bindSize:]), true, nil
+}
+
+// latest asks for a page of rows, those with the highest numbers first.
+type latest struct {
+	number    string // the column of their numbers
+	fields    *fields
+	filter    string
+	pageSize  int32
+	pageToken string
+	bound     []byte             // what tokens are bound to
+	scope     func(c *condition) // lets through what the caller may see; nil: everything
+}
+
+// latestPage is how such a page is read.
+type latestPage struct {
+	rest  string // what follows FROM
+	args  []any
+	size  int
+	bound []byte
+}
+
+var usualPages = pages{50, 1_000}
+
+func (q *latest) page() (p latestPage, err error) {
+	p.bound = q.bound
+	if p.size, err = usualPages.size(q.pageSize); err != nil {
+		return p, err
+	}
+	var c condition
+	if err := parseFilter(q.filter, q.fields, &c); err != nil {
+		return p, err
+	}
+	text, paged, err := cursor(q.bound, q.pageToken)
+	if err != nil {
+		return p, err
+	}
+	if q.scope != nil {
+		q.scope(&c)
+	}
+	if paged {
+		before, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return p, rule.Bad("page_token", rule.BadField, "is none that this service gave")
+		}
+		c.and(q.number + " < " + c.arg(before))
+	}
+	if c.sql != "" {
+		p.rest = "WHERE " + c.sql
+	}
+	p.rest += fmt.Sprintf(" ORDER BY %s DESC LIMIT %d", q.number, p.size+1) // one more says whether there is a next page
+	p.args = c.args
+	return p, nil
+}
+
+// cut is the page, of what was read for it, and the token of the next one; empty: there is none.
+func cut[R any](p latestPage, read []R, number func(R) int64) (rows []R, next string) {
+	if len(read) <= p.size {
+		return read, ""
+	}
+	rows = read[:p.size]
+	return rows, token(p.bound, strconv.FormatInt(number(rows[p.size-1]), 10))
 }

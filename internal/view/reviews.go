@@ -363,7 +363,7 @@ var reviewFields = declare(map[string]field{
 
 // ListReviews gives a page of the reviews that the filter lets through: those that are closed, and of the others those in scope.
 func (r *Reader) ListReviews(ctx context.Context, q ReviewQuery) (rows []*pb.Review, next string, at eventstore.Position, err error) {
-	size, err := whistlePages.size(q.PageSize)
+	size, err := usualPages.size(q.PageSize)
 	if err != nil {
 		return nil, "", 0, err
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/projector"
-	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
 
@@ -209,8 +208,6 @@ type WhistleQuery struct {
 	PageToken string
 }
 
-var whistlePages = pages{50, 1_000}
-
 var whistleFields = declare(map[string]field{
 	"no":       {kind: textField, column: "no"},
 	"kind":     {kind: enumField, column: "kind", values: pb.WhistleKind_value, prefix: "WHISTLE_KIND_"},
@@ -222,56 +219,41 @@ var whistleFields = declare(map[string]field{
 	"open":     {kind: boolField, sql: "closed_at IS NULL"},
 })
 
+// whistles lets the whistles in scope through.
+func (s *Scope) whistles(c *condition) {
+	if s.All {
+		return
+	}
+	either := []string{"1 = 0"}
+	in := func(kind int, codes []string) {
+		for _, code := range codes {
+			either = append(either, fmt.Sprintf("whistle IN (SELECT whistle FROM whistles_step_2 WHERE kind = %d AND code = %s)", kind, c.arg(code)))
+		}
+	}
+	in(areaPath, s.Areas)
+	in(affectedStep, s.Areas)
+	in(unitPath, s.Units)
+	c.and("(" + strings.Join(either, " OR ") + ")")
+}
+
 // ListWhistles gives a page of the whistles in scope that the filter lets through, the latest first.
 func (r *Reader) ListWhistles(ctx context.Context, q WhistleQuery) (rows []*pb.WhistleRow, next string, at eventstore.Position, err error) {
-	size, err := whistlePages.size(q.PageSize)
+	page, err := (&latest{
+		number: "whistle", fields: whistleFields, filter: q.Filter, pageSize: q.PageSize, pageToken: q.PageToken,
+		bound: bind("whistles", q.Filter, q.Scope.text()), scope: q.Scope.whistles,
+	}).page()
 	if err != nil {
 		return nil, "", 0, err
-	}
-	var c condition
-	if err := parseFilter(q.Filter, whistleFields, &c); err != nil {
-		return nil, "", 0, err
-	}
-	bound := bind("whistles", q.Filter, q.Scope.text())
-	text, paged, err := cursor(bound, q.PageToken)
-	if err != nil {
-		return nil, "", 0, err
-	}
-	if !q.Scope.All {
-		either := []string{"1 = 0"}
-		in := func(kind int, codes []string) {
-			for _, code := range codes {
-				either = append(either, fmt.Sprintf("whistle IN (SELECT whistle FROM whistles_step_2 WHERE kind = %d AND code = %s)", kind, c.arg(code)))
-			}
-		}
-		in(areaPath, q.Scope.Areas)
-		in(affectedStep, q.Scope.Areas)
-		in(unitPath, q.Scope.Units)
-		c.and("(" + strings.Join(either, " OR ") + ")")
-	}
-	if paged {
-		before, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return nil, "", 0, rule.Bad("page_token", rule.BadField, "is none that this service gave")
-		}
-		c.and("whistle < " + c.arg(before))
-	}
-	where := ""
-	if c.sql != "" {
-		where = "WHERE " + c.sql
 	}
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
 		if at, err = projector.Position(tx, WhistlesView); err != nil {
 			return err
 		}
-		list, err := queryWhistles(tx, where+fmt.Sprintf(" ORDER BY whistle DESC LIMIT %d", size+1), c.args...)
+		list, err := queryWhistles(tx, page.rest, page.args...)
 		if err != nil {
 			return err
 		}
-		if len(list) > size {
-			list = list[:size]
-			next = token(bound, strconv.FormatInt(list[size-1].whistle, 10))
-		}
+		list, next = cut(page, list, func(w *whistleRow) int64 { return w.whistle })
 		for _, w := range list {
 			rows = append(rows, w.message(q.Now.UnixMicro()))
 		}

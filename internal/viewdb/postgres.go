@@ -430,16 +430,27 @@ func (db *DB) runPostgres(ctx context.Context, pool chan *Tx, begin string, do f
 	}
 }
 
-// finishPostgres says of what was built that it is whole.
+// finishPostgres says of what was built that it is whole, and has the engine look at it, so that it answers well from the first query.
 func (db *DB) finishPostgres() error {
 	tx := <-db.write
 	defer func() { db.write <- tx }()
 	if tx.pg.conn.IsClosed() {
 		return &TroubleError{errors.New("the connection was lost")}
 	}
-	ctx, stop := context.WithTimeout(context.Background(), connectWithin)
+	ctx, stop := context.WithTimeout(context.Background(), quietWithin)
 	defer stop()
-	return tx.pg.within(ctx, beginWrite, func() error { return tx.pg.simple("UPDATE " + marker + " SET whole = 1") })
+	return tx.pg.within(ctx, beginWrite, func() error {
+		tables, err := tx.pg.all("SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r' ORDER BY c.relname", db.pg.schema)
+		if err != nil {
+			return err
+		}
+		for _, t := range tables {
+			if err := tx.pg.simple("ANALYZE " + t.Text(0)); err != nil {
+				return err
+			}
+		}
+		return tx.pg.simple("UPDATE " + marker + " SET whole = 1")
+	})
 }
 
 func (db *DB) replacePostgres(fresh string) error {

@@ -36,7 +36,7 @@ func (s *State) heard(e *pb.PostEchoed) bool {
 func (s *State) echoed(at time.Time, e *pb.PostEchoed) {
 	s.Echo = e.Kind
 	s.Echoes = append(slices.Clip(s.Echoes), Echo{e.Kind, e.Ticket, e.Version, at})
-	if s.after(e) != s.State {
+	if s.leads(e) != pb.PostState_POST_STATE_UNSPECIFIED {
 		s.EndedAt = at
 	}
 }

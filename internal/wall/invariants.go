@@ -1,34 +1,21 @@
 package wall
 
 import (
-	"fmt"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 // CheckInvariants says what is wrong with a recorded event, given the states before and after it that Evolve gave: nil if it keeps all
 // that must hold, whoever recorded it. It does not decide again, and asks no registry.
 func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Message) error {
-	typ := event.ProtoReflect().Descriptor().Name()
-	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("%s: "+format, append([]any{typ}, args...)...)
+	if err := before.Step(&after.Life, "post", meta, event, legal(event), before.leads(event)); err != nil {
+		return err
 	}
-	from := legal(event)
-	switch {
-	case from == nil:
-		return wrong("is no event of a wall")
-	case !slices.Contains(from, before.State):
-		return wrong("happened to a post that is %s", name(before.State))
-	case after.Events != before.Events+1:
-		return wrong("event %d follows %d", after.Events, before.Events)
-	case after.State != before.after(event):
-		return wrong("led from %s to %s", name(before.State), name(after.State))
-	case meta.GetRecordedAt().AsTime().Before(meta.GetOccurredAt().AsTime()):
-		return wrong("was recorded before it happened")
-	}
+	wrong := rule.Wrong(event)
 	if before.Exists() && (after.No != before.No || !after.PostedAt.Equal(before.PostedAt) || after.Subject != before.Subject ||
 		!slices.EqualFunc(after.PostedPath, before.PostedPath, func(a, b *pb.AreaNode) bool { return proto.Equal(a, b) })) {
 		return wrong("changed the post's number, time, place or poster")

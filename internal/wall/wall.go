@@ -6,7 +6,6 @@ package wall
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -18,11 +17,8 @@ import (
 // State is a post of a problem wall (问题墙), folded from its events. It is a value: copies may be changed apart, but what its slices and pointers lead to is
 // shared and never changed.
 type State struct {
-	State  pb.PostState // UNSPECIFIED: there is none yet
-	Events uint64       // how many events were folded: the stream's version
+	rule.Life[pb.PostState] // whose Subject is the poster, whoever speaks later
 
-	No          string
-	Subject     string         // the data subject whose key seals the particulars: the poster; empty while nothing was sealed
 	Path        []*pb.AreaNode // of the wall it stands on now
 	PostedPath  []*pb.AreaNode // of the wall it was posted on
 	Keeper      string         // the unit that has the wall it stands on now
@@ -50,9 +46,6 @@ type State struct {
 
 	Reviewers    []string // data subjects, each once
 	ReviewPoints uint32
-
-	Decided rule.Decision // what led to the main state
-	LastAt  time.Time     // the latest instant at which anything happened to it
 }
 
 // Echo is an echo of a ticket that was told to the post. Its words stand with the ticket.
@@ -123,14 +116,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	default:
 		return s, fmt.Errorf("%T is no event of a wall", event)
 	}
-	s.Events++
-	if at.After(s.LastAt) {
-		s.LastAt = at
-	}
-	if after := s.after(event); after != s.State {
-		s.State = after
-		s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
-	}
+	s.Happened(meta, event, s.leads(event))
 	return s, nil
 }
 
@@ -160,27 +146,14 @@ func StateAfter(event proto.Message) pb.PostState {
 	return pb.PostState_POST_STATE_UNSPECIFIED
 }
 
-// after is the main state after an event that happens now.
-func (s *State) after(event proto.Message) pb.PostState {
-	switch after := StateAfter(event); {
-	case after == pb.PostState_POST_STATE_UNSPECIFIED,
-		after == pb.PostState_POST_STATE_ECHOED && s.State != pb.PostState_POST_STATE_TICKETED:
-		return s.State
-	default:
-		return after
+// leads is the main state that an event leads to which happens now; UNSPECIFIED if to no other than it is in.
+func (s *State) leads(event proto.Message) pb.PostState {
+	after := StateAfter(event)
+	if after == s.State || after == pb.PostState_POST_STATE_ECHOED && s.State != pb.PostState_POST_STATE_TICKETED {
+		return pb.PostState_POST_STATE_UNSPECIFIED
 	}
+	return after
 }
-
-// Exists says whether it came to life.
-func (s *State) Exists() bool { return s.State != pb.PostState_POST_STATE_UNSPECIFIED }
-
-// Standing is its public number and its main state without the enum's prefix.
-func (s *State) Standing() (no, state string) { return s.No, name(s.State) }
-
-func name(s pb.PostState) string { return strings.TrimPrefix(s.String(), "POST_STATE_") }
-
-// Owner is the data subject whose key seals what is said of it; empty while nothing was.
-func (s *State) Owner() string { return s.Subject }
 
 // Public says whether it stands on a wall for everybody: it was admitted.
 func (s *State) Public() bool {
@@ -199,18 +172,7 @@ func (s *State) MaySee(r rule.Registry, who rule.Actor, _ time.Time) bool {
 }
 
 // in refuses unless the post is in one of the states, and says which event put it where it is.
-func (s *State) in(states ...pb.PostState) error {
-	if slices.Contains(states, s.State) {
-		return nil
-	}
-	want := make([]string, len(states))
-	for i, w := range states {
-		want[i] = name(w)
-	}
-	return &rule.Refusal{
-		Reason: rule.WrongState, Message: fmt.Sprintf("the post is %s; this needs %v", name(s.State), want), DecidedBy: s.Decided.String(),
-	}
-}
+func (s *State) in(states ...pb.PostState) error { return s.In("", "post", states...) }
 
 // fromKeeper refuses who neither belongs to the unit that has the wall nor stands above it.
 func (s *State) fromKeeper(a *rule.Asked) error {

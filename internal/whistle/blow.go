@@ -337,7 +337,7 @@ func column(kind pb.WhistleKind, grade pb.Grade) (string, error) {
 	case pb.Grade_GRADE_G1:
 		g = calendar.G1
 	}
-	return calendar.WhistleGrade(kind.String()[len("WHISTLE_KIND_"):], g)
+	return calendar.WhistleGrade(rule.Name(kind), g)
 }
 
 func (s *State) drafted(at time.Time, by *pb.Actor, e *pb.WhistleDrafted) {

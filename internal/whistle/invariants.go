@@ -7,35 +7,17 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 // CheckInvariants says what is wrong with a recorded event, given the states before and after it that Evolve gave: nil if it
 // keeps all that must hold of every whistle, whoever recorded it and under whatever rules. It does not decide again, and asks
 // no registry.
 func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Message) error {
-	typ := event.ProtoReflect().Descriptor().Name()
-	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("%s: "+format, append([]any{typ}, args...)...)
+	if err := before.Step(&after.Life, "whistle", meta, event, legal(event), before.leads(event)); err != nil {
+		return err
 	}
-
-	from := legal(event)
-	switch {
-	case from == nil:
-		return wrong("is no event of a whistle")
-	case !slices.Contains(from, before.State):
-		return wrong("happened to a whistle that is %s", before.State)
-	case after.Events != before.Events+1:
-		return wrong("event %d follows %d", after.Events, before.Events)
-	case meta.GetRecordedAt().AsTime().Before(meta.GetOccurredAt().AsTime()):
-		return wrong("was recorded before it happened")
-	}
-	want := StateAfter(event)
-	if want == pb.WhistleState_WHISTLE_STATE_WORKING && before.State == pb.WhistleState_WHISTLE_STATE_CONVENED {
-		want = before.State
-	}
-	if want == 0 && after.State != before.State || want != 0 && after.State != want {
-		return wrong("led from %s to %s", before.State, after.State)
-	}
+	wrong := rule.Wrong(event)
 	if before.Exists() && (after.No != before.No || after.Street != before.Street || !slices.Equal(after.Tickets, before.Tickets)) {
 		return wrong("changed the whistle's number, street or tickets")
 	}

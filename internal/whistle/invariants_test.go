@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/rule"
 )
 
 var noon = time.Date(2025, 3, 5, 4, 0, 0, 0, time.UTC)
@@ -15,7 +16,8 @@ var noon = time.Date(2025, 3, 5, 4, 0, 0, 0, time.UTC)
 // lived is a whistle in a state, as a history could have left it: one unit has to come, one need not.
 func lived(state pb.WhistleState, first, second pb.ParticipantState) State {
 	return State{
-		State: state, Events: 3, No: "1", Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, Street: "s", BlownAt: noon, IssuedAt: noon,
+		Life: rule.Life[pb.WhistleState]{State: state, Events: 3, No: "1"},
+		Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, Street: "s", BlownAt: noon, IssuedAt: noon,
 		Participants: []Participant{
 			{Participant: &pb.Participant{Unit: "a", Compulsory: true, ReportInBy: timestamppb.New(noon)}, State: first},
 			{Participant: &pb.Participant{Unit: "b"}, State: second},
@@ -43,7 +45,8 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		return s
 	}
 	draft := State{
-		State: pb.WhistleState_WHISTLE_STATE_DRAFT, Events: 1, Kind: pb.WhistleKind_WHISTLE_KIND_TOUGH, Street: "s",
+		Life: rule.Life[pb.WhistleState]{State: pb.WhistleState_WHISTLE_STATE_DRAFT, Events: 1},
+		Kind: pb.WhistleKind_WHISTLE_KIND_TOUGH, Street: "s",
 		DraftedBy: &pb.Actor{Person: "p", Role: pb.Role_ROLE_STREET_SECRETARY},
 	}
 	const (

@@ -2,7 +2,6 @@ package whistle
 
 import (
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -70,7 +69,7 @@ func completeTask(s State, a *rule.Asked, c *pb.CompleteTaskRequest) ([]proto.Me
 		return nil, err
 	}
 	if p.State != pb.ParticipantState_PARTICIPANT_STATE_REPORTED_IN {
-		return nil, rule.No(rule.WrongState, "unit %q is %s; it must have reported in and not be done", p.Unit, p.State.String()[len("PARTICIPANT_STATE_"):])
+		return nil, rule.No(rule.WrongState, "unit %q is %s; it must have reported in and not be done", p.Unit, rule.Name(p.State))
 	}
 	if err := a.CheckTime(p.ReportedInAt); err != nil {
 		return nil, err
@@ -96,17 +95,10 @@ func release(s State, a *rule.Asked, c *pb.ReleaseParticipantRequest) ([]proto.M
 	// Whose task was waived, and once the street has confirmed those who came without having to, are let go as they are.
 	came := p.State == pb.ParticipantState_PARTICIPANT_STATE_REPORTED_IN && (p.TaskWaived || !slices.Contains(under, s.State))
 	if p.State != pb.ParticipantState_PARTICIPANT_STATE_TASK_DONE && !came {
-		return nil, rule.Bad("unit", rule.WrongState, "unit %q is %s; its task must be done", p.Unit, p.State.String()[len("PARTICIPANT_STATE_"):])
+		return nil, rule.Bad("unit", rule.WrongState, "unit %q is %s; its task must be done", p.Unit, rule.Name(p.State))
 	}
-	if err := a.CheckTime(later(p.ReportedInAt, p.TaskDoneAt)); err != nil {
+	if err := a.CheckTime(rule.Latest(p.ReportedInAt, p.TaskDoneAt)); err != nil {
 		return nil, err
 	}
 	return rule.One(&pb.Released{Unit: c.Unit})
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }

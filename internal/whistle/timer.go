@@ -8,7 +8,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
-	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
@@ -50,26 +49,11 @@ func (s *State) Timers() []rule.Timer {
 // its state only later, then. No events: the timer does not run any more, or what it waits for could still be done in time, which is so to the
 // end of its second.
 func passTimer(s State, a *rule.Asked, c *pb.PassWhistleTimerRequest) ([]proto.Message, error) {
-	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
+	ok, err := rule.Passed(a, c.Timer, c.By, rule.Runs(s.Timers(), c.Timer, c.Unit))
+	if err != nil || !ok {
 		return nil, err
 	}
-	if c.Timer == pb.WhistleTimer_WHISTLE_TIMER_UNSPECIFIED {
-		return nil, rule.Bad("timer", rule.MissingField, "is required")
-	}
-	if c.By == nil {
-		return nil, rule.Bad("by", rule.MissingField, "is required")
-	}
-	by := c.By.AsTime()
-	runs := slices.ContainsFunc(s.Timers(), func(t rule.Timer) bool {
-		return t.Which == int32(c.Timer) && t.Unit == c.Unit && t.By.UnixMicro() == by.UnixMicro()
-	})
-	if !runs || calendar.OnTime(a.At, by) {
-		return nil, nil
-	}
-	at := by
-	if s.Decided.At.After(at) {
-		at = s.Decided.At
-	}
+	at := rule.Latest(c.By.AsTime(), s.Decided.At)
 	switch c.Timer {
 	case pb.WhistleTimer_WHISTLE_TIMER_REPORT_IN:
 		return rule.One(rule.Then(&pb.NoShow{Unit: c.Unit, Convened: s.convened(c.Unit)}, at))

@@ -16,10 +16,8 @@ import (
 // State is a whistle, folded from its events. It is a value: copies may be changed apart, but what its slices and pointers
 // lead to is shared and never changed.
 type State struct {
-	State  pb.WhistleState // UNSPECIFIED: nobody blew it yet
-	Events uint64          // how many events were folded: the stream's version
+	rule.Life[pb.WhistleState]
 
-	No      string
 	Kind    pb.WhistleKind
 	Tickets []string // ids of the linked tickets
 	Street  string   // the unit that blows
@@ -31,7 +29,6 @@ type State struct {
 	Position    *pb.LonLat
 	ScreenedBy  string
 	DraftedBy   *pb.Actor
-	Subject     string
 	Blown       *pb.Sealed
 
 	Participants []Participant
@@ -53,9 +50,6 @@ type State struct {
 
 	ReviewedAt time.Time // of an emergency whistle, after the fact
 	Justified  bool      // what the review found
-
-	Decided rule.Decision // what led to the main state
-	LastAt  time.Time     // the latest instant at which anything happened to it
 
 	fired [timers]bool // the timers of the whole that have fired
 }
@@ -204,21 +198,18 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	default:
 		return s, fmt.Errorf("%T is no event of a whistle", event)
 	}
-	if box, ok := event.(interface{ GetSealed() *pb.Sealed }); ok && box.GetSealed() != nil {
-		s.Subject = box.GetSealed().Subject
-	}
-	s.Events++
-	if at.After(s.LastAt) {
-		s.LastAt = at
-	}
-	if after := StateAfter(event); after != pb.WhistleState_WHISTLE_STATE_UNSPECIFIED {
-		// Somebody coming late to a convened whistle does not undo that.
-		if after != pb.WhistleState_WHISTLE_STATE_WORKING || s.State != pb.WhistleState_WHISTLE_STATE_CONVENED {
-			s.State = after
-			s.Decided = rule.Decision{Event: string(event.ProtoReflect().Descriptor().Name()), Version: s.Events, Unit: meta.GetActor().GetUnit(), At: at}
-		}
-	}
+	s.Sealed(event)
+	s.Happened(meta, event, s.leads(event))
 	return s, nil
+}
+
+// leads is the main state that an event leads to which happens now; UNSPECIFIED if to none. Somebody coming late to a convened whistle does not undo that.
+func (s *State) leads(event proto.Message) pb.WhistleState {
+	after := StateAfter(event)
+	if after == pb.WhistleState_WHISTLE_STATE_WORKING && s.State == pb.WhistleState_WHISTLE_STATE_CONVENED {
+		return pb.WhistleState_WHISTLE_STATE_UNSPECIFIED
+	}
+	return after
 }
 
 // StateAfter is the main state an event leads to; UNSPECIFIED for an event that changes no main state. WORKING does not
@@ -272,25 +263,8 @@ func Ended(s pb.WhistleState) bool {
 	return false
 }
 
-// Exists says whether anybody drafted or blew the whistle.
-func (s *State) Exists() bool { return s.State != pb.WhistleState_WHISTLE_STATE_UNSPECIFIED }
-
 // in refuses unless the whistle is in one of the states, and says which event put it where it is.
-func (s *State) in(states ...pb.WhistleState) error {
-	if slices.Contains(states, s.State) {
-		return nil
-	}
-	want := make([]string, len(states))
-	for i, w := range states {
-		want[i] = name(w)
-	}
-	return &rule.Refusal{
-		Reason: rule.WrongState, Message: fmt.Sprintf("the whistle is %s; this needs %v", name(s.State), want),
-		DecidedBy: s.Decided.String(),
-	}
-}
-
-func name(s pb.WhistleState) string { return s.String()[len("WHISTLE_STATE_"):] }
+func (s *State) in(states ...pb.WhistleState) error { return s.In("", "whistle", states...) }
 
 // under are the states in which participants come, work and go.
 var under = []pb.WhistleState{pb.WhistleState_WHISTLE_STATE_ISSUED, pb.WhistleState_WHISTLE_STATE_WORKING, pb.WhistleState_WHISTLE_STATE_CONVENED}
@@ -324,12 +298,6 @@ func (s *State) InScope(r rule.Registry, unit string) bool {
 		return rule.Within(r, unit, p.Unit) || rule.Within(r, p.Unit, unit)
 	})
 }
-
-// Standing is its public number and its main state without the enum's prefix.
-func (s *State) Standing() (no, state string) { return s.No, name(s.State) }
-
-// Owner is the data subject whose key seals what is said of it; empty while nothing was.
-func (s *State) Owner() string { return s.Subject }
 
 // MaySee says whether somebody may know of the whistle: who has it in scope, the streets of areas that are affected too, and any auditor.
 func (s *State) MaySee(r rule.Registry, who rule.Actor, at time.Time) bool {
@@ -416,7 +384,7 @@ func (s *State) blewIt(a *rule.Asked) bool {
 
 // wrong refuses what cannot be done with a participant as it is.
 func (p *Participant) wrong(format string, args ...any) error {
-	return rule.Bad("unit", rule.WrongState, "unit %q is %s; "+format, append([]any{p.Unit, p.State.String()[len("PARTICIPANT_STATE_"):]}, args...)...)
+	return rule.Bad("unit", rule.WrongState, "unit %q is %s; "+format, append([]any{p.Unit, rule.Name(p.State)}, args...)...)
 }
 
 // expected says whether a participant is still to come.

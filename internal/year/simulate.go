@@ -18,6 +18,7 @@ import (
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/examples/wuxi"
 	"github.com/chuishao/dispatch/internal/app"
+	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/lives"
 	"github.com/chuishao/dispatch/internal/policy"
 	"github.com/chuishao/dispatch/internal/projector"
@@ -45,7 +46,7 @@ const settle = 45
 
 // Simulate plays a year in the example city, prints what it came to, and holds it against what must be true of it. What is not true is an error.
 func Simulate(ctx context.Context, o Options) (err error) {
-	clock := new(Clock)
+	clock := new(dispatch.Clock)
 	zone, err := time.LoadLocation(view.Shanghai)
 	if err != nil {
 		return err

@@ -25,31 +25,11 @@ import (
 	"github.com/chuishao/dispatch/internal/ticket"
 )
 
-// Clock is a clock that stands until it is moved.
-type Clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-// Now is what it shows.
-func (c *Clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-// Set moves it.
-func (c *Clock) Set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
-
 // Config says what is simulated.
 type Config struct {
 	Dispatcher *dispatch.Dispatcher
 	// Clock is the dispatcher's.
-	Clock    *Clock
+	Clock    *dispatch.Clock
 	Registry *registry.Snapshot
 	// From is when the year begins, and Days how long matters come in; what is open then is led on for Settle more days.
 	From         time.Time

@@ -26,34 +26,11 @@ type City struct {
 	Dir   string
 	Store *sqlite.Store
 	Keys  *privacy.Keys
-	Clock *Clock
+	Clock *dispatch.Clock
 
 	mu sync.Mutex
 	n  int
 }
-
-// Clock is a clock that stands until it is moved.
-type Clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-// Now is what the clock shows.
-func (c *Clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-// Set moves the clock to an instant.
-func (c *Clock) Set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
-
-// Add moves the clock on.
-func (c *Clock) Add(d time.Duration) { c.Set(c.Now().Add(d)) }
 
 // Start is what the clock of a new City shows: a Wednesday morning in Shanghai.
 var Start = time.Date(2025, 3, 5, 9, 0, 0, 0, time.FixedZone("CST", 8*3600))
@@ -61,7 +38,8 @@ var Start = time.Date(2025, 3, 5, 9, 0, 0, 0, time.FixedZone("CST", 8*3600))
 // Open makes a city in a temporary folder.
 func Open(tb testing.TB) *City {
 	tb.Helper()
-	c := &City{Dir: tb.TempDir(), Clock: &Clock{now: Start}}
+	c := &City{Dir: tb.TempDir(), Clock: new(dispatch.Clock)}
+	c.Clock.Set(Start)
 	var err error
 	if c.Store, err = sqlite.Open(filepath.Join(c.Dir, "history.db"), sqlite.Options{}); err != nil {
 		tb.Fatal(err)

@@ -60,6 +60,7 @@ func (s *Store) insist(ctx context.Context, stream string, at head, events []eve
 		})
 		if err == nil {
 			s.heads.put(stream, head{at.version + eventstore.Version(len(events)), position})
+			s.news.tell(position)
 			return eventstore.Position(position), nil
 		}
 		if final(err) || ctx.Err() != nil || errors.Is(err, errClosed) {
@@ -72,9 +73,6 @@ func (s *Store) insist(ctx context.Context, stream string, at head, events []eve
 			return 0, asked
 		case now.version > at.version:
 			return s.settle(ctx, stream, now, at.version, events)
-		case now != at:
-			// A leader that has not caught up yet, or another history.
-			s.heads.forget(stream)
 		}
 		if time.Now().After(limit) {
 			return 0, unavailable(err)
@@ -146,16 +144,21 @@ func (s *Store) settle(ctx context.Context, stream string, at head, after events
 	return 0, fmt.Errorf("%w: the stream was not read to its end", eventstore.ErrUnavailable)
 }
 
-// last asks the leader where a stream stands, and for the last event that it had. There is none if the version is 0.
+// last asks the leader where a stream stands, and for the last event that it had. There is none if the version is 0. What this store has recorded or
+// read before is in it.
 func (s *Store) last(ctx context.Context, stream string) (at head, e stored, err error) {
 	err = s.retry(ctx, func(ctx context.Context) error {
 		var ok bool
 		if e, ok, err = s.getAtLeader(ctx, get{Last: s.subject(stream)}); err != nil || !ok {
 			at, e = head{}, stored{}
-			return err
+		} else {
+			at = e.end()
 		}
-		at = e.end()
-		return nil
+		if known, _ := s.heads.get(stream); err == nil && at.version < known.version {
+			// It was replaced and does not know yet, or has not caught up.
+			return fmt.Errorf("the leader knows version %d of a stream that has come to %d", at.version, known.version)
+		}
+		return err
 	})
 	if err != nil {
 		return head{}, stored{}, err

@@ -49,9 +49,3 @@ func (h *heads) put(stream string, at head) {
 	}
 	h.known[stream] = at
 }
-
-func (h *heads) forget(stream string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.known, stream)
-}

@@ -7,7 +7,7 @@
 //
 // Replicas answer for what they have applied and may be behind. How far a stream or the history goes is therefore asked of the leader, and what
 // a replica does not have yet is read there too. While the network is split, a leader that was replaced may for some seconds answer with what it knew; it
-// cannot record anything.
+// cannot record anything. What a store has recorded itself it also reads then.
 package jetstream
 
 import (

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,8 +27,11 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	for _, s := range []*shared{&single, &cluster} {
-		s.dir = dir
+	for _, s := range []*shared{&single, &cluster, single.restarted, cluster.restarted} {
+		if s.dir, err = os.MkdirTemp(dir, "nats"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		defer s.close()
 	}
 	return m.Run()
@@ -41,16 +43,16 @@ type shared struct {
 	dir   string
 	query string
 
+	restarted *shared // those like these whose nodes are killed
+
 	once sync.Once
 	nats *servers.NATS
 	err  error
-
-	restarting sync.Mutex
 }
 
 var (
-	single  = shared{nodes: 1, query: "unsafe=single-node"}
-	cluster = shared{nodes: 3}
+	single  = shared{nodes: 1, query: "unsafe=single-node", restarted: &shared{nodes: 1, query: "unsafe=single-node"}}
+	cluster = shared{nodes: 3, restarted: &shared{nodes: 3}}
 )
 
 func (s *shared) get(t testing.TB) *servers.NATS {
@@ -58,7 +60,7 @@ func (s *shared) get(t testing.TB) *servers.NATS {
 	s.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		s.nats, s.err = servers.StartNATS(ctx, servers.NATSOptions{Nodes: s.nodes, Dir: filepath.Join(s.dir, fmt.Sprint(s.nodes))})
+		s.nats, s.err = servers.StartNATS(ctx, servers.NATSOptions{Nodes: s.nodes, Dir: s.dir})
 	})
 	if s.err != nil {
 		t.Fatal(s.err)
@@ -96,8 +98,6 @@ func address(servers []string, stream string, query ...string) string {
 
 // restart kills the leader of a stream and starts it again.
 func (s *shared) restart(ctx context.Context, stream string) error {
-	s.restarting.Lock()
-	defer s.restarting.Unlock()
 	leader, err := s.nats.Leader(ctx, stream)
 	if err != nil {
 		return err

@@ -253,8 +253,8 @@ func (s *Store) checkNodes(ctx context.Context) (all bool, err error) {
 		case n == nil:
 		case older(n.Version):
 			return false, s.refuse(nil, "server %s is of version %s; upgrade all servers to 2.15.2 or later", n.Name, n.Version)
-		case n.JetStream.Config == nil:
-			return false, s.refuse(nil, "server %s runs without JetStream; turn it on, or take %s out of monitor", n.Name, s.address.monitors[i])
+		case n.JetStream.Config == nil: // as while it starts
+			failed[i] = fmt.Errorf("server %s runs without JetStream", n.Name)
 		case !n.JetStream.Config.SyncAlways:
 			return false, s.refuse(nil, "server %s acknowledges before it flushes to disk; set sync_interval: always in its jetstream section and restart it", n.Name)
 		default:

@@ -2,6 +2,7 @@ package jetstream_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -22,6 +23,9 @@ func TestPromisesOnACluster(t *testing.T) {
 }
 
 func harness(t *testing.T, on *shared) *storetest.Harness {
+	if strings.Contains(t.Name(), "restart") {
+		on = on.restarted
+	}
 	stream := fresh()
 	url := on.url(t, stream)
 	var at storetest.Swap

@@ -219,7 +219,8 @@ func (s *Store) page(ctx context.Context, subject string, from, upTo, n uint64, 
 	return page, err
 }
 
-// head asks the leader for the position of the last message, which must be at least that of one that was seen before.
+// head asks the leader for the position of the last message, which must be at least a position that it was at before, and any that this store
+// has heard of.
 func (s *Store) head(ctx context.Context, least uint64) (uint64, error) {
 	var info struct {
 		Created time.Time `json:"created"`
@@ -227,6 +228,8 @@ func (s *Store) head(ctx context.Context, least uint64) (uint64, error) {
 			LastSeq uint64 `json:"last_seq"`
 		} `json:"state"`
 	}
+	heard, _ := s.news.next()
+	least = max(least, heard)
 	limit := time.Now().Add(catchUp)
 	err := s.retry(ctx, func(ctx context.Context) error {
 		if err := s.request(ctx, "STREAM.INFO."+s.address.stream, nil, &info); err != nil {
@@ -236,7 +239,7 @@ func (s *Store) head(ctx context.Context, least uint64) (uint64, error) {
 			return &HistoryError{s.address.stream, fmt.Sprintf("it was made at %s, the one that was opened at %s", info.Created.UTC().Format(time.RFC3339), s.created.UTC().Format(time.RFC3339))}
 		}
 		if info.State.LastSeq < least {
-			err := &HistoryError{s.address.stream, fmt.Sprintf("it ends at position %d, before position %d that was asked for", info.State.LastSeq, least)}
+			err := &HistoryError{s.address.stream, fmt.Sprintf("it ends at position %d, before position %d that was recorded in it", info.State.LastSeq, least)}
 			if time.Now().After(limit) {
 				return err
 			}

@@ -1,0 +1,113 @@
+package jetstream_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/eventstore/jetstream"
+	"github.com/chuishao/dispatch/internal/servers"
+)
+
+// A leader that hangs is replaced, and comes back believing that it leads.
+func TestALeaderThatHangsAndComesBackChangesNothing(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	n, err := servers.StartNATS(ctx, servers.NATSOptions{Nodes: 3, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	const writers = 4
+	url := address(n.URLs(), "S", "monitor="+strings.Join(n.Monitors(), ","))
+	stores := []*jetstream.Store{open(t, url), open(t, url)}
+
+	var written atomic.Int64
+	enough := make(chan struct{})
+	var writing, subscribed sync.WaitGroup
+	for w := range writers {
+		writing.Go(func() {
+			store, stream := stores[w%2], fmt.Sprintf("ticket-%d", w)
+			for after := 0; ; {
+				select {
+				case <-enough:
+					return
+				default:
+				}
+				given := many(1+after%2, uint64(w)<<16+uint64(after))
+				record(t, store, stream, after, given...)
+				after += len(given)
+				if got := read(t, store, stream); len(got) != after {
+					t.Errorf("%s: got %d events, want the %d that were answered", stream, len(got), after)
+					return
+				}
+				written.Add(int64(len(given)))
+			}
+		})
+	}
+	var seen atomic.Int64
+	following, stop := context.WithCancel(ctx)
+	subscribed.Go(func() {
+		at := make(map[string]eventstore.Version)
+		for e, err := range stores[0].Subscribe(following, 0) {
+			if err != nil {
+				if following.Err() == nil {
+					t.Errorf("subscribe: %v", err)
+				}
+				return
+			}
+			if at[e.Stream]++; e.Version != at[e.Stream] {
+				t.Errorf("%s: got version %d, want %d", e.Stream, e.Version, at[e.Stream])
+			}
+			seen.Add(1)
+		}
+	})
+
+	more := func() { // has some more events be recorded
+		least := written.Load() + 4*writers
+		eventually(t, func() bool { return written.Load() >= least || t.Failed() })
+	}
+	more()
+	hangs, err := n.Leader(ctx, "S")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := hangs.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	more() // which takes another leader
+	if err := hangs.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	more()
+	if err := n.WaitHealthy(ctx); err != nil {
+		t.Error(err)
+	}
+	close(enough)
+	writing.Wait()
+	eventually(t, func() bool { return seen.Load() >= written.Load() })
+	stop()
+	subscribed.Wait()
+
+	recorded := 0
+	once := make(map[[16]byte]bool)
+	for e, err := range stores[1].ReadAll(ctx, 0) {
+		if err != nil {
+			t.Fatalf("read all: %v", err)
+		}
+		if once[e.ID] {
+			t.Errorf("version %d of %s is there twice", e.Version, e.Stream)
+		}
+		once[e.ID] = true
+		recorded++
+	}
+	if int64(recorded) != written.Load() || seen.Load() != written.Load() {
+		t.Errorf("recorded %d events and saw %d, want %d", recorded, seen.Load(), written.Load())
+	}
+}
