@@ -202,8 +202,20 @@ func TestAReaderOrProjectorThatThinksOfAnotherNumberOfPartitionsIsRefused(t *tes
 		if _, _, err := view.NewPartsReader(whole, parts[:2], h.store).ClosureAt(t.Context(), q); err == nil || !strings.Contains(err.Error(), "in 3 partitions") {
 			t.Errorf("a reader of two of three partitions: got %v, want a refusal", err)
 		}
-		if row, _, err := view.NewReader(whole, h.store).ClosureAt(t.Context(), q); err == nil {
-			t.Errorf("a reader of whole views: got %v, want a refusal", row)
+		for what, err := range map[string]error{
+			"closure": func() error { _, _, err := view.NewReader(whole, h.store).ClosureAt(t.Context(), q); return err }(),
+			"service": func() error {
+				_, _, _, err := view.NewReader(whole, h.store).ListStages(t.Context(), view.PeriodQuery{Level: "all"})
+				return err
+			}(),
+			"whistles": func() error {
+				_, _, err := view.NewReader(whole, h.store).MetricOf(t.Context(), view.MetricQuery{Metric: "M31", Level: "all"})
+				return err
+			}(),
+		} {
+			if refused, ok := errors.AsType[*view.PartitionsError](err); !ok || refused.Kept != 3 {
+				t.Errorf("a reader of whole views, %s: got %v, want a refusal that names 3", what, err)
+			}
 		}
 		one := h.views("views.db")
 		h.catchUp(one, 0)

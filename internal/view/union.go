@@ -3,6 +3,7 @@ package view
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"slices"
 	"sync"
@@ -26,6 +27,9 @@ func (r *Reader) snapshot(ctx context.Context, view string, do func(s *snapshot)
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
 		if len(r.parts) == 0 {
 			if at, err = projector.Position(tx, view); err != nil {
+				if elsewhere, ok := errors.AsType[*PartitionsError](keptIn(tx, r.db.Path(), 1)); ok {
+					return elsewhere
+				}
 				return err
 			}
 			return do(&snapshot{whole: tx, at: at})
