@@ -42,7 +42,7 @@ func (r *run) scan(ctx context.Context) error {
 // building them takes.
 func (r *run) rebuild(ctx context.Context) error {
 	began, spent := time.Now(), processorTime()
-	if err := r.full.Rebuild(ctx, nil); err != nil {
+	if _, err := r.full.Rebuild(ctx, nil); err != nil {
 		return err
 	}
 	rate := float64(r.history) / time.Since(began).Seconds()
