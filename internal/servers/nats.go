@@ -75,6 +75,8 @@ type NATSOptions struct {
 	Dir string
 	// Sync is SyncAlways or SyncDefault. "" means SyncAlways.
 	Sync string
+	// Cuttable has all that reaches a node, and all that nodes say to each other, go through proxies, so that Cut can cut a node off.
+	Cuttable bool
 	// Config is added to the configuration of each node: accounts and the like.
 	Config string
 	// User and Password are what Leader and WaitHealthy connect with, where Config asks for some.
@@ -85,6 +87,7 @@ type NATSOptions struct {
 type NATS struct {
 	opts  NATSOptions
 	nodes []*Node
+	wires wires
 }
 
 // Node is one node. Its address stays the same over restarts.
@@ -133,17 +136,18 @@ func startNATS(ctx context.Context, opts NATSOptions) (*NATS, error) {
 		return nil, err
 	}
 	n := &NATS{opts: opts}
-	var routes []string
-	for i := range opts.Nodes {
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[3*i+2]))
+	if opts.Cuttable {
+		if err := n.wires.lay(ports); err != nil {
+			return nil, errors.Join(err, n.Close())
+		}
 	}
 	for i := range opts.Nodes {
 		node := &Node{name: fmt.Sprintf("n%d", i+1), port: ports[3*i], monitor: ports[3*i+1]}
 		node.dir = filepath.Join(opts.Dir, node.name)
 		if err := os.MkdirAll(node.dir, 0o750); err != nil {
-			return nil, err
+			return nil, errors.Join(err, n.Close())
 		}
-		node.config = nodeConfig(node, opts, ports[3*i+2], routes)
+		node.config = nodeConfig(node, opts, ports[3*i+2], n.routes(i, ports))
 		n.nodes = append(n.nodes, node)
 	}
 	for _, node := range n.nodes {
@@ -171,14 +175,36 @@ func nodeConfig(node *Node, opts NATSOptions, route int, routes []string) string
 	fmt.Fprintf(&c, "jetstream { store_dir: %q, max_mem: 256MB, max_file: 20GB, %s\n"+
 		"  limits { batch { max_inflight_per_stream: 500, max_inflight_total: 5000 } } }\n", node.dir, sync)
 	if opts.Nodes > 1 {
-		fmt.Fprintf(&c, "cluster { name: test, listen: \"127.0.0.1:%d\", routes: [%s] }\n", route, strings.Join(routes, ", "))
+		advertise := ""
+		if opts.Cuttable {
+			// Where nobody listens: nodes reach each other on the routes that they are told alone.
+			advertise = "advertise: \"127.0.0.1:1\", "
+		}
+		fmt.Fprintf(&c, "cluster { name: test, listen: \"127.0.0.1:%d\", %sroutes: [%s] }\n", route, advertise, strings.Join(routes, ", "))
 	}
 	c.WriteString(opts.Config)
 	return c.String()
 }
 
-// URLs returns the address of each node, nats://127.0.0.1:PORT.
+// routes are where a node finds the others.
+func (n *NATS) routes(node int, ports []int) []string {
+	var routes []string
+	for other := range n.opts.Nodes {
+		switch {
+		case !n.opts.Cuttable:
+			routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[3*other+2]))
+		case other != node:
+			routes = append(routes, "nats://"+n.wires.between[node][other].Addr())
+		}
+	}
+	return routes
+}
+
+// URLs returns the address of each node, nats://127.0.0.1:PORT; of a cuttable node, the one that can be cut.
 func (n *NATS) URLs() []string {
+	if n.opts.Cuttable {
+		return n.wires.urls("nats://", n.wires.clients)
+	}
 	urls := make([]string, len(n.nodes))
 	for i, node := range n.nodes {
 		urls[i] = node.URL()
@@ -186,8 +212,11 @@ func (n *NATS) URLs() []string {
 	return urls
 }
 
-// Monitors returns the address of each node's monitoring, http://127.0.0.1:PORT.
+// Monitors returns the address of each node's monitoring, http://127.0.0.1:PORT; of a cuttable node, the one that can be cut.
 func (n *NATS) Monitors() []string {
+	if n.opts.Cuttable {
+		return n.wires.urls("http://", n.wires.monitors)
+	}
 	urls := make([]string, len(n.nodes))
 	for i, node := range n.nodes {
 		urls[i] = node.Monitor()
@@ -207,7 +236,7 @@ func (n *NATS) Close() error {
 	for _, node := range n.nodes {
 		all = errors.Join(all, node.Kill())
 	}
-	return all
+	return errors.Join(all, n.wires.close())
 }
 
 // errEnded says that a node's process ended by itself.
@@ -236,7 +265,14 @@ func (n *NATS) WaitHealthy(ctx context.Context) error {
 
 // Leader returns the node that leads a stream, and waits for there to be one that runs.
 func (n *NATS) Leader(ctx context.Context, stream string) (*Node, error) {
-	nc, err := nats.Connect(strings.Join(n.URLs(), ","), nats.UserInfo(n.opts.User, n.opts.Password),
+	// Not a node that is cut off: it may take itself for the leader.
+	var urls []string
+	for i, node := range n.nodes {
+		if !n.IsCut(i) {
+			urls = append(urls, node.URL())
+		}
+	}
+	nc, err := nats.Connect(strings.Join(urls, ","), nats.IgnoreDiscoveredServers(), nats.UserInfo(n.opts.User, n.opts.Password),
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	if err != nil {
 		return nil, err
