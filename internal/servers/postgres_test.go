@@ -26,7 +26,7 @@ func TestWhatWasCommittedIsThereAfterPostgreSQLWasKilled(t *testing.T) {
 	if err := p.Create(t.Context(), "city"); err != nil {
 		t.Fatal(err)
 	}
-	conn := connect(t, p.URL("city"))
+	conn := dial(t, p.URL("city"))
 	if _, err := conn.Exec(t.Context(), "CREATE TABLE a (b BIGINT); INSERT INTO a (b) VALUES (7)"); err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestWhatWasCommittedIsThereAfterPostgreSQLWasKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b int64
-	if err := connect(t, p.URL("city")).QueryRow(t.Context(), "SELECT b FROM a").Scan(&b); err != nil || b != 7 {
+	if err := dial(t, p.URL("city")).QueryRow(t.Context(), "SELECT b FROM a").Scan(&b); err != nil || b != 7 {
 		t.Errorf("got %d, %v, want 7", b, err)
 	}
 	if err := p.Drop(t.Context(), "city"); err != nil {
@@ -48,7 +48,7 @@ func TestWhatWasCommittedIsThereAfterPostgreSQLWasKilled(t *testing.T) {
 	}
 }
 
-func connect(t *testing.T, url string) *pgx.Conn {
+func dial(t *testing.T, url string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {
