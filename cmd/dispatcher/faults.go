@@ -16,7 +16,7 @@ import (
 
 func runFaults(ctx context.Context, args []string, std app.IO) error {
 	f := app.NewFlags("dispatcher faults", `
-dispatcher faults [--for TIME] [--kills N] [--seed N] [--projector FILE]
+dispatcher faults [--for TIME] [--kills N] [--each N] [--seed N] [--projector FILE]
 
 Starts a cluster of three NATS nodes, PostgreSQL, dispatchers and projectors as processes of this machine, has callers call, and meanwhile kills -9 the
 leader of the history, dispatchers, projectors and PostgreSQL again and again, and cuts nodes off. Then every answered command must be in the
@@ -25,6 +25,7 @@ exit status is 1. PostgreSQL must be installed (Debian's package postgresql); no
 	o := faults.Options{Out: std.Out, Progress: std.Err}
 	f.DurationVar(&o.Lasts, "for", time.Minute, "`TIME` in which there are faults, at least")
 	f.IntVar(&o.Kills, "kills", 10, "`NUMBER` of processes to kill, at least")
+	f.IntVar(&o.Each, "each", 1, "`NUMBER` of faults of each kind, at least")
 	f.Uint64Var(&o.Seed, "seed", 1, "`NUMBER` that matters and faults are drawn from")
 	f.IntVar(&o.Dispatchers, "dispatchers", 3, "`NUMBER` of dispatchers")
 	f.IntVar(&o.Projectors, "projectors", 2, "`NUMBER` of projectors")
@@ -34,8 +35,8 @@ exit status is 1. PostgreSQL must be installed (Debian's package postgresql); no
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	if f.NArg() > 0 || o.Kills < 1 || o.Dispatchers < 2 || o.Projectors < 1 || o.Callers < 1 || o.Lasts <= 0 {
-		return app.Usage("faults takes no arguments, and some time, a kill, two dispatchers, a projector and a caller at least")
+	if f.NArg() > 0 || o.Kills < 1 || o.Each < 1 || o.Dispatchers < 2 || o.Projectors < 1 || o.Callers < 1 || o.Lasts <= 0 {
+		return app.Usage("faults takes no arguments, and some time, a kill, a fault of each kind, two dispatchers, a projector and a caller at least")
 	}
 	var err error
 	if o.Dispatcher, err = os.Executable(); err != nil {

@@ -26,8 +26,8 @@ import (
 type Options struct {
 	// Lasts is how long there are faults, at least.
 	Lasts time.Duration
-	// Kills is how many processes are killed, at least; the run goes on until they are.
-	Kills int
+	// Kills is how many processes are killed, at least, and Each how many faults of each kind there are; the run goes on until there were.
+	Kills, Each int
 	// Seed is what matters, and the order of faults and the pauses between them, are drawn from. What meets what follows from the machine.
 	Seed uint64
 	// Dispatchers, Projectors and Callers are how many there are; two dispatchers at least.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,16 +42,11 @@ func (t *tally) add(kind string) {
 	}
 }
 
-// done says whether there were so many kills, and each kind of fault once at least.
-func (t *tally) done(kills int) bool {
+// wants says whether a fault of the kind is wanting still: for the number of its kind, or, if it kills, for that of all kills.
+func (t *tally) wants(kind string, each, kills int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, k := range kinds {
-		if t.count[k] == 0 {
-			return false
-		}
-	}
-	return t.kills >= kills
+	return t.count[kind] < each || kind != nodeCut && t.kills < kills
 }
 
 // findings are what does not hold.
@@ -93,11 +89,12 @@ func (r *run) faults(ctx context.Context) error {
 	for n, row := range rows {
 		draw := r.draw(uint64(1 + n))
 		making.Go(func() error {
-			for !r.tally.done(r.Kills) || time.Now().Before(until) {
+			wanted := func(kind string) bool { return time.Now().Before(until) || r.tally.wants(kind, r.Each, r.Kills) }
+			for slices.ContainsFunc(row.deck, wanted) {
 				draw.Shuffle(len(row.deck), func(i, j int) { row.deck[i], row.deck[j] = row.deck[j], row.deck[i] })
 				for _, kind := range row.deck {
-					if time.Now().After(until) && r.tally.done(r.Kills) {
-						return nil
+					if !wanted(kind) {
+						continue
 					}
 					if err := r.progress(all); err != nil {
 						return err
