@@ -32,8 +32,12 @@ exit status is 1. PostgreSQL must be installed (Debian's package postgresql); no
 	f.IntVar(&o.Callers, "callers", 12, "`NUMBER` of callers")
 	f.StringVar(&o.Projector, "projector", "", "`FILE` of the projector; the one beside this program by default")
 	f.StringVar(&o.Dir, "dir", "", "`DIR` that takes all data and logs and keeps them; a temporary one by default")
+	cut := f.String("cut", "", "`HOW` nodes are cut off: namespace, for network namespaces of Linux, or proxy; by default the first where the rights allow it")
 	if err := f.Parse(args); err != nil {
 		return err
+	}
+	if *cut != "" && *cut != "namespace" && *cut != "proxy" {
+		return app.Usage("--cut %q: want namespace or proxy", *cut)
 	}
 	if f.NArg() > 0 || o.Kills < 1 || o.Each < 1 || o.Dispatchers < 2 || o.Projectors < 1 || o.Callers < 1 || o.Lasts <= 0 {
 		return app.Usage("faults takes no arguments, and some time, a kill, a fault of each kind, two dispatchers, a projector and a caller at least")
@@ -48,6 +52,14 @@ exit status is 1. PostgreSQL must be installed (Debian's package postgresql); no
 	if o.Projector, err = exec.LookPath(o.Projector); err != nil {
 		return fmt.Errorf("--projector: %w; make build makes both programs", err)
 	}
+	if *cut != "proxy" && !servers.HasOwnNetwork() {
+		err := servers.OwnNetwork() // if it can be, this program begins anew
+		if *cut == "namespace" {
+			return fmt.Errorf("--cut namespace: %w", err)
+		}
+		fmt.Fprintf(std.Err, "no network namespaces, so proxies: %v\n", err)
+	}
+	o.Isolated = servers.HasOwnNetwork()
 	if o.Dir != "" {
 		if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 			return err

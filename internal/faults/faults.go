@@ -34,6 +34,9 @@ type Options struct {
 	Dispatchers, Projectors, Callers int
 	// Dispatcher and Projector are the paths of the binaries.
 	Dispatcher, Projector string
+	// Isolated gives each NATS node a network namespace of its own, whose wire is pulled to cut it off; else proxies do that. This process needs
+	// servers.OwnNetwork.
+	Isolated bool
 	// Dir takes all data and logs; a temporary one, which is removed, if empty.
 	Dir string
 	// Out gets the figures, Progress what happens meanwhile.
@@ -86,7 +89,10 @@ type run struct {
 // Run makes a run, and prints its figures. The error is a *HoldsNotError if something was lost, doubled or left different, and
 // a *servers.MissingError if PostgreSQL is not installed. Whatever it started has ended when it returns, and ends with this process too.
 func Run(ctx context.Context, o Options) (err error) {
-	r := &run{Options: o, books: newBooks(), began: time.Now(), cutBy: "proxies, which swallow what is sent"}
+	r := &run{Options: o, books: newBooks(), began: time.Now(), cutBy: "proxies that swallow what is sent"}
+	if r.Isolated {
+		r.cutBy = "network namespaces, one a node, whose wire is pulled"
+	}
 	if r.Dir == "" {
 		if r.Dir, err = os.MkdirTemp("", "chuishao-faults-"); err != nil {
 			return err
@@ -131,7 +137,7 @@ func (r *run) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if r.nats, err = servers.StartNATS(ctx, servers.NATSOptions{Nodes: 3, Dir: filepath.Join(r.Dir, "nats"), Cuttable: true}); err != nil {
+	if r.nats, err = servers.StartNATS(ctx, servers.NATSOptions{Nodes: 3, Dir: filepath.Join(r.Dir, "nats"), Isolated: r.Isolated, Cuttable: !r.Isolated}); err != nil {
 		return err
 	}
 	var hosts []string
@@ -142,6 +148,7 @@ func (r *run) start(ctx context.Context) (err error) {
 		Store: "jetstream://" + strings.Join(hosts, ",") + "/" + stream + "?monitor=" + strings.Join(r.nats.Monitors(), ","),
 		Views: r.postgres.URL("views"), Keys: r.postgres.URL("keys"),
 	}
+	r.say("nodes are cut off by %s", r.cutBy)
 	r.say("a cluster of 3 NATS nodes and PostgreSQL run")
 	city, err := openCity()
 	if err != nil {

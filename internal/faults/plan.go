@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -154,10 +155,10 @@ func (r *run) cutNode(ctx context.Context, draw *rand.Rand) error {
 	defer cancel()
 	node := draw.IntN(len(r.nats.Nodes()))
 	r.say("%s is cut off from the other nodes and from all clients", r.nats.Node(node).Name())
-	r.nats.Cut(node)
-	err := pause(ctx, 3*time.Second+upTo(draw, 5*time.Second))
-	r.nats.Heal(node)
-	if err != nil {
+	if err := r.nats.Cut(node); err != nil {
+		return err
+	}
+	if err := errors.Join(pause(ctx, 3*time.Second+upTo(draw, 5*time.Second)), r.nats.Heal(node)); err != nil {
 		return err
 	}
 	return r.nats.WaitHealthy(ctx)

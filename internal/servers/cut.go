@@ -19,7 +19,6 @@ type wires struct {
 // lay starts the proxies of nodes whose ports are, three a node, for clients, monitoring and routes.
 func (w *wires) lay(ports []int) error {
 	nodes := len(ports) / 3
-	w.cut = make([]bool, nodes)
 	start := func(port int) (*Proxy, error) { return StartProxy(fmt.Sprintf("127.0.0.1:%d", port)) }
 	for i := range nodes {
 		client, err := start(ports[3*i])
@@ -82,30 +81,40 @@ func (w *wires) close() error {
 	return all
 }
 
-// Cut cuts a node of a cuttable cluster, counted from 0, off from the other nodes and from all clients, so that neither side learns of it, until Heal.
-// Its process goes on.
-func (n *NATS) Cut(node int) { n.setCut(node, Blackhole) }
+// Cut cuts a node of a cuttable or isolated cluster, counted from 0, off from the other nodes and from all clients, so that neither side learns of it, until
+// Heal. Its process goes on. One node at a time can be cut off.
+func (n *NATS) Cut(node int) error { return n.setCut(node, Blackhole) }
 
 // Heal ends a Cut.
-func (n *NATS) Heal(node int) { n.setCut(node, Whole) }
+func (n *NATS) Heal(node int) error { return n.setCut(node, Whole) }
 
-func (n *NATS) setCut(node int, how Cut) {
+func (n *NATS) setCut(node int, how Cut) error {
 	n.wires.mu.Lock()
 	defer n.wires.mu.Unlock()
-	n.wires.cut[node] = how != Whole
 	for other, cut := range n.wires.cut {
 		if cut && other != node {
-			panic("servers: a second node is cut off") // the wire between them has one state
+			return fmt.Errorf("cut %s off: %s is", n.nodes[node].name, n.nodes[other].name)
 		}
 	}
-	for _, p := range n.wires.of(node) {
-		p.Cut(how)
+	switch {
+	case n.opts.Isolated:
+		if err := n.nodes[node].plug(how == Whole); err != nil {
+			return err
+		}
+	case n.opts.Cuttable:
+		for _, p := range n.wires.of(node) {
+			p.Cut(how)
+		}
+	default:
+		return fmt.Errorf("%s cannot be cut off", n.nodes[node].name)
 	}
+	n.wires.cut[node] = how != Whole
+	return nil
 }
 
 // IsCut says whether a node, counted from 0, is cut off.
 func (n *NATS) IsCut(node int) bool {
 	n.wires.mu.Lock()
 	defer n.wires.mu.Unlock()
-	return n.wires.cut != nil && n.wires.cut[node]
+	return n.wires.cut[node]
 }
