@@ -10,7 +10,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/rpc"
 )
@@ -20,26 +19,26 @@ type books struct {
 	callers []*caller
 
 	mu       sync.Mutex
-	answers  map[string]*pb.TicketAnswer // by request id
-	token    eventstore.Position         // the furthest that was answered
-	retried  int                         // commands that were sent more than once
-	attempts int                         // calls in all
-	resolved int                         // commands whose outcome was unknown, and that had been carried out
-	previous time.Time                   // of the last answer; zero before the first
-	longest  time.Duration               // without any answer
-	since    time.Time                   // when that began
-	answered chan struct{}               // closed at the next answer
+	answers  map[string]answer   // by request id
+	token    eventstore.Position // the furthest that was answered
+	retried  int                 // commands that were sent more than once
+	attempts int                 // calls in all
+	resolved int                 // commands whose outcome was unknown, and that had been carried out
+	previous time.Time           // of the last answer; zero before the first
+	longest  time.Duration       // without any answer
+	since    time.Time           // when that began
+	answered chan struct{}       // closed at the next answer
 }
 
 func newBooks() *books {
-	return &books{answers: map[string]*pb.TicketAnswer{}, answered: make(chan struct{})}
+	return &books{answers: map[string]answer{}, answered: make(chan struct{})}
 }
 
 // enter notes an answer that took so many attempts.
-func (b *books) enter(id string, a *pb.TicketAnswer, attempts int) error {
-	position, err := rpc.ParseToken("consistency_token", a.ConsistencyToken)
+func (b *books) enter(id string, a answer, attempts int) error {
+	position, err := rpc.ParseToken("consistency_token", a.GetConsistencyToken())
 	if err != nil {
-		return fmt.Errorf("%s was answered with the token %q", id, a.ConsistencyToken)
+		return fmt.Errorf("%s was answered with the token %q", id, a.GetConsistencyToken())
 	}
 	now := time.Now()
 	b.mu.Lock()
@@ -49,7 +48,7 @@ func (b *books) enter(id string, a *pb.TicketAnswer, attempts int) error {
 	b.attempts += attempts
 	if attempts > 1 {
 		b.retried++
-		if a.Repeated {
+		if a.GetRepeated() {
 			b.resolved++
 		}
 	}
@@ -109,7 +108,7 @@ func (c *caller) call(ctx context.Context, done <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		l.done(a.Name)
+		l.done(a.GetName())
 	}
 }
 
@@ -119,15 +118,14 @@ const (
 	betweenTries  = 50 * time.Millisecond
 )
 
-func (c *caller) until(ctx context.Context, what command) (*pb.TicketAnswer, error) {
+func (c *caller) until(ctx context.Context, what command) (answer, error) {
 	for attempt := 1; ; attempt++ {
 		conn := c.fleet[c.at].now()
-		answer := new(pb.TicketAnswer)
 		call, cancel := context.WithTimeout(metadata.NewOutgoingContext(ctx, what.by), answersWithin)
-		err := conn.Invoke(call, what.method, what.message, answer)
+		err := conn.Invoke(call, what.method, what.message, what.answer)
 		cancel()
 		if err == nil {
-			return answer, c.books.enter(what.id, answer, attempt)
+			return what.answer, c.books.enter(what.id, what.answer, attempt)
 		}
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("%s: %w", what.id, ctx.Err())

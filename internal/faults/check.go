@@ -59,7 +59,9 @@ func (r *run) compareDispatchers(ctx context.Context) error {
 	}
 	var names []string
 	for _, a := range r.books.answers {
-		names = append(names, a.Name)
+		if strings.HasPrefix(a.GetName(), "tickets/") {
+			names = append(names, a.GetName())
+		}
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -118,6 +120,7 @@ func (r *run) checkHistory(ctx context.Context, store eventstore.Store) error {
 	found := map[string]*led{}
 	ids := map[[16]byte]struct{}{}
 	reported := map[string]string{} // a ticket's stream to the request that reported it
+	linked := map[[2]string]int{}   // a whistle and a ticket that must be told of it, or was: how often, less the once that it must be
 	var at eventstore.Position
 	var sum uint64
 	for again := false; ; again = true {
@@ -136,6 +139,14 @@ func (r *run) checkHistory(ctx context.Context, store eventstore.Store) error {
 				r.findings.add("the event of %s@%d is in the history twice", e.Stream, e.Version)
 			}
 			ids[e.ID] = struct{}{}
+			switch body := d.Event.(type) {
+			case *pb.WhistleBlown:
+				for _, t := range body.Tickets {
+					linked[[2]string{e.Stream, "ticket-" + t}]--
+				}
+			case *pb.WhistleLinked:
+				linked[[2]string{"whistle-" + body.Whistle, e.Stream}]++
+			}
 			id := d.Meta.RequestId
 			if d.Meta.GetActor().GetPerson() != person || strings.HasPrefix(e.Stream, "audit-") {
 				continue
@@ -168,9 +179,15 @@ func (r *run) checkHistory(ctx context.Context, store eventstore.Store) error {
 			r.findings.add("%s was answered and is not in the history", id)
 		case l.events != l.count || l.apart:
 			r.findings.add("%s led to %d events, of %d, in %s to @%d: they are doubled or torn apart", id, l.events, l.count, l.stream, l.version)
-		case "ticket-"+strings.TrimPrefix(a.Name, "tickets/") != l.stream || a.Etag != strconv.Quote(fmt.Sprint(uint64(l.version))) || a.ConsistencyToken != rpc.Token(l.position):
-			r.findings.add("%s was answered with %s %s at %s; it is %s@%d at %s", id, a.Name, a.Etag, a.ConsistencyToken, l.stream, l.version, rpc.Token(l.position))
+		case streamOf(a.GetName()) != l.stream || a.GetEtag() != strconv.Quote(fmt.Sprint(uint64(l.version))) || a.GetConsistencyToken() != rpc.Token(l.position):
+			r.findings.add("%s was answered with %s %s at %s; it is %s@%d at %s", id, a.GetName(), a.GetEtag(), a.GetConsistencyToken(), l.stream, l.version, rpc.Token(l.position))
 		}
+	}
+	for of, n := range linked {
+		if n != 0 {
+			r.findings.add("%s was told %d times of %s; want once", of[1], n+1, of[0])
+		}
+		r.whistles++
 	}
 	for id := range found {
 		if r.books.answers[id] == nil {
@@ -179,6 +196,14 @@ func (r *run) checkHistory(ctx context.Context, store eventstore.Store) error {
 	}
 	r.checkReader(sum, at)
 	return nil
+}
+
+// streamOf is the stream of a resource's name.
+func streamOf(name string) string {
+	if id, ok := strings.CutPrefix(name, "whistles/"); ok {
+		return "whistle-" + id
+	}
+	return "ticket-" + strings.TrimPrefix(name, "tickets/")
 }
 
 // checkReader wants the reader to have seen what there is, in its order.
@@ -231,6 +256,7 @@ func (r *run) report() {
 	line("longest pause of answers", "%.1f s", b.longest.Seconds())
 	line("events", "%d", r.events)
 	line("the reader", "%d events, resumed %d times", r.reader.events, r.reader.resumed)
+	line("whistles their tickets know of", "%d", r.whistles)
 	line("tickets compared", "%d, at every dispatcher", r.compared)
 	line("verified", "%d events; equal to a rebuild: %s", r.verified, strings.Join(r.views, ", "))
 	found := r.findings.all()

@@ -1,6 +1,9 @@
 package faults
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -52,9 +55,9 @@ func TestWhatDoesNotHoldIsFound(t *testing.T) {
 	}{
 		"nothing":                     {func(*run) {}, ""},
 		"an answer that was lost":     {func(r *run) { r.books.answers["lost"] = r.books.answers["accept"] }, "lost was answered and is not in the history"},
-		"another version":             {func(r *run) { r.books.answers["accept"].Etag = `"3"` }, "accept was answered with"},
-		"another place":               {func(r *run) { r.books.answers["accept"].ConsistencyToken = "p1" }, "accept was answered with"},
-		"another ticket":              {func(r *run) { r.books.answers["report"].Name = "tickets/x" }, "report was answered with"},
+		"another version":             {func(r *run) { r.books.answers["accept"].(*pb.TicketAnswer).Etag = `"3"` }, "accept was answered with"},
+		"another place":               {func(r *run) { r.books.answers["accept"].(*pb.TicketAnswer).ConsistencyToken = "p1" }, "accept was answered with"},
+		"another ticket":              {func(r *run) { r.books.answers["report"].(*pb.TicketAnswer).Name = "tickets/x" }, "report was answered with"},
 		"a command without an answer": {func(r *run) { delete(r.books.answers, "accept") }, "accept is in the history and was never answered"},
 		"a reader that saw a gap": {func(r *run) {
 			r.reader.see(&eventstore.Recorded{Stream: "ticket-x", Version: 2, Position: r.reader.position + 1})
@@ -76,5 +79,45 @@ func TestWhatDoesNotHoldIsFound(t *testing.T) {
 				t.Errorf("found %q; want %q", found, of.want)
 			}
 		})
+	}
+}
+
+// cutOff fails every append to a ticket, as a process does that dies between two streams.
+type cutOff struct{ eventstore.Store }
+
+func (c cutOff) Append(ctx context.Context, stream string, after eventstore.Version, events []eventstore.Event) (eventstore.Position, error) {
+	if strings.HasPrefix(stream, "ticket-") {
+		return 0, fmt.Errorf("cut off: %w", eventstore.ErrUnavailable)
+	}
+	return c.Store.Append(ctx, stream, after, events)
+}
+
+func TestAWhistleThatItsTicketWasNotToldOfIsFound(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	name := c.Report(t, dispatchtest.Community)
+	c.ToHandling(t, name, dispatchtest.Street)
+	dying, err := dispatch.New(t.Context(), cutOff{c.Store}, c.Keys, dispatch.Options{Clock: c.Clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	blow := dispatch.Request{Actor: dispatchtest.As(dispatchtest.Street, pb.Role_ROLE_STREET_LEADER), Command: &pb.BlowWhistleRequest{
+		RequestId: "blow", Kind: pb.WhistleKind_WHISTLE_KIND_ROUTINE, Tickets: []string{name}, Particulars: &pb.Particulars{Text: "x"},
+		Summons: []*pb.Summons{{Unit: dispatchtest.DistrictUrban}},
+	}}
+	if _, _, err := dying.Whistle(t.Context(), blow); !errors.Is(err, eventstore.ErrUnavailable) {
+		t.Fatalf("got %v, want the outcome to be unknown", err)
+	}
+	for _, want := range []string{" was told 0 times of whistle-", ""} {
+		r := &run{books: newBooks(), reader: newReader(c.Store)}
+		if err := r.checkHistory(t.Context(), c.Store); err != nil {
+			t.Fatal(err)
+		}
+		if found := strings.Join(r.findings.all(), "\n"); want == "" && found != "" || !strings.Contains(found, want) {
+			t.Errorf("found %q; want %q", found, want)
+		}
+		if _, _, err := c.Whistle(t.Context(), blow); err != nil { // sent again, it is made up for
+			t.Fatal(err)
+		}
 	}
 }

@@ -82,6 +82,7 @@ type run struct {
 	faulty   time.Duration // how long there were faults
 	events   int           // in the history
 	compared int           // tickets
+	whistles int           // that a ticket was to be told of
 	verified uint64        // events
 	views    []string      // equal to a rebuild
 }

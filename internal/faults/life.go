@@ -73,6 +73,16 @@ type command struct {
 	method  string
 	by      metadata.MD
 	message proto.Message
+	answer  answer // takes the answer
+}
+
+// answer is what a command on a ticket or a whistle is answered with.
+type answer interface {
+	proto.Message
+	GetName() string
+	GetEtag() string
+	GetConsistencyToken() string
+	GetRepeated() bool
 }
 
 // life is a ticket on its way from report to close, and after that the next. It belongs to one goroutine.
@@ -83,6 +93,7 @@ type life struct {
 
 	n, step int
 	ends    int    // at which step this one's life breaks off
+	blows   bool   // its street blows a whistle in the end
 	name    string // "tickets/…", once reported
 	at      place
 	kind    string
@@ -93,6 +104,15 @@ var steps = []string{
 	"ReportTicket", "AcceptTicket", "TriageTicket", "DispatchTicket", "SignTicket", "RecordContact", "SubmitResult", "VerifyResult", "RecordCallback", "CloseTicket",
 }
 
+// What a street handles itself, and whom it summons when it cannot.
+var (
+	ofStreet = place{area: "320205001001", lead: "320205001000"}
+	summoned = "320205000000-CG"
+)
+
+// untilSigned is how many steps a ticket has before it is in its lead's hands.
+const untilSigned = 5
+
 // next is the command that comes now.
 func (l *life) next() command {
 	if l.step == 0 {
@@ -101,9 +121,20 @@ func (l *life) next() command {
 		if l.random.IntN(4) == 0 {
 			l.ends = 1 + l.random.IntN(len(steps)-1)
 		}
+		if l.blows = l.random.IntN(6) == 0; l.blows {
+			l.at, l.ends = ofStreet, untilSigned+1
+		}
 	}
-	c := command{id: fmt.Sprintf("%s/%d/%s", l.prefix, l.n, strings.ToLower(steps[l.step])), method: "/chuishao.v1.TicketService/" + steps[l.step]}
-	dispatcher, lead := as(centre, "DISPATCHER"), as(l.at.lead, "DEPARTMENT_CLERK")
+	if l.blows && l.step == untilSigned {
+		// Two events at once in one stream, and then one in another: the ticket's.
+		id := fmt.Sprintf("%s/%d/blowwhistle", l.prefix, l.n)
+		return command{id: id, method: "/chuishao.v1.WhistleService/BlowWhistle", by: as(l.at.lead, "STREET_CLERK"), answer: new(pb.WhistleAnswer), message: &pb.BlowWhistleRequest{
+			RequestId: id, Kind: pb.WhistleKind_WHISTLE_KIND_EMERGENCY, Tickets: []string{l.name}, Summons: []*pb.Summons{{Unit: summoned}},
+			Particulars: &pb.Particulars{Text: "路面塌陷，需要立即到场"},
+		}}
+	}
+	c := command{answer: new(pb.TicketAnswer), id: fmt.Sprintf("%s/%d/%s", l.prefix, l.n, strings.ToLower(steps[l.step])), method: "/chuishao.v1.TicketService/" + steps[l.step]}
+	dispatcher, lead := as(centre, "DISPATCHER"), as(l.at.lead, "DEPARTMENT_CLERK,STREET_CLERK")
 	switch l.step {
 	case 0:
 		c.by, c.message = as(centre, "AGENT"), &pb.ReportTicketRequest{
@@ -139,9 +170,11 @@ func (l *life) next() command {
 	return c
 }
 
-// done says that the command was carried out, on the ticket of that name.
+// done says that the command was carried out, on the ticket or whistle of that name.
 func (l *life) done(name string) {
-	l.name = name
+	if strings.HasPrefix(name, "tickets/") {
+		l.name = name
+	}
 	if l.step++; l.step == l.ends {
 		l.n, l.step = l.n+1, 0
 	}
