@@ -253,7 +253,7 @@ func (r *run) report() {
 	line("commands answered", "%d (%.0f a second)", len(b.answers), float64(len(b.answers))/max(r.faulty.Seconds(), 1))
 	line("of them sent again", "%d", b.retried)
 	line("of them carried out before", "%d: their outcome had been unknown", b.resolved)
-	line("longest pause of answers", "%.1f s", b.longest.Seconds())
+	line("longest pause of answers", "%.1f s, from %.1f s on", b.longest.Seconds(), b.since.Sub(r.began).Seconds())
 	line("events", "%d", r.events)
 	line("the reader", "%d events, resumed %d times", r.reader.events, r.reader.resumed)
 	line("whistles their tickets know of", "%d", r.whistles)
