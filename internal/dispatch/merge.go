@@ -100,7 +100,8 @@ func (d *Dispatcher) primary(ctx context.Context, by rule.Actor, id string, dupl
 		candidates = append(candidates, "ticket-"+duplicate.MergedInto)
 	}
 	for _, candidate := range candidates {
-		if f, _, err := d.tickets.load(ctx, d.store, candidate); err != nil {
+		// What is remembered may be from before another process carried it out.
+		if f, err := d.tickets.latest(ctx, d.store, candidate); err != nil {
 			return "", err
 		} else if f.find(id, by.Person, by.Unit) != nil {
 			return candidate, nil
