@@ -24,6 +24,7 @@ import (
 	"github.com/chuishao/dispatch/internal/servers"
 	"github.com/chuishao/dispatch/internal/servers/serverstest"
 	"github.com/chuishao/dispatch/internal/view"
+	"github.com/chuishao/dispatch/internal/viewdb"
 )
 
 // asProjector makes a process of the tests a projector, which can be killed.
@@ -177,8 +178,23 @@ func sharing(t *testing.T, ctx context.Context, where app.Where, aside string) {
 	if code, out, errs := run(t, with("serve", "--partition", "2/4")...); code != 1 || !strings.Contains(errs, "kept in 3 partitions") {
 		t.Errorf("a projector of four partitions: exit code %d\n%s%s, want a refusal", code, out, errs)
 	}
-	// A rebuild changes the number, there and back.
-	for _, partitions := range []string{"2", "1"} {
+	// What is wrong in one partition is found there.
+	damaged, err := viewdb.Open(node.Views.Part(2, 3), viewdb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = damaged.Write(ctx, func(tx *viewdb.Tx) error {
+		_, err := tx.Exec("UPDATE closure_ticket_3 SET no = 'another'")
+		return err
+	})
+	if err := errors.Join(err, damaged.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := run(t, with("verify", append(keys, "--partitions", "3")...)...); code != 1 || strings.Count(out, "VIEW_DIFFERS") != 1 || !strings.Contains(out, "view closure_3 2/3") {
+		t.Errorf("verify of a damaged partition: exit code %d\n%s%s", code, out, errs)
+	}
+	// A rebuild repairs it, and changes the number, there and back.
+	for _, partitions := range []string{"3", "2", "1"} {
 		if code, out, errs := run(t, with("rebuild", "--partitions", partitions)...); code != 0 || strings.Contains(out, "closure_3 2/2") != (partitions == "2") {
 			t.Errorf("rebuild in %s partitions: exit code %d\n%s%s", partitions, code, out, errs)
 		}
