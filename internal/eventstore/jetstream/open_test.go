@@ -108,6 +108,27 @@ func TestAStreamThatIsNotAsAHistoryMustBeIsRefusedAndLeftAlone(t *testing.T) {
 	}
 }
 
+func TestAStreamThatIsToBeThereIsNotMade(t *testing.T) {
+	t.Parallel()
+	js := connect(t, &single)
+	name := fresh()
+	for _, there := range []bool{false, true} {
+		if there {
+			open(t, single.url(t, name))
+		}
+		store, err := jetstream.Open(t.Context(), single.url(t, name), jetstream.Options{Existing: true})
+		if err == nil {
+			store.Close()
+		}
+		if refusal, ok := errors.AsType[*jetstream.OpenError](err); (err == nil) != there || err != nil && (!ok || !strings.Contains(refusal.Reason, "no such stream")) {
+			t.Errorf("there: %v: got %v", there, err)
+		}
+		if _, err := js.Stream(t.Context(), name); errors.Is(err, api.ErrStreamNotFound) == there {
+			t.Errorf("there: %v: the server says %v", there, err)
+		}
+	}
+}
+
 func TestAStreamOfOneReplicaIsRefused(t *testing.T) {
 	t.Parallel()
 	name := fresh()
