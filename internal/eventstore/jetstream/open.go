@@ -54,7 +54,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.link.init()
 	s.heads.init(opts.Heads)
-	s.monitor = &http.Client{Transport: &http.Transport{TLSClientConfig: a.tls, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1}, Timeout: 3 * time.Second}
+	s.monitor = &http.Client{Transport: &http.Transport{TLSClientConfig: a.tls, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1}, Timeout: attemptMonitor}
 	unseen, err := s.connect(ctx)
 	if err != nil {
 		if s.nc != nil {

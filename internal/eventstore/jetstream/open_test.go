@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -227,6 +228,18 @@ func TestWhatServersTellOfThemselvesDecides(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAStreamIsMadeThoughAServerNeverAnswers(t *testing.T) {
+	t.Parallel()
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	real := cluster.get(t).Monitors()
+	url := address(cluster.nats.URLs(), fresh(), "monitor="+strings.Join([]string{real[0], real[1], "http://" + mute.Addr().String()}, ","))
+	record(t, open(t, url), "ticket-1", 0, many(1, 1)...)
 }
 
 func TestAServerThatComesBackWithOtherSettingsIsFoundOut(t *testing.T) {
