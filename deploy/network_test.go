@@ -68,7 +68,7 @@ func TestPodsTalkToWhomTheyNeedAndNobodyElse(t *testing.T) {
 		metrics = "kubernetes.io/metadata.name=monitoring:http/tcp"
 	)
 	servers := []string{
-		"chuishao.io/history=true:2113/tcp", "chuishao.io/history=true:4222/tcp", "chuishao.io/views=true:5432/tcp",
+		"chuishao.io/history=true:2113/tcp", "chuishao.io/history=true:4222/tcp", "chuishao.io/history=true:8222/tcp", "chuishao.io/views=true:5432/tcp",
 		"kubernetes.io/metadata.name=kube-system:53/tcp", "kubernetes.io/metadata.name=kube-system:53/udp",
 	}
 	writers := append(slices.Clone(servers), "chuishao.io/bus=true:4222/tcp", "chuishao.io/keys=true:5432/tcp")

@@ -74,7 +74,7 @@ func place(flag, text, dir, file string) (scheme, path string, err error) {
 
 // HistoryOptions of OpenHistory.
 type HistoryOptions struct {
-	// ReadOnly opens a file beside the process that writes it. Append may be refused.
+	// ReadOnly opens a file beside the process that writes it, and makes nothing that is not there. Append may be refused.
 	ReadOnly bool
 	Log      *slog.Logger // slog.Default if nil
 	// OnCommit hears of each durable commit of a file: how many appends shared it, and how long it took. May be nil.
@@ -96,22 +96,22 @@ func OpenHistory(ctx context.Context, text, dir string, o HistoryOptions) (Histo
 		}
 		return esdb.Open(ctx, text, esdb.Options{Log: o.Log})
 	case "jetstream":
-		return jetstream.Open(ctx, text, jetstream.Options{})
+		return jetstream.Open(ctx, text, jetstream.Options{Existing: o.ReadOnly})
 	}
 	return nil, fmt.Errorf("--store: %q is no store; want esdb, esdb+discover, jetstream or sqlite", scheme)
 }
 
 // openKeys opens the keys of data subjects.
-func openKeys(ctx context.Context, text, dir string, master []byte) (*privacy.Keys, error) {
+func openKeys(ctx context.Context, text, dir string, o privacy.Options) (*privacy.Keys, error) {
 	scheme, path, err := place("--keys", text, dir, KeysFile)
 	if err != nil {
 		return nil, err
 	}
 	switch scheme {
 	case "sqlite":
-		return privacy.Open(path, privacy.Options{MasterKey: master})
+		return privacy.Open(path, o)
 	case "postgres", "postgresql":
-		return privacy.OpenPostgres(ctx, text, privacy.Options{MasterKey: master})
+		return privacy.OpenPostgres(ctx, text, o)
 	}
 	return nil, fmt.Errorf("--keys: %q is no place for keys; want postgres or sqlite", scheme)
 }

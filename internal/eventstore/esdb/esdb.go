@@ -52,7 +52,7 @@ const (
 	oldest = "23.10"
 )
 
-// errClosed is what calls on a closed store return. Nothing of an append that gets it was recorded.
+// errClosed is what calls on a closed store return. An append that was under way may have been recorded all the same.
 var errClosed = fmt.Errorf("%w: history is closed", eventstore.ErrUnavailable)
 
 // Store is an eventstore.Store on a server or a cluster. It is safe for concurrent use.

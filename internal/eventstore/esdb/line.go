@@ -117,7 +117,7 @@ func (l *line) close() {
 func (l *line) take(ctx context.Context) (*client, error) {
 	for {
 		l.mu.Lock()
-		if l.closed {
+		if l.closed || l.closing.Err() != nil {
 			l.mu.Unlock()
 			return nil, errClosed
 		}
@@ -169,7 +169,7 @@ func (l *line) drop(c *client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.retire(c)
-	if !l.closed {
+	if !l.closed && l.closing.Err() == nil {
 		l.look()
 	}
 }
@@ -231,15 +231,16 @@ func (l *line) look() {
 			c, err := l.find()
 			l.mu.Lock()
 			l.why = err
+			over := l.closed || l.closing.Err() != nil // the store is being closed, maybe this line not yet
 			if err == nil {
-				if l.now = c; l.closed {
+				if l.now = c; over {
 					l.retire(c)
 				}
 			}
 			if unfit, ok := errors.AsType[*unfitError](err); ok {
 				l.unfit = unfit
 			}
-			if err == nil || l.closed || l.unfit != nil {
+			if err == nil || over || l.unfit != nil {
 				close(l.looking)
 				l.looking = nil
 				l.mu.Unlock()

@@ -224,6 +224,7 @@ type source interface {
 type item struct {
 	event      *esdb.RecordedEvent
 	checkpoint *esdb.Position
+	begun      bool  // the subscription is confirmed, and may be silent from now on
 	err        error // the source ended; io.EOF if it was its end
 }
 
@@ -340,7 +341,7 @@ func (s *Store) once(ctx context.Context, q *sequence) (moved bool, err error) {
 		case i.err != nil:
 			return moved, i.err
 		}
-		if opened.IsZero() && q.live {
+		if i.begun {
 			opened = time.Now()
 		}
 		if i.checkpoint != nil && q.checkpoint != nil {
@@ -378,8 +379,8 @@ func fetch(ctx context.Context, c *client, q *sequence, items chan<- item) (err 
 		return err
 	}
 	defer from.close()
-	if q.live { // it has begun, and may be silent from now on
-		items <- item{}
+	if _, ok := from.(subscription); ok {
+		items <- item{begun: true}
 	}
 	for {
 		i, err := from.next()
@@ -498,7 +499,7 @@ func (c *chained) next() (item, error) {
 		return item{}, err
 	}
 	c.now, c.then = second, nil
-	return c.now.next()
+	return item{begun: true}, nil
 }
 
 func (c *chained) close() { c.now.close() }

@@ -35,6 +35,9 @@ type Options struct {
 	// was lost. 0 means 15 s.
 	Patience time.Duration
 
+	// Existing refuses a stream that is not there, where it would be made otherwise.
+	Existing bool
+
 	// Heads is how many streams' ends are held in memory, at about 200 bytes each. 0 means 65,536.
 	Heads int
 }

@@ -139,9 +139,10 @@ var errNoAnswer = errors.New("no server answered in time")
 
 // Bounds of one attempt. What a call does in all is bounded by Options.Patience.
 const (
-	attemptRead  = 3 * time.Second
-	attemptWrite = 5 * time.Second
-	longestPause = 250 * time.Millisecond
+	attemptRead    = 3 * time.Second
+	attemptWrite   = 5 * time.Second
+	attemptMonitor = attemptRead - time.Second // so that in one attempt the others' answers are made use of
+	longestPause   = 250 * time.Millisecond
 )
 
 // retry tries until it succeeds or fails for good, the context ends, the store is closed, or the store's patience is over; the last two are errors that
