@@ -8,7 +8,7 @@ ARGS  ?=
 
 # What an image is made for, what it is called, and where it is pushed to, if anywhere.
 PLATFORMS ?= linux/amd64 linux/arm64
-IMAGE     ?= docker.io/chuishao/dispatch:dev
+IMAGE     ?= chuishao/dispatch:dev
 PUSH      ?=
 
 tools := bin/tools
