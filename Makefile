@@ -53,6 +53,10 @@ race: ## the whole test suite under the race detector, which needs a C compiler
 bench: ## the figures of targets, as a table
 	$(GO) run ./cmd/dispatcher bench $(ARGS)
 
+.PHONY: faults
+faults: build ## kill and cut off all that a deployment is made of, under load, and see that nothing is lost
+	bin/dispatcher faults $(ARGS)
+
 .PHONY: generate
 generate: bin/generated ## the Go of the contract, from api/proto into api/gen
 	rm -rf api/gen

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -66,8 +65,10 @@ func (c *BusConfig) where(n *Node, o Where) (string, error) {
 		return "", errors.New("--bus embedded: its streams lie in the data directory; want --data")
 	case url != BusEmbedded && c.Listen != "":
 		return "", errors.New("--bus-listen: only an embedded bus listens; connected systems reach another one by itself")
-	case url != BusEmbedded && url != BusNone && !strings.Contains(url, "://"):
-		return "", errors.New("--bus: want embedded, none or nats://HOST:PORT") // what was given may hold a password
+	case url != BusEmbedded && url != BusNone:
+		if err := bus.CheckURL(url); err != nil {
+			return "", fmt.Errorf("--bus: want embedded or none, or a URL: %w", err)
+		}
 	}
 	return url, nil
 }

@@ -26,6 +26,8 @@ type Where struct {
 	Views string
 	// Keys are the keys of data subjects: postgres://…, or sqlite:PATH. Dispatchers that share a history share them.
 	Keys string
+	// Partitions is how many partitions the figures are kept in, each in a file or schema of its own beside the other views. 0 and 1: they are kept whole.
+	Partitions int
 }
 
 // Flags adds the flags of where things are.
@@ -33,6 +35,7 @@ func (w *Where) Flags(f *Flags) {
 	f.StringVar(&w.Store, "store", "", "`URL` of the history: esdb://…, esdb+discover://…, jetstream://…, sqlite:PATH; a file of --data by default")
 	f.StringVar(&w.Views, "views", "", "`URL` of the views: postgres://…, sqlite:PATH; a file of --data by default")
 	f.StringVar(&w.Keys, "keys", "", "`URL` of the keys of data subjects: postgres://…, sqlite:PATH; a file of --data by default")
+	f.IntVar(&w.Partitions, "partitions", 1, "`NUMBER` of partitions that the figures are kept in; 1: whole")
 }
 
 // Embedded says whether the history is a file of the data directory, which one process at a time can have.
@@ -119,6 +122,15 @@ type views struct {
 	remove func() error // nil where others may use them too
 }
 
+// viewsIn are the views at a path, or at the URL of a PostgreSQL.
+func viewsIn(location string, server bool) views {
+	v := views{open: func() (*viewdb.DB, error) { return viewdb.Open(location, viewdb.Options{}) }}
+	if !server {
+		v.remove = func() error { return viewdb.Remove(location) }
+	}
+	return v
+}
+
 func placeViews(text, dir string) (views, error) {
 	scheme, path, err := place("--views", text, dir, ViewsFile)
 	if err != nil {
@@ -126,12 +138,9 @@ func placeViews(text, dir string) (views, error) {
 	}
 	switch scheme {
 	case "sqlite":
-		return views{
-			open:   func() (*viewdb.DB, error) { return viewdb.Open(path, viewdb.Options{}) },
-			remove: func() error { return viewdb.Remove(path) },
-		}, nil
+		return viewsIn(path, false), nil
 	case "postgres", "postgresql":
-		return views{open: func() (*viewdb.DB, error) { return viewdb.Open(text, viewdb.Options{}) }}, nil
+		return viewsIn(text, true), nil
 	}
 	return views{}, fmt.Errorf("--views: %q is no place for views; want postgres or sqlite", scheme)
 }

@@ -161,8 +161,37 @@ func Permissions(g Grant) (publish, subscribe []string) {
 	return publish, append([]string{g.Inbox() + ".>"}, g.filters(liveRoot)...)
 }
 
-// Config is the users and permissions of connected systems as a NATS server elsewhere has them in its configuration. Passwords are left to its environment:
-// BUS_ and the id in capitals, with _ for -.
+// account is the name of a connected system's own account. Whoever may ask a NATS server for something may have the answer sent under any subject, also one that they
+// may not publish to. In the account where the streams are an answer could so become an event, or an order to delete a stream; in one of its own it reaches
+// nothing but what is lent to it.
+func (g Grant) account() string { return "outside-" + g.ID }
+
+// lending is a subject of the service's account that is known in that of a connected system.
+type lending struct {
+	subject string
+	kind    lendingKind
+}
+
+type lendingKind int
+
+const (
+	answered      lendingKind = iota // it can be asked, for one answer
+	answeredOften                    // or for many
+	heard                            // it can be listened to
+)
+
+// lent is what the account of the connected system with a durable knows. Permissions say what of it may be used.
+func lent(durable string) []lending {
+	list := []lending{{commandRoot + ".*.*", answered}, {liveRoot + ".>", heard}}
+	for _, stream := range []string{Events, Rate} {
+		consumer := stream + "." + durable
+		list = append(list, lending{"$JS.API.CONSUMER.INFO." + consumer, answered}, lending{"$JS.API.CONSUMER.MSG.NEXT." + consumer, answeredOften}, lending{"$JS.ACK." + consumer + ".>", answered})
+	}
+	return list
+}
+
+// Config is the accounts, users and permissions of the service and of connected systems as NATS servers elsewhere have them in their configuration. Passwords are left to their
+// environment: BUS_SERVICE is the service's, and of a connected system it is BUS_ and the id in capitals, with _ for - and __ for _.
 func Config(grants []Grant) string {
 	var b strings.Builder
 	quote := func(subjects []string) string {
@@ -172,14 +201,32 @@ func Config(grants []Grant) string {
 		}
 		return "[" + strings.Join(list, ", ") + "]"
 	}
-	b.WriteString("users = [\n")
+	fmt.Fprintf(&b, "accounts {\n  service {\n    jetstream: enabled\n    users = [ { user: %q, password: $BUS_SERVICE } ]\n    exports = [\n", serviceUser)
+	for _, l := range lent("*") {
+		fmt.Fprintf(&b, "      { %s: %q%s }\n", l.kind, l.subject, map[bool]string{true: ", response_type: stream"}[l.kind == answeredOften])
+	}
+	// Of an account that has no streams a server answers to all of $JS.API that it has none, beside the answer that is asked for, unless that leads elsewhere.
+	b.WriteString("      { service: \"nowhere.>\" }\n    ]\n  }\n")
 	for _, g := range grants {
 		publish, subscribe := Permissions(g)
-		variable := "BUS_" + strings.ToUpper(strings.ReplaceAll(g.ID, "-", "_"))
-		fmt.Fprintf(&b, "  { user: %q, password: $%s, permissions: {\n    publish: { allow: %s }\n    subscribe: { allow: %s }\n  } }\n", g.ID, variable, quote(publish), quote(subscribe))
+		variable := "BUS_" + strings.ToUpper(strings.NewReplacer("-", "_", "_", "__").Replace(g.ID))
+		fmt.Fprintf(&b, "  %q {\n    users = [ { user: %q, password: $%s, permissions: {\n      publish: { allow: %s }\n      subscribe: { allow: %s }\n    } } ]\n    imports = [\n",
+			g.account(), g.ID, variable, quote(publish), quote(subscribe))
+		for _, l := range lent(g.durable()) {
+			fmt.Fprintf(&b, "      { %s: { account: service, subject: %q } }\n", l.kind, l.subject)
+		}
+		b.WriteString("      { service: { account: service, subject: \"nowhere.>\" }, to: \"$JS.API.>\" }\n    ]\n  }\n")
 	}
-	b.WriteString("]\n")
+	b.WriteString("}\n")
 	return b.String()
+}
+
+// String is the kind in a configuration.
+func (k lendingKind) String() string {
+	if k == heard {
+		return "stream"
+	}
+	return "service"
 }
 
 // Consumers keeps for each connected system a durable consumer on each stream, with its subtrees as the filter. A consumer remembers what was

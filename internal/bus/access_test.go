@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
+	"github.com/chuishao/dispatch/internal/eventstore"
 )
 
 // people are principals by their token, which is their name and "-token".
@@ -207,6 +209,105 @@ func TestADistrictReadsItsOwnSubtreeAndNothingElse(t *testing.T) {
 	}
 }
 
+// hostile are subjects that somebody could want an answer to be sent under.
+var hostile = []string{
+	"events.320200000000.320206000000._._._._.forged.ticket_reported", "rates.320200000000.320206000000._._._", "live.320200000000.320206000000._._._._.forged.ticket_reported",
+	"$JS.API.STREAM.PURGE.EVENTS", "$JS.API.STREAM.DELETE.EVENTS", "$JS.API.CONSUMER.DELETE.EVENTS.dept-there", "$JS.ACK.EVENTS.dept-there.1.1.1.1.0", "_INBOX_there.x",
+}
+
+func streamInfo(t *testing.T, js jetstream.JetStream) jetstream.StreamState {
+	t.Helper()
+	s, err := js.Stream(t.Context(), Events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CachedInfo().State
+}
+
+func TestAnAnswerIsSentToWhoAskedAndNowhereElse(t *testing.T) {
+	t.Parallel()
+	city := dispatchtest.Open(t)
+	who := &people{list: map[string][]string{"here": {hereArea}, "there": {thereArea}}}
+	s, nc := open(t, Options{Listen: "127.0.0.1:0", Principals: who})
+	city.Report(t, dispatchtest.Community)
+	city.Report(t, dispatchtest.OtherStreet)
+	run(t, relay(t, nc, city.Store).Run)
+	run(t, (&Consumers{Conn: nc, Principals: who, OnTrouble: func(err error) { t.Error(err) }}).Run)
+	run(t, (&Commands{Conn: nc}).Run)
+	relayed(t, nc, city.Store)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []string{"here", "there"} {
+		until(t, "given consumers", func() bool { _, err := js.Consumer(t.Context(), Rate, "dept-"+of); return err == nil })
+	}
+	there, err := js.Consumer(t.Context(), Events, "dept-there")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := there.Next(jetstream.FetchMaxWait(within)); err != nil { // not acknowledged
+		t.Fatal(err)
+	}
+	heard, err := nc.SubscribeSync("live.320200000000.320206000000.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := outside(t, s, "there", "there-token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inbox, err := other.SubscribeSync("_INBOX_there.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(nc.Flush(), other.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	own, err := outside(t, s, "here", "here-token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := streamInfo(t, js)
+	for _, reply := range hostile {
+		for _, ask := range []struct{ subject, body string }{
+			{"$JS.API.CONSUMER.MSG.NEXT.EVENTS.dept-here", `{"batch":1}`},
+			{"$JS.API.CONSUMER.MSG.NEXT.EVENTS.dept-here", `{"batch":100,"no_wait":true}`},
+			{"$JS.API.CONSUMER.MSG.NEXT.EVENTS.dept-here", `{"batch":100,"no_wait":true}`}, // there is none: the answer has no body
+			{"$JS.API.CONSUMER.INFO.EVENTS.dept-here", ""},
+			{"commands.TicketService.GetTicket", ""},
+		} {
+			if err := own.PublishRequest(ask.subject, reply, []byte(ask.body)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// What is asked over one connection is answered in turn: when these have come, those have gone.
+	if _, err := own.Request("$JS.API.CONSUMER.INFO.EVENTS.dept-here", nil, within); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := own.Request("commands.TicketService.GetTicket", nil, within); err != nil || m.Header.Get(StatusHeader) != "UNAUTHENTICATED" {
+		t.Fatalf("a command: %v, %v; want it answered", m, err)
+	}
+	if after := streamInfo(t, js); after.LastSeq != before.LastSeq || after.Msgs != before.Msgs || after.Consumers != before.Consumers {
+		t.Errorf("after the attempts the stream is %+v, was %+v", after, before)
+	}
+	if info, err := there.Info(t.Context()); err != nil || info.NumAckPending != 1 {
+		t.Errorf("the other's consumer: %+v, %v; want one message that is not acknowledged", info, err)
+	}
+	if err := errors.Join(nc.Flush(), other.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	for _, sub := range []*nats.Subscription{heard, inbox} {
+		if n, _, err := sub.Pending(); n != 0 || err != nil {
+			t.Errorf("%s heard %d answers to somebody else, %v", sub.Subject, n, err)
+		}
+	}
+	if m, err := (&journal{nc, Rate}).last(t.Context()); err != nil || m.found {
+		t.Errorf("there are figures: %+v, %v", m, err)
+	}
+}
+
 func TestOnlyWhoMayConnectsAndNoLongerThanThat(t *testing.T) {
 	t.Parallel()
 	who := &people{list: map[string][]string{"here": {hereArea}, "there": {thereArea}}}
@@ -226,6 +327,52 @@ func TestOnlyWhoMayConnectsAndNoLongerThanThat(t *testing.T) {
 		}
 		who.set("here", subtrees)
 		until(t, "disconnected when its credentials were "+change, nc.IsClosed)
+	}
+}
+
+// doorkeeper counts who was refused.
+type doorkeeper struct {
+	*people
+	refused atomic.Int32
+}
+
+func (d *doorkeeper) BusGrant(token string, now time.Time) (string, []string, error) {
+	person, subtrees, err := d.people.BusGrant(token, now)
+	if err != nil {
+		d.refused.Add(1)
+	}
+	return person, subtrees, err
+}
+
+func TestAConnectionThatIsRefusedForAWhileComesBack(t *testing.T) {
+	t.Parallel()
+	who := &doorkeeper{people: &people{list: map[string][]string{"here": {hereArea}}}}
+	s, _ := open(t, Options{Listen: "127.0.0.1:0", Principals: who})
+	nc, err := Dial("nats://here:here-token@"+s.Addr().String(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	who.set("here", nil)
+	until(t, "refused again and again", func() bool { return who.refused.Load() > 4 })
+	who.set("here", []string{hereArea})
+	until(t, "connected again", nc.IsConnected)
+}
+
+func TestWhatIsWrongWithAURLIsSaidWithoutItsPassword(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{
+		"nats://service:hush%zz@127.0.0.1:4222", "nats://service:hush@127.0.0.1:42x2", "nats://127.0.0.1:4222,nats://service:hush@127.0.0.1:42x2",
+		"http://service:hush@127.0.0.1:4222", "service:hush@127.0.0.1", "nats://", "",
+	} {
+		if _, err := Dial(url, ""); err == nil || strings.Contains(err.Error(), "hush") || errors.Is(err, eventstore.ErrUnavailable) {
+			t.Errorf("got %v, want it refused for good, and without the password", err)
+		}
+	}
+	for _, url := range []string{"nats://h", "tls://u:p%40@h1:4222, nats://h2"} {
+		if err := CheckURL(url); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
 	}
 }
 

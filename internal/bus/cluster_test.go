@@ -28,9 +28,7 @@ func TestOnAClusterWhoseLeaderIsKilledEachEventComesOnceAndDistrictsReadTheirOwn
 		t.Fatal(err)
 	}
 	here := grants[0]
-	// The configuration that is printed for servers elsewhere, with the service's own user.
-	config := strings.Replace(Config(grants), "users = [", "authorization { users = [\n  { user: service, password: open }", 1) + "}\n"
-	config = strings.Replace(config, "$BUS_HERE", `"here-token"`, 1)
+	config := strings.NewReplacer("$BUS_SERVICE", "open", "$BUS_HERE", `"here-token"`).Replace(Config(grants))
 	cluster, err := servers.StartNATS(t.Context(), servers.NATSOptions{Nodes: 3, Dir: t.TempDir(), Config: config, User: "service", Password: "open"})
 	if err != nil {
 		t.Fatal(err)
@@ -118,6 +116,19 @@ func TestOnAClusterWhoseLeaderIsKilledEachEventComesOnceAndDistrictsReadTheirOwn
 	}
 	if !strings.HasPrefix(m.Subject(), "events.320200000000.320205000000.") {
 		t.Errorf("got %s, want only what lies in the own district", m.Subject())
+	}
+	// An answer that is sent where it may not publish itself reaches nobody.
+	before := streamInfo(t, js)
+	for _, reply := range hostile {
+		if err := own.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.EVENTS.dept-here", reply, []byte(`{"batch":1,"expires":1000000}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Info(t.Context()); err != nil { // what was asked before has been answered
+		t.Fatal(err)
+	}
+	if after := streamInfo(t, js); after.LastSeq != before.LastSeq || after.Msgs != before.Msgs {
+		t.Errorf("after the attempts the stream is %+v, was %+v", after, before)
 	}
 	if err := own.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.EVENTS.dept-there", own.NewRespInbox(), []byte(`{"batch":1}`)); err != nil {
 		t.Fatal(err)

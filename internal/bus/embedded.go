@@ -8,7 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,10 +80,15 @@ func Start(o Options) (*Server, error) {
 	}
 	s.nats, s.door.server = n, n
 	n.Start()
-	if !n.ReadyForConnections(startWithin) || !n.JetStreamEnabled() {
+	if n.ReadyForConnections(startWithin) && n.JetStreamEnabled() {
+		err = exports(n.GlobalAccount())
+	} else {
+		err = fmt.Errorf("start the bus: %w: it was not ready within %s, or cannot keep streams in its folder", eventstore.ErrUnavailable, startWithin)
+	}
+	if err != nil {
 		n.Shutdown()
 		n.WaitForShutdown()
-		return nil, fmt.Errorf("start the bus: %w: it was not ready within %s, or cannot keep streams in its folder", eventstore.ErrUnavailable, startWithin)
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.end = cancel
@@ -109,8 +117,22 @@ func (s *Server) Close() error {
 	return nil
 }
 
+// CheckURL says what is wrong with the URL of NATS servers elsewhere, "nats://host:4222" or several with commas. It repeats nothing of it: there may be a password.
+func CheckURL(text string) error {
+	for one := range strings.SplitSeq(text, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return errors.New("want nats://HOST:PORT or tls://HOST:PORT, several with commas between; in a user and password other characters than letters and digits as %XX")
+		}
+	}
+	return nil
+}
+
 // Dial connects to NATS servers elsewhere, "nats://host:4222" or several with commas, with a file of credentials; empty: with what the URL has.
 func Dial(url, credentials string) (*nats.Conn, error) {
+	if err := CheckURL(url); err != nil {
+		return nil, fmt.Errorf("connect to the bus: %w", err)
+	}
 	options := steady()
 	if credentials != "" {
 		options = append(options, nats.UserCredentials(credentials))
@@ -122,10 +144,11 @@ func Dial(url, credentials string) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// steady are the options of this service's connections: they come back by themselves, for ever, and keep nothing back meanwhile that would be sent late.
+// steady are the options of this service's connections: they come back by themselves, for ever, also after they were refused, as while credentials are exchanged, and keep
+// nothing back meanwhile that would be sent late.
 func steady() []nats.Option {
 	return []nats.Option{
-		nats.Name("chuishao"), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectBufSize(-1),
+		nats.Name("chuishao"), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectBufSize(-1),
 		// What is slow or refused is noticed where it was asked for.
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	}
@@ -161,14 +184,60 @@ func (d *door) Check(c server.ClientAuthentication) bool {
 	if err != nil || o.Username != grant.ID {
 		return false
 	}
+	account, err := d.account(grant)
+	if err != nil {
+		return false
+	}
 	publish, subscribe := Permissions(grant)
-	c.RegisterUser(&server.User{Username: grant.ID, Permissions: &server.Permissions{
+	c.RegisterUser(&server.User{Username: grant.ID, Account: account, Permissions: &server.Permissions{
 		Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: subscribe},
 	}})
 	d.mu.Lock()
 	d.connected[c.GetID()] = session{c, grant}
 	d.mu.Unlock()
 	return true
+}
+
+// exports lets the accounts of connected systems see what they import.
+func exports(inside *server.Account) error {
+	for _, l := range lent("*") {
+		var err error
+		switch l.kind {
+		case heard:
+			err = inside.AddStreamExport(l.subject, nil)
+		case answeredOften:
+			err = inside.AddServiceExportWithResponse(l.subject, server.Streamed, nil)
+		default:
+			err = inside.AddServiceExport(l.subject, nil)
+		}
+		if err != nil {
+			return fmt.Errorf("start the bus: let %s through: %w", l.subject, err)
+		}
+	}
+	return nil
+}
+
+// account is that of a connected system, made when it first connects.
+func (d *door) account(g Grant) (*server.Account, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	account, isNew := d.server.LookupOrRegisterAccount(g.account())
+	if !isNew {
+		return account, nil
+	}
+	inside := d.server.GlobalAccount()
+	for _, l := range lent(g.durable()) {
+		var err error
+		if l.kind == heard {
+			err = account.AddStreamImport(inside, l.subject, "")
+		} else {
+			err = account.AddServiceImport(inside, l.subject, l.subject)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return account, nil
 }
 
 var errNobody = errors.New("nobody may connect")

@@ -17,11 +17,16 @@ import (
 // ahead is how many events of a sequence are fetched before they are asked for.
 const ahead = 64
 
-// ReadStream is of the contract. It goes on where it was if the server goes away meanwhile, within Options.Patience.
+// ReadStream is of the contract. A name that breaks the rules of the port is a *eventstore.LimitError. It goes on where
+// it was if the server goes away meanwhile, within Options.Patience.
 func (s *Store) ReadStream(ctx context.Context, stream string, after eventstore.Version) iter.Seq2[eventstore.Recorded, error] {
 	return func(yield func(eventstore.Recorded, error) bool) {
-		if eventstore.CheckStream(stream) != nil || after > math.MaxInt64 {
-			return // not ours, or further than a stream can be
+		if err := eventstore.CheckStream(stream); err != nil {
+			yield(eventstore.Recorded{}, err)
+			return
+		}
+		if after > math.MaxInt64 {
+			return // further than a stream can be
 		}
 		at := after
 		err := s.run(ctx, "read "+stream, sequence{
