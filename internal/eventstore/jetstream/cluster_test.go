@@ -133,7 +133,8 @@ func TestAStoreLeavesAServerThatIsCutOffFromTheOthers(t *testing.T) {
 		hosts = append(hosts, cables[i].Addr())
 	}
 	cables[1].Cut(servers.Refuse)
-	store := open(t, address(hosts, "S", "monitor="+strings.Join(n.Monitors(), ",")))
+	url := address(hosts, "S", "monitor="+strings.Join(n.Monitors(), ","))
+	store := open(t, url)
 	cables[1].Cut(servers.Whole)
 	record(t, store, "ticket-1", 0, many(1, 1)...)
 	next, stop := iter.Pull2(store.Subscribe(ctx, 0))
@@ -153,4 +154,19 @@ func TestAStoreLeavesAServerThatIsCutOffFromTheOthers(t *testing.T) {
 	if got := read(t, store, "ticket-1"); len(got) != 3 {
 		t.Errorf("got %d events, want 3", len(got))
 	}
+	// Of several that are opened some begin at the server that is cut off.
+	var opening sync.WaitGroup
+	for range 6 {
+		opening.Go(func() {
+			another, err := jetstream.Open(ctx, url, jetstream.Options{})
+			if err != nil {
+				t.Errorf("open: %v", err)
+				return
+			}
+			if err := another.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+	}
+	opening.Wait()
 }
