@@ -74,7 +74,8 @@ type writer struct {
 var _ eventstore.Store = (*Store)(nil)
 
 // Open connects to the server or cluster at a URL, esdb://host:2113,… or esdb+discover://name, and checks that it can be
-// used. Of the client's settings in the URL's query all but nodePreference and defaultDeadline are allowed; another is an error.
+// used. Of the client's settings in the URL's query all but defaultDeadline are allowed, nodePreference
+// as leader alone; another is an error.
 // An error that Is eventstore.ErrUnavailable says that no server answered within ctx and Options.Patience. No error holds a password.
 // The caller closes the store.
 func Open(ctx context.Context, url string, opts Options) (*Store, error) {

@@ -33,6 +33,7 @@ type line struct {
 	looking chan struct{} // closed when one was found; nil if nobody looks
 	why     error         // what looking met last
 	unfit   error         // why the server that was found cannot be used
+	misled  bool          // the last client was told of a leader that does not answer
 	held    int           // calls under way on all clients of the line
 	closed  bool
 	work    sync.WaitGroup // all goroutines of the line
@@ -95,6 +96,12 @@ func lost(format string, args []any) bool {
 	}
 	err, ok := args[0].(error)
 	return ok && status.Code(err) == codes.Unavailable
+}
+
+// misled reports whether a line of the client's log says that the leader that a node named does not answer. The client forgets that connection without
+// closing it, which nobody else can.
+func misled(format string) bool {
+	return strings.HasPrefix(format, "exception when ") && strings.Contains(format, "suggested node")
 }
 
 func newLine(config esdb.Configuration, closing context.Context, opts Options) *line {
@@ -226,7 +233,12 @@ func (l *line) look() {
 		return
 	}
 	l.looking = make(chan struct{})
+	wait := l.misled
+	l.misled = false
 	l.work.Go(func() {
+		if wait { // for an election; each look may cost a connection until there is a leader
+			pause(l.closing, 6)
+		}
 		for attempt := 1; ; attempt++ {
 			c, err := l.find()
 			l.mu.Lock()
@@ -259,6 +271,12 @@ func (l *line) find() (*client, error) {
 	config.Logger = func(level esdb.LogLevel, format string, args ...any) {
 		if lost(format, args) {
 			c.seal()
+			l.drop(c)
+		}
+		if misled(format) {
+			l.mu.Lock()
+			l.misled = true
+			l.mu.Unlock()
 			l.drop(c)
 		}
 		l.config.Logger(level, format, args...)

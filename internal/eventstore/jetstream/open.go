@@ -104,7 +104,9 @@ func (s *Store) connect(ctx context.Context) (unseen bool, err error) {
 	}
 	var info *jetstream.StreamInfo
 	err = s.retry(ctx, func(ctx context.Context) error {
+		made := time.Now()
 		info, err = s.ensure(ctx)
+		s.judge(err, made)
 		return err
 	})
 	if err != nil {
@@ -292,7 +294,9 @@ func (s *Store) checkNodes(ctx context.Context) (all bool, err error) {
 // holders returns the names of the servers that the stream lies on; nil if there is no such stream.
 func (s *Store) holders(ctx context.Context) ([]string, error) {
 	var info *jetstream.StreamInfo
-	err := s.retry(ctx, func(ctx context.Context) error {
+	err := s.retry(ctx, func(ctx context.Context) (err error) {
+		made := time.Now()
+		defer func() { s.judge(err, made) }()
 		stream, err := s.js.Stream(ctx, s.address.stream)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil
