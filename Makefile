@@ -8,7 +8,7 @@ ARGS  ?=
 
 # What an image is made for, what it is called, and where it is pushed to, if anywhere.
 PLATFORMS ?= linux/amd64 linux/arm64
-IMAGE     ?= docker.io/chuishao/dispatch:dev
+IMAGE     ?= chuishao/dispatch:dev
 PUSH      ?=
 
 tools := bin/tools
@@ -52,6 +52,10 @@ race: ## the whole test suite under the race detector, which needs a C compiler
 .PHONY: bench
 bench: ## the figures of targets, as a table
 	$(GO) run ./cmd/dispatcher bench $(ARGS)
+
+.PHONY: faults
+faults: build ## kill and cut off all that a deployment is made of, under load, and see that nothing is lost
+	bin/dispatcher faults $(ARGS)
 
 .PHONY: generate
 generate: bin/generated ## the Go of the contract, from api/proto into api/gen

@@ -99,7 +99,7 @@ func TestTheImageIsALayoutThatOthersCanRead(t *testing.T) {
 		t.Error("the same binaries make another image")
 	}
 	var file bytes.Buffer
-	if err := image.Write(&file, index, "docker.io/chuishao/dispatch:dev"); err != nil {
+	if err := image.Write(&file, index, "chuishao/dispatch:dev"); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()

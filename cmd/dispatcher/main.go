@@ -7,6 +7,7 @@ import (
 	_ "time/tzdata" // zones, on machines that have none
 
 	"github.com/chuishao/dispatch/internal/app"
+	"github.com/chuishao/dispatch/internal/servers"
 )
 
 var commands = []app.Command{
@@ -19,9 +20,11 @@ var commands = []app.Command{
 	{Name: "restore", Summary: "make a data directory of a backup", Run: restore},
 	{Name: "simulate", Summary: "play a year of a city, and hold its figures against what must be true of them", Run: simulate},
 	{Name: "bench", Summary: "measure, next to limits measured in the same run", Run: runBench},
+	{Name: "faults", Summary: "kill and cut off all that a deployment is made of, under load, and see that nothing is lost", Run: runFaults},
 	{Name: "token", Summary: "print the hash of a bearer token, for the file of principals", Run: hashToken},
 }
 
 func main() {
+	servers.Main() // a node of a bench or a fault run is this program, run again
 	os.Exit(app.Main("dispatcher", "calls become tickets, whistles summon, everything leaves a trace", os.Args[1:], app.IO{Out: os.Stdout, Err: os.Stderr}, commands...))
 }

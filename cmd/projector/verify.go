@@ -127,9 +127,10 @@ func describe(f *pb.VerifyFinding) string {
 
 func rebuild(ctx context.Context, args []string, std app.IO) (err error) {
 	f := app.NewFlags("projector rebuild", `
-projector rebuild --data DIR | --store URL --views URL
+projector rebuild --data DIR | --store URL --views URL [--partitions N]
 
-Builds all views from the first event, beside the old ones, and puts them in their place.`)
+Builds all views from the first event, beside the old ones, and puts them in their place. Figures are kept in N partitions from then on, whole without --partitions;
+where that is another number than before, stop first what serves and keeps up the views, and start it with the new one.`)
 	var place app.Place
 	place.DataFlags(f)
 	if err := f.Parse(args); err != nil {
@@ -138,16 +139,17 @@ Builds all views from the first event, beside the old ones, and puts them in the
 	if !place.Local() || f.NArg() > 0 {
 		return app.Usage("want --data DIR or --store URL, and nothing else")
 	}
-	node, err := place.OpenData(ctx, std)
+	node, err := place.OpenForRebuild(ctx, std)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
-	if err := node.Rebuild(ctx, func(p eventstore.Position) { fmt.Fprintf(std.Err, "rebuilt up to position %d\n", p) }); err != nil {
+	names, err := node.Rebuild(ctx, func(p eventstore.Position) { fmt.Fprintf(std.Err, "rebuilt up to position %d\n", p) })
+	if err != nil {
 		return err
 	}
-	for _, s := range node.Projector.Status() {
-		fmt.Fprintf(std.Out, "rebuilt %s\n", s.View)
+	for _, name := range names {
+		fmt.Fprintf(std.Out, "rebuilt %s\n", name)
 	}
 	return nil
 }

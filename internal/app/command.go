@@ -170,6 +170,11 @@ func (p *Place) OpenForVerify(ctx context.Context, io IO) (*Node, error) {
 	return p.openData(ctx, io, OpenForVerify)
 }
 
+// OpenForRebuild is OpenData for a node whose views are built anew.
+func (p *Place) OpenForRebuild(ctx context.Context, io IO) (*Node, error) {
+	return p.openData(ctx, io, OpenForRebuild)
+}
+
 func (p *Place) openData(ctx context.Context, io IO, open func(context.Context, string, Options) (*Node, error)) (*Node, error) {
 	if p.Data != "" {
 		if _, err := os.Stat(p.Data); err != nil {

@@ -116,19 +116,20 @@ func same(a, b *eventstore.Recorded) bool {
 	return a.Stream == b.Stream && a.Version == b.Version && a.ID == b.ID && a.Type == b.Type && bytes.Equal(a.Meta, b.Meta) && bytes.Equal(a.Data, b.Data)
 }
 
-// CopyKeys copies the keys of data subjects, and what was erased, from one place to another. It may be run again. masterFile holds the key that
+// CopyKeys copies the keys of data subjects, and what was erased, from one place to another. It may be run again. The original is only read: it must be
+// there, and may be in use. masterFile holds the key that
 // wraps them on both sides; empty for none.
 func CopyKeys(ctx context.Context, from, to, masterFile string) (err error) {
 	master, err := masterKey(masterFile)
 	if err != nil {
 		return err
 	}
-	source, err := openKeys(ctx, from, "", master)
+	source, err := openKeys(ctx, from, "", privacy.Options{MasterKey: master, ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("keys to copy: %w", err)
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	target, err := openKeys(ctx, to, "", master)
+	target, err := openKeys(ctx, to, "", privacy.Options{MasterKey: master})
 	if err != nil {
 		return fmt.Errorf("copy of the keys: %w", err)
 	}

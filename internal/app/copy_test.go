@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/chuishao/dispatch/internal/app"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
+	"github.com/chuishao/dispatch/internal/privacy"
 )
 
 func openFile(t *testing.T, path string) *sqlite.Store {
@@ -146,5 +149,41 @@ func TestACopyOfAnotherHistoryIsNotTouched(t *testing.T) {
 	}
 	if now := all(t, to); now != was {
 		t.Errorf("the copy was changed to\n%s", now)
+	}
+}
+
+func TestKeysAreCopiedWhileTheyAreInUseAndNotFromWhereNoneAre(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	keys, err := privacy.Open(path("keys.db"), privacy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keys.Close()
+	subject, err := keys.Subject(t.Context(), "13800138000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time nothing is left to do
+		if err := app.CopyKeys(t.Context(), "sqlite:"+path("keys.db"), "sqlite:"+path("copy.db"), ""); err != nil {
+			t.Fatalf("while a dispatcher has them: %v", err)
+		}
+	}
+	copied, err := privacy.Open(path("copy.db"), privacy.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer copied.Close()
+	if id, ok, err := copied.Find(t.Context(), "13800138000"); err != nil || !ok || id != subject.ID() {
+		t.Errorf("got subject %s, %v, %v, want %s", id, ok, err, subject.ID())
+	}
+	if err := app.CopyKeys(t.Context(), "sqlite:"+path("kesy.db"), "sqlite:"+path("other.db"), ""); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("from a file that is not there: got %v", err)
+	}
+	for _, name := range []string{"kesy.db", "other.db"} {
+		if _, err := os.Stat(path(name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s was made: %v", name, err)
+		}
 	}
 }

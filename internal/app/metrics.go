@@ -26,7 +26,7 @@ type metrics struct {
 	lag       *prometheus.Desc
 	position  *prometheus.Desc
 	stopped   *prometheus.Desc
-	projector *projector.Projector
+	projector projector.Progress
 	relay     *relayed
 	relays    bool // there is a bus
 }
@@ -101,7 +101,7 @@ func (m *metrics) timerRefused(name string) { m.refused.WithLabelValues(name).In
 func (m *metrics) timersLooked(lag time.Duration) { m.overdue.Set(lag.Seconds()) }
 
 // watch tells of the projector's views from now on. It is called before anything is collected.
-func (m *metrics) watch(p *projector.Projector) { m.projector = p }
+func (m *metrics) watch(p projector.Progress) { m.projector = p }
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(to chan<- *prometheus.Desc) {

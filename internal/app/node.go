@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,6 +47,8 @@ type Options struct {
 	Where
 	// Only names the views that this node keeps up; all if empty.
 	Only []string
+	// Partition is the only one that a node for views keeps up; all if zero. The first has with it what is kept whole.
+	Partition view.Partition
 }
 
 // Node is what a process has of a city: its history, keys and views. Those that are files no other process can write meanwhile.
@@ -56,8 +59,11 @@ type Node struct {
 	Keys       *privacy.Keys
 	Dispatcher *dispatch.Dispatcher
 	Views      *viewdb.DB
-	Projector  *projector.Projector
+	Projector  *projector.Group
 	Reader     *view.Reader
+
+	parts      []*viewdb.DB // of the partitions that are opened
+	partitions int          // that figures are kept in
 
 	where   Where
 	log     *slog.Logger
@@ -69,6 +75,7 @@ type Node struct {
 type parts struct {
 	keys     bool
 	dispatch bool
+	rebuild  bool // all views are built anew: they are not kept up, and may be in another number of partitions
 }
 
 // Open opens a node in a data directory, which is made if it is not there; with all of Options.Where it needs none. What is in the way is a clear error,
@@ -86,6 +93,11 @@ func OpenForVerify(ctx context.Context, dir string, o Options) (*Node, error) {
 // OpenForViews is Open for a node that only keeps views: it has neither Dispatcher nor Keys.
 func OpenForViews(ctx context.Context, dir string, o Options) (*Node, error) {
 	return open(ctx, dir, o, parts{})
+}
+
+// OpenForRebuild is Open for a node whose views are built anew: it has neither Dispatcher, Keys nor Reader.
+func OpenForRebuild(ctx context.Context, dir string, o Options) (*Node, error) {
+	return open(ctx, dir, o, parts{rebuild: true})
 }
 
 func open(ctx context.Context, dir string, o Options, with parts) (_ *Node, err error) {
@@ -121,7 +133,13 @@ func open(ctx context.Context, dir string, o Options, with parts) (_ *Node, err 
 		}
 	}
 	if with.keys {
-		if n.Keys, err = openKeys(ctx, o.Keys, dir, master); err != nil {
+		if o.Keys == "" && dir != "" {
+			// Where the history is on a server, keys are the first file of the directory.
+			if err := os.MkdirAll(dir, 0o750); err != nil {
+				return nil, fmt.Errorf("data directory: %w", err)
+			}
+		}
+		if n.Keys, err = openKeys(ctx, o.Keys, dir, privacy.Options{MasterKey: master}); err != nil {
 			return nil, fmt.Errorf("keys of data subjects: %w", err)
 		}
 		n.closers = append(n.closers, n.Keys.Close)
@@ -131,38 +149,83 @@ func open(ctx context.Context, dir string, o Options, with parts) (_ *Node, err 
 			return nil, err
 		}
 	}
-	if err := n.openViews(ctx, o); err != nil {
+	if err := n.openViews(ctx, o, with); err != nil {
 		return nil, err
 	}
 	n.metrics.watch(n.Projector)
 	return n, nil
 }
 
-func (n *Node) openViews(ctx context.Context, o Options) error {
+func (n *Node) openViews(ctx context.Context, o Options, with parts) error {
 	at, err := placeViews(o.Views, n.Dir)
 	if err != nil {
 		return err
 	}
-	kept, err := keptViews(o.Only)
+	kept, err := o.kept()
 	if err != nil {
 		return err
 	}
-	open := func() error {
-		var err error
-		if n.Views, err = at.open(); err != nil {
+	n.partitions = o.partitions()
+	if with.rebuild {
+		n.Projector = projector.NewGroup()
+		if n.Views, err = at.open(); damagedViews(err) && at.remove != nil {
+			if err = at.remove(); err == nil {
+				n.Views, err = at.open()
+			}
+		}
+		if err == nil {
+			n.closers = append(n.closers, n.Views.Close)
+		}
+		return err
+	}
+	claim := func(db *viewdb.DB) error { return view.ClaimPartitions(ctx, db, n.partitions) }
+	var all []*projector.Projector
+	p, err := n.keep(ctx, o, at, &n.Views, claim, kept.whole)
+	if err != nil {
+		return err
+	}
+	if len(kept.whole) > 0 {
+		all = append(all, p)
+	}
+	for _, part := range kept.parts {
+		beside := viewsIn(n.Views.Part(part.Number, part.Of), at.remove == nil)
+		var db *viewdb.DB
+		if p, err = n.keep(ctx, o, beside, &db, nil, kept.of(part)); err != nil {
 			return err
 		}
-		n.Projector, err = projector.Open(ctx, n.Store, n.Views, projector.Options{
-			Now: o.Clock, OnBatch: n.metrics.applied, OnProgress: o.Progress,
-			OnStop: func(view string, err error) {
-				n.log.Error("view stopped", "view", view, "error", err)
-			},
-			OnTrouble: func(err error, wait time.Duration) {
-				n.log.Warn("views wait", "error", err, "wait", wait)
-			},
-		}, kept...)
+		all, n.parts = append(all, p), append(n.parts, db)
+	}
+	n.Projector = projector.NewGroup(all...)
+	if n.partitions == 1 {
+		n.Reader = view.NewReader(n.Views, n.Store)
+	} else {
+		n.Reader = view.NewPartsReader(n.Views, n.parts, n.Store)
+	}
+	return nil
+}
+
+// keep opens a database of views, and a projector that keeps some of them up there. What is damaged or of another history is thrown away if nobody else uses it.
+func (n *Node) keep(ctx context.Context, o Options, at views, db **viewdb.DB, claim func(*viewdb.DB) error, kept []projector.View) (p *projector.Projector, err error) {
+	open := func() error {
+		if *db, err = at.open(); err != nil {
+			return err
+		}
+		if claim != nil {
+			err = claim(*db)
+		}
+		if err == nil {
+			p, err = projector.Open(ctx, n.Store, *db, projector.Options{
+				Now: o.Clock, OnBatch: n.metrics.applied, OnProgress: o.Progress,
+				OnStop: func(view string, err error) {
+					n.log.Error("view stopped", "view", view, "error", err)
+				},
+				OnTrouble: func(err error, wait time.Duration) {
+					n.log.Warn("views wait", "error", err, "wait", wait)
+				},
+			}, kept...)
+		}
 		if err != nil {
-			err = errors.Join(err, n.Views.Close())
+			err = errors.Join(err, (*db).Close())
 		}
 		return err
 	}
@@ -170,63 +233,142 @@ func (n *Node) openViews(ctx context.Context, o Options) error {
 	if damagedViews(err) && at.remove != nil {
 		n.log.Warn("views are damaged and are built anew", "error", err)
 		if err := at.remove(); err != nil {
-			return fmt.Errorf("remove damaged views: %w", err)
+			return nil, fmt.Errorf("remove damaged views: %w", err)
 		}
 		err = open()
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// The position that the history ends at; views ahead of it belong to another history.
 	head, err := n.Store.Head(ctx)
 	if err != nil {
-		return errors.Join(err, n.Views.Close())
+		return nil, errors.Join(err, (*db).Close())
 	}
-	if slices.ContainsFunc(n.Projector.Status(), func(s projector.Status) bool { return s.Position > head }) {
+	if slices.ContainsFunc(p.Status(), func(s projector.Status) bool { return s.Position > head }) {
 		if at.remove == nil {
 			n.log.Warn("views are ahead of the history, as after a restore: projector rebuild builds them anew")
 		} else {
 			n.log.Warn("views are ahead of the history, as after a restore, and are built anew")
-			if err := errors.Join(n.Views.Close(), at.remove()); err != nil {
-				return fmt.Errorf("remove views of another history: %w", err)
+			if err := errors.Join((*db).Close(), at.remove()); err != nil {
+				return nil, fmt.Errorf("remove views of another history: %w", err)
 			}
 			if err := open(); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	n.closers = append(n.closers, n.Views.Close)
-	n.Reader = view.NewReader(n.Views, n.Store)
-	return nil
+	n.closers = append(n.closers, (*db).Close)
+	return p, nil
 }
 
-// keptViews are the views of those names; all if there are none.
-func keptViews(only []string) ([]projector.View, error) {
-	all := view.All(calendar.Default().Zone())
-	if len(only) == 0 {
-		return all, nil
+// keeping is what of the views a node keeps up.
+type keeping struct {
+	whole []projector.View
+	parts []view.Partition
+	of    func(view.Partition) []projector.View
+}
+
+// partitions is how many partitions the figures are kept in.
+func (o *Options) partitions() int { return max(1, o.Where.Partitions, o.Partition.Of) }
+
+// kept are the views that a node keeps up: those of Only, of all partitions or of Partition. Without Only whoever has a partition leaves what is whole to the first.
+func (o *Options) kept() (k keeping, err error) {
+	n, zone := o.partitions(), calendar.Default().Zone()
+	if err := (view.Partition{Number: 1, Of: n}).Check(); err != nil {
+		return k, err
 	}
-	var kept []projector.View
-	for _, name := range only {
-		i := slices.IndexFunc(all, func(v projector.View) bool { return v.Name == name })
-		if i < 0 {
-			var names []string
-			for _, v := range all {
-				names = append(names, v.Name)
-			}
-			return nil, fmt.Errorf("there is no view %q; want some of %s", name, strings.Join(names, ", "))
+	if o.Where.Partitions < 0 {
+		return k, fmt.Errorf("%d partitions: want 1 or more", o.Where.Partitions)
+	}
+	only := o.Partition.Of != 0
+	if only {
+		if err := o.Partition.Check(); err != nil {
+			return k, err
 		}
-		kept = append(kept, all[i])
+		if o.Where.Partitions > 1 && o.Where.Partitions != o.Partition.Of {
+			return k, fmt.Errorf("partition %v: the figures are said to be kept in %d partitions", o.Partition, o.Where.Partitions)
+		}
 	}
-	return kept, nil
+	var names []string
+	for _, v := range view.All(zone) {
+		names = append(names, v.Name)
+	}
+	for _, name := range o.Only {
+		if !slices.Contains(names, name) {
+			return k, fmt.Errorf("there is no view %q; want some of %s", name, strings.Join(names, ", "))
+		}
+	}
+	chosen := func(list []projector.View) []projector.View {
+		if len(o.Only) == 0 {
+			return list
+		}
+		return slices.DeleteFunc(list, func(v projector.View) bool { return !slices.Contains(o.Only, v.Name) })
+	}
+	if k.whole = chosen(view.Whole(zone, n)); only && o.Partition.Number > 1 && len(o.Only) == 0 {
+		k.whole = nil
+	}
+	k.of = func(p view.Partition) []projector.View { return chosen(view.Part(zone, p)) }
+	if n == 1 || len(chosen(view.Part(zone, view.Partition{Number: 1, Of: n}))) == 0 {
+		return k, nil
+	}
+	if only {
+		k.parts = []view.Partition{o.Partition}
+		return k, nil
+	}
+	for number := range n {
+		k.parts = append(k.parts, view.Partition{Number: number + 1, Of: n})
+	}
+	return k, nil
 }
 
 // CatchUp brings the views up to the end of the history.
 func (n *Node) CatchUp(ctx context.Context) error { return n.Projector.CatchUp(ctx) }
 
-// Rebuild builds all views from the first event, beside the old ones, which answer until it is done.
-func (n *Node) Rebuild(ctx context.Context, progress func(eventstore.Position)) error {
-	return projector.Rebuild(ctx, n.Store, n.Views, projector.Options{OnProgress: progress}, view.All(calendar.Default().Zone())...)
+// Rebuild builds all views from the first event, beside the old ones, which answer until it is done, and says which. It keeps figures in as many partitions as the
+// node was opened with: those of another number are removed when nobody asks for them any more.
+func (n *Node) Rebuild(ctx context.Context, progress func(eventstore.Position)) (names []string, err error) {
+	zone, options := calendar.Default().Zone(), projector.Options{OnProgress: progress}
+	was, err := view.KeptPartitions(ctx, n.Views)
+	if err != nil {
+		return nil, err
+	}
+	for number := 1; n.partitions > 1 && number <= n.partitions; number++ {
+		part := view.Partition{Number: number, Of: n.partitions}
+		views := view.Part(zone, part)
+		if err := n.rebuildPart(ctx, part, options, views); err != nil {
+			return nil, err
+		}
+		for _, v := range views {
+			names = append(names, v.Name+" "+part.String())
+		}
+	}
+	// The last, since it says from then on how many partitions there are.
+	views := view.Whole(zone, n.partitions)
+	if err := projector.Rebuild(ctx, n.Store, n.Views, options, views...); err != nil {
+		return nil, err
+	}
+	for _, v := range views {
+		names = append(names, v.Name)
+	}
+	for number := 1; was > 1 && was != n.partitions && number <= was; number++ {
+		if err := viewdb.Remove(n.Views.Part(number, was)); err != nil {
+			return nil, fmt.Errorf("remove the partitions that there were: %w", err)
+		}
+	}
+	return names, nil
+}
+
+func (n *Node) rebuildPart(ctx context.Context, part view.Partition, o projector.Options, views []projector.View) (err error) {
+	if len(n.parts) == n.partitions {
+		return projector.Rebuild(ctx, n.Store, n.parts[part.Number-1], o, views...)
+	}
+	db, err := viewdb.Open(n.Views.Part(part.Number, part.Of), viewdb.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return projector.Rebuild(ctx, n.Store, db, o, views...)
 }
 
 // Policy is what follows from the node's events.

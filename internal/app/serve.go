@@ -334,7 +334,7 @@ func (n *Node) Verify(ctx context.Context, historyOnly bool, tell func(*pb.Verif
 		c.Integrity = file.CheckIntegrity
 	}
 	if !historyOnly {
-		c.Views, c.Zone = n.Views, calendar.Default().Zone()
+		c.Views, c.Parts, c.Zone = n.Views, n.parts, calendar.Default().Zone()
 	}
 	return verify.Run(ctx, c, tell)
 }

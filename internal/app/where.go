@@ -25,6 +25,8 @@ type Where struct {
 	Views string
 	// Keys are the keys of data subjects: postgres://…, or sqlite:PATH. Dispatchers that share a history share them.
 	Keys string
+	// Partitions is how many partitions the figures are kept in, each in a file or schema of its own beside the other views. 0 and 1: they are kept whole.
+	Partitions int
 }
 
 // Flags adds the flags of where things are.
@@ -32,6 +34,7 @@ func (w *Where) Flags(f *Flags) {
 	f.StringVar(&w.Store, "store", "", "`URL` of the history: esdb://…, esdb+discover://…, jetstream://…, sqlite:PATH; a file of --data by default")
 	f.StringVar(&w.Views, "views", "", "`URL` of the views: postgres://…, sqlite:PATH; a file of --data by default")
 	f.StringVar(&w.Keys, "keys", "", "`URL` of the keys of data subjects: postgres://…, sqlite:PATH; a file of --data by default")
+	f.IntVar(&w.Partitions, "partitions", 1, "`NUMBER` of partitions that the figures are kept in; 1: whole")
 }
 
 // Embedded says whether the history is a file of the data directory, which one process at a time can have.
@@ -66,7 +69,7 @@ func place(flag, text, dir, file string) (scheme, path string, err error) {
 
 // HistoryOptions of OpenHistory.
 type HistoryOptions struct {
-	// ReadOnly opens a file beside the process that writes it. Append may be refused.
+	// ReadOnly opens a file beside the process that writes it, and makes nothing that is not there. Append may be refused.
 	ReadOnly bool
 	Log      *slog.Logger // slog.Default if nil
 	// OnCommit hears of each durable commit of a file: how many appends shared it, and how long it took. May be nil.
@@ -88,22 +91,22 @@ func OpenHistory(ctx context.Context, text, dir string, o HistoryOptions) (Histo
 		}
 		return esdb.Open(ctx, text, esdb.Options{Log: o.Log})
 	case "jetstream":
-		return jetstream.Open(ctx, text, jetstream.Options{})
+		return jetstream.Open(ctx, text, jetstream.Options{Existing: o.ReadOnly})
 	}
 	return nil, fmt.Errorf("--store: %q is no store; want esdb, esdb+discover, jetstream or sqlite", scheme)
 }
 
 // openKeys opens the keys of data subjects.
-func openKeys(ctx context.Context, text, dir string, master []byte) (*privacy.Keys, error) {
+func openKeys(ctx context.Context, text, dir string, o privacy.Options) (*privacy.Keys, error) {
 	scheme, path, err := place("--keys", text, dir, KeysFile)
 	if err != nil {
 		return nil, err
 	}
 	switch scheme {
 	case "sqlite":
-		return privacy.Open(path, privacy.Options{MasterKey: master})
+		return privacy.Open(path, o)
 	case "postgres", "postgresql":
-		return privacy.OpenPostgres(ctx, text, privacy.Options{MasterKey: master})
+		return privacy.OpenPostgres(ctx, text, o)
 	}
 	return nil, fmt.Errorf("--keys: %q is no place for keys; want postgres or sqlite", scheme)
 }
@@ -114,6 +117,15 @@ type views struct {
 	remove func() error // nil where others may use them too
 }
 
+// viewsIn are the views at a path, or at the URL of a PostgreSQL.
+func viewsIn(location string, server bool) views {
+	v := views{open: func() (*viewdb.DB, error) { return viewdb.Open(location, viewdb.Options{}) }}
+	if !server {
+		v.remove = func() error { return viewdb.Remove(location) }
+	}
+	return v
+}
+
 func placeViews(text, dir string) (views, error) {
 	scheme, path, err := place("--views", text, dir, ViewsFile)
 	if err != nil {
@@ -121,12 +133,9 @@ func placeViews(text, dir string) (views, error) {
 	}
 	switch scheme {
 	case "sqlite":
-		return views{
-			open:   func() (*viewdb.DB, error) { return viewdb.Open(path, viewdb.Options{}) },
-			remove: func() error { return viewdb.Remove(path) },
-		}, nil
+		return viewsIn(path, false), nil
 	case "postgres", "postgresql":
-		return views{open: func() (*viewdb.DB, error) { return viewdb.Open(text, viewdb.Options{}) }}, nil
+		return viewsIn(text, true), nil
 	}
 	return views{}, fmt.Errorf("--views: %q is no place for views; want postgres or sqlite", scheme)
 }

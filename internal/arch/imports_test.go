@@ -64,7 +64,8 @@ var table = []struct{ pkg, may string }{
 	{"internal/eventstore/esdb/double", ""},
 	{"internal/eventstore/jetstream", "internal/eventstore"},
 	{"internal/servers", ""},
-	{"internal/servers/serverstest", "internal/servers"},
+	{"internal/servers/serverstest", "internal/servers internal/eventstore/esdb/double"},
+	{"internal/eventstore/stores", "internal/eventstore internal/servers/serverstest " + adapters},
 	{"internal/event", contract + " internal/eventstore"},
 
 	{"internal/registry", history + " internal/calendar internal/rule internal/viewdb"},
@@ -91,9 +92,10 @@ var table = []struct{ pkg, may string }{
 	{"internal/lives", contract + " internal/registry internal/rule internal/ticket"},
 	{"internal/year", client + " " + write + " " + read + " internal/rule internal/ticket internal/lives internal/policy examples/wuxi"},
 	{"internal/demo", client + " internal/principal examples/wuxi"},
-	{"internal/bench", client + " " + history + " internal/rule internal/dispatch internal/principal internal/importing internal/viewdb internal/projector internal/view internal/eventstore/sqlite examples/wuxi"},
+	{"internal/bench", client + " " + history + " internal/rule internal/dispatch internal/principal internal/importing internal/viewdb internal/projector internal/view internal/privacy internal/eventstore/esdb/double internal/servers internal/servers/serverstest examples/wuxi"},
+	{"internal/faults", client + " " + history + " internal/rule internal/servers examples/wuxi"},
 
-	{"cmd/dispatcher", node + " internal/app internal/importing internal/demo internal/bench internal/year"},
+	{"cmd/dispatcher", node + " internal/app internal/importing internal/demo internal/bench internal/faults internal/servers internal/year"},
 	{"cmd/projector", node + " internal/app"},
 
 	{"internal/arch", ""},
@@ -110,7 +112,7 @@ var table = []struct{ pkg, may string }{
 // foreign says which packages may import the modules that stand for a technology. Modules without a row, such as those
 // for identifiers or metrics, may be imported anywhere but in the rules.
 var foreign = []struct{ module, may string }{
-	{"google.golang.org/grpc", contract + " internal/rpc internal/web internal/principal internal/app internal/importing internal/demo internal/bench internal/bus internal/eventstore/esdb internal/eventstore/esdb/double cmd/dispatcher cmd/projector"},
+	{"google.golang.org/grpc", contract + " internal/rpc internal/web internal/principal internal/app internal/importing internal/demo internal/bench internal/faults internal/bus internal/eventstore/esdb internal/eventstore/esdb/double cmd/dispatcher cmd/projector"},
 	{"zombiezen.com/go/sqlite", "internal/eventstore/sqlite internal/viewdb internal/privacy"},
 	{"modernc.org/sqlite", ""},
 	{"github.com/jackc/pgx", "internal/viewdb internal/privacy internal/servers"},

@@ -11,19 +11,22 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/chuishao/dispatch/internal/app"
+	"github.com/chuishao/dispatch/internal/eventstore"
 )
 
 // Numbers of tickets where Options does not say.
 const (
 	FullTickets  = 1_000_000
 	QuickTickets = 50_000
+	// QuickServerTickets is for stores behind a network, which take more time for each.
+	QuickServerTickets = 20_000
 )
 
 // memory is what a node has, in bytes, times four: here two of them, their callers and what is measured share a process.
@@ -31,17 +34,22 @@ const memory = 1 << 30
 
 // Options say what to measure. The zero value measures everything at a million tickets, and says so nowhere.
 type Options struct {
-	// Quick uses fewer tickets and shorter slices: under 50 s altogether.
+	// Quick uses fewer tickets and shorter slices: under 50 s altogether, and under three minutes on servers.
 	Quick bool
-	// Tickets is how many there are. 0 means QuickTickets or FullTickets.
+	// Tickets is how many there are. 0 means QuickTickets (QuickServerTickets, if Store is not a file) or FullTickets.
 	Tickets int
 	// Format is "table" or "json"; empty means "table".
 	Format string
 	// Dir takes what is written, in a directory of its own that is removed in the end. Empty means where the system keeps temporary
 	// files, which must be a disk for commits to mean anything.
 	Dir string
-	// Store is the store that histories lie in; "sqlite", also if empty, is the only one.
+	// Store is the store that histories lie in: "sqlite", also if empty; "jetstream", three nodes that are started for the run; "esdb", a double of
+	// EventStoreDB's protocol in this process's memory; or the URL of servers, with a stream (JetStream) or a log (EventStoreDB) that holds none of our
+	// events. What is written to a URL stays there.
 	Store string
+	// Views and Keys are where the views and the keys of data subjects lie: "sqlite", also if empty; "postgres", a server that is started for the run; or the
+	// URL of one. Views that were made are removed in the end, keys stay.
+	Views, Keys string
 	// Serve are the arguments with which this executable serves the data directory that follows them, so that a start and its memory
 	// can be measured on a process of its own. Empty: they are measured in this process.
 	Serve []string
@@ -63,8 +71,8 @@ func stamp(t time.Time) *timestamppb.Timestamp { return timestamppb.New(t) }
 
 // Run measures and prints. It takes some minutes for a million tickets. Whatever a figure is, it is no error.
 func Run(ctx context.Context, o Options) (err error) {
-	if o.Store != "" && o.Store != "sqlite" {
-		return fmt.Errorf("--store %q: this release measures sqlite", o.Store)
+	if err := checkPlaces(o); err != nil {
+		return err
 	}
 	print, ok := formats[o.Format]
 	if !ok {
@@ -77,6 +85,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		o.Tickets = FullTickets
 		if o.Quick {
 			o.Tickets = QuickTickets
+			if o.Store != "" && o.Store != embedded {
+				o.Tickets = QuickServerTickets
+			}
 		}
 	}
 	if o.slices == 0 {
@@ -105,16 +116,22 @@ func Run(ctx context.Context, o Options) (err error) {
 	if r.city, err = openCity(); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, r.close()) }()
-	for _, part := range []struct {
+	if r.places, err = openPlaces(ctx, dir, o); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.close(), r.places.close()) }()
+	r.report.Store, r.report.Views, r.report.Keys = r.places.store, r.places.views, r.places.keys
+	type part struct {
 		what string
 		do   func(context.Context) error
-	}{
+	}
+	bare := part{"append to a bare store", r.append}
+	parts := []part{
 		{"load the tickets", r.load},
 		{"read the history", r.scan},
 		{"rebuild the views", r.rebuild},
-		{"append to a bare store", r.append},
 		{"open the nodes", r.open},
+		bare,
 		{"echo and commands", r.commands},
 		{"latency of commands", r.latency},
 		{"commands with views", r.lag},
@@ -122,7 +139,13 @@ func Run(ctx context.Context, o Options) (err error) {
 		{"queries", r.queries},
 		{"timers that are due", r.timers},
 		{"start a node", r.start},
-	} {
+	}
+	if r.places.one {
+		// There is one history, and nobody who reads it may come across what is appended to measure.
+		parts = append(slices.DeleteFunc(parts, func(p part) bool { return p.what == bare.what }), bare)
+		r.report.missing("commands_ratio_flat", "the store holds one history alone: compare runs with different --tickets")
+	}
+	for _, part := range parts {
 		fmt.Fprintf(o.Progress, "%6.1f s  %s\n", time.Since(began).Seconds(), part.what)
 		if err := part.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", part.what, err)
@@ -137,15 +160,17 @@ type run struct {
 	Options
 	dir    string
 	city   *city
+	places *places
 	report *report
 
-	full, empty *app.Node // with the tickets, and with none; open once loaded
+	full, empty *app.Node // with the tickets, and with none; open once loaded. empty is nil where the store holds one history alone
 	closers     []func() error
 
 	echo, commandsFull, commandsEmpty *target
 
 	whole *serving // the full node, with its views
 
+	sample        []eventstore.Event
 	history       int     // events of the loaded tickets
 	scanPerSecond float64 // events
 	bestPerSecond float64 // commands, of all numbers of callers
@@ -163,7 +188,5 @@ func (r *run) close() error {
 	}
 	return errors.Join(errs...)
 }
-
-func (r *run) fullDir() string { return filepath.Join(r.dir, "full") }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -118,6 +118,9 @@ type pace struct {
 	perSecond float64
 	// cpu is the processor time of one command, callers included: what is left of the figure on a machine that others use too.
 	cpu time.Duration
+	// store is that of the store's own processes, if they were started here.
+	store time.Duration
+	done  int64 // commands, at least 1
 }
 
 // closedLoop has n callers give commands for a while, each the next as soon as the last is answered.
@@ -143,8 +146,8 @@ func (t *target) closedLoop(ctx context.Context, n int, lasts time.Duration) (pa
 	pause(ctx, lasts)
 	stop.Store(true)
 	working.Wait()
-	done := float64(max(count.Load(), 1))
-	return pace{done / time.Since(began).Seconds(), time.Duration(float64(processorTime()-spent) / done)}, fault.get()
+	done := max(count.Load(), 1)
+	return pace{perSecond: float64(done) / time.Since(began).Seconds(), cpu: (processorTime() - spent) / time.Duration(done), done: done}, fault.get()
 }
 
 // processorTime is what this process has used so far.

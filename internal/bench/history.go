@@ -2,9 +2,9 @@ package bench
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,7 +13,6 @@ import (
 	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
-	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
 	"github.com/chuishao/dispatch/internal/view"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
@@ -29,6 +28,9 @@ func (r *run) scan(ctx context.Context) error {
 		if _, err := event.Decode(e); err != nil {
 			return err
 		}
+		if len(r.sample) < samples && strings.HasPrefix(e.Stream, "ticket-") {
+			r.sample = append(r.sample, e.Event)
+		}
 		n++
 	}
 	r.history, r.scanPerSecond = n, float64(n)/time.Since(began).Seconds()
@@ -39,11 +41,12 @@ func (r *run) scan(ctx context.Context) error {
 // rebuild builds all views from the first event, and then puts the rows they came to into empty tables, which is the least that any way of
 // building them takes.
 func (r *run) rebuild(ctx context.Context) error {
-	began := time.Now()
-	if err := r.full.Rebuild(ctx, nil); err != nil {
+	began, spent := time.Now(), processorTime()
+	if _, err := r.full.Rebuild(ctx, nil); err != nil {
 		return err
 	}
 	rate := float64(r.history) / time.Since(began).Seconds()
+	spent = processorTime() - spent
 	rows, took, err := r.insertBare(ctx)
 	if err != nil {
 		return fmt.Errorf("bare insertion: %w", err)
@@ -53,7 +56,8 @@ func (r *run) rebuild(ctx context.Context) error {
 	if inserting < limit {
 		limit, which = inserting, "the insertion"
 	}
-	r.report.add("rebuild_events_per_second", rate, "1/s", fmt.Sprintf("%d events", r.history))
+	r.report.add("rebuild_events_per_second", rate, "1/s", fmt.Sprintf("%d events; processor time of an event %s µs%s", r.history,
+		number(spent.Seconds()*1e6/float64(max(r.history, 1))), r.places.besidePostgres()))
 	r.report.add("rebuild_ratio", rate/limit, "",
 		fmt.Sprintf("to %s; a bare insertion of the %d rows with their indexes takes %.2f s, as if %s events/s", which, rows, took.Seconds(), number(inserting)))
 	return nil
@@ -62,13 +66,15 @@ func (r *run) rebuild(ctx context.Context) error {
 // insertBare inserts the rows of all views into the same tables elsewhere, in one pass and one transaction, with the indexes last as a rebuild
 // has them. Reading them does not count.
 func (r *run) insertBare(ctx context.Context) (rows int, took time.Duration, err error) {
-	path := filepath.Join(r.dir, "bare.db")
+	path, err := r.places.tables(bareRows)
+	if err != nil {
+		return 0, 0, err
+	}
 	bare, err := viewdb.Open(path, viewdb.Options{Fresh: true})
 	if err != nil {
 		return 0, 0, err
 	}
-	defer func() { err = errors.Join(err, viewdb.Remove(path)) }()
-	defer bare.Close()
+	defer func() { err = errors.Join(err, bare.Close(), viewdb.Remove(path)) }()
 	views := view.All(calendar.Default().Zone())
 	var began time.Time
 	err = bare.Write(ctx, func(to *viewdb.Tx) error {
@@ -78,7 +84,7 @@ func (r *run) insertBare(ctx context.Context) (rows int, took time.Duration, err
 			}
 		}
 		err := r.full.Views.Read(ctx, func(from *viewdb.Tx) error {
-			tables, err := tablesOf(from)
+			tables, err := r.tablesOf(from)
 			if err != nil {
 				return err
 			}
@@ -111,9 +117,14 @@ func (r *run) insertBare(ctx context.Context) (rows int, took time.Duration, err
 	return rows, took + time.Since(began), nil // with the commit
 }
 
-func tablesOf(tx *viewdb.Tx) ([]string, error) {
+// tablesOf are the tables of views, which are those without what is kept beside them.
+func (r *run) tablesOf(tx *viewdb.Tx) ([]string, error) {
+	list := "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+	if r.places.viewsURL != "" {
+		list = "SELECT CAST(table_name AS TEXT) AS name FROM information_schema.tables WHERE table_schema = current_schema()"
+	}
 	var names []string
-	for row, err := range tx.Query("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT IN ('checkpoints', 'policy')") {
+	for row, err := range tx.Query("SELECT name FROM (" + list + ") AS tables WHERE name NOT IN ('checkpoints', 'partitions_1', 'policy', 'policy_map', 'viewdb')") {
 		if err != nil {
 			return nil, err
 		}
@@ -132,9 +143,12 @@ func copyTable(from, to *viewdb.Tx, table string) (rows int, took time.Duration,
 		began := time.Now()
 		for _, args := range held {
 			// A schema may come with a row.
-			if _, err := to.Exec(insert, args...); err != nil {
+			if err := to.Put(insert, args...); err != nil {
 				return err
 			}
+		}
+		if err := to.Flush(); err != nil {
+			return err
 		}
 		took += time.Since(began)
 		rows += len(held)
@@ -174,23 +188,15 @@ func copyTable(from, to *viewdb.Tx, table string) (rows int, took time.Duration,
 	return rows, took, flush()
 }
 
-const appenders = 512
+const (
+	appenders = 512
+	// samples is how many events of the history are appended again and again.
+	samples = 1000
+)
 
 // append measures the store alone: single events of the size of the history's, of streams of ten, nothing decided and nothing encoded.
 func (r *run) append(ctx context.Context) error {
-	var sample []eventstore.Event
-	for e, err := range r.full.Store.ReadAll(ctx, 0) {
-		if err != nil {
-			return err
-		}
-		if strings.HasPrefix(e.Stream, "ticket-") {
-			sample = append(sample, e.Event)
-		}
-		if len(sample) == 1000 {
-			break
-		}
-	}
-	store, err := sqlite.Open(filepath.Join(r.dir, "append.db"), sqlite.Options{})
+	store, err := r.places.openHistory(ctx, bareStore)
 	if err != nil {
 		return err
 	}
@@ -204,7 +210,9 @@ func (r *run) append(ctx context.Context) error {
 	for i := range appenders {
 		working.Go(func() {
 			for n := 0; !stop.Load(); n++ {
-				e := sample[(i*17+n)%len(sample)]
+				e := r.sample[(i*17+n)%len(r.sample)]
+				binary.BigEndian.PutUint64(e.ID[:], uint64(i+1))
+				binary.BigEndian.PutUint64(e.ID[8:], uint64(n))
 				stream := fmt.Sprintf("ticket-%d-%d", i, n/steps)
 				if _, err := store.Append(ctx, stream, eventstore.Version(n%steps), []eventstore.Event{e}); err != nil {
 					fault.set(err)
@@ -217,6 +225,10 @@ func (r *run) append(ctx context.Context) error {
 	pause(ctx, lasts)
 	stop.Store(true)
 	working.Wait()
-	r.report.at(0, "append_raw_per_second", float64(count.Load())/time.Since(began).Seconds(), "1/s", fmt.Sprintf("%d callers", appenders))
+	present := 0
+	if r.places.one {
+		present = r.Tickets
+	}
+	r.report.at(present, "append_raw_per_second", float64(count.Load())/time.Since(began).Seconds(), "1/s", fmt.Sprintf("%d callers", appenders))
 	return fault.get()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +32,7 @@ func (r *run) load(ctx context.Context) (err error) {
 	end := time.Now()
 	var at clock
 	at.micros.Store(end.Add(-year).UnixMicro())
-	node, err := r.openNode(ctx, r.fullDir(), at.now)
+	node, err := r.openNode(ctx, withTickets, at.now)
 	if err != nil {
 		return err
 	}
@@ -77,12 +76,17 @@ func (r *run) load(ctx context.Context) (err error) {
 	return nil
 }
 
-// openNode opens a node whose registry is the example city's.
-func (r *run) openNode(ctx context.Context, dir string, now func() time.Time) (*app.Node, error) {
-	node, err := app.Open(ctx, dir, app.Options{Clock: now, Log: quiet()})
+// openNode opens a new node whose registry is the example city's.
+func (r *run) openNode(ctx context.Context, name string, now func() time.Time) (*app.Node, error) {
+	where, err := r.places.where(name)
 	if err != nil {
 		return nil, err
 	}
+	node, err := app.Open(ctx, r.places.nodeDir(name), app.Options{Clock: now, Log: quiet(), Where: where})
+	if err != nil {
+		return nil, err
+	}
+	r.places.made(where.Views)
 	faults, _, err := node.Dispatcher.LoadRegistry(ctx, system.actor, "bench-1", node.Dispatcher.Now().Add(-2*year), r.city.content.Pieces(), false)
 	if err == nil && len(faults) > 0 {
 		err = fmt.Errorf("example registry: %v", faults[0])
@@ -128,19 +132,35 @@ func each(ctx context.Context, n int, do func(ctx context.Context, i int) error)
 	return fault.get()
 }
 
-// open opens the node with the tickets anew, on the clock of this machine, and one without tickets.
+// open opens the node with the tickets anew, on the clock of this machine, measures what it takes now that its files have been closed once, and
+// opens one without tickets if the store has room for it.
 func (r *run) open(ctx context.Context) error {
 	if err := r.full.Close(); err != nil {
 		return err
 	}
 	var err error
-	if r.full, err = app.Open(ctx, r.fullDir(), app.Options{Log: quiet()}); err != nil {
+	if r.full, err = r.reopen(ctx); err != nil {
 		return err
 	}
 	r.later(r.full.Close)
-	if r.empty, err = r.openNode(ctx, filepath.Join(r.dir, "empty"), nil); err != nil {
+	if err := r.sizes(ctx); err != nil {
+		return err
+	}
+	if r.places.one {
+		return nil
+	}
+	if r.empty, err = r.openNode(ctx, withNone, nil); err != nil {
 		return err
 	}
 	r.later(r.empty.Close)
 	return nil
+}
+
+// reopen opens the node with the tickets anew, on the clock of this machine.
+func (r *run) reopen(ctx context.Context) (*app.Node, error) {
+	where, err := r.places.where(withTickets)
+	if err != nil {
+		return nil, err
+	}
+	return app.Open(ctx, r.places.nodeDir(withTickets), app.Options{Log: quiet(), Where: where})
 }

@@ -70,7 +70,11 @@ func (r *run) importing(ctx context.Context) error {
 			return err
 		}
 	}
-	addr, err := r.serveWriting(r.empty)
+	node, into := r.empty, 0
+	if node == nil {
+		node, into = r.full, r.Tickets
+	}
+	addr, err := r.serveWriting(node)
 	if err != nil {
 		return err
 	}
@@ -92,7 +96,7 @@ func (r *run) importing(ctx context.Context) error {
 	if found.Imported == 0 {
 		return fmt.Errorf("of %d rows none was imported: %v", found.Rows, found.Reasons)
 	}
-	r.report.at(0, "import_records_per_second", float64(found.Imported)/took.Seconds(), "1/s", fmt.Sprintf("%d %s, over one stream", found.Imported, what))
+	r.report.at(into, "import_records_per_second", float64(found.Imported)/took.Seconds(), "1/s", fmt.Sprintf("%d %s, over one stream", found.Imported, what))
 	return nil
 }
 

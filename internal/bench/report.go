@@ -55,9 +55,13 @@ var reaches = map[string]reach{
 // report is what a run found.
 type report struct {
 	Machine string
-	Figures []figure
-	Seconds float64
-	tickets int
+	// Store, Views and Keys say where they lay.
+	Store, Views, Keys string
+	Figures            []figure
+	Seconds            float64
+	tickets            int
+	// Missing are figures that could not be measured, and why.
+	Missing []figure
 }
 
 func newReport(o Options) *report { return &report{Machine: machine(), tickets: o.Tickets} }
@@ -65,6 +69,11 @@ func newReport(o Options) *report { return &report{Machine: machine(), tickets: 
 // add notes a figure, measured at the run's number of tickets.
 func (r *report) add(name string, value float64, unit, note string) {
 	r.at(r.tickets, name, value, unit, note)
+}
+
+// missing notes that a figure cannot be measured.
+func (r *report) missing(name, why string) {
+	r.Missing = append(r.Missing, figure{Name: name, Note: why})
 }
 
 // at notes a figure, measured at a number of tickets.
@@ -87,7 +96,7 @@ func (f *figure) verdict() (want, reached string) {
 var formats = map[string]func(io.Writer, *report) error{"": table, "table": table, "json": object}
 
 func table(to io.Writer, r *report) error {
-	if _, err := fmt.Fprintf(to, "%s\n\n", r.Machine); err != nil {
+	if _, err := fmt.Fprintf(to, "%s\nhistory: %s\nviews:   %s\nkeys:    %s\n\n", r.Machine, r.Store, r.Views, r.Keys); err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
@@ -95,6 +104,9 @@ func table(to io.Writer, r *report) error {
 	for _, f := range r.Figures {
 		want, reached := f.verdict()
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", f.Name, number(f.Value), f.Unit, want, reached, f.Tickets, f.Note)
+	}
+	for _, f := range r.Missing {
+		fmt.Fprintf(w, "%s\tnot measured\t\t\t\t\t%s\n", f.Name, f.Note)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -105,7 +117,7 @@ func table(to io.Writer, r *report) error {
 
 // object prints one object: each figure's value under its name, and what is said about them under names of their own.
 func object(to io.Writer, r *report) error {
-	all := map[string]any{"machine": r.Machine, "seconds": math.Round(r.Seconds)}
+	all := map[string]any{"machine": r.Machine, "store": r.Store, "views": r.Views, "keys": r.Keys, "seconds": math.Round(r.Seconds)}
 	tickets, units, reached, notes := map[string]int{}, map[string]string{}, map[string]bool{}, map[string]string{}
 	for _, f := range r.Figures {
 		all[f.Name], tickets[f.Name], units[f.Name] = f.Value, f.Tickets, f.Unit
@@ -115,6 +127,9 @@ func object(to io.Writer, r *report) error {
 		if f.Note != "" {
 			notes[f.Name] = f.Note
 		}
+	}
+	for _, f := range r.Missing {
+		notes[f.Name] = "not measured: " + f.Note
 	}
 	all["tickets"], all["units"], all["reached"], all["notes"] = tickets, units, reached, notes
 	out := json.NewEncoder(to)

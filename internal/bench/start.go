@@ -32,7 +32,7 @@ func (r *run) start(ctx context.Context) error {
 		return r.startProcess(ctx)
 	}
 	began := time.Now()
-	node, err := app.Open(ctx, r.fullDir(), app.Options{Log: quiet()})
+	node, err := r.reopen(ctx)
 	if err != nil {
 		return err
 	}
@@ -60,8 +60,15 @@ func (r *run) startProcess(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	where, err := r.places.where(withTickets)
+	if err != nil {
+		return err
+	}
 	began := time.Now()
-	node := exec.CommandContext(ctx, self, slices.Concat(r.Serve, []string{r.fullDir(), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--no-timers"})...)
+	node := exec.CommandContext(ctx, self, slices.Concat(r.Serve, []string{r.places.nodeDir(withTickets), "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--no-timers"})...)
+	// What the environment says of other flags is about another node. URLs hold passwords, which arguments would show to everybody.
+	node.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CHUISHAO_") })
+	node.Env = append(node.Env, app.Env("store")+"="+where.Store, app.Env("views")+"="+where.Views, app.Env("keys")+"="+where.Keys)
 	out, err := node.StdoutPipe()
 	if err != nil {
 		return err
@@ -118,23 +125,4 @@ func (r *run) loadFully(ctx context.Context, addr string) error {
 	defer t.close()
 	_, err = t.closedLoop(ctx, maxCallers, paced*r.slice)
 	return err
-}
-
-// residentMiB is the resident memory of a process, without files that are only mapped; 0 where the system does not say.
-func residentMiB(pid string) float64 {
-	f, err := os.Open("/proc/" + pid + "/status")
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if text, ok := strings.CutPrefix(lines.Text(), "VmRSS:"); ok {
-			kib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(text), " kB"), 64)
-			if err != nil {
-				return 0
-			}
-			return kib / 1024
-		}
-	}
-	return 0
 }

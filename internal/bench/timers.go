@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -28,7 +27,10 @@ const (
 // timers measures how soon is found what is due among as many open timers as there are tickets: a view of tickets of its own, in which
 // every ticket waits to be accepted, with that index alone which finds them. One limit in a thousand has passed.
 func (r *run) timers(ctx context.Context) (err error) {
-	path := filepath.Join(r.dir, "timers.db")
+	path, err := r.places.tables(timerRows)
+	if err != nil {
+		return err
+	}
 	db, err := viewdb.Open(path, viewdb.Options{})
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ func TestAfterARestoreTheBusGoesOnFromTheLastEventThatIsInBothInAnotherEpoch(t *
 		t.Fatal(err)
 	}
 	copied := filepath.Join(t.TempDir(), "history.db")
-	if err := city.Store.Backup(t.Context(), copied); err != nil {
+	if err := city.Store.(*sqlite.Store).Backup(t.Context(), copied); err != nil {
 		t.Fatal(err)
 	}
 	live(t, city, 8, 6, 8, nil) // lost by the restore

@@ -249,6 +249,15 @@ func (s *streams[S]) load(ctx context.Context, store eventstore.Store, stream st
 	return f, true, nil
 }
 
+// latest is the stream as it is now, whatever the cache knows.
+func (s *streams[S]) latest(ctx context.Context, store eventstore.Store, stream string) (*folded[S], error) {
+	f, fresh, err := s.load(ctx, store, stream)
+	if err == nil && !fresh {
+		f, err = s.refresh(ctx, store, stream, f)
+	}
+	return f, err
+}
+
 // recall is load for a stream that is taken for new unless the cache knows better.
 func (s *streams[S]) recall(_ context.Context, _ eventstore.Store, stream string) (f *folded[S], fresh bool, err error) {
 	if f, ok := s.cache.Get(stream); ok {

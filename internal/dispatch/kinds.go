@@ -163,10 +163,7 @@ func (k *kind[S, P]) state(ctx context.Context, name string) (S, Result, error) 
 	if err != nil {
 		return none, Result{}, err
 	}
-	f, fresh, err := k.load(ctx, k.d.store, stream)
-	if err == nil && !fresh {
-		f, err = k.refresh(ctx, k.d.store, stream, f)
-	}
+	f, err := k.latest(ctx, k.d.store, stream)
 	if err != nil {
 		return none, Result{}, err
 	}

@@ -39,10 +39,7 @@ func (d *Dispatcher) Profile() calendar.Profile { return d.limits.inForce.Load()
 func (d *Dispatcher) RefreshLimits(ctx context.Context) error {
 	d.limits.refreshing.Lock()
 	defer d.limits.refreshing.Unlock()
-	f, fresh, err := d.limits.load(ctx, d.store, limits.Stream)
-	if err == nil && !fresh {
-		f, err = d.limits.refresh(ctx, d.store, limits.Stream, f)
-	}
+	f, err := d.limits.latest(ctx, d.store, limits.Stream)
 	if err != nil {
 		return err
 	}

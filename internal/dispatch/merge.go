@@ -20,6 +20,9 @@ import (
 // Whatever is recorded there next is either the word that it is merged or rules that out for ever, so whoever looks, and however late,
 // finds the same: the attachment stands or is void. One that is void is taken back from the primary.
 //
+// What a version of the duplicate was attached on is never attached anew on an older one: the earlier attachment could still become true, and the later
+// one, which is void, be taken back in its place. Whoever looked that long ago looks again.
+//
 // A primary that has a duplicate attached cannot become a duplicate itself, and a ticket that is one gets none attached: so no
 // duplicate ever points to a duplicate.
 
@@ -28,10 +31,14 @@ func (d *Dispatcher) merge(ctx context.Context, r Request, c *pb.MergeTicketRequ
 	if err := checkRequestID(c.RequestId); err != nil {
 		return ticket.State{}, Result{}, err
 	}
-	for attempt := 0; ; attempt++ {
+	var known uint64 // how far somebody has seen the duplicate
+	for attempt := 0; ; {
 		s, seen, err := d.LoadTicket(ctx, c.Name)
 		if err != nil {
 			return s, seen, err
+		}
+		if s.Events < known {
+			return s, seen, behind(seen.Stream, s.Events, known)
 		}
 		// The request's own id is the first attempt's; later ones have ids that follow from it.
 		request := proto.CloneOf(c)
@@ -47,7 +54,16 @@ func (d *Dispatcher) merge(ctx context.Context, r Request, c *pb.MergeTicketRequ
 		}
 		p, attached, err := do(ctx, d, d.tickets, primary, Request{
 			Actor: r.Actor, Command: request, ID: id, CausedBy: fmt.Sprintf("%s@%d", seen.Stream, seen.Version),
-		}, func(p *ticket.State, a *rule.Asked) error { return d.mayMerge(a, c, &s, seen, p, primary) })
+		}, func(p *ticket.State, a *rule.Asked) error {
+			if i := slices.Index(p.Duplicates, ID(seen.Stream)); i >= 0 && p.Attached[i].Seen > s.Events {
+				known = p.Attached[i].Seen
+				return errOld
+			}
+			return d.mayMerge(a, c, &s, seen, p, primary)
+		})
+		if errors.Is(err, errOld) {
+			continue // the same attempt: nothing was recorded of it
+		}
 		if err != nil {
 			return s, seen, d.noteRefusal(ctx, seen.Stream, seen.Version, r, err)
 		}
@@ -60,8 +76,16 @@ func (d *Dispatcher) merge(ctx context.Context, r Request, c *pb.MergeTicketRequ
 			result.Repeated = result.Repeated && attached.Repeated
 			return s, result, err
 		}
-		// Something else happened to the duplicate meanwhile. A fresh look may decide otherwise.
+		attempt++ // something else happened to the duplicate meanwhile; a fresh look may decide otherwise
 	}
+}
+
+// errOld says that a duplicate was attached by somebody who had seen more of it.
+var errOld = errors.New("the duplicate was looked at before it was attached")
+
+// behind says that the history does not give a stream as far as somebody has seen it, as when its store is cut off from the others. It may pass.
+func behind(stream string, version, seen uint64) error {
+	return fmt.Errorf("%s is read as far as %d and was seen at %d: %w", stream, version, seen, eventstore.ErrUnavailable)
 }
 
 // primary is the stream that decides what a ticket is merged into: that of the ticket named, or of its own primary if it is merged. If a
@@ -76,7 +100,8 @@ func (d *Dispatcher) primary(ctx context.Context, by rule.Actor, id string, dupl
 		candidates = append(candidates, "ticket-"+duplicate.MergedInto)
 	}
 	for _, candidate := range candidates {
-		if f, _, err := d.tickets.load(ctx, d.store, candidate); err != nil {
+		// What is remembered may be from before another process carried it out.
+		if f, err := d.tickets.latest(ctx, d.store, candidate); err != nil {
 			return "", err
 		} else if f.find(id, by.Person, by.Unit) != nil {
 			return candidate, nil
@@ -129,7 +154,10 @@ func (d *Dispatcher) follow(ctx context.Context, primary, id string, attached ti
 	is, result, err := do(ctx, d, d.tickets, "ticket-"+id, Request{
 		Actor: policyActor, ID: "merge/" + place, Command: &pb.TicketMerged{Into: ID(primary)}, CausedBy: place,
 	}, func(s *ticket.State, a *rule.Asked) error {
-		if s.Events != attached.Seen {
+		if s.Events < attached.Seen {
+			return behind("ticket-"+id, s.Events, attached.Seen)
+		}
+		if s.Events > attached.Seen {
 			return errOtherwise
 		}
 		if attached.At.Before(a.At) { // clocks of two processes may differ

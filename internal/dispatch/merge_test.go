@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -521,4 +522,132 @@ func TestAMergeThatWasCutOffIsFinishedByTheSameRequest(t *testing.T) {
 		t.Errorf("it was attached %d times", n)
 	}
 	checkDuplicates(t, c, []string{primary, child, another})
+}
+
+// overtaken lets something happen right before the first duplicate is attached, and something else right after one was.
+type overtaken struct {
+	eventstore.Store
+	first, after func()
+}
+
+func (o *overtaken) Append(ctx context.Context, stream string, after eventstore.Version, events []eventstore.Event) (eventstore.Position, error) {
+	attaches := events[0].Type == "DuplicateAttached"
+	if first := o.first; attaches && first != nil {
+		o.first = nil
+		first()
+	}
+	p, err := o.Store.Append(ctx, stream, after, events)
+	if then := o.after; attaches && err == nil && then != nil {
+		o.after = nil
+		then()
+	}
+	return p, err
+}
+
+func TestAMergeDecidedOnAnOldLookDoesNotReplaceOneDecidedOnALaterOne(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		since    func(*dispatchtest.City, string) // what happens to the duplicate after the other merge was decided
+		want     rule.Reason
+		attached int
+	}{
+		{name: "which is about to be told", want: rule.AlreadyDone, attached: 1, since: func(*dispatchtest.City, string) {}},
+		{name: "which is told already", want: rule.WrongState, attached: 1, since: func(c *dispatchtest.City, _ string) { react(t, c, 1) }},
+		{name: "which is void by now", attached: 2, since: func(c *dispatchtest.City, child string) {
+			c.Do(t, desk, &pb.DispatchTicketRequest{Name: child, RequestId: "d", Lead: dispatchtest.DistrictUrban})
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			city := dispatchtest.Open(t)
+			primary, child := accepted(t, city), accepted(t, city)
+			another, err := dispatch.New(t.Context(), cutOff{city.Store, "ticket-" + bare(child)}, city.Keys, dispatch.Options{Clock: city.Clock.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			late := &overtaken{Store: city.Store, first: func() {
+				// By now the duplicate has been looked at. It goes on, and another process, which sees that, attaches it.
+				city.Do(t, desk, &pb.TriageTicketRequest{Name: child, RequestId: "t", Category: "0302"})
+				if _, _, err := merge(another, t.Context(), "another", child, primary); !errors.Is(err, eventstore.ErrUnavailable) {
+					t.Errorf("got %v, want it attached and not told", err)
+				}
+				c.since(city, child)
+			}, after: func() { react(t, city, 1) }}
+			d, err := dispatch.New(t.Context(), late, city.Keys, dispatch.Options{Clock: city.Clock.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, first, err := merge(d, t.Context(), "m", child, primary)
+			if reason(err) != c.want || c.want == "" && (err != nil || s.MergedInto != bare(primary)) {
+				t.Errorf("got a duplicate of %q, %v, want %q", s.MergedInto, err, c.want)
+			}
+			react(t, city, 2)
+			if s := look(t, city, child); s.MergedInto != bare(primary) {
+				t.Errorf("the duplicate is %s and merged into %q", s.State, s.MergedInto)
+			}
+			told := history(t, city, primary)
+			if count(told, "DuplicateAttached") != c.attached || count(told, "DuplicateDetached") != 0 {
+				t.Errorf("the primary was told %v", types(told))
+			}
+			checkDuplicates(t, city, []string{primary, child})
+			// Sent again it is answered the same.
+			if _, again, err := merge(city.Dispatcher, t.Context(), "m", child, primary); c.want == "" && (err != nil || !again.Repeated || again.Version != first.Version) {
+				t.Errorf("got %+v, %v, want %+v again", again, err, first)
+			}
+		})
+	}
+}
+
+// behind does not know the latest event of a stream yet.
+type behind struct {
+	eventstore.Store
+	stream string
+	upTo   eventstore.Version
+}
+
+func (b *behind) ReadStream(ctx context.Context, stream string, after eventstore.Version) iter.Seq2[eventstore.Recorded, error] {
+	return func(yield func(eventstore.Recorded, error) bool) {
+		for r, err := range b.Store.ReadStream(ctx, stream, after) {
+			if stream == b.stream && r.Version > b.upTo || !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+func TestADuplicateThatIsNotKnownAsFarAsItWasSeenIsNotTakenForOneThatWentAnotherWay(t *testing.T) {
+	t.Parallel()
+	c := dispatchtest.Open(t)
+	primary, child := accepted(t, c), accepted(t, c)
+	c.Do(t, desk, &pb.TriageTicketRequest{Name: child, RequestId: "t", Category: "0302"})
+	dying, err := dispatch.New(t.Context(), cutOff{c.Store, "ticket-" + bare(child)}, c.Keys, dispatch.Options{Clock: c.Clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := merge(dying, t.Context(), "m", child, primary); !errors.Is(err, eventstore.ErrUnavailable) {
+		t.Fatalf("got %v, want it attached and not told", err)
+	}
+	store := &behind{c.Store, "ticket-" + bare(child), 2}
+	d, err := dispatch.New(t.Context(), store, c.Keys, dispatch.Options{Clock: c.Clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := history(t, c, primary)
+	if err := d.React(t.Context(), &told[len(told)-1]); !errors.Is(err, eventstore.ErrUnavailable) {
+		t.Errorf("a policy got %v, want it to try again", err)
+	}
+	for _, id := range []string{"m", "m2"} {
+		if _, _, err := merge(d, t.Context(), id, child, primary); !errors.Is(err, eventstore.ErrUnavailable) {
+			t.Errorf("%s: got %v, want it to be tried again", id, err)
+		}
+	}
+	if n := len(history(t, c, primary)); n != len(told) {
+		t.Errorf("got %d events of the primary, want the %d there were", n, len(told))
+	}
+	store.upTo = 3 // it has caught up
+	if s, _, err := merge(d, t.Context(), "m", child, primary); err != nil || s.MergedInto != bare(primary) {
+		t.Errorf("got a duplicate of %q, %v", s.MergedInto, err)
+	}
+	checkDuplicates(t, c, []string{primary, child})
 }

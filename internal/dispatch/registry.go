@@ -21,8 +21,9 @@ const registryName = "registry-main"
 // registryStream is the reference data, kept folded.
 type registryStream struct {
 	*streams[registry.State]
-	loading sync.Mutex // one load at a time; another process may still cut in, and is then told so
-	state   atomic.Pointer[registry.State]
+	loading    sync.Mutex // one load at a time; another process may still cut in, and is then told so
+	refreshing sync.Mutex
+	state      atomic.Pointer[registry.State]
 }
 
 // empty is the registry before the first version: nothing can be found in it.
@@ -40,10 +41,9 @@ func (d *Dispatcher) Registry() *registry.Snapshot { return d.registry.at(d.Now(
 
 // RefreshRegistry reads versions that others published since.
 func (d *Dispatcher) RefreshRegistry(ctx context.Context) error {
-	f, fresh, err := d.registry.load(ctx, d.store, registryName)
-	if err == nil && !fresh {
-		f, err = d.registry.refresh(ctx, d.store, registryName, f)
-	}
+	d.registry.refreshing.Lock() // or what was read first could be put in force last
+	defer d.registry.refreshing.Unlock()
+	f, err := d.registry.latest(ctx, d.store, registryName)
 	if err != nil {
 		return err
 	}

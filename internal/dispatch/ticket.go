@@ -160,10 +160,7 @@ func (d *Dispatcher) LoadTicket(ctx context.Context, name string) (ticket.State,
 	if err != nil {
 		return ticket.State{}, Result{}, err
 	}
-	f, fresh, err := d.tickets.load(ctx, d.store, stream)
-	if err == nil && !fresh {
-		f, err = d.tickets.refresh(ctx, d.store, stream, f)
-	}
+	f, err := d.tickets.latest(ctx, d.store, stream)
 	if err != nil {
 		return ticket.State{}, Result{}, err
 	}

@@ -135,10 +135,7 @@ func (d *Dispatcher) LoadWhistle(ctx context.Context, name string) (whistle.Stat
 	if err != nil {
 		return whistle.State{}, Result{}, err
 	}
-	f, fresh, err := d.whistles.load(ctx, d.store, stream)
-	if err == nil && !fresh {
-		f, err = d.whistles.refresh(ctx, d.store, stream, f)
-	}
+	f, err := d.whistles.latest(ctx, d.store, stream)
 	if err != nil {
 		return whistle.State{}, Result{}, err
 	}

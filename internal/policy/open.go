@@ -15,7 +15,7 @@ type Open struct {
 	Store eventstore.Store
 	Views *view.Reader
 	// Projector runs the view of tickets, and must do so for anything to be found.
-	Projector *projector.Projector
+	Projector projector.Progress
 }
 
 // looked is how many tickets are looked at in one step: so many names are held at once, however many tickets there are.

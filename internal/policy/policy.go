@@ -77,6 +77,10 @@ func (p *Policy) run(ctx context.Context, published chan<- struct{}) error {
 	if err != nil {
 		return fmt.Errorf("read the policy's checkpoint: %w", err)
 	}
+	// The checkpoint may be another process's, which has heard of what was loaded; this one need not have.
+	if err := errors.Join(p.Dispatcher.RefreshRegistry(ctx), p.Dispatcher.RefreshLimits(ctx)); err != nil {
+		return fmt.Errorf("read what was loaded: %w", err)
+	}
 	seen, saved := 0, time.Now()
 	for r, err := range p.Dispatcher.Store().Subscribe(ctx, at) {
 		if err != nil {

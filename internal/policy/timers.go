@@ -24,7 +24,7 @@ type Timers struct {
 	Dispatcher *dispatch.Dispatcher
 	Views      *view.Reader
 	// Projector runs the views of timers, and must do so for anything to happen.
-	Projector *projector.Projector
+	Projector projector.Progress
 	// OnTrouble hears of an error before it is tried again, and of a timer that was refused. May be nil.
 	OnTrouble func(error)
 	// OnFired hears the name of each timer that fired here, from several goroutines. May be nil.

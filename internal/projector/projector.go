@@ -102,6 +102,7 @@ type Projector struct {
 	db    *viewdb.DB
 	opts  Options
 	views []*running
+	told  func(view string) // hears of each move and stop; may be nil. It does not change once the views run
 
 	mu sync.Mutex // guards what of running is said to be
 }
@@ -138,7 +139,7 @@ func open(ctx context.Context, store eventstore.Store, db *viewdb.DB, opts Optio
 		p.views = append(p.views, &running{View: v})
 	}
 	err := db.Write(ctx, func(tx *viewdb.Tx) error {
-		if err := tx.Script(checkpoints); err != nil {
+		if err := Prepare(tx); err != nil {
 			return err
 		}
 		for _, v := range p.views {
@@ -171,6 +172,9 @@ func (v *running) prepare(tx *viewdb.Tx, indexes bool) error {
 	}
 	return nil
 }
+
+// Prepare makes the table of checkpoints if there is none.
+func Prepare(tx *viewdb.Tx) error { return tx.Script(checkpoints) }
 
 // Position is how far a view has come, as the transaction sees it.
 func Position(tx *viewdb.Tx, view string) (eventstore.Position, error) {
@@ -410,6 +414,9 @@ func (p *Projector) say(v *running, change func(v *running)) {
 	if v.moved != nil {
 		close(v.moved)
 		v.moved = nil
+	}
+	if p.told != nil {
+		p.told(v.Name)
 	}
 }
 

@@ -44,7 +44,7 @@ func score(s State, a *rule.Asked, c *pb.ScoreReviewRequest) ([]proto.Message, e
 // holds refuses unless the actor's unit opened the review and the actor may hold one.
 func (s *State) holds(a *rule.Asked) error {
 	if s.Kind != Triple {
-		return rule.No(rule.WrongState, "only a triple review is scored")
+		return &rule.Refusal{Reason: rule.WrongState, Message: "only a triple review is scored", DecidedBy: s.Decided.String()}
 	}
 	if err := a.Require(openers...); err != nil {
 		return err
@@ -55,9 +55,4 @@ func (s *State) holds(a *rule.Asked) error {
 	return nil
 }
 
-func (s *State) running() error {
-	if s.State != pb.ReviewState_REVIEW_STATE_OPEN {
-		return rule.No(rule.WrongState, "the review is %s; this needs [OPEN]", rule.Name(s.State))
-	}
-	return nil
-}
+func (s *State) running() error { return s.In("", "review", pb.ReviewState_REVIEW_STATE_OPEN) }

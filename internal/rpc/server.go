@@ -46,7 +46,7 @@ type Config struct {
 	Dispatcher *dispatch.Dispatcher
 	// Views answers queries, and Projector says how far they have come; nil: this server has no views.
 	Views     *view.Reader
-	Projector *projector.Projector
+	Projector projector.Progress
 	// Suggest knows what a dispatcher would look up; nil: this server suggests nothing. The caller runs it.
 	Suggest *suggest.Index
 	// Stopping is closed when the server is about to stop: watches, which never end by themselves, then do. May be nil.

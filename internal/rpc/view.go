@@ -27,7 +27,7 @@ type viewService struct {
 	pb.UnimplementedViewServiceServer
 	service
 	reader    *view.Reader
-	projector *projector.Projector
+	projector projector.Progress
 	stopping  <-chan struct{}
 }
 

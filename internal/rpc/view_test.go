@@ -36,15 +36,15 @@ func viewingIn(t testing.TB, city *dispatchtest.City, c *Config) (db *viewdb.DB,
 			t.Error(err)
 		}
 	})
-	c.Projector, err = projector.Open(t.Context(), city.Store, db, projector.Options{Now: city.Clock.Now}, view.All(city.Zone())...)
+	running, err := projector.Open(t.Context(), city.Store, db, projector.Options{Now: city.Clock.Now}, view.All(city.Zone())...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Views = view.NewReader(db, city.Store)
+	c.Projector, c.Views = running, view.NewReader(db, city.Store)
 	return db, func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
-		go func() { ended <- c.Projector.Run(ctx) }()
+		go func() { ended <- running.Run(ctx) }()
 		t.Cleanup(func() {
 			cancel()
 			if err := <-ended; !errors.Is(err, context.Canceled) {

@@ -21,6 +21,7 @@ import (
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/eventstore/stores"
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/scenario"
 	"github.com/chuishao/dispatch/internal/ticket"
@@ -445,11 +446,19 @@ func TestWhateverIsCommandedTheRulesOnlyRefuseAndKeepTheirInvariants(t *testing.
 func TestWhateverIsCommandedTheHistoryIsWhatWasDecided(t *testing.T) {
 	t.Parallel()
 	c := load(t)
-	city := dispatchtest.Open(t)
-	lives := 0
+	var cities []*dispatchtest.City
+	for _, kind := range stores.Each(t) {
+		cities = append(cities, dispatchtest.OpenOn(t, kind.Open(t)))
+	}
+	lives := make([]int, len(cities))
 	rapid.Check(t, func(t *rapid.T) {
-		lives++
-		l, p := newLife(t, c, fmt.Sprint("life ", lives)), &written{city}
+		l := newLife(t, c, "")
+		// A few on each store, most on the embedded one.
+		where := max(l.number("store")%(3+len(cities))-3, 0)
+		lives[where]++
+		city := cities[where]
+		l.prefix = fmt.Sprint("life ", lives[where])
+		p := &written{city}
 		for range rapid.IntRange(10, 25).Draw(t, "steps") {
 			sensible := begin
 			if len(l.tickets) > 0 {
@@ -524,14 +533,19 @@ func TestWhateverIsCommandedTheHistoryIsWhatWasDecided(t *testing.T) {
 		}
 	})
 	lived := map[string]int{}
-	for r, err := range city.Store.ReadAll(t.Context(), 0) {
-		if err != nil {
-			t.Fatal(err)
+	for where, city := range cities {
+		if lives[where] == 0 {
+			t.Errorf("no life was lived on one of the stores: %v", lives)
 		}
-		lived[r.Type]++
-		for _, secret := range []string{secretName, secretPhone, secretText} {
-			if bytes.Contains(r.Data, []byte(secret)) || bytes.Contains(r.Meta, []byte(secret)) {
-				t.Fatalf("%s@%d holds %q in clear", r.Stream, r.Version, secret)
+		for r, err := range city.Store.ReadAll(t.Context(), 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			lived[r.Type]++
+			for _, secret := range []string{secretName, secretPhone, secretText} {
+				if bytes.Contains(r.Data, []byte(secret)) || bytes.Contains(r.Meta, []byte(secret)) {
+					t.Fatalf("%s@%d holds %q in clear", r.Stream, r.Version, secret)
+				}
 			}
 		}
 	}

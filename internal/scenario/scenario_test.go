@@ -23,16 +23,20 @@ import (
 	"github.com/chuishao/dispatch/internal/dispatch"
 	"github.com/chuishao/dispatch/internal/dispatch/dispatchtest"
 	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore/stores"
 	"github.com/chuishao/dispatch/internal/exchange"
 	"github.com/chuishao/dispatch/internal/listing"
 	"github.com/chuishao/dispatch/internal/registry"
 	"github.com/chuishao/dispatch/internal/review"
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/scenario"
+	"github.com/chuishao/dispatch/internal/servers/serverstest"
 	"github.com/chuishao/dispatch/internal/ticket"
 	"github.com/chuishao/dispatch/internal/wall"
 	"github.com/chuishao/dispatch/internal/whistle"
 )
+
+func TestMain(m *testing.M) { serverstest.Main(m) }
 
 func load(t testing.TB) *scenario.Corpus {
 	t.Helper()
@@ -63,18 +67,24 @@ func TestTheRulesKeepWhatTheScenariosPromise(t *testing.T) {
 func TestTheWritePathKeepsWhatTheScenariosPromise(t *testing.T) {
 	t.Parallel()
 	c := load(t)
-	city := dispatchtest.Open(t)
-	const desks = 8 // dispatchers on one history, each with a clock of its own
-	for desk := range desks {
-		t.Run(fmt.Sprint("desk ", desk), func(t *testing.T) {
+	for _, kind := range stores.Each(t) {
+		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()
-			p := &written{beside(t, city)}
-			for i := desk; i < len(c.Scenarios); i += desks {
-				s := &c.Scenarios[i]
-				if err := c.Play(t.Context(), p, s, fmt.Sprint(i)); err != nil {
-					t.Errorf("%s: %s: %v", s.File, s.Name, err)
-				}
+			city := dispatchtest.OpenOn(t, kind.Open(t))
+			const desks = 8 // dispatchers on one history, each with a clock of its own
+			var wg sync.WaitGroup
+			for desk := range desks {
+				p := &written{beside(t, city)}
+				wg.Go(func() {
+					for i := desk; i < len(c.Scenarios); i += desks {
+						s := &c.Scenarios[i]
+						if err := c.Play(t.Context(), p, s, fmt.Sprint(i)); err != nil {
+							t.Errorf("%s: %s: %v", s.File, s.Name, err)
+						}
+					}
+				})
 			}
+			wg.Wait()
 		})
 	}
 }
@@ -461,7 +471,7 @@ func (r *rules) tell(a *rule.Asked, id string, s whistle.State) error {
 	return nil
 }
 
-// written plays through the one write path, on the embedded store.
+// written plays through the one write path, on a store.
 type written struct{ *dispatchtest.City }
 
 // Do is a scenario.Player's.

@@ -40,7 +40,7 @@ func Main() {
 	if !ok {
 		return
 	}
-	if err := runNode(text); err != nil {
+	if err := errors.Join(joinNetwork(), runNode(text)); err != nil {
 		fmt.Fprintln(os.Stderr, "nats node:", err)
 		os.Exit(1)
 	}
@@ -75,6 +75,11 @@ type NATSOptions struct {
 	Dir string
 	// Sync is SyncAlways or SyncDefault. "" means SyncAlways.
 	Sync string
+	// Cuttable has all that reaches a node, and all that nodes say to each other, go through proxies, so that Cut can cut a node off.
+	Cuttable bool
+	// Isolated gives each node a network namespace of its own, so that Cut can cut it off. It takes the place of Cuttable. This process must have a
+	// network of its own: see OwnNetwork.
+	Isolated bool
 	// Config is added to the configuration of each node: accounts and the like.
 	Config string
 	// User and Password are what Leader and WaitHealthy connect with, where Config asks for some.
@@ -85,6 +90,7 @@ type NATSOptions struct {
 type NATS struct {
 	opts  NATSOptions
 	nodes []*Node
+	wires wires
 }
 
 // Node is one node. Its address stays the same over restarts.
@@ -92,13 +98,18 @@ type Node struct {
 	name    string
 	dir     string
 	config  string
+	host    string // where it listens
 	port    int
 	monitor int
+	number  int  // in its cluster, from 1
+	own     bool // it has a network namespace of its own
 
 	mu      sync.Mutex
 	process *exec.Cmd     // nil while the node is down
 	stdin   io.Closer     // closed when this process ends, which ends the node
 	ended   chan struct{} // closed when the process is gone
+	lives   int           // how often it was started
+	link    string        // our end of the wire to its namespace, if it has one
 }
 
 // StartNATS starts the nodes on ports of the loopback interface that are free, and returns when they are healthy. The caller closes
@@ -115,6 +126,9 @@ func StartNATS(ctx context.Context, opts NATSOptions) (*NATS, error) {
 		return nil, err
 	}
 	opts.Dir = dir
+	if opts.Isolated {
+		opts.Cuttable = false
+	}
 	// A port that is free now may be taken by the time the node wants it: then all begin again with others.
 	for attempt := 1; ; attempt++ {
 		n, err := startNATS(ctx, opts)
@@ -133,17 +147,19 @@ func startNATS(ctx context.Context, opts NATSOptions) (*NATS, error) {
 		return nil, err
 	}
 	n := &NATS{opts: opts}
-	var routes []string
-	for i := range opts.Nodes {
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[3*i+2]))
+	if opts.Cuttable {
+		if err := n.wires.lay(ports); err != nil {
+			return nil, errors.Join(err, n.Close())
+		}
 	}
+	n.wires.cut = make([]bool, opts.Nodes)
 	for i := range opts.Nodes {
-		node := &Node{name: fmt.Sprintf("n%d", i+1), port: ports[3*i], monitor: ports[3*i+1]}
+		node := &Node{name: fmt.Sprintf("n%d", i+1), number: i + 1, own: opts.Isolated, host: opts.host(i), port: ports[3*i], monitor: ports[3*i+1]}
 		node.dir = filepath.Join(opts.Dir, node.name)
 		if err := os.MkdirAll(node.dir, 0o750); err != nil {
-			return nil, err
+			return nil, errors.Join(err, n.Close())
 		}
-		node.config = nodeConfig(node, opts, ports[3*i+2], routes)
+		node.config = nodeConfig(node, opts, ports[3*i+2], n.routes(i, ports))
 		n.nodes = append(n.nodes, node)
 	}
 	for _, node := range n.nodes {
@@ -162,7 +178,7 @@ func startNATS(ctx context.Context, opts NATSOptions) (*NATS, error) {
 
 func nodeConfig(node *Node, opts NATSOptions, route int, routes []string) string {
 	var c strings.Builder
-	fmt.Fprintf(&c, "server_name: %s\nlisten: \"127.0.0.1:%d\"\nhttp: \"127.0.0.1:%d\"\n", node.name, node.port, node.monitor)
+	fmt.Fprintf(&c, "server_name: %s\nlisten: \"%s:%d\"\nhttp: \"%s:%d\"\n", node.name, node.host, node.port, node.host, node.monitor)
 	fmt.Fprintf(&c, "log_file: %q\n", filepath.Join(node.dir, "log"))
 	sync := "sync_interval: always"
 	if opts.Sync == SyncDefault {
@@ -171,14 +187,36 @@ func nodeConfig(node *Node, opts NATSOptions, route int, routes []string) string
 	fmt.Fprintf(&c, "jetstream { store_dir: %q, max_mem: 256MB, max_file: 20GB, %s\n"+
 		"  limits { batch { max_inflight_per_stream: 500, max_inflight_total: 5000 } } }\n", node.dir, sync)
 	if opts.Nodes > 1 {
-		fmt.Fprintf(&c, "cluster { name: test, listen: \"127.0.0.1:%d\", routes: [%s] }\n", route, strings.Join(routes, ", "))
+		advertise := ""
+		if opts.Cuttable {
+			// Where nobody listens: nodes reach each other on the routes that they are told alone.
+			advertise = "advertise: \"127.0.0.1:1\", "
+		}
+		fmt.Fprintf(&c, "cluster { name: test, listen: \"%s:%d\", %sroutes: [%s] }\n", node.host, route, advertise, strings.Join(routes, ", "))
 	}
 	c.WriteString(opts.Config)
 	return c.String()
 }
 
-// URLs returns the address of each node, nats://127.0.0.1:PORT.
+// routes are where a node finds the others.
+func (n *NATS) routes(node int, ports []int) []string {
+	var routes []string
+	for other := range n.opts.Nodes {
+		switch {
+		case !n.opts.Cuttable:
+			routes = append(routes, fmt.Sprintf("nats://%s:%d", n.opts.host(other), ports[3*other+2]))
+		case other != node:
+			routes = append(routes, "nats://"+n.wires.between[node][other].Addr())
+		}
+	}
+	return routes
+}
+
+// URLs returns the address of each node, nats://127.0.0.1:PORT; of a cuttable node, the one that can be cut.
 func (n *NATS) URLs() []string {
+	if n.opts.Cuttable {
+		return n.wires.urls("nats://", n.wires.clients)
+	}
 	urls := make([]string, len(n.nodes))
 	for i, node := range n.nodes {
 		urls[i] = node.URL()
@@ -186,8 +224,11 @@ func (n *NATS) URLs() []string {
 	return urls
 }
 
-// Monitors returns the address of each node's monitoring, http://127.0.0.1:PORT.
+// Monitors returns the address of each node's monitoring, http://127.0.0.1:PORT; of a cuttable node, the one that can be cut.
 func (n *NATS) Monitors() []string {
+	if n.opts.Cuttable {
+		return n.wires.urls("http://", n.wires.monitors)
+	}
 	urls := make([]string, len(n.nodes))
 	for i, node := range n.nodes {
 		urls[i] = node.Monitor()
@@ -207,7 +248,7 @@ func (n *NATS) Close() error {
 	for _, node := range n.nodes {
 		all = errors.Join(all, node.Kill())
 	}
-	return all
+	return errors.Join(all, n.wires.close())
 }
 
 // errEnded says that a node's process ended by itself.
@@ -236,7 +277,14 @@ func (n *NATS) WaitHealthy(ctx context.Context) error {
 
 // Leader returns the node that leads a stream, and waits for there to be one that runs.
 func (n *NATS) Leader(ctx context.Context, stream string) (*Node, error) {
-	nc, err := nats.Connect(strings.Join(n.URLs(), ","), nats.UserInfo(n.opts.User, n.opts.Password),
+	// Not a node that is cut off: it may take itself for the leader.
+	var urls []string
+	for i, node := range n.nodes {
+		if !n.IsCut(i) {
+			urls = append(urls, node.URL())
+		}
+	}
+	nc, err := nats.Connect(strings.Join(urls, ","), nats.IgnoreDiscoveredServers(), nats.UserInfo(n.opts.User, n.opts.Password),
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	if err != nil {
 		return nil, err
@@ -274,13 +322,13 @@ func (n *NATS) Leader(ctx context.Context, stream string) (*Node, error) {
 func (d *Node) Name() string { return d.name }
 
 // URL is the node's address, nats://127.0.0.1:PORT.
-func (d *Node) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", d.port) }
+func (d *Node) URL() string { return "nats://" + d.Addr() }
 
 // Addr is the node's address, 127.0.0.1:PORT.
-func (d *Node) Addr() string { return fmt.Sprintf("127.0.0.1:%d", d.port) }
+func (d *Node) Addr() string { return fmt.Sprintf("%s:%d", d.host, d.port) }
 
 // Monitor is the address of the node's monitoring, http://127.0.0.1:PORT.
-func (d *Node) Monitor() string { return fmt.Sprintf("http://127.0.0.1:%d", d.monitor) }
+func (d *Node) Monitor() string { return fmt.Sprintf("http://%s:%d", d.host, d.monitor) }
 
 // Pid is the node's process, 0 while it is down.
 func (d *Node) Pid() int {
@@ -305,6 +353,9 @@ func (d *Node) Start() error {
 	}
 	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), nodeVariable+"="+d.config)
+	if d.own {
+		d.isolate(cmd)
+	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -324,6 +375,10 @@ func (d *Node) Start() error {
 		close(ended)
 	}()
 	d.process, d.stdin, d.ended = cmd, stdin, ended
+	d.lives++
+	if d.own {
+		return d.connect(stdin)
+	}
 	return nil
 }
 

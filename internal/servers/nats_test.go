@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,72 @@ func TestAClusterHasALeaderAgainWhenItsLeaderIsKilled(t *testing.T) {
 		t.Errorf("%s leads though it was killed", first.Name())
 	}
 	again(t, n)
+}
+
+func TestALeaderThatIsCutOffIsReplacedAndCatchesUpWhenItIsBack(t *testing.T) {
+	t.Parallel()
+	n := start(t, servers.NATSOptions{Nodes: 3, Dir: t.TempDir(), Cuttable: true})
+	nc, err := nats.Connect(strings.Join(n.URLs(), ","), nats.IgnoreDiscoveredServers(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.PingInterval(time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}, Replicas: 3}); err != nil {
+		t.Fatal(err)
+	}
+	first, err := n.Leader(t.Context(), "S")
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := slices.Index(n.Nodes(), first)
+	if err := n.Cut(number); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Cut((number + 1) % 3); err == nil || !n.IsCut(number) || n.IsCut((number+1)%3) {
+		t.Errorf("got %v; want one node cut off and no other", err)
+	}
+	second, err := n.Leader(t.Context(), "S")
+	if err != nil || second == first || first.Pid() == 0 {
+		t.Fatalf("got %v, %v; want another leader while %s runs", second, err, first.Name())
+	}
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	for {
+		short, done := context.WithTimeout(ctx, 2*time.Second)
+		_, err := js.Publish(short, "s.x", []byte("x"), jetstream.WithMsgID("x"))
+		done()
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("two of three nodes acknowledge nothing: %v", err)
+		}
+	}
+	if err := n.Heal(number); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.WaitHealthy(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Kill(); err != nil { // so that a majority needs the one that is back
+		t.Fatal(err)
+	}
+	if _, err := n.Leader(ctx, "S"); err != nil {
+		t.Fatal(err)
+	}
+	again(t, n)
+}
+
+func TestANodeThatIsNotCuttableIsNotCut(t *testing.T) {
+	t.Parallel()
+	n := start(t, servers.NATSOptions{Dir: t.TempDir()})
+	if err := n.Cut(0); err == nil || n.IsCut(0) {
+		t.Errorf("got %v, want an error", err)
+	}
 }
 
 func TestOptionsThatMakeNoClusterAreRefused(t *testing.T) {

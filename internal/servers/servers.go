@@ -1,3 +1,3 @@
 // Package servers starts the servers that stand in for a data centre: PostgreSQL, NATS nodes as processes of their own, and TCP proxies that can be cut.
-// Tests and fault runs use it; the product itself does not.
+// Tests, fault runs and dispatcher bench use it; what serves a city does not.
 package servers

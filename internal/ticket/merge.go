@@ -106,8 +106,11 @@ func (s *State) attach(a *rule.Asked, duplicate *pb.Ticket) ([]proto.Message, er
 		return nil, rule.No(rule.ConfidentialIntoOpen, "a confidential ticket is not merged into one that is not")
 	}
 	id := strings.TrimPrefix(duplicate.Name, "tickets/")
-	if i := slices.Index(s.Duplicates, id); i >= 0 && strconv.Quote(strconv.FormatUint(s.Attached[i].Seen, 10)) == duplicate.Etag {
-		return nil, rule.Bad("name", rule.AlreadyDone, "the ticket is attached already and about to be merged")
+	if i := slices.Index(s.Duplicates, id); i >= 0 {
+		// Only who has seen more of it knows whether that attachment is void.
+		if seen, err := strconv.ParseUint(strings.Trim(duplicate.Etag, `"`), 10, 64); err == nil && seen <= s.Attached[i].Seen {
+			return nil, rule.Bad("name", rule.AlreadyDone, "the ticket is attached already and about to be merged")
+		}
 	}
 	return rule.One(&pb.DuplicateAttached{Ticket: id, PetitionerRef: a.Petitioner, Sealed: a.Sealed, Wall: duplicate.Post != ""})
 }

@@ -43,6 +43,8 @@ type Config struct {
 	Integrity func(context.Context) error
 	// Views are compared with a rebuild; nil leaves them out. The history must be at hand as of where they stand or further.
 	Views *viewdb.DB
+	// Parts are the databases of the partitions that figures are kept in, in their order; none if Views has them whole.
+	Parts []*viewdb.DB
 	// Zone is what the views count days in.
 	Zone *time.Location
 	// Dir takes the file that views are rebuilt in, and is left as it was.

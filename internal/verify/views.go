@@ -18,40 +18,52 @@ import (
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
 
-// views compares every view, as it stands, with one that is built aside from the same events.
+// views compares every view, as it stands, with one that is built aside from the same events; each partition by itself.
 func (v *verifier) views(ctx context.Context) (names []string, err error) {
 	dir, err := os.MkdirTemp(v.c.Dir, ".verify-")
 	if err != nil {
 		return nil, fmt.Errorf("verify views: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	for _, w := range view.All(v.c.Zone) {
-		differs, err := v.compare(ctx, w, dir)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
+	all := func(db *viewdb.DB, of string, views []projector.View) error {
+		for _, w := range views {
+			differs, err := v.compare(ctx, db, w, dir)
+			if err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				differs = err.Error()
 			}
-			differs = err.Error()
-		}
-		if differs != "" {
-			if err := v.found(&pb.VerifyFinding{Kind: "VIEW_DIFFERS", View: w.Name, Message: differs}); err != nil {
-				return nil, err
+			if differs != "" {
+				if err := v.found(&pb.VerifyFinding{Kind: "VIEW_DIFFERS", View: w.Name + of, Message: differs}); err != nil {
+					return err
+				}
+				continue
 			}
-			continue
+			names = append(names, w.Name+of)
 		}
-		names = append(names, w.Name)
+		return nil
+	}
+	if err := all(v.c.Views, "", view.Whole(v.c.Zone, max(1, len(v.c.Parts)))); err != nil {
+		return nil, err
+	}
+	for i, db := range v.c.Parts {
+		p := view.Partition{Number: i + 1, Of: len(v.c.Parts)}
+		if err := all(db, " "+p.String(), view.Part(v.c.Zone, p)); err != nil {
+			return nil, err
+		}
 	}
 	return names, nil
 }
 
 // compare says in which row a view differs from a rebuild; empty if in none.
-func (v *verifier) compare(ctx context.Context, w projector.View, dir string) (differs string, err error) {
+func (v *verifier) compare(ctx context.Context, db *viewdb.DB, w projector.View, dir string) (differs string, err error) {
 	is, err := os.Create(filepath.Join(dir, w.Name+".dump"))
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, is.Close(), os.Remove(is.Name())) }()
-	at, err := view.Dump(ctx, v.c.Views, w.Name, is)
+	at, err := view.Dump(ctx, db, w.Name, is)
 	if err != nil {
 		return "", fmt.Errorf("read view: %w", err)
 	}

@@ -2,6 +2,7 @@ package view_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -119,6 +120,30 @@ func BenchmarkEngines(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(b.N)*float64(events)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+// BenchmarkPartition follows a history of CHUISHAO_TICKETS tickets with the views of figures: whole, and one of several partitions.
+func BenchmarkPartition(b *testing.B) {
+	store, dir, _ := city(b)
+	for _, of := range []int{1, 2, 4, 8} {
+		b.Run(fmt.Sprintf("one of %d", of), func(b *testing.B) {
+			used := spent()
+			for i := range b.N {
+				db, err := viewdb.Open(filepath.Join(dir, fmt.Sprintf("part-%d-%d-%d.db", of, b.N, i)), viewdb.Options{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				p, err := projector.Open(b.Context(), store, db, projector.Options{Batch: 100}, view.Part(shanghai, view.Partition{Number: 1, Of: of})...)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := errors.Join(p.CatchUp(b.Context()), db.Close(), viewdb.Remove(db.Path())); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric((spent()-used).Seconds()/float64(b.N), "cpu-s")
 		})
 	}
 }

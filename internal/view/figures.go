@@ -13,7 +13,6 @@ import (
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/event"
 	"github.com/chuishao/dispatch/internal/eventstore"
-	"github.com/chuishao/dispatch/internal/projector"
 	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/viewdb"
 )
@@ -255,7 +254,7 @@ type table struct {
 	counters *counters
 }
 
-func (r *Reader) closure(tx *viewdb.Tx) (*table, error) {
+func (r *Reader) closureTable(tx *viewdb.Tx) (*table, error) {
 	return r.table(tx, "closure_zone_3", "closure_node_3", closureCounters())
 }
 
@@ -617,12 +616,12 @@ func instant(t time.Time) int64 {
 
 // open runs do on the book that a query is about, and says what position its answer is as of.
 func (r *Reader) open(ctx context.Context, known *eventstore.Position, do func(b book) error) (eventstore.Position, error) {
-	return ask(ctx, r, ClosureView, known, remember, func(tx *viewdb.Tx) (book, error) { return r.closure(tx) }, do)
+	return ask(ctx, r, ClosureView, known, remember, r.closure, do)
 }
 
 // ask runs do on what a question is about: what now makes of a view's rows, or what was known at a position. It says what position that is as of.
 func ask[B any](ctx context.Context, r *Reader, view string, known *eventstore.Position, then func(context.Context, eventstore.Store, eventstore.Position) (B, error),
-	now func(tx *viewdb.Tx) (B, error), do func(b B) error) (at eventstore.Position, err error) {
+	now func(s *snapshot) (B, error), do func(b B) error) (eventstore.Position, error) {
 	if known != nil {
 		if r.store == nil {
 			return 0, errors.New("figures of what was known need the history")
@@ -633,17 +632,13 @@ func ask[B any](ctx context.Context, r *Reader, view string, known *eventstore.P
 		}
 		return *known, do(b)
 	}
-	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
-		b, err := now(tx)
+	return r.snapshot(ctx, view, func(s *snapshot) error {
+		b, err := now(s)
 		if err != nil {
-			return err
-		}
-		if at, err = projector.Position(tx, view); err != nil {
 			return err
 		}
 		return do(b)
 	})
-	return at, err
 }
 
 // ClosureAt gives the closure figures of a node. A node without a ticket at that instant is a refusal with NOT_FOUND.

@@ -227,7 +227,7 @@ func (r *Reader) withListings(ctx context.Context, known *eventstore.Position, d
 	}
 	var of eventstore.Position
 	at, err = r.openService(ctx, nil, func(b logbook) error {
-		tx := b.(*logs).tx
+		tx, _ := wholeOf(b)
 		var err error
 		if of, err = projector.Position(tx, ListingsView); err != nil {
 			return err
@@ -407,13 +407,15 @@ func listingLedger(b logbook, c checks, q *PeriodQuery, in period, list []*node,
 	return s.rows(), nil
 }
 
-// rowsOf are the view's rows that a logbook tells of; none of what was known at a position.
-func rowsOf(b logbook) (*logs, bool) {
+// wholeOf is where the other views are read that go with a logbook; none go with what was known at a position.
+func wholeOf(b logbook) (*viewdb.Tx, bool) {
 	switch b := b.(type) {
 	case *logs:
-		return b, true
+		return b.tx, true
+	case *unionLog:
+		return b.whole, true
 	case *restatedLog:
-		return rowsOf(b.log)
+		return wholeOf(b.log)
 	}
 	return nil, false
 }
@@ -423,6 +425,8 @@ func everListed(b logbook, yield func(l *life) (bool, error)) error {
 	switch b := b.(type) {
 	case *logs:
 		return b.lives("id IN (SELECT id FROM listings_ticket_1)", nil, yield)
+	case *unionLog:
+		return b.everListed(yield)
 	case *restatedLog:
 		return everListed(b.log, func(l *life) (bool, error) { return yield(b.onIt(l)) })
 	}

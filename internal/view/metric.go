@@ -540,22 +540,17 @@ func behind(name string, set pb.FigureSet, from, to, t int64) (func(f *facts) (b
 }
 
 // openWhistles is open for questions that are about whistles.
-func (r *Reader) openWhistles(ctx context.Context, do func(tx *viewdb.Tx, b *table) error) (eventstore.Position, error) {
-	var at eventstore.Position
-	err := r.db.Read(ctx, func(tx *viewdb.Tx) error {
-		b, err := r.closure(tx)
+func (r *Reader) openWhistles(ctx context.Context, do func(tx *viewdb.Tx, b book) error) (eventstore.Position, error) {
+	var of eventstore.Position
+	at, err := r.snapshot(ctx, ClosureView, func(s *snapshot) error {
+		b, err := r.closure(s)
 		if err != nil {
 			return err
 		}
-		of, err := projector.Position(tx, WhistlesView)
-		if err != nil {
+		if of, err = projector.Position(s.whole, WhistlesView); err != nil {
 			return err
 		}
-		if at, err = projector.Position(tx, ClosureView); err != nil {
-			return err
-		}
-		at = min(at, of)
-		return do(tx, b)
+		return do(s.whole, b)
 	})
-	return at, err
+	return min(at, of), err
 }

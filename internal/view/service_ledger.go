@@ -136,11 +136,11 @@ func (r *Reader) ListLedger(ctx context.Context, kind pb.LedgerKind, q PeriodQue
 			rows = append(rows, row)
 		}
 		if kind == pb.LedgerKind_LEDGER_KIND_LISTING {
-			if rows, ok := rowsOf(b); ok {
-				if of, err = projector.Position(rows.tx, ListingsView); err != nil {
+			if tx, ok := wholeOf(b); ok {
+				if of, err = projector.Position(tx, ListingsView); err != nil {
 					return nil, err
 				}
-				if c, err = readChecks(rows.tx); err != nil {
+				if c, err = readChecks(tx); err != nil {
 					return nil, err
 				}
 			}

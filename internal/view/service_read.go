@@ -303,10 +303,11 @@ func (m *recollection) persons(from, to int64, yield func(all []*life)) error {
 
 // openService runs do on the logbook that a question is about, and says what position its answer is as of.
 func (r *Reader) openService(ctx context.Context, known *eventstore.Position, do func(b logbook) error) (eventstore.Position, error) {
-	return ask(ctx, r, ServiceView, known, recollect, func(tx *viewdb.Tx) (logbook, error) {
-		t, err := r.table(tx, "service_zone_2", "service_node_2", serviceCounters())
-		return &logs{t}, err
-	}, do)
+	return ask(ctx, r, ServiceView, known, recollect, r.service, do)
+}
+
+func (r *Reader) serviceTable(tx *viewdb.Tx) (*table, error) {
+	return r.table(tx, "service_zone_2", "service_node_2", serviceCounters())
 }
 
 // again is how far apart two reports of a person are that count as one matter.

@@ -30,6 +30,7 @@ func All(zone *time.Location) []projector.View {
 // Reader answers questions from the views in a database. It is safe for concurrent use.
 type Reader struct {
 	db    *viewdb.DB
+	parts []*viewdb.DB // those that figures are kept in; none: in db
 	store eventstore.Store
 	zones zones
 	held  holders
@@ -38,6 +39,12 @@ type Reader struct {
 // NewReader reads from db. The store is asked only for what was known at an earlier position; it may be nil where nobody
 // asks for that.
 func NewReader(db *viewdb.DB, store eventstore.Store) *Reader { return &Reader{db: db, store: store} }
+
+// NewPartsReader reads from db what is whole, and figures from the databases of all partitions, in the order of their numbers. Figures are those that whole views
+// would give: what is counted is added up, rates are made of the sums. If db keeps figures otherwise, each question about them is answered with a *PartitionsError.
+func NewPartsReader(db *viewdb.DB, parts []*viewdb.DB, store eventstore.Store) *Reader {
+	return &Reader{db: db, parts: parts, store: store}
+}
 
 // kind is the kind of stream an event stands in, and the id.
 func kind(d *event.Decoded) (kind, id string) { return kindOf(d.Stream) }

@@ -344,7 +344,7 @@ func (c *tally) addTo(f *pb.MetricFigure) {
 // countWhistles hands add the whistles of a question, and counts the book that goes with them.
 func (r *Reader) countWhistles(ctx context.Context, known *eventstore.Position, q *calls, add func([]*whistleRow), counts func(b book) error) (eventstore.Position, error) {
 	if known == nil {
-		return r.openWhistles(ctx, func(tx *viewdb.Tx, b *table) error {
+		return r.openWhistles(ctx, func(tx *viewdb.Tx, b book) error {
 			list, err := q.gather(tx)
 			if err != nil {
 				return err

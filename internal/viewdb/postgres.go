@@ -332,13 +332,18 @@ func removePostgres(location string) error {
 
 // beside is the location of views that are to take the place of these.
 func (p *postgres) beside() string {
+	return p.named(strings.TrimSuffix(p.schema, besideSuffix) + besideSuffix)
+}
+
+// named is the location of a schema of the same database.
+func (p *postgres) named(schema string) string {
 	u, err := url.Parse(p.location)
 	if err != nil {
 		return p.location // it could be read when it was opened
 	}
 	query := u.Query()
 	query.Del("search_path")
-	query.Set("schema", strings.TrimSuffix(p.schema, besideSuffix)+besideSuffix)
+	query.Set("schema", schema)
 	u.RawQuery = query.Encode()
 	return u.String()
 }

@@ -158,6 +158,16 @@ func (db *DB) Beside() string {
 	return db.path + ".rebuild"
 }
 
+// Part is where part k of n lies that these views are kept in: a file or schema of its own beside them. It may hold a password.
+func (db *DB) Part(k, n int) string {
+	name := fmt.Sprintf("%dof%d", k, n)
+	if db.pg != nil {
+		return db.pg.named(strings.TrimSuffix(db.pg.schema, besideSuffix) + "_" + name)
+	}
+	ext := filepath.Ext(db.path)
+	return strings.TrimSuffix(db.path, ext) + "." + name + ext
+}
+
 func (db *DB) connect() error {
 	empty := false
 	switch info, err := os.Stat(db.path); {

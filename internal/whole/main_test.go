@@ -26,12 +26,16 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/servers"
 )
 
 // dispatcher and projector are the paths of the binaries.
 var dispatcher, projector string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	servers.Main() // a NATS node is this program, run again
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "whole-")

@@ -1,6 +1,7 @@
 // Command testlines reads what `go test -json` prints and says it shorter: the closing line of each package, the whole
-// output of tests that failed, and the names of tests that were skipped. It exits with 1 if a test failed or was
-// skipped, or if none ran, so that a suite which quietly leaves something out does not count as passed.
+// output of tests that failed, the names of tests that were skipped, and what tests that passed say they do not show:
+// their lines with NOT SHOWN. It exits with 1 if a test failed or was skipped, or if none ran, so that a suite which
+// quietly leaves something out does not count as passed.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -17,6 +19,9 @@ func main() {
 	r := read(os.Stdin, os.Stdout)
 	for _, name := range r.skipped {
 		fmt.Printf("skipped: %s\n", name)
+	}
+	for _, text := range slices.Sorted(maps.Keys(r.notShown)) {
+		fmt.Printf("not shown%s\n\t(%s)\n", text, strings.Join(r.notShown[text], ", "))
 	}
 	for _, name := range r.failed {
 		fmt.Printf("failed: %s\n", name)
@@ -38,10 +43,21 @@ type event struct {
 type result struct {
 	passed          int
 	failed, skipped []string
+	notShown        map[string][]string // what tests say that they do not show, and which they are
+}
+
+// unshown is what a test's output says that it does not show.
+func unshown(output string) (said []string) {
+	for line := range strings.Lines(output) {
+		if _, text, ok := strings.Cut(line, "NOT SHOWN"); ok {
+			said = append(said, strings.TrimSpace(text))
+		}
+	}
+	return said
 }
 
 func read(in io.Reader, out io.Writer) result {
-	var r result
+	r := result{notShown: map[string][]string{}}
 	type test struct{ pkg, name string }
 	said := map[test]*strings.Builder{}
 
@@ -73,6 +89,11 @@ func read(in io.Reader, out io.Writer) result {
 		case "pass":
 			if e.Test != "" {
 				r.passed++
+			}
+			if said[t] != nil {
+				for _, text := range unshown(said[t].String()) {
+					r.notShown[text] = append(r.notShown[text], name)
+				}
 			}
 			delete(said, t)
 		case "skip":

@@ -26,7 +26,7 @@ func main() {
 func run() (err error) {
 	from := flag.String("binaries", "", "`DIR` with a folder of binaries for each platform, such as linux-amd64")
 	out := flag.String("out", "", "`FILE` to write the image to, as an OCI layout in a tar")
-	called := flag.String("name", "docker.io/chuishao/dispatch:dev", "`NAME` of the image in that file")
+	called := flag.String("name", "chuishao/dispatch:dev", "`NAME` of the image in that file")
 	push := flag.String("push", "", "`NAME` with registry and tag to push it to, with the credentials that docker login has left")
 	flag.Parse()
 	if *from == "" || *out == "" || flag.NArg() > 0 {

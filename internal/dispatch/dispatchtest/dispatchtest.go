@@ -1,8 +1,9 @@
-// Package dispatchtest opens what tests of commands need: a dispatcher on an embedded store in a temporary folder, with the example city's
+// Package dispatchtest opens what tests of commands need: a dispatcher on an embedded store in a temporary folder, or on another, with the example city's
 // registry and a clock the test drives.
 package dispatchtest
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/examples/wuxi"
 	"github.com/chuishao/dispatch/internal/dispatch"
+	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
 	"github.com/chuishao/dispatch/internal/privacy"
 	"github.com/chuishao/dispatch/internal/registry"
@@ -24,12 +26,19 @@ import (
 type City struct {
 	*dispatch.Dispatcher
 	Dir   string
-	Store *sqlite.Store
+	Store History
 	Keys  *privacy.Keys
 	Clock *dispatch.Clock
 
 	mu sync.Mutex
 	n  int
+}
+
+// History is what a city's events lie in.
+type History interface {
+	eventstore.Store
+	// Head is the position of the last event, 0 if there is none.
+	Head(context.Context) (eventstore.Position, error)
 }
 
 // Start is what the clock of a new City shows: a Wednesday morning in Shanghai.
@@ -38,17 +47,30 @@ var Start = time.Date(2025, 3, 5, 9, 0, 0, 0, time.FixedZone("CST", 8*3600))
 // Open makes a city in a temporary folder.
 func Open(tb testing.TB) *City {
 	tb.Helper()
-	c := &City{Dir: tb.TempDir(), Clock: new(dispatch.Clock)}
-	c.Clock.Set(Start)
-	var err error
-	if c.Store, err = sqlite.Open(filepath.Join(c.Dir, "history.db"), sqlite.Options{}); err != nil {
+	dir := tb.TempDir()
+	store, err := sqlite.Open(filepath.Join(dir, "history.db"), sqlite.Options{})
+	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		if err := c.Store.Close(); err != nil {
+		if err := store.Close(); err != nil {
 			tb.Error(err)
 		}
 	})
+	return on(tb, store, dir)
+}
+
+// OpenOn makes a city on an empty history, which the caller closes when the test has ended: in a cleanup of its own, made before.
+func OpenOn(tb testing.TB, store History) *City {
+	tb.Helper()
+	return on(tb, store, tb.TempDir())
+}
+
+func on(tb testing.TB, store History, dir string) *City {
+	tb.Helper()
+	c := &City{Dir: dir, Store: store, Clock: new(dispatch.Clock)}
+	c.Clock.Set(Start)
+	var err error
 	if c.Keys, err = privacy.Open(filepath.Join(c.Dir, "keys.db"), privacy.Options{}); err != nil {
 		tb.Fatal(err)
 	}

@@ -52,7 +52,7 @@ const (
 	oldest = "23.10"
 )
 
-// errClosed is what calls on a closed store return. Nothing of an append that gets it was recorded.
+// errClosed is what calls on a closed store return. An append that was under way may have been recorded all the same.
 var errClosed = fmt.Errorf("%w: history is closed", eventstore.ErrUnavailable)
 
 // Store is an eventstore.Store on a server or a cluster. It is safe for concurrent use.
@@ -74,7 +74,8 @@ type writer struct {
 var _ eventstore.Store = (*Store)(nil)
 
 // Open connects to the server or cluster at a URL, esdb://host:2113,… or esdb+discover://name, and checks that it can be
-// used. Of the client's settings in the URL's query all but nodePreference and defaultDeadline are allowed; another is an error.
+// used. Of the client's settings in the URL's query all but defaultDeadline are allowed, nodePreference
+// as leader alone; another is an error.
 // An error that Is eventstore.ErrUnavailable says that no server answered within ctx and Options.Patience. No error holds a password.
 // The caller closes the store.
 func Open(ctx context.Context, url string, opts Options) (*Store, error) {

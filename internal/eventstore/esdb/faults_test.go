@@ -312,6 +312,37 @@ func TestAppendsFindTheLeader(t *testing.T) {
 	}
 }
 
+// TestADeadLeaderIsNotLookedForAgainAndAgain has a node name a leader that has just died, as until the next election. Each time the client is sent there
+// it forgets a connection without closing it.
+func TestADeadLeaderIsNotLookedForAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	cluster := start(t, 2)
+	store := open(t, "esdb://"+cluster.Node(0).Addr()+"?tls=false", esdb.Options{Writers: 1, Patience: 1500 * time.Millisecond})
+	cluster.Lead(cluster.Node(1))
+	cluster.Node(1).Kill()
+	const callers = 40
+	given := events(callers)
+	before := cluster.Node(0).Calls("Features") // one for each connection that is made
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			if _, err := store.Append(t.Context(), fmt.Sprintf("ticket-%d", i), 0, given[i:i+1]); !errors.Is(err, eventstore.ErrUnavailable) {
+				t.Errorf("append %d: got %v, want ErrUnavailable", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	if made := cluster.Node(0).Calls("Features") - before; made == 0 || made > 20 {
+		t.Errorf("%d connections were made, want some, and at most 20", made)
+	}
+	cluster.Node(1).Restart()
+	for i := range callers {
+		if _, err := store.Append(t.Context(), fmt.Sprintf("ticket-%d", i), 0, given[i:i+1]); err != nil {
+			t.Fatalf("append %d once there is a leader: %v", i, err)
+		}
+	}
+}
+
 // TestLargeAppendsFindTheLeader sends so much that a node's refusal comes in the middle, where the client loses its reason.
 func TestLargeAppendsFindTheLeader(t *testing.T) {
 	t.Parallel()

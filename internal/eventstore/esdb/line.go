@@ -33,6 +33,7 @@ type line struct {
 	looking chan struct{} // closed when one was found; nil if nobody looks
 	why     error         // what looking met last
 	unfit   error         // why the server that was found cannot be used
+	misled  bool          // the last client was told of a leader that does not answer
 	held    int           // calls under way on all clients of the line
 	closed  bool
 	work    sync.WaitGroup // all goroutines of the line
@@ -97,6 +98,12 @@ func lost(format string, args []any) bool {
 	return ok && status.Code(err) == codes.Unavailable
 }
 
+// misled reports whether a line of the client's log says that the leader that a node named does not answer. The client forgets that connection without
+// closing it, which nobody else can.
+func misled(format string) bool {
+	return strings.HasPrefix(format, "exception when ") && strings.Contains(format, "suggested node")
+}
+
 func newLine(config esdb.Configuration, closing context.Context, opts Options) *line {
 	return &line{config: config, closing: closing, opts: opts}
 }
@@ -117,7 +124,7 @@ func (l *line) close() {
 func (l *line) take(ctx context.Context) (*client, error) {
 	for {
 		l.mu.Lock()
-		if l.closed {
+		if l.closed || l.closing.Err() != nil {
 			l.mu.Unlock()
 			return nil, errClosed
 		}
@@ -169,7 +176,7 @@ func (l *line) drop(c *client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.retire(c)
-	if !l.closed {
+	if !l.closed && l.closing.Err() == nil {
 		l.look()
 	}
 }
@@ -226,20 +233,26 @@ func (l *line) look() {
 		return
 	}
 	l.looking = make(chan struct{})
+	wait := l.misled
+	l.misled = false
 	l.work.Go(func() {
+		if wait { // for an election; each look may cost a connection until there is a leader
+			pause(l.closing, 6)
+		}
 		for attempt := 1; ; attempt++ {
 			c, err := l.find()
 			l.mu.Lock()
 			l.why = err
+			over := l.closed || l.closing.Err() != nil // the store is being closed, maybe this line not yet
 			if err == nil {
-				if l.now = c; l.closed {
+				if l.now = c; over {
 					l.retire(c)
 				}
 			}
 			if unfit, ok := errors.AsType[*unfitError](err); ok {
 				l.unfit = unfit
 			}
-			if err == nil || l.closed || l.unfit != nil {
+			if err == nil || over || l.unfit != nil {
 				close(l.looking)
 				l.looking = nil
 				l.mu.Unlock()
@@ -258,6 +271,12 @@ func (l *line) find() (*client, error) {
 	config.Logger = func(level esdb.LogLevel, format string, args ...any) {
 		if lost(format, args) {
 			c.seal()
+			l.drop(c)
+		}
+		if misled(format) {
+			l.mu.Lock()
+			l.misled = true
+			l.mu.Unlock()
 			l.drop(c)
 		}
 		l.config.Logger(level, format, args...)

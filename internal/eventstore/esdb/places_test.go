@@ -11,6 +11,7 @@ import (
 
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/eventstore/esdb"
+	"github.com/chuishao/dispatch/internal/eventstore/esdb/double"
 )
 
 // TestAfterMayBeAnyNumber asks for what comes after numbers where no event stands, which the server itself refuses.
@@ -182,6 +183,43 @@ func TestWhatWasDoneToAStreamFromOutsideIsSeen(t *testing.T) {
 		}
 		if err := first(store.ReadAll(t.Context(), position)); (err != nil) != c.inAll {
 			t.Errorf("%s: reading all: got %v", c.what, err)
+		}
+	}
+}
+
+// TestASubscriptionThatBeginsWithAReadIsNotLeftWaiting begins right before an event, which the adapter reads before it subscribes.
+func TestASubscriptionThatBeginsWithAReadIsNotLeftWaiting(t *testing.T) {
+	t.Parallel()
+	for _, silent := range []string{"ReadAll", "Subscribe"} {
+		cluster := start(t, 1)
+		store := open(t, cluster.URL(), esdb.Options{Attempt: 300 * time.Millisecond})
+		given := events(2)
+		var at []eventstore.Position
+		for i := range given {
+			p, err := store.Append(t.Context(), "ticket-a", eventstore.Version(i), given[i:i+1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			at = append(at, p)
+		}
+		// The first call of each kind says that no event stands there, and where the log ends.
+		second := cluster.Node(0).Calls(silent) + 1
+		cluster.Node(0).On(func(c double.Call) double.Fault {
+			return double.Fault{Hang: c.Method == silent && c.N == second}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		n := 0
+		for e, err := range store.Subscribe(ctx, at[0]-1) {
+			if err != nil || e.ID != given[n].ID {
+				t.Fatalf("%s is not answered: after %d events: another, or %v", silent, n, err)
+			}
+			if n++; n == len(given) {
+				break
+			}
+		}
+		cancel()
+		if calls := cluster.Node(0).Calls(silent); calls <= second+1 {
+			t.Errorf("%s: the server was asked %d times, want once more after it did not answer", silent, calls)
 		}
 	}
 }

@@ -17,11 +17,16 @@ import (
 // ahead is how many events of a sequence are fetched before they are asked for.
 const ahead = 64
 
-// ReadStream is of the contract. It goes on where it was if the server goes away meanwhile, within Options.Patience.
+// ReadStream is of the contract. A name that breaks the rules of the port is a *eventstore.LimitError. It goes on where
+// it was if the server goes away meanwhile, within Options.Patience.
 func (s *Store) ReadStream(ctx context.Context, stream string, after eventstore.Version) iter.Seq2[eventstore.Recorded, error] {
 	return func(yield func(eventstore.Recorded, error) bool) {
-		if eventstore.CheckStream(stream) != nil || after > math.MaxInt64 {
-			return // not ours, or further than a stream can be
+		if err := eventstore.CheckStream(stream); err != nil {
+			yield(eventstore.Recorded{}, err)
+			return
+		}
+		if after > math.MaxInt64 {
+			return // further than a stream can be
 		}
 		at := after
 		err := s.run(ctx, "read "+stream, sequence{
@@ -219,6 +224,7 @@ type source interface {
 type item struct {
 	event      *esdb.RecordedEvent
 	checkpoint *esdb.Position
+	begun      bool  // the subscription is confirmed, and may be silent from now on
 	err        error // the source ended; io.EOF if it was its end
 }
 
@@ -335,7 +341,7 @@ func (s *Store) once(ctx context.Context, q *sequence) (moved bool, err error) {
 		case i.err != nil:
 			return moved, i.err
 		}
-		if opened.IsZero() && q.live {
+		if i.begun {
 			opened = time.Now()
 		}
 		if i.checkpoint != nil && q.checkpoint != nil {
@@ -373,8 +379,8 @@ func fetch(ctx context.Context, c *client, q *sequence, items chan<- item) (err 
 		return err
 	}
 	defer from.close()
-	if q.live { // it has begun, and may be silent from now on
-		items <- item{}
+	if _, ok := from.(subscription); ok {
+		items <- item{begun: true}
 	}
 	for {
 		i, err := from.next()
@@ -493,7 +499,7 @@ func (c *chained) next() (item, error) {
 		return item{}, err
 	}
 	c.now, c.then = second, nil
-	return c.now.next()
+	return item{begun: true}, nil
 }
 
 func (c *chained) close() { c.now.close() }

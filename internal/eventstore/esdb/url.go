@@ -26,16 +26,20 @@ func parse(s string) (*esdb.Configuration, error) {
 		return nil, errors.New("the store's URL must begin with esdb:// or esdb+discover://")
 	}
 	rest, query, _ := strings.Cut(rest, "?")
+	if strings.Contains(query, "@") {
+		// Of a password with a ? in it the rest would be taken for settings, and the user for a host.
+		return nil, errors.New("the store's URL: want no @ after the ?; write %3F for ? in user and password, and %40 for @ in settings")
+	}
 	user, hosts := "", rest
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		user, hosts = rest[:i], rest[i+1:]
 	}
 	hosts = strings.TrimSuffix(hosts, "/")
-	for host := range strings.SplitSeq(hosts, ",") {
+	for i, host := range strings.Split(hosts, ",") {
 		name, port, found := strings.Cut(host, ":")
 		number, err := strconv.ParseUint(port, 10, 16)
 		if !plain(name) || found && (err != nil || number == 0) {
-			return nil, fmt.Errorf("the store's URL: %q is not a host or host:port", host)
+			return nil, fmt.Errorf("the store's URL: number %d of what stands for the nodes is not a host or host:port", i+1)
 		}
 	}
 	if scheme == "esdb+discover" && strings.Contains(hosts, ",") {

@@ -84,7 +84,9 @@ func (s *Store) insist(ctx context.Context, stream string, at head, events []eve
 }
 
 // send sends an append once and returns the position of its last event.
-func (s *Store) send(ctx context.Context, stream string, at head, events []eventstore.Event) (uint64, error) {
+func (s *Store) send(ctx context.Context, stream string, at head, events []eventstore.Event) (position uint64, err error) {
+	made := time.Now()
+	defer func() { s.judge(err, made) }()
 	msgs := s.encode(stream, at.version, at.position, events, rand.Text())
 	final := len(msgs) - 1
 	for _, m := range msgs[:final] {

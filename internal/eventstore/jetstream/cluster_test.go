@@ -3,6 +3,7 @@ package jetstream_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -110,4 +111,62 @@ func TestALeaderThatHangsAndComesBackChangesNothing(t *testing.T) {
 	if int64(recorded) != written.Load() || seen.Load() != written.Load() {
 		t.Errorf("recorded %d events and saw %d, want %d", recorded, seen.Load(), written.Load())
 	}
+}
+
+// A server that others do not reach keeps its clients, and answers none of what the leader is asked.
+func TestAStoreLeavesAServerThatIsCutOffFromTheOthers(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	n, err := servers.StartNATS(ctx, servers.NATSOptions{Nodes: 3, Dir: t.TempDir(), Cuttable: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	cables := make([]*servers.Proxy, 2) // to the first server, which will be cut off, and to another
+	var hosts []string
+	for i := range cables {
+		if cables[i], err = servers.StartProxy(n.Node(i).Addr()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cables[i].Close() })
+		hosts = append(hosts, cables[i].Addr())
+	}
+	cables[1].Cut(servers.Refuse)
+	url := address(hosts, "S", "monitor="+strings.Join(n.Monitors(), ","))
+	store := open(t, url)
+	cables[1].Cut(servers.Whole)
+	record(t, store, "ticket-1", 0, many(1, 1)...)
+	next, stop := iter.Pull2(store.Subscribe(ctx, 0))
+	defer stop()
+	if _, err, _ := next(); err != nil {
+		t.Fatalf("subscribe: %v", err)
+	}
+	if err := n.Cut(0); err != nil {
+		t.Fatal(err)
+	}
+	record(t, store, "ticket-1", 1, many(2, 2)...)
+	for range 2 {
+		if _, err, ok := next(); err != nil || !ok {
+			t.Fatalf("subscribe: %v", err)
+		}
+	}
+	if got := read(t, store, "ticket-1"); len(got) != 3 {
+		t.Errorf("got %d events, want 3", len(got))
+	}
+	// Of several that are opened some begin at the server that is cut off.
+	var opening sync.WaitGroup
+	for range 6 {
+		opening.Go(func() {
+			another, err := jetstream.Open(ctx, url, jetstream.Options{})
+			if err != nil {
+				t.Errorf("open: %v", err)
+				return
+			}
+			if err := another.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+	}
+	opening.Wait()
 }

@@ -35,6 +35,9 @@ type Options struct {
 	// was lost. 0 means 15 s.
 	Patience time.Duration
 
+	// Existing refuses a stream that is not there, where it would be made otherwise.
+	Existing bool
+
 	// Heads is how many streams' ends are held in memory, at about 200 bytes each. 0 means 65,536.
 	Heads int
 }
@@ -123,6 +126,24 @@ type link struct {
 	up   context.Context
 	lost context.CancelFunc
 	back chan struct{} // closed when the connection is there again
+
+	silent time.Time // when the first of the requests was made that no leader has answered since; zero if the last one was answered
+}
+
+// answered notes whether a leader answered a request that was made at an instant, and tells whether none has for so long that the server should be left.
+func (l *link) answered(yes bool, made time.Time) (leave bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case yes:
+		l.silent = time.Time{}
+	case l.silent.IsZero():
+		l.silent = made
+	}
+	if leave = !yes && time.Since(l.silent) > leaveAfter; leave {
+		l.silent = time.Time{} // the next one gets as much time
+	}
+	return leave
 }
 
 func (l *link) init() {
@@ -149,6 +170,18 @@ func (l *link) now() (up context.Context, back <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.up, l.back
+}
+
+// judge notes what came of a request to a leader that was made at an instant. A server that the others do not reach keeps its clients, and can answer none
+// of these: after a while another server is tried.
+func (s *Store) judge(err error, made time.Time) {
+	if errors.Is(err, context.Canceled) { // nobody waits for it any more
+		return
+	}
+	refusal, ok := errors.AsType[*apiError](err)
+	if s.link.answered(err == nil || ok && !refusal.leaderless(), made) {
+		_ = s.nc.ForceReconnect() // fails only if it is closed
+	}
 }
 
 // news tells subscriptions how far the history has come.

@@ -24,7 +24,7 @@ var leastVersion = [3]int{2, 15, 2}
 // leastPayload is what the largest event and its headers need.
 const leastPayload = eventstore.MaxBytes + 16<<10
 
-// Open opens the history in a stream of JetStream, and makes the stream if there is none. The URL is
+// Open opens the history in a stream of JetStream, and makes the stream if there is none, unless it is to be there. The URL is
 //
 //	jetstream://[user:password@]host:4222[,host:4222...]/STREAM?key=value&...
 //
@@ -54,7 +54,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.link.init()
 	s.heads.init(opts.Heads)
-	s.monitor = &http.Client{Transport: &http.Transport{TLSClientConfig: a.tls, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1}, Timeout: 3 * time.Second}
+	s.monitor = &http.Client{Transport: &http.Transport{TLSClientConfig: a.tls, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1}, Timeout: attemptMonitor}
 	unseen, err := s.connect(ctx)
 	if err != nil {
 		if s.nc != nil {
@@ -104,7 +104,9 @@ func (s *Store) connect(ctx context.Context) (unseen bool, err error) {
 	}
 	var info *jetstream.StreamInfo
 	err = s.retry(ctx, func(ctx context.Context) error {
+		made := time.Now()
 		info, err = s.ensure(ctx)
+		s.judge(err, made)
 		return err
 	})
 	if err != nil {
@@ -143,6 +145,9 @@ func (s *Store) refuse(err error, format string, args ...any) *OpenError {
 func (s *Store) ensure(ctx context.Context) (*jetstream.StreamInfo, error) {
 	stream, err := s.js.Stream(ctx, s.address.stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if s.opts.Existing {
+			return nil, s.refuse(nil, "there is no such stream; check its name and the servers")
+		}
 		// Not on servers that must not have it.
 		if _, err := s.checkNodes(ctx); err != nil {
 			return nil, err
@@ -289,7 +294,9 @@ func (s *Store) checkNodes(ctx context.Context) (all bool, err error) {
 // holders returns the names of the servers that the stream lies on; nil if there is no such stream.
 func (s *Store) holders(ctx context.Context) ([]string, error) {
 	var info *jetstream.StreamInfo
-	err := s.retry(ctx, func(ctx context.Context) error {
+	err := s.retry(ctx, func(ctx context.Context) (err error) {
+		made := time.Now()
+		defer func() { s.judge(err, made) }()
 		stream, err := s.js.Stream(ctx, s.address.stream)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return nil

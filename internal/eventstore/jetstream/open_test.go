@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -33,9 +34,11 @@ func TestAURLThatCannotBeMeantIsRefused(t *testing.T) {
 		"jetstream://h,,g/S?unsafe=single-node":                            "want the hosts",
 		"jetstream://:secret@h:4222/S?monitor=http://h":                    "want user:password",
 		"jetstream://u:sec%ret@h/S?monitor=http://h":                       "want user:password",
+		"jetstream://u:x/secret?y@h:4222/S":                                "want no @ after the ?",
+		"jetstream://u:x/y?secret=z@h:4222/S":                              "want no @ after the ?",
 		"jetstream://h:4222/S":                                             "monitor is missing",
 		"jetstream://h:4222/S?monitor=h:8222":                              "monitor: want http://host:8222",
-		"jetstream://h/S?monitor=http://u:secret@h":                        "monitor: want http://host:8222",
+		"jetstream://h/S?monitor=http://u:secret%40h":                      "monitor: want http://host:8222",
 		"jetstream://h/S?monitor=http://h&sync=no":                         `no key "sync"`,
 		"jetstream://h/S?monitor=http://h&replicas=1":                      "replicas: want 3 or 5",
 		"jetstream://h/S?unsafe=yes":                                       "unsafe: want single-node",
@@ -105,6 +108,27 @@ func TestAStreamThatIsNotAsAHistoryMustBeIsRefusedAndLeftAlone(t *testing.T) {
 				t.Errorf("it was changed: got %s, want %s", got, want)
 			}
 		})
+	}
+}
+
+func TestAStreamThatIsToBeThereIsNotMade(t *testing.T) {
+	t.Parallel()
+	js := connect(t, &single)
+	name := fresh()
+	for _, there := range []bool{false, true} {
+		if there {
+			open(t, single.url(t, name))
+		}
+		store, err := jetstream.Open(t.Context(), single.url(t, name), jetstream.Options{Existing: true})
+		if err == nil {
+			store.Close()
+		}
+		if refusal, ok := errors.AsType[*jetstream.OpenError](err); (err == nil) != there || err != nil && (!ok || !strings.Contains(refusal.Reason, "no such stream")) {
+			t.Errorf("there: %v: got %v", there, err)
+		}
+		if _, err := js.Stream(t.Context(), name); errors.Is(err, api.ErrStreamNotFound) == there {
+			t.Errorf("there: %v: the server says %v", there, err)
+		}
 	}
 }
 
@@ -206,6 +230,18 @@ func TestWhatServersTellOfThemselvesDecides(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAStreamIsMadeThoughAServerNeverAnswers(t *testing.T) {
+	t.Parallel()
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	real := cluster.get(t).Monitors()
+	url := address(cluster.nats.URLs(), fresh(), "monitor="+strings.Join([]string{real[0], real[1], "http://" + mute.Addr().String()}, ","))
+	record(t, open(t, url), "ticket-1", 0, many(1, 1)...)
 }
 
 func TestAServerThatComesBackWithOtherSettingsIsFoundOut(t *testing.T) {

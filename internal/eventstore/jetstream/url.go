@@ -67,6 +67,10 @@ func parse(text string) (address, error) {
 		return wrong("want a URL jetstream://[user:password@]host:4222[,host:4222]/STREAM?monitor=http://host:8222[,...]")
 	}
 	rest, query, _ := strings.Cut(rest, "?")
+	if strings.Contains(query, "@") {
+		// Parts of a password with a / and a ? in it would be taken for the stream and for keys.
+		return wrong("want no @ after the ?; write other characters than letters and digits as %%XX in user and password, and @ as %%40 in keys")
+	}
 	rest, name, _ := strings.Cut(rest, "/")
 	if !streamName.MatchString(name) {
 		return wrong("want the name of the stream after the hosts: 1 to 64 letters, digits and - _")

@@ -135,13 +135,20 @@ func (e *apiError) stays() bool {
 	return true
 }
 
+// leaderless reports whether the server answered in place of a leader that it does not know.
+func (e *apiError) leaderless() bool { return e.Code == 503 || e.Code == 408 }
+
 var errNoAnswer = errors.New("no server answered in time")
 
 // Bounds of one attempt. What a call does in all is bounded by Options.Patience.
 const (
-	attemptRead  = 3 * time.Second
-	attemptWrite = 5 * time.Second
-	longestPause = 250 * time.Millisecond
+	attemptRead    = 3 * time.Second
+	attemptWrite   = 5 * time.Second
+	attemptMonitor = attemptRead - time.Second // so that in one attempt the others' answers are made use of
+	longestPause   = 250 * time.Millisecond
+
+	// leaveAfter is how long no leader may answer before another server is tried, which may know of one. An election takes about as long.
+	leaveAfter = 5 * time.Second
 )
 
 // retry tries until it succeeds or fails for good, the context ends, the store is closed, or the store's patience is over; the last two are errors that
@@ -206,14 +213,15 @@ func (s *Store) pause(ctx context.Context, d time.Duration) error {
 }
 
 // request sends one request to the API of JetStream and reads the answer. What the server refuses is an *apiError.
-func (s *Store) request(ctx context.Context, subject string, request, response any) error {
+func (s *Store) request(ctx context.Context, subject string, request, response any) (err error) {
 	var body []byte
 	if request != nil {
-		var err error
 		if body, err = json.Marshal(request); err != nil {
 			return err
 		}
 	}
+	made := time.Now()
+	defer func() { s.judge(err, made) }()
 	msg, err := s.nc.RequestWithContext(ctx, "$JS.API."+subject, body)
 	if err != nil {
 		return err
