@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -208,4 +209,18 @@ func eventually[T comparable](t *testing.T, ask func() T) T {
 	}
 	t.Fatal("it did not come within a minute")
 	return none
+}
+
+func TestTheConfigurationOfABusElsewhereIsPrinted(t *testing.T) {
+	t.Parallel()
+	var out, errs bytes.Buffer
+	args := []string{"bus", "--principals", filepath.Join("..", "..", "examples", "principals.yaml")}
+	if code := app.Run(t.Context(), "dispatcher", "", args, app.IO{Out: &out, Err: &errs}, commands...); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, errs.String())
+	}
+	for _, want := range []string{"accounts", "$BUS_SERVICE", "dept-hotline-gateway", "live.320200000000.320205000000.>"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it has no %q:\n%s", want, out.String())
+		}
+	}
 }

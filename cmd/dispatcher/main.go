@@ -21,6 +21,7 @@ var commands = []app.Command{
 	{Name: "simulate", Summary: "play a year of a city, and hold its figures against what must be true of them", Run: simulate},
 	{Name: "bench", Summary: "measure, next to limits measured in the same run", Run: runBench},
 	{Name: "faults", Summary: "kill and cut off all that a deployment is made of, under load, and see that nothing is lost", Run: runFaults},
+	{Name: "bus", Summary: "print what NATS servers elsewhere need to know of connected systems", Run: printBus},
 	{Name: "token", Summary: "print the hash of a bearer token, for the file of principals", Run: hashToken},
 }
 
