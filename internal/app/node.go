@@ -204,7 +204,8 @@ func (n *Node) openViews(ctx context.Context, o Options, with parts) error {
 	return nil
 }
 
-// keep opens a database of views, and a projector that keeps some of them up there. What is damaged or of another history is thrown away if nobody else uses it.
+// keep opens a database of views, and a projector that keeps some of them up there. What is damaged or of another history is thrown away if
+// nobody else uses it, and otherwise is an error.
 func (n *Node) keep(ctx context.Context, o Options, at views, db **viewdb.DB, claim func(*viewdb.DB) error, kept []projector.View) (p *projector.Projector, err error) {
 	open := func() error {
 		if *db, err = at.open(); err != nil {
@@ -247,15 +248,16 @@ func (n *Node) keep(ctx context.Context, o Options, at views, db **viewdb.DB, cl
 	}
 	if slices.ContainsFunc(p.Status(), func(s projector.Status) bool { return s.Position > head }) {
 		if at.remove == nil {
-			n.log.Warn("views are ahead of the history, as after a restore: projector rebuild builds them anew")
-		} else {
-			n.log.Warn("views are ahead of the history, as after a restore, and are built anew")
-			if err := errors.Join((*db).Close(), at.remove()); err != nil {
-				return nil, fmt.Errorf("remove views of another history: %w", err)
-			}
-			if err := open(); err != nil {
-				return nil, err
-			}
+			// Others may read them. Kept up further they would lack what the history says at the positions they think they have seen.
+			err := errors.New("views are ahead of the history, as after a restore: stop what serves them, and run projector rebuild")
+			return nil, errors.Join(err, (*db).Close())
+		}
+		n.log.Warn("views are ahead of the history, as after a restore, and are built anew")
+		if err := errors.Join((*db).Close(), at.remove()); err != nil {
+			return nil, fmt.Errorf("remove views of another history: %w", err)
+		}
+		if err := open(); err != nil {
+			return nil, err
 		}
 	}
 	n.closers = append(n.closers, (*db).Close)
