@@ -731,5 +731,8 @@ func explainPostgres(err error) error {
 	case "08", "40", "53", "57": // connections, deadlocks and the like, a full disk or memory, a server that shuts down or starts
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	if pg.SeverityUnlocalized == "FATAL" || pg.SeverityUnlocalized == "PANIC" { // whatever was asked, the server ended the connection
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	return err
 }
