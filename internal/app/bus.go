@@ -50,6 +50,9 @@ const (
 	busMaxAge   = 30 * 24 * time.Hour
 	busReplicas = 3 // of a bus elsewhere
 	busRetry    = 2 * time.Second
+	// Each batch on the bus is a durable write, and each look at an area's figures costs a query: neither is to slow down commands.
+	gather     = 50 * time.Millisecond
+	ratesEvery = 10 * time.Second
 )
 
 // where is the URL, or what stands for it.
@@ -142,8 +145,8 @@ func (b *theBus) once(ctx context.Context, commands grpc.ClientConnInterface) er
 	}
 	n := b.node
 	trouble := func(err error) { n.log.Warn("bus waits", "error", err) }
-	relay := &bus.Relay{Conn: nc, Store: n.Store, MaxAge: shape.MaxAge, OnTrouble: trouble, OnProgress: n.metrics.relay.progressed}
-	rates := &bus.Rates{Conn: nc, Store: n.Store, Read: n.ratesOf, OnTrouble: trouble}
+	relay := &bus.Relay{Conn: nc, Store: n.Store, MaxAge: shape.MaxAge, Gather: gather, OnTrouble: trouble, OnProgress: n.metrics.relay.progressed}
+	rates := &bus.Rates{Conn: nc, Store: n.Store, Read: n.ratesOf, Every: ratesEvery, OnTrouble: trouble}
 	parts := []func(context.Context) error{relay.Run, rates.Run, (&bus.Commands{Conn: nc, Server: commands}).Run}
 	if b.principals != nil {
 		parts = append(parts, (&bus.Consumers{Conn: nc, Principals: b.principals, OnTrouble: trouble}).Run)

@@ -25,6 +25,8 @@ type Relay struct {
 	From func(context.Context) (eventstore.Position, error)
 	// MaxAge is that of the stream, so that something younger is always there to tell how far it has come. 0: for ever.
 	MaxAge time.Duration
+	// Gather is how long after an event others are waited for, to go in the same batch: a batch is one durable write. 0: 10 ms.
+	Gather time.Duration
 	// Settle is how long an event that the bus has and the store has not is looked for before the store is taken for another one. 0: 15 s.
 	Settle time.Duration
 	// Standby is how often a relay that somebody was quicker than looks whether it is needed. 0: 1 s.
@@ -156,6 +158,8 @@ func (w *writing) batch(ctx context.Context, news *news) error {
 	}
 	var messages []*nats.Msg
 	var last *repeated
+	gathered := time.NewTimer(orElse(w.Gather, 10*time.Millisecond))
+	defer gathered.Stop()
 	for bytes := 0; w.pending != nil && bytes < mostBytes && (last == nil || len(messages)+len(w.pending.messages) <= most); {
 		last, w.pending = w.pending, nil
 		for _, m := range last.messages {
@@ -166,7 +170,7 @@ func (w *writing) batch(ctx context.Context, news *news) error {
 			if ok {
 				w.failed = w.take(ctx, &r) // what came before goes first
 			}
-		default:
+		case <-gathered.C:
 		}
 	}
 	seq, err := w.journal.append(ctx, w.seq, messages)

@@ -18,7 +18,7 @@ import (
 
 func TestPromises(t *testing.T) {
 	t.Parallel()
-	t.Log("NOT SHOWN here: durability, replication and elections. The server is a double with its history in memory; set ESDB_URL for a real one.")
+	t.Log("NOT SHOWN: durability, replication and elections. The server is a double with its history in memory; set ESDB_URL for a real one.")
 	storetest.Run(t, func(t *testing.T) *storetest.Harness {
 		cluster := start(t, 1)
 		h := harness(t, cluster.URL())
