@@ -243,6 +243,17 @@ func (r *relayed) progressed(at eventstore.Position, recorded time.Time) {
 	}
 }
 
+// Embedded says whether the node's history is a file of its data directory, so that a bus in its process has what it records.
+func (n *Node) Embedded() bool { return n.where.Embedded() }
+
+// Relayed is how far this node has put what was recorded on the bus; 0 while it has put nothing there.
+func (n *Node) Relayed() eventstore.Position {
+	r := n.metrics.relay
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at
+}
+
 // collect tells of a history of which at least so much is known.
 func (r *relayed) collect(to chan<- prometheus.Metric, known eventstore.Position) {
 	r.mu.Lock()

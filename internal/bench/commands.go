@@ -190,6 +190,26 @@ func serveWhole(ctx context.Context, node *app.Node) (*serving, error) {
 	}
 }
 
+// relayed waits until an embedded bus has what was recorded before: the first time that a node serves it begins with the first event. That is not what is
+// measured.
+func relayed(ctx context.Context, node *app.Node) error {
+	if node.Dir == "" || !node.Embedded() {
+		return nil
+	}
+	head, err := node.Store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	for node.Relayed() < head {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
 // sampled is of how many commands one is followed to its row.
 const sampled = 16
 
@@ -200,6 +220,9 @@ func (r *run) lag(ctx context.Context) error {
 		return err
 	}
 	r.later(whole.stop)
+	if err := relayed(ctx, r.full); err != nil {
+		return err
+	}
 	// The first time that a node serves, its policy looks at every open ticket once, for the map. That is not what is measured.
 	follows := r.full.Policy()
 	if err := follows.Dispatcher.MoveHolders(ctx, follows.OpenTickets(ctx, 0)); err != nil {
