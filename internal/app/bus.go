@@ -51,7 +51,7 @@ const (
 	busReplicas = 3 // of a bus elsewhere
 	busRetry    = 2 * time.Second
 	// Each batch on the bus is a durable write, and each look at an area's figures costs a query: neither is to slow down commands.
-	gather     = 50 * time.Millisecond
+	gather     = 250 * time.Millisecond
 	ratesEvery = 10 * time.Second
 )
 
