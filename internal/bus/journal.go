@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -33,6 +34,10 @@ const (
 	most = 500
 	// mostBytes is about how many bytes of payload go in one batch.
 	mostBytes = 4 << 20
+	// settleWithin is how long an event that the bus has is looked for in the store, where nothing else is said.
+	settleWithin = 15 * time.Second
+	// usualSource is the ce-source where nothing else is said.
+	usualSource = "/chuishao"
 	// answerWithin is how long a server may take to answer.
 	answerWithin = 10 * time.Second
 
@@ -56,6 +61,47 @@ var errLost = errors.New("another relay was quicker")
 type journal struct {
 	nc     *nats.Conn
 	stream string
+}
+
+// keep writes the journal by run, from a look at how far it has come to the first thing that goes wrong, again and again until the context ends, whose
+// error it gives, or the stream is no longer there. Who was too slow stands by.
+func (j *journal) keep(ctx context.Context, standby time.Duration, trouble func(error), run func(context.Context, *journal) error) error {
+	for {
+		err := run(ctx, j)
+		if errors.Is(err, errLost) {
+			err = j.standBy(ctx, cmp.Or(standby, time.Second))
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil {
+			continue
+		}
+		if gone(err) {
+			return err
+		}
+		if trouble != nil {
+			trouble(err)
+		}
+		if !pause(ctx, retryAfter) {
+			return ctx.Err()
+		}
+	}
+}
+
+// standBy returns once nobody has written to the journal for as long as between two looks.
+func (j *journal) standBy(ctx context.Context, every time.Duration) error {
+	seen, err := j.last(ctx)
+	for err == nil {
+		if !pause(ctx, every) {
+			return ctx.Err()
+		}
+		was := seen.seq
+		if seen, err = j.last(ctx); err == nil && seen.seq == was {
+			return nil
+		}
+	}
+	return err
 }
 
 // mark is how far a journal has come.

@@ -2,9 +2,9 @@ package bus
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -54,28 +54,7 @@ type Rates struct {
 
 // Run tells figures until the context ends, whose error it gives, or the stream is no longer there.
 func (r *Rates) Run(ctx context.Context) error {
-	j := &journal{r.Conn, Rate}
-	for {
-		err := r.run(ctx, j)
-		if errors.Is(err, errLost) {
-			err = standBy(ctx, j, orElse(r.Standby, time.Second))
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err == nil {
-			continue
-		}
-		if gone(err) {
-			return err
-		}
-		if r.OnTrouble != nil {
-			r.OnTrouble(err)
-		}
-		if !pause(ctx, retryAfter) {
-			return ctx.Err()
-		}
-	}
+	return (&journal{r.Conn, Rate}).keep(ctx, r.Standby, r.OnTrouble, r.run)
 }
 
 func (r *Rates) run(ctx context.Context, j *journal) error {
@@ -84,7 +63,7 @@ func (r *Rates) run(ctx context.Context, j *journal) error {
 		return err
 	}
 	t := &telling{Rates: r, journal: j, places: newPlaces(r.Store), seq: m.seq, epoch: m.seq + 1, told: map[area][sha256.Size]byte{}}
-	at, found, resumed, err := m.same(ctx, r.Store, orElse(r.Settle, 15*time.Second))
+	at, found, resumed, err := m.same(ctx, r.Store, cmp.Or(r.Settle, settleWithin))
 	switch {
 	case err != nil:
 		return err
@@ -140,7 +119,7 @@ gather:
 			}
 			position, last = r.Position, refOf(&r)
 			if end == nil {
-				timer := time.NewTimer(orElse(t.Every, time.Second))
+				timer := time.NewTimer(cmp.Or(t.Every, time.Second))
 				defer timer.Stop()
 				end = timer.C
 			}
@@ -236,13 +215,9 @@ func (t *telling) messages(ctx context.Context, touched map[area]Node, atLeast e
 				continue
 			}
 		}
-		source := t.Source
-		if source == "" {
-			source = "/chuishao"
-		}
 		h := nats.Header{}
 		for name, value := range map[string]string{
-			"specversion": "1.0", "id": fmt.Sprintf("%d/%d/%s", t.epoch, f.Position, a), "source": source, "type": contract + "ListMetricsResponse", "subject": node.Level + "/" + node.Code,
+			"specversion": "1.0", "id": fmt.Sprintf("%d/%d/%s", t.epoch, f.Position, a), "source": cmp.Or(t.Source, usualSource), "type": contract + "ListMetricsResponse", "subject": node.Level + "/" + node.Code,
 			"time": f.At.UTC().Format(time.RFC3339Nano), "periodfrom": from, "datacontenttype": "application/protobuf", "sequence": fmt.Sprintf("%020d", f.Position),
 		} {
 			if value != "" {

@@ -1,8 +1,8 @@
 package bus
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -40,50 +40,7 @@ type Relay struct {
 
 // Run relays until the context ends, whose error it gives, or the stream is no longer there: then it must be prepared anew. An event that cannot be understood stands in the way of all after it: late rather than wrong.
 func (r *Relay) Run(ctx context.Context) error {
-	j := &journal{r.Conn, Events}
-	for {
-		err := r.run(ctx, j)
-		if errors.Is(err, errLost) {
-			err = standBy(ctx, j, orElse(r.Standby, time.Second))
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err == nil {
-			continue
-		}
-		if gone(err) {
-			return err
-		}
-		if r.OnTrouble != nil {
-			r.OnTrouble(err)
-		}
-		if !pause(ctx, retryAfter) {
-			return ctx.Err()
-		}
-	}
-}
-
-func orElse(d, usual time.Duration) time.Duration {
-	if d == 0 {
-		return usual
-	}
-	return d
-}
-
-// standBy returns once nobody has written to the journal for as long as between two looks.
-func standBy(ctx context.Context, j *journal, every time.Duration) error {
-	seen, err := j.last(ctx)
-	for err == nil {
-		if !pause(ctx, every) {
-			return ctx.Err()
-		}
-		was := seen.seq
-		if seen, err = j.last(ctx); err == nil && seen.seq == was {
-			return nil
-		}
-	}
-	return err
+	return (&journal{r.Conn, Events}).keep(ctx, r.Standby, r.OnTrouble, r.run)
 }
 
 func (r *Relay) run(ctx context.Context, j *journal) error {
@@ -91,7 +48,7 @@ func (r *Relay) run(ctx context.Context, j *journal) error {
 	if err != nil {
 		return err
 	}
-	at, epoch, err := j.begin(ctx, r.Store, m, orElse(r.Settle, 15*time.Second), r.From)
+	at, epoch, err := j.begin(ctx, r.Store, m, cmp.Or(r.Settle, settleWithin), r.From)
 	if err != nil {
 		return err
 	}
@@ -158,7 +115,7 @@ func (w *writing) batch(ctx context.Context, news *news) error {
 	}
 	var messages []*nats.Msg
 	var last *repeated
-	gathered := time.NewTimer(orElse(w.Gather, 10*time.Millisecond))
+	gathered := time.NewTimer(cmp.Or(w.Gather, 10*time.Millisecond))
 	defer gathered.Stop()
 	for bytes := 0; w.pending != nil && bytes < mostBytes && (last == nil || len(messages)+len(w.pending.messages) <= most); {
 		last, w.pending = w.pending, nil
@@ -194,11 +151,7 @@ func (w *writing) take(ctx context.Context, r *eventstore.Recorded) error {
 	if err != nil {
 		return fmt.Errorf("find the place of %s@%d: %w", r.Stream, r.Version, err)
 	}
-	source := w.Source
-	if source == "" {
-		source = "/chuishao"
-	}
-	h := headersOf(&d, source, confidential)
+	h := headersOf(&d, cmp.Or(w.Source, usualSource), confidential)
 	w.pending = &repeated{event: refOf(r), position: r.Position, recorded: d.Meta.GetRecordedAt().AsTime()}
 	stamp(h, r.Position, w.pending.event, w.epoch)
 	for _, s := range subjects {
