@@ -374,14 +374,19 @@ func (e *postgresEngine) sweeper(ctx context.Context) {
 }
 
 func (e *postgresEngine) subjects(ctx context.Context, visit func([]row) error) error {
+	return inPages(ctx, e, subjectsAfter, func(r *row) *subjectID { return &r.id }, visit)
+}
+
+// inPages visits what read gives after an id, a page at a time, to the end.
+func inPages[T any](ctx context.Context, e *postgresEngine, read func(context.Context, querier, []byte) ([]T, error), idOf func(*T) *subjectID, visit func([]T) error) error {
 	for last := []byte{}; ; {
-		var page []row
+		var page []T
 		err := e.do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-			page, err = subjectsAfter(ctx, conn, last)
+			page, err = read(ctx, conn, last)
 			return err
 		})
 		if err == nil && len(page) > 0 {
-			last = bytes.Clone(page[len(page)-1].id[:])
+			last = bytes.Clone(idOf(&page[len(page)-1])[:])
 			err = visit(page)
 		}
 		if err != nil || len(page) < pageSize {
@@ -399,20 +404,7 @@ func subjectsAfter(ctx context.Context, q querier, last []byte) (page []row, err
 }
 
 func (e *postgresEngine) erasures(ctx context.Context, visit func([]erasure) error) error {
-	for last := []byte{}; ; {
-		var page []erasure
-		err := e.do(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
-			page, err = erasuresAfter(ctx, conn, last)
-			return err
-		})
-		if err == nil && len(page) > 0 {
-			last = bytes.Clone(page[len(page)-1].id[:])
-			err = visit(page)
-		}
-		if err != nil || len(page) < pageSize {
-			return err
-		}
-	}
+	return inPages(ctx, e, erasuresAfter, func(x *erasure) *subjectID { return &x.id }, visit)
 }
 
 func erasuresAfter(ctx context.Context, q querier, last []byte) (page []erasure, err error) {
