@@ -209,14 +209,22 @@ func (p *Projector) Run(ctx context.Context) error {
 		if p.opts.OnTrouble != nil {
 			p.opts.OnTrouble(err, wait)
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
+		if err := pause(ctx, wait); err != nil {
+			return err
 		}
 		wait = min(2*wait, backOffTo)
+	}
+}
+
+// pause lets a time pass. Its error is the context's, if that ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
 	}
 }
 
@@ -226,7 +234,7 @@ func (p *Projector) Run(ctx context.Context) error {
 func (p *Projector) Follow(ctx context.Context, every time.Duration) error {
 	wait := backOffFrom
 	for {
-		pause := every
+		next := every
 		err := p.db.Read(ctx, func(tx *viewdb.Tx) error {
 			for _, v := range p.views {
 				at, err := Position(tx, v.Name)
@@ -243,19 +251,15 @@ func (p *Projector) Follow(ctx context.Context, every time.Duration) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			pause = wait
+			next = wait
 			if wait = min(2*wait, backOffTo); p.opts.OnTrouble != nil {
-				p.opts.OnTrouble(err, pause)
+				p.opts.OnTrouble(err, next)
 			}
 		default:
 			wait = backOffFrom
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-timer.C:
+		if err := pause(ctx, next); err != nil {
+			return err
 		}
 	}
 }
