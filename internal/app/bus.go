@@ -82,11 +82,12 @@ type theBus struct {
 	config     BusConfig
 	url        string
 	server     *bus.Server // nil unless embedded
+	inner      *inProcess  // carries out commands that come over it
 	principals bus.Principals
 }
 
-// openBus starts an embedded bus. A nil theBus is none. The caller closes it.
-func (n *Node) openBus(c BusConfig, tls *tls.Config, principals bus.Principals) (*theBus, error) {
+// openBus starts an embedded bus. A nil theBus is none. The caller closes it. config is that of the server whose callers come over gRPC.
+func (n *Node) openBus(c BusConfig, tls *tls.Config, principals bus.Principals, config rpc.Config) (_ *theBus, err error) {
 	url, err := c.where(n, n.where)
 	if err != nil || url == BusNone {
 		return nil, err
@@ -95,17 +96,35 @@ func (n *Node) openBus(c BusConfig, tls *tls.Config, principals bus.Principals) 
 		c.MaxAge = busMaxAge
 	}
 	b := &theBus{node: n, config: c, url: url, principals: principals}
+	if b.inner, err = newInProcess(config); err != nil {
+		return nil, err
+	}
 	if url == BusEmbedded {
 		b.server, err = bus.Start(bus.Options{Dir: filepath.Join(n.Dir, BusDir), Listen: c.Listen, TLS: tls, Principals: principals})
 	}
-	return b, err
+	if err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
+}
+
+// stop ends commands that came over the bus.
+func (b *theBus) stop() {
+	if b != nil {
+		b.inner.server.Stop()
+	}
 }
 
 func (b *theBus) close() error {
-	if b == nil || b.server == nil {
+	if b == nil {
 		return nil
 	}
-	return b.server.Close()
+	b.stop()
+	err := b.inner.conn.Close()
+	if b.server != nil {
+		err = errors.Join(err, b.server.Close())
+	}
+	return err
 }
 
 // addr is where an embedded bus listens; nil if nowhere.
@@ -117,9 +136,9 @@ func (b *theBus) addr() net.Addr {
 }
 
 // run keeps the bus up until the context ends. What stands in its way is told and tried again: commands over gRPC do not wait for it.
-func (b *theBus) run(ctx context.Context, commands grpc.ClientConnInterface) error {
+func (b *theBus) run(ctx context.Context) error {
 	for {
-		err := b.once(ctx, commands)
+		err := b.once(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -134,7 +153,7 @@ func (b *theBus) run(ctx context.Context, commands grpc.ClientConnInterface) err
 	}
 }
 
-func (b *theBus) once(ctx context.Context, commands grpc.ClientConnInterface) error {
+func (b *theBus) once(ctx context.Context) error {
 	nc, shape, err := b.connect()
 	if err != nil {
 		return err
@@ -147,7 +166,7 @@ func (b *theBus) once(ctx context.Context, commands grpc.ClientConnInterface) er
 	trouble := func(err error) { n.log.Warn("bus waits", "error", err) }
 	relay := &bus.Relay{Conn: nc, Store: n.Store, MaxAge: shape.MaxAge, Gather: gather, OnTrouble: trouble, OnProgress: n.metrics.relay.progressed}
 	rates := &bus.Rates{Conn: nc, Store: n.Store, Read: n.ratesOf, Every: ratesEvery, OnTrouble: trouble}
-	parts := []func(context.Context) error{relay.Run, rates.Run, (&bus.Commands{Conn: nc, Server: commands}).Run}
+	parts := []func(context.Context) error{relay.Run, rates.Run, (&bus.Commands{Conn: nc, Server: b.inner.conn}).Run}
 	if b.principals != nil {
 		parts = append(parts, (&bus.Consumers{Conn: nc, Principals: b.principals, OnTrouble: trouble}).Run)
 	}

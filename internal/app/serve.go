@@ -143,7 +143,7 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) (err error) {
 		}
 		config.Principals, known = file, file
 	}
-	theBus, err := n.openBus(c.Bus, secure, known)
+	theBus, err := n.openBus(c.Bus, secure, known, config)
 	if err != nil {
 		return err
 	}
@@ -159,11 +159,6 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) (err error) {
 	config.Listens = []net.Addr{grpcListener.Addr()}
 	server := rpc.New(config)
 	web := n.web(config.Health)
-	inner, err := newInProcess(config)
-	if err != nil {
-		return errors.Join(err, grpcListener.Close(), httpListener.Close())
-	}
-	defer func() { err = errors.Join(err, inner.conn.Close()) }()
 
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	relaying, stopRelaying := context.WithCancel(working)
@@ -180,10 +175,10 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) (err error) {
 	}
 	if theBus != nil {
 		n.metrics.relays = true
-		group.Go(inner.serve)
+		group.Go(theBus.inner.serve)
 		group.Go(func() error {
 			defer close(relayed)
-			return unlessCancelled(theBus.run(relaying, inner.conn))
+			return unlessCancelled(theBus.run(relaying))
 		})
 	} else {
 		close(relayed)
@@ -214,7 +209,7 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) (err error) {
 		case <-relayed:
 		case <-late.C:
 		}
-		inner.server.Stop()
+		theBus.stop()
 		stopWorking()
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Drain)
 		defer cancel()
