@@ -5,14 +5,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/eventstore/esdb"
+	"github.com/chuishao/dispatch/internal/eventstore/storetest"
 )
 
 // at opens the store to be measured: a server at ESDB_URL, or a double, which measures the client and the adapter alone.
@@ -39,39 +37,8 @@ func sized(n uint64) eventstore.Event {
 func BenchmarkAppend(b *testing.B) {
 	for _, callers := range []int{1, 16, 128, 512} {
 		b.Run(fmt.Sprint(callers), func(b *testing.B) {
-			store := at(b)
-			var made atomic.Uint64
-			took := make([][]time.Duration, callers)
-			b.ReportAllocs()
-			b.ResetTimer()
-			var wg sync.WaitGroup
-			for c := range callers {
-				wg.Go(func() {
-					for life := 0; ; life++ {
-						stream := fmt.Sprintf("ticket-%x-%x-%x-%x", run, b.N, c, life)
-						for v := range 8 {
-							n := made.Add(1)
-							if n > uint64(b.N) {
-								return
-							}
-							events := []eventstore.Event{sized(n)}
-							started := time.Now()
-							if _, err := store.Append(context.Background(), stream, eventstore.Version(v), events); err != nil {
-								b.Error(err)
-								return
-							}
-							took[c] = append(took[c], time.Since(started))
-						}
-					}
-				})
-			}
-			wg.Wait()
-			b.StopTimer()
-			all := slices.Concat(took...)
-			slices.Sort(all)
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
-			b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, "p50-ms")
-			b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, "p99-ms")
+			stream := func(caller, before int) string { return fmt.Sprintf("ticket-%x-%x-%x-%x", run, b.N, caller, before) }
+			storetest.BenchmarkAppend(b, at(b), callers, stream, func(n uint64) []eventstore.Event { return []eventstore.Event{sized(n)} })
 		})
 	}
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/chuishao/dispatch/internal/eventstore"
+	"github.com/chuishao/dispatch/internal/eventstore/storetest"
 )
 
 // sized is an event of the size that most of ours have.
@@ -33,38 +31,10 @@ func many(n int, seed uint64) []eventstore.Event {
 func BenchmarkAppend(b *testing.B) {
 	for _, c := range []struct{ callers, events int }{{64, 1}, {512, 1}, {64, 3}} {
 		b.Run(fmt.Sprintf("callers=%d/events=%d", c.callers, c.events), func(b *testing.B) {
-			store := open(b, cluster.url(b, fresh()))
-			var made atomic.Uint64
-			took := make([][]time.Duration, c.callers)
-			b.ReportAllocs()
-			b.ResetTimer()
-			var wg sync.WaitGroup
-			for caller := range c.callers {
-				wg.Go(func() {
-					for life := 0; ; life++ {
-						stream := fmt.Sprintf("ticket-%08x-%027x", uint32(life*c.callers+caller)*2654435761, caller)
-						for v := range 8 {
-							n := made.Add(1)
-							if n > uint64(b.N) {
-								return
-							}
-							started := time.Now()
-							if _, err := store.Append(context.Background(), stream, eventstore.Version(v*c.events), many(c.events, n)); err != nil {
-								b.Error(err)
-								return
-							}
-							took[caller] = append(took[caller], time.Since(started))
-						}
-					}
-				})
+			stream := func(caller, before int) string {
+				return fmt.Sprintf("ticket-%08x-%027x", uint32(before*c.callers+caller)*2654435761, caller)
 			}
-			wg.Wait()
-			b.StopTimer()
-			all := slices.Concat(took...)
-			slices.Sort(all)
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
-			b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, "p50-ms")
-			b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, "p99-ms")
+			storetest.BenchmarkAppend(b, open(b, cluster.url(b, fresh())), c.callers, stream, func(n uint64) []eventstore.Event { return many(c.events, n) })
 		})
 	}
 }

@@ -5,14 +5,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"path/filepath"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
+	"github.com/chuishao/dispatch/internal/eventstore/storetest"
 )
 
 // sized is an event of the size that most of ours have.
@@ -31,38 +28,10 @@ func BenchmarkAppend512(b *testing.B) {
 	}
 	defer store.Close()
 	const callers = 512
-	var made atomic.Uint64
-	took := make([][]time.Duration, callers)
-	b.ReportAllocs()
-	b.ResetTimer()
-	var wg sync.WaitGroup
-	for c := range callers {
-		wg.Go(func() {
-			for life := 0; ; life++ {
-				stream := fmt.Sprintf("ticket-%08x-%027x", uint32(life*callers+c)*2654435761, c)
-				for v := range 8 {
-					n := made.Add(1)
-					if n > uint64(b.N) {
-						return
-					}
-					events := []eventstore.Event{sized(n)}
-					started := time.Now()
-					if _, err := store.Append(context.Background(), stream, eventstore.Version(v), events); err != nil {
-						b.Error(err)
-						return
-					}
-					took[c] = append(took[c], time.Since(started))
-				}
-			}
-		})
+	stream := func(caller, before int) string {
+		return fmt.Sprintf("ticket-%08x-%027x", uint32(before*callers+caller)*2654435761, caller)
 	}
-	wg.Wait()
-	b.StopTimer()
-	all := slices.Concat(took...)
-	slices.Sort(all)
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
-	b.ReportMetric(float64(all[len(all)/2].Microseconds())/1000, "p50-ms")
-	b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, "p99-ms")
+	storetest.BenchmarkAppend(b, store, callers, stream, func(n uint64) []eventstore.Event { return []eventstore.Event{sized(n)} })
 }
 
 // BenchmarkScan reads a history of 200,000 events from its beginning, again and again.
