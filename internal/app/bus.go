@@ -17,10 +17,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
+	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/bus"
 	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/rpc"
-	"github.com/chuishao/dispatch/internal/rule"
 	"github.com/chuishao/dispatch/internal/view"
 )
 
@@ -165,6 +165,9 @@ func (b *theBus) once(ctx context.Context) error {
 	n := b.node
 	trouble := func(err error) { n.log.Warn("bus waits", "error", err) }
 	relay := &bus.Relay{Conn: nc, Store: n.Store, MaxAge: shape.MaxAge, Gather: gather, OnTrouble: trouble, OnProgress: n.metrics.relay.progressed}
+	if b.server != nil {
+		relay.Most = b.server.Most()
+	}
 	rates := &bus.Rates{Conn: nc, Store: n.Store, Read: n.ratesOf, Every: ratesEvery, OnTrouble: trouble}
 	parts := []func(context.Context) error{relay.Run, rates.Run, (&bus.Commands{Conn: nc, Server: b.inner.conn}).Run}
 	if b.principals != nil {
@@ -189,27 +192,29 @@ func (b *theBus) connect() (*nats.Conn, bus.Shape, error) {
 	return nc, shape, err
 }
 
-// ratesOf are the closure figures of an area in the month that it is, as they go out on the bus: M12 to M14, domain.md d.4.
-func (n *Node) ratesOf(ctx context.Context, node bus.Node, atLeast eventstore.Position) (bus.Figures, error) {
+// closureRates are the metrics that go out on the bus, domain.md d.4.
+var closureRates = []string{"M12", "M13", "M14"}
+
+// ratesOf are the closure figures of areas in the month that it is, as they go out on the bus.
+func (n *Node) ratesOf(ctx context.Context, nodes []bus.Node, atLeast eventstore.Position) (bus.Figures, error) {
 	if err := n.Projector.WaitFor(ctx, atLeast, view.ClosureView); err != nil {
 		return bus.Figures{}, err
 	}
 	now := n.Dispatcher.Now()
 	here := now.In(n.Dispatcher.Zone())
 	month := time.Date(here.Year(), here.Month(), 1, 0, 0, 0, 0, here.Location())
-	told := bus.Figures{From: month.UTC(), At: now}
-	for _, metric := range []string{"M12", "M13", "M14"} {
-		figure, at, err := n.Reader.MetricOf(ctx, view.MetricQuery{Metric: metric, Level: node.Level, Code: node.Code, From: month, At: now})
-		if refusal, ok := errors.AsType[*rule.Refusal](err); ok && refusal.Reason == rule.NotFound {
-			return bus.Figures{Position: atLeast}, nil
-		}
-		if err != nil {
-			return bus.Figures{}, fmt.Errorf("figures of %s %s: %w", node.Level, node.Code, err)
-		}
-		if told.Position == 0 || at < told.Position {
-			told.Position = at
-		}
-		told.Figures = append(told.Figures, figure)
+	codes := map[string][]string{}
+	for _, a := range nodes {
+		codes[a.Level] = append(codes[a.Level], a.Code)
+	}
+	all, at, err := n.Reader.FiguresOf(ctx, closureRates, codes, view.MetricQuery{From: month, At: now})
+	if err != nil {
+		return bus.Figures{}, fmt.Errorf("figures of %d areas: %w", len(nodes), err)
+	}
+	told := bus.Figures{Of: map[bus.Node][]*pb.MetricFigure{}, Position: at, From: month.UTC(), At: now}
+	for _, f := range all {
+		a := bus.Node{Level: f.Level, Code: f.Code}
+		told.Of[a] = append(told.Of[a], f)
 	}
 	return told, nil
 }

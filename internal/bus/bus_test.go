@@ -287,6 +287,31 @@ func TestEachEventIsOnTheBusOnceThoughRelaysCompeteAndAreEndedAtAnyTime(t *testi
 	}
 }
 
+func TestABatchIsAsLargeAsAnEmbeddedServerTakes(t *testing.T) {
+	t.Parallel()
+	city := dispatchtest.Open(t)
+	s, nc := open(t, Options{})
+	for range 1_200 {
+		city.Report(t, dispatchtest.Community)
+	}
+	r := relay(t, nc, city.Store)
+	// Only what a batch may have at most ends it.
+	r.Gather, r.Most = time.Hour, 1_100
+	if r.Most > s.Most() {
+		t.Fatalf("a server takes only %d messages at once", s.Most())
+	}
+	run(t, r.Run)
+	var m mark
+	until(t, "a batch there", func() bool {
+		var err error
+		m, err = (&journal{nc, Events}).last(t.Context())
+		return err == nil && m.found
+	})
+	if m.seq <= 1_000 || m.seq > 1_100 {
+		t.Errorf("the first batch has %d messages, want about %d", m.seq, r.Most)
+	}
+}
+
 func TestTheSubtreesOfACityAddUpToAllItsEventsAndHoldNothingInClear(t *testing.T) {
 	t.Parallel()
 	city := dispatchtest.Open(t)
@@ -642,7 +667,8 @@ func TestARelayEndsWhereTheStreamsAreThrownAwaySoThatTheyAreMadeAnew(t *testing.
 	}
 	r := relay(t, nc, city.Store)
 	r.OnTrouble = nil // nobody takes what is written
-	figures := rates(t, nc, city, figures(t, city))
+	_, read := figures(t, city)
+	figures := rates(t, nc, city, read)
 	figures.OnTrouble = nil
 	ended := make(chan error, 2)
 	go func() { ended <- r.Run(t.Context()) }()

@@ -56,6 +56,7 @@ func Start(o Options) (*Server, error) {
 	so := &server.Options{
 		ServerName: "chuishao", NoSigs: true, NoLog: true, DontListen: o.Listen == "",
 		JetStream: true, StoreDir: o.Dir, SyncAlways: true, JetStreamMaxStore: o.MaxStore, JetStreamMaxMemory: 64 << 20,
+		JetStreamLimits:            server.JSLimitOpts{MaxBatchSize: mostEmbedded},
 		CustomClientAuthentication: s.door, TLSConfig: o.TLS, TLSTimeout: 5, AuthTimeout: 5,
 	}
 	if so.JetStreamMaxStore == 0 {
@@ -101,6 +102,9 @@ func Start(o Options) (*Server, error) {
 
 // MaxBytes is how much of what the server may take on the disk is for events: what a Shape wants, so that the oldest go before the server takes no more.
 func (s *Server) MaxBytes() int64 { return s.maxStore / 10 * 8 }
+
+// Most is how many messages the server takes in one batch.
+func (s *Server) Most() int { return mostEmbedded }
 
 // Addr is where the server listens; nil if nowhere.
 func (s *Server) Addr() net.Addr { return s.nats.Addr() }

@@ -30,8 +30,10 @@ const (
 )
 
 const (
-	// most is how many messages go in one batch; a server takes 1,000.
+	// most is how many messages go in one batch where nothing else is said; any server takes 1,000.
 	most = 500
+	// mostEmbedded is how many an embedded server takes. A batch is synced some four times, however large it is.
+	mostEmbedded = 10_000
 	// mostBytes is about how many bytes of payload go in one batch.
 	mostBytes = 4 << 20
 	// settleWithin is how long an event that the bus has is looked for in the store, where nothing else is said.

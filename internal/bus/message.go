@@ -61,9 +61,12 @@ func uuid(id [16]byte) string {
 
 // encoded is a value as headers of CloudEvents have it: percent-encoded outside of the printable characters, space, quote and percent too.
 func encoded(value string) string {
+	if !strings.ContainsFunc(value, special) {
+		return value
+	}
 	var b strings.Builder
 	for _, c := range []byte(value) {
-		if c <= ' ' || c > '~' || c == '"' || c == '%' {
+		if special(rune(c)) {
 			fmt.Fprintf(&b, "%%%02X", c)
 		} else {
 			b.WriteByte(c)
@@ -71,3 +74,5 @@ func encoded(value string) string {
 	}
 	return b.String()
 }
+
+func special(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '%' }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,9 +26,10 @@ const AsOfHeader = "Rates-Position"
 // Node is an area whose figures are told.
 type Node struct{ Level, Code string }
 
-// Figures are the closure figures of a node, with their numerators and denominators.
+// Figures are the closure figures of areas, with their numerators and denominators.
 type Figures struct {
-	Figures []*pb.MetricFigure
+	// Of has those of each node that is known. A node that is not (any more) has none.
+	Of map[Node][]*pb.MetricFigure
 	// Position is what of the history they count, From and At the period [From, At] they are of. A zero From is the beginning.
 	Position eventstore.Position
 	From, At time.Time
@@ -38,8 +40,8 @@ type Figures struct {
 type Rates struct {
 	Conn  *nats.Conn
 	Store eventstore.Store
-	// Read gives a node's figures as of a position or a later one, for which it waits. No figures: the node is not known (any more).
-	Read func(ctx context.Context, node Node, atLeast eventstore.Position) (Figures, error)
+	// Read gives the figures of nodes as of a position or a later one, for which it waits.
+	Read func(ctx context.Context, nodes []Node, atLeast eventstore.Position) (Figures, error)
 	// Source is the ce-source; "/chuishao" if empty.
 	Source string
 	// Every is how long changes are gathered, so that an area is told at most once in that time. 0: 1 s.
@@ -180,28 +182,28 @@ func (t *telling) touch(ctx context.Context, r *eventstore.Recorded, touched map
 
 // messages are those of the areas whose figures are not as they were told, and what the latest are as of.
 func (t *telling) messages(ctx context.Context, touched map[area]Node, atLeast eventstore.Position) (list []*nats.Msg, floor eventstore.Position, err error) {
-	areas := make([]area, 0, len(touched))
-	for a := range touched {
-		areas = append(areas, a)
+	if len(touched) == 0 {
+		return nil, atLeast, nil
 	}
-	slices.SortFunc(areas, func(a, b area) int { return strings.Compare(a.String(), b.String()) })
+	areas := slices.SortedFunc(maps.Keys(touched), func(a, b area) int { return slices.Compare(a[:], b[:]) })
+	f, err := t.Read(ctx, slices.Collect(maps.Values(touched)), atLeast)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the figures of %d areas: %w", len(areas), err)
+	}
+	from := ""
+	if !f.From.IsZero() {
+		from = f.From.UTC().Format(time.RFC3339)
+	}
 	floor = atLeast
 	for _, a := range areas {
 		node := touched[a]
-		f, err := t.Read(ctx, node, atLeast)
-		if err != nil {
-			return nil, 0, fmt.Errorf("read the figures of the %s %s: %w", node.Level, node.Code, err)
-		}
-		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(&pb.ListMetricsResponse{Figures: f.Figures})
+		figures := f.Of[node]
+		data, err := proto.MarshalOptions{Deterministic: true}.Marshal(&pb.ListMetricsResponse{Figures: figures})
 		if err != nil {
 			return nil, 0, err
 		}
-		from := ""
-		if !f.From.IsZero() {
-			from = f.From.UTC().Format(time.RFC3339)
-		}
 		sum := sha256.Sum256(append([]byte(from+" "), data...))
-		if len(f.Figures) == 0 || t.told[a] == sum {
+		if len(figures) == 0 || t.told[a] == sum {
 			continue
 		}
 		at := ratesRoot + "." + a.String()
@@ -225,14 +227,8 @@ func (t *telling) messages(ctx context.Context, touched map[area]Node, atLeast e
 			}
 		}
 		h.Set(AsOfHeader, strconv.FormatUint(uint64(f.Position), 10))
-		list, floor = append(list, &nats.Msg{Subject: at, Header: h, Data: data}), max(floor, f.Position)
+		list, floor = append(list, &nats.Msg{Subject: at, Header: h, Data: data}), f.Position
 		t.told[a] = sum
-	}
-	// The last message says what none is beyond.
-	if n := len(list); n > 0 {
-		slices.SortStableFunc(list, func(a, b *nats.Msg) int {
-			return strings.Compare(a.Header.Get("ce-sequence"), b.Header.Get("ce-sequence"))
-		})
 	}
 	return list, floor, nil
 }

@@ -27,6 +27,8 @@ type Relay struct {
 	MaxAge time.Duration
 	// Gather is how long after an event others are waited for, to go in the same batch: a batch is one durable write. 0: 10 ms.
 	Gather time.Duration
+	// Most is how many messages a batch may have, unless a single event has more. 0: 500.
+	Most int
 	// Settle is how long an event that the bus has and the store has not is looked for before the store is taken for another one. 0: 15 s.
 	Settle time.Duration
 	// Standby is how often a relay that somebody was quicker than looks whether it is needed. 0: 1 s.
@@ -117,7 +119,7 @@ func (w *writing) batch(ctx context.Context, news *news) error {
 	var last *repeated
 	gathered := time.NewTimer(cmp.Or(w.Gather, 10*time.Millisecond))
 	defer gathered.Stop()
-	for bytes := 0; w.pending != nil && bytes < mostBytes && (last == nil || len(messages)+len(w.pending.messages) <= most); {
+	for bytes := 0; w.pending != nil && bytes < mostBytes && (last == nil || len(messages)+len(w.pending.messages) <= cmp.Or(w.Most, most)); {
 		last, w.pending = w.pending, nil
 		for _, m := range last.messages {
 			messages, bytes = append(messages, m), bytes+len(m.Data)

@@ -193,6 +193,37 @@ func (r *Reader) MetricOf(ctx context.Context, q MetricQuery) (figure *pb.Metric
 	return figure, at, err
 }
 
+// FiguresOf gives figures of the closure view of many nodes, named by the codes of each level, all as of one position: of each node those of the metrics, in their
+// order. A node that nothing was ever told of has none. q's Metric, Level, Code and pages are not looked at.
+func (r *Reader) FiguresOf(ctx context.Context, metrics []string, nodes map[string][]string, q MetricQuery) (all []*pb.MetricFigure, at eventstore.Position, err error) {
+	at, err = r.open(ctx, q.KnownAt, func(b book) error {
+		for level, codes := range nodes {
+			list, err := b.level(level)
+			if err != nil {
+				return err
+			}
+			wanted := map[string]bool{}
+			for _, c := range codes {
+				wanted[c] = true
+			}
+			of := &selection{nodes: map[int64]*node{}, level: level}
+			list = slices.DeleteFunc(list, func(n *node) bool { return !wanted[n.code] })
+			for _, n := range list {
+				of.nodes[n.id] = n
+			}
+			for _, q.Metric = range metrics {
+				found, err := figures(b, list, of, &q, true)
+				if err != nil {
+					return err
+				}
+				all = append(all, found...)
+			}
+		}
+		return nil
+	})
+	return all, at, err
+}
+
 // ListMetrics gives the figures of all nodes of a level, in the order of their codes. A node that adds nothing has no row.
 func (r *Reader) ListMetrics(ctx context.Context, q MetricQuery) (all []*pb.MetricFigure, next string, at eventstore.Position, err error) {
 	size, err := closurePages.size(q.PageSize)
