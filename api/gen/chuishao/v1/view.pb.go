@@ -814,11 +814,15 @@ type MetricFigure struct {
 	// "reported_in_seconds" from issuing; M34 no_show, left_early; M36 same_ticket, same_place.
 	Parts map[string]int64 `protobuf:"bytes,10,rep,name=parts,proto3" json:"parts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// M21: hours from dispatch to result, less what was suspended; M45: hours from post to result echo; unset where there is none.
-	MeanHours     *float64 `protobuf:"fixed64,11,opt,name=mean_hours,json=meanHours,proto3,oneof" json:"mean_hours,omitempty"`
-	MedianHours   *float64 `protobuf:"fixed64,12,opt,name=median_hours,json=medianHours,proto3,oneof" json:"median_hours,omitempty"`
-	P90Hours      *float64 `protobuf:"fixed64,13,opt,name=p90_hours,json=p90Hours,proto3,oneof" json:"p90_hours,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MeanHours   *float64 `protobuf:"fixed64,11,opt,name=mean_hours,json=meanHours,proto3,oneof" json:"mean_hours,omitempty"`
+	MedianHours *float64 `protobuf:"fixed64,12,opt,name=median_hours,json=medianHours,proto3,oneof" json:"median_hours,omitempty"`
+	P90Hours    *float64 `protobuf:"fixed64,13,opt,name=p90_hours,json=p90Hours,proto3,oneof" json:"p90_hours,omitempty"`
+	// M21: the same in working time, the office hours of the calendar that is in force, or was at known_at.
+	WorkingMeanHours   *float64 `protobuf:"fixed64,14,opt,name=working_mean_hours,json=workingMeanHours,proto3,oneof" json:"working_mean_hours,omitempty"`
+	WorkingMedianHours *float64 `protobuf:"fixed64,15,opt,name=working_median_hours,json=workingMedianHours,proto3,oneof" json:"working_median_hours,omitempty"`
+	WorkingP90Hours    *float64 `protobuf:"fixed64,16,opt,name=working_p90_hours,json=workingP90Hours,proto3,oneof" json:"working_p90_hours,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *MetricFigure) Reset() {
@@ -938,6 +942,27 @@ func (x *MetricFigure) GetMedianHours() float64 {
 func (x *MetricFigure) GetP90Hours() float64 {
 	if x != nil && x.P90Hours != nil {
 		return *x.P90Hours
+	}
+	return 0
+}
+
+func (x *MetricFigure) GetWorkingMeanHours() float64 {
+	if x != nil && x.WorkingMeanHours != nil {
+		return *x.WorkingMeanHours
+	}
+	return 0
+}
+
+func (x *MetricFigure) GetWorkingMedianHours() float64 {
+	if x != nil && x.WorkingMedianHours != nil {
+		return *x.WorkingMedianHours
+	}
+	return 0
+}
+
+func (x *MetricFigure) GetWorkingP90Hours() float64 {
+	if x != nil && x.WorkingP90Hours != nil {
+		return *x.WorkingP90Hours
 	}
 	return 0
 }
@@ -1916,8 +1941,10 @@ type ListStagesRequest struct {
 	// What had happened by then, and by default all that did; an unset to is then just after it.
 	AsOf *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	// A log position, as in GetClosureRequest.
-	KnownAt       string   `protobuf:"bytes,9,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
-	AreaMode      AreaMode `protobuf:"varint,10,opt,name=area_mode,json=areaMode,proto3,enum=chuishao.v1.AreaMode" json:"area_mode,omitempty"`
+	KnownAt  string   `protobuf:"bytes,9,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
+	AreaMode AreaMode `protobuf:"varint,10,opt,name=area_mode,json=areaMode,proto3,enum=chuishao.v1.AreaMode" json:"area_mode,omitempty"`
+	// Whether median_hours and p90_hours are wanted, for which each stay is looked at.
+	WithQuantiles bool `protobuf:"varint,11,opt,name=with_quantiles,json=withQuantiles,proto3" json:"with_quantiles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2022,6 +2049,13 @@ func (x *ListStagesRequest) GetAreaMode() AreaMode {
 	return AreaMode_AREA_MODE_UNSPECIFIED
 }
 
+func (x *ListStagesRequest) GetWithQuantiles() bool {
+	if x != nil {
+		return x.WithQuantiles
+	}
+	return false
+}
+
 type ListStagesResponse struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Rows             []*StageRow            `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
@@ -2095,7 +2129,10 @@ type StageRow struct {
 	// The hours they took together, in natural time.
 	Hours float64 `protobuf:"fixed64,7,opt,name=hours,proto3" json:"hours,omitempty"`
 	// Of these, stays at whose end a limit of the stage had passed.
-	Overdue       int64 `protobuf:"varint,8,opt,name=overdue,proto3" json:"overdue,omitempty"`
+	Overdue int64 `protobuf:"varint,8,opt,name=overdue,proto3" json:"overdue,omitempty"`
+	// What half of the stays, and nine of ten, did not exceed; unset unless asked for.
+	MedianHours   *float64 `protobuf:"fixed64,9,opt,name=median_hours,json=medianHours,proto3,oneof" json:"median_hours,omitempty"`
+	P90Hours      *float64 `protobuf:"fixed64,10,opt,name=p90_hours,json=p90Hours,proto3,oneof" json:"p90_hours,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2182,6 +2219,20 @@ func (x *StageRow) GetHours() float64 {
 func (x *StageRow) GetOverdue() int64 {
 	if x != nil {
 		return x.Overdue
+	}
+	return 0
+}
+
+func (x *StageRow) GetMedianHours() float64 {
+	if x != nil && x.MedianHours != nil {
+		return *x.MedianHours
+	}
+	return 0
+}
+
+func (x *StageRow) GetP90Hours() float64 {
+	if x != nil && x.P90Hours != nil {
+		return *x.P90Hours
 	}
 	return 0
 }
@@ -5151,7 +5202,7 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x04rows\x18\x01 \x03(\v2\x17.chuishao.v1.ClosureRowR\x04rows\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12/\n" +
 	"\x05as_of\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12+\n" +
-	"\x11consistency_token\x18\x04 \x01(\tR\x10consistencyToken\"\x83\x05\n" +
+	"\x11consistency_token\x18\x04 \x01(\tR\x10consistencyToken\"\xe4\x06\n" +
 	"\fMetricFigure\x12\x16\n" +
 	"\x06metric\x18\x01 \x01(\tR\x06metric\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\tR\x05level\x12\x12\n" +
@@ -5167,7 +5218,10 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\n" +
 	"mean_hours\x18\v \x01(\x01H\x02R\tmeanHours\x88\x01\x01\x12&\n" +
 	"\fmedian_hours\x18\f \x01(\x01H\x03R\vmedianHours\x88\x01\x01\x12 \n" +
-	"\tp90_hours\x18\r \x01(\x01H\x04R\bp90Hours\x88\x01\x01\x1a;\n" +
+	"\tp90_hours\x18\r \x01(\x01H\x04R\bp90Hours\x88\x01\x01\x121\n" +
+	"\x12working_mean_hours\x18\x0e \x01(\x01H\x05R\x10workingMeanHours\x88\x01\x01\x125\n" +
+	"\x14working_median_hours\x18\x0f \x01(\x01H\x06R\x12workingMedianHours\x88\x01\x01\x12/\n" +
+	"\x11working_p90_hours\x18\x10 \x01(\x01H\aR\x0fworkingP90Hours\x88\x01\x01\x1a;\n" +
 	"\rExcludedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a8\n" +
@@ -5180,7 +5234,10 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\v_mean_hoursB\x0f\n" +
 	"\r_median_hoursB\f\n" +
 	"\n" +
-	"_p90_hours\"\xa2\x03\n" +
+	"_p90_hoursB\x15\n" +
+	"\x13_working_mean_hoursB\x17\n" +
+	"\x15_working_median_hoursB\x14\n" +
+	"\x12_working_p90_hours\"\xa2\x03\n" +
 	"\x12ListMetricsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -5272,7 +5329,7 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x03red\x18\x01 \x01(\x03R\x03red\x12\x16\n" +
 	"\x06yellow\x18\x02 \x01(\x03R\x06yellow\x12\x14\n" +
 	"\x05green\x18\x03 \x01(\x03R\x05green\x12\x12\n" +
-	"\x04grey\x18\x04 \x01(\x03R\x04grey\"\x89\x03\n" +
+	"\x04grey\x18\x04 \x01(\x03R\x04grey\"\xb0\x03\n" +
 	"\x11ListStagesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -5285,11 +5342,12 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x05as_of\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x04asOf\x12\x19\n" +
 	"\bknown_at\x18\t \x01(\tR\aknownAt\x122\n" +
 	"\tarea_mode\x18\n" +
-	" \x01(\x0e2\x15.chuishao.v1.AreaModeR\bareaMode\"\x94\x01\n" +
+	" \x01(\x0e2\x15.chuishao.v1.AreaModeR\bareaMode\x12%\n" +
+	"\x0ewith_quantiles\x18\v \x01(\bR\rwithQuantiles\"\x94\x01\n" +
 	"\x12ListStagesResponse\x12)\n" +
 	"\x04rows\x18\x01 \x03(\v2\x15.chuishao.v1.StageRowR\x04rows\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12+\n" +
-	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xcc\x01\n" +
+	"\x11consistency_token\x18\x03 \x01(\tR\x10consistencyToken\"\xb5\x02\n" +
 	"\bStageRow\x12\x14\n" +
 	"\x05level\x18\x01 \x01(\tR\x05level\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x12\n" +
@@ -5298,7 +5356,13 @@ const file_chuishao_v1_view_proto_rawDesc = "" +
 	"\x05stage\x18\x05 \x01(\x0e2\x12.chuishao.v1.StageR\x05stage\x12\x14\n" +
 	"\x05stays\x18\x06 \x01(\x03R\x05stays\x12\x14\n" +
 	"\x05hours\x18\a \x01(\x01R\x05hours\x12\x18\n" +
-	"\aoverdue\x18\b \x01(\x03R\aoverdue\"\xb6\x03\n" +
+	"\aoverdue\x18\b \x01(\x03R\aoverdue\x12&\n" +
+	"\fmedian_hours\x18\t \x01(\x01H\x00R\vmedianHours\x88\x01\x01\x12 \n" +
+	"\tp90_hours\x18\n" +
+	" \x01(\x01H\x01R\bp90Hours\x88\x01\x01B\x0f\n" +
+	"\r_median_hoursB\f\n" +
+	"\n" +
+	"_p90_hours\"\xb6\x03\n" +
 	"\x11ListLedgerRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -5867,6 +5931,7 @@ func file_chuishao_v1_view_proto_init() {
 	file_chuishao_v1_wall_proto_init()
 	file_chuishao_v1_view_proto_msgTypes[0].OneofWrappers = []any{}
 	file_chuishao_v1_view_proto_msgTypes[6].OneofWrappers = []any{}
+	file_chuishao_v1_view_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
