@@ -144,6 +144,20 @@ func (c *Calendar) Between(start, end time.Time, u Unit) (n int, provisional boo
 	}
 }
 
+// Worked is how much of the time from start to end lies in the office hours of working days, to the second. It is 0 if end is before start; provisional and errors are as of Between.
+func (c *Calendar) Worked(start, end time.Time) (d time.Duration, provisional bool, err error) {
+	from, err := c.moment("start", start)
+	if err != nil {
+		return 0, false, err
+	}
+	to, err := c.moment("end", end)
+	if err != nil || to.unix <= from.unix {
+		return 0, false, err
+	}
+	// Where clocks are set back, a later instant may show an earlier time.
+	return time.Duration(max(0, c.worked(to)-c.worked(from))) * time.Second, c.provisional(from.day, to.day), nil
+}
+
 // Extend gives the due time of an extension (延期): by is counted from the old due time, not from the instant of the
 // grant, so that what was left of the old limit is kept. by is at least 1 of its unit, otherwise a *FieldError; for the
 // rest see Due. Whether the old due time was provisional is for the caller to remember.

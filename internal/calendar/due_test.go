@@ -244,6 +244,10 @@ func TestBoundsAreTypedErrors(t *testing.T) {
 	wantRange(t, err, "start")
 	_, _, err = c.Between(end, time.Time{}, calendar.Minute)
 	wantRange(t, err, "end")
+	_, _, err = c.Worked(time.Time{}, end)
+	wantRange(t, err, "start")
+	_, _, err = c.Worked(end, time.Time{})
+	wantRange(t, err, "end")
 	_, _, err = c.Between(end, end, 0)
 	wantField(t, err, "unit")
 
@@ -336,6 +340,14 @@ func TestWorkingHoursEqualAMinuteWalkOverThreeYears(t *testing.T) {
 		got, provisional, err := c.Between(start, end, calendar.WorkingHour)
 		if want := (w.worked[j] - w.worked[i]) / 60; err != nil || provisional || got != want {
 			t.Fatalf("Between(%s, %s) = %d, %t, %v, want %d", start, end, got, provisional, err, want)
+		}
+
+		worked, provisional, err := c.Worked(start, end)
+		if want := time.Duration(w.worked[j]-w.worked[i]) * time.Minute; err != nil || provisional || worked != want {
+			t.Fatalf("Worked(%s, %s) = %s, %t, %v, want %s", start, end, worked, provisional, err, want)
+		}
+		if none, _, err := c.Worked(end, start); err != nil || none != 0 {
+			t.Fatalf("Worked(%s, %s) = %s, %v, want none", end, start, none, err)
 		}
 
 		n := random.IntN(40)

@@ -10,6 +10,8 @@ import (
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/event"
+	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/limits"
 	"github.com/chuishao/dispatch/internal/rule"
 )
@@ -31,6 +33,27 @@ type limitsInForce struct {
 
 // Calendar is the calendar in force now, as far as this dispatcher has learnt.
 func (d *Dispatcher) Calendar() *calendar.Calendar { return d.limits.inForce.Load().calendar }
+
+// CalendarAt is the calendar that was in force at a position of the history.
+func (d *Dispatcher) CalendarAt(ctx context.Context, position eventstore.Position) (*calendar.Calendar, error) {
+	s := d.limits.empty.state
+	for r, err := range d.store.ReadStream(ctx, limits.Stream, 0) {
+		if err != nil {
+			return nil, fmt.Errorf("calendar at %d: %w", position, err)
+		}
+		if r.Position > position {
+			break
+		}
+		e, err := event.Decode(r)
+		if err != nil {
+			return nil, fmt.Errorf("calendar at %d: %w", position, err)
+		}
+		if s, err = limits.Evolve(s, e.Meta, e.Event); err != nil {
+			return nil, fmt.Errorf("calendar at %d: %w", position, err)
+		}
+	}
+	return s.Calendar(), nil
+}
 
 // Profile is the deadline profile in force now, as far as this dispatcher has learnt.
 func (d *Dispatcher) Profile() calendar.Profile { return d.limits.inForce.Load().profile }

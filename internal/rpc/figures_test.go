@@ -112,3 +112,59 @@ func TestStagesLedgersAndEveryMetricCanBeAskedFor(t *testing.T) {
 		}
 	}
 }
+
+// dispatchtest.Start is nine o'clock of a working Wednesday, until the day is said to be a holiday.
+func TestOfficeHoursAreThoseOfTheCalendarAsItWasKnown(t *testing.T) {
+	t.Parallel()
+	city := dispatchtest.Open(t)
+	c := Config{DevActor: true, Dispatcher: city.Dispatcher}
+	run := viewing(t, city, &c)
+	conn := serve(t, c, c.register)
+	views := pb.NewViewServiceClient(conn)
+	clerk := dispatchtest.As(dispatchtest.DistrictUrban, pb.Role_ROLE_DEPARTMENT_CLERK)
+	run()
+	name := city.Report(t, dispatchtest.Community)
+	city.ToHandling(t, name, dispatchtest.DistrictUrban)
+	city.Clock.Add(4 * time.Hour) // until one: noon begins at twelve
+	city.Do(t, clerk, &pb.RecordContactRequest{Name: name, RequestId: city.RequestID(), Channel: "phone", Reached: true})
+	city.Do(t, clerk, &pb.SubmitResultRequest{Name: name, RequestId: city.RequestID(), Result: pb.ResultCode_RESULT_CODE_RESOLVED, Particulars: &pb.Particulars{Reply: "已修复"}})
+	head, err := city.Store.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := Token(head)
+	worked := func(known string) float64 {
+		t.Helper()
+		at, err := city.Store.Head(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		figures, err := views.ListMetrics(acting(t.Context(), dispatchtest.CityCentre, "AGENT"), &pb.ListMetricsRequest{Metric: "M21", Level: "all", KnownAt: known, MinConsistencyToken: Token(at)})
+		if err != nil || len(figures.Figures) != 1 || figures.Figures[0].GetMeanHours() != 4 {
+			t.Fatalf("got %v, %v; want a mean of 4 hours", figures, err)
+		}
+		f := figures.Figures[0]
+		if f.WorkingMeanHours == nil || f.GetWorkingMedianHours() != f.GetWorkingMeanHours() || f.GetWorkingP90Hours() != f.GetWorkingMeanHours() {
+			t.Fatalf("got %v; want the office hours of one result", f)
+		}
+		return f.GetWorkingMeanHours()
+	}
+	if got := worked(""); got != 3 {
+		t.Errorf("%v hours were office hours, want 3", got)
+	}
+	year, _, err := city.Dispatcher.LoadCalendarYear(t.Context(), dispatchtest.System, &pb.LoadCalendarYearRequest{
+		RequestId: "holiday", Year: int32(dispatchtest.Start.Year()), Off: []string{dispatchtest.Start.Format(time.DateOnly)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if working, _, err := year.WorkingDay(dispatchtest.Start); err != nil || working {
+		t.Fatalf("the day is still a working day: %v", err)
+	}
+	if got := worked(""); got != 0 {
+		t.Errorf("%v hours of a holiday were office hours", got)
+	}
+	if got := worked(before); got != 3 {
+		t.Errorf("as it was known %v hours were office hours, want 3", got)
+	}
+}

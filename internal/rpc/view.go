@@ -187,9 +187,18 @@ func (s viewService) ListMetrics(ctx context.Context, q *pb.ListMetricsRequest) 
 	if err != nil {
 		return nil, err
 	}
+	office := s.dispatcher.Calendar()
+	if p.knownAt != nil {
+		if office, err = s.dispatcher.CalendarAt(ctx, *p.knownAt); err != nil {
+			return nil, err
+		}
+	}
 	figures, next, position, err := s.reader.ListMetrics(ctx, view.MetricQuery{
 		Metric: q.Metric, Level: q.Level, Area: q.Area, From: rule.Instant(q.From), To: rule.Instant(q.To), At: p.at, KnownAt: p.knownAt,
-		Map: s.areas(q.AreaMode), Weights: s.dispatcher.Registry().Weights(), LevelOf: s.levelOf, PageSize: q.PageSize, PageToken: p.inner,
+		Map: s.areas(q.AreaMode), Weights: s.dispatcher.Registry().Weights(), LevelOf: s.levelOf, Worked: func(from, to time.Time) (time.Duration, error) {
+			d, _, err := office.Worked(from, to)
+			return d, err
+		}, PageSize: q.PageSize, PageToken: p.inner,
 	})
 	if err != nil {
 		return nil, err
@@ -440,7 +449,7 @@ func (s viewService) ListStages(ctx context.Context, q *pb.ListStagesRequest) (*
 	}
 	rows, next, position, err := s.reader.ListStages(ctx, view.PeriodQuery{
 		Level: q.Level, Area: q.Area, From: rule.Instant(q.From), To: rule.Instant(q.To), At: rule.Instant(q.AsOf), KnownAt: knownAt,
-		Map: s.areas(q.AreaMode), PageSize: q.PageSize, PageToken: q.PageToken,
+		Map: s.areas(q.AreaMode), WithQuantiles: q.WithQuantiles, PageSize: q.PageSize, PageToken: q.PageToken,
 	})
 	if err != nil {
 		return nil, err

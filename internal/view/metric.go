@@ -34,7 +34,9 @@ type MetricQuery struct {
 	// Weights are those of M37; nil: the defaults.
 	Weights *pb.ReviewWeights
 	// LevelOf names the level of a unit, for M31's parts; nil leaves those out.
-	LevelOf   func(unit string) string
+	LevelOf func(unit string) string
+	// Worked is how much of a time was office hours, which M21 counts too; nil: it counts natural hours alone.
+	Worked    func(from, to time.Time) (time.Duration, error)
 	PageSize  int32
 	PageToken string
 }

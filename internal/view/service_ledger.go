@@ -24,9 +24,11 @@ type PeriodQuery struct {
 	KnownAt *eventstore.Position
 	Map     Map
 	// Now is when ages are told if the period ends later or never does.
-	Now       time.Time
-	PageSize  int32
-	PageToken string
+	Now time.Time
+	// WithQuantiles adds medians and 90th percentiles to ListStages, for which each stay is looked at.
+	WithQuantiles bool
+	PageSize      int32
+	PageToken     string
 }
 
 // pageOf reads the rows of a query and gives a page of them. read makes all, in the order of their keys.
@@ -82,17 +84,47 @@ func (r *Reader) ListStages(ctx context.Context, q PeriodQuery) (rows []*pb.Stag
 				return nil, err
 			}
 		}
+		var took map[stageAt][]int64
+		if q.WithQuantiles {
+			if took, err = staysOf(b, in, of); err != nil {
+				return nil, err
+			}
+		}
 		for _, n := range list {
 			for stage := pb.Stage_STAGE_RECEIVE; stage <= pb.Stage_STAGE_EVALUATE; stage++ {
 				if c := sums[stage][n.id]; c != nil && c[cellStays] != 0 {
+					t := took[stageAt{stage, n.id}]
 					rows = append(rows, &pb.StageRow{
 						Level: n.level, Code: n.code, Name: n.label(), Path: n.path, Stage: stage,
 						Stays: c[cellStays], Hours: float64(c[cellMicros]) / 3.6e9, Overdue: c[cellOverdue],
+						MedianHours: median(t), P90Hours: tenth(t),
 					})
 				}
 			}
 		}
 		return rows, nil
+	})
+}
+
+// stageAt is a stage at a node.
+type stageAt struct {
+	stage pb.Stage
+	node  int64
+}
+
+// staysOf are the stays that ended in a period, in microseconds.
+func staysOf(b logbook, in period, of *selection) (map[stageAt][]int64, error) {
+	took := map[stageAt][]int64{}
+	return took, b.between(0, in.from, in.to, func(l *life) (bool, error) {
+		for _, s := range l.walk(in.at).stays {
+			if s.to >= in.from && s.to < in.to {
+				of.counted(l, s.unit, func(id int64) {
+					at := stageAt{s.stage, id}
+					took[at] = append(took[at], s.to-s.from)
+				})
+			}
+		}
+		return true, nil
 	})
 }
 

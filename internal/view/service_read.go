@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -436,14 +437,15 @@ func serviceMetrics(b logbook, list []*node, of *selection, q *MetricQuery, empt
 		return nil, err
 	}
 	figure := &serviceFigures[number]
-	var took, ages, persons map[int64][]int64
+	var took map[int64]*times
+	var ages, persons map[int64][]int64
 	var levels []string
 	var stock map[int64]*cells
 	switch {
 	case number == figLevels:
 		levels, err = b.levels()
 	case number == figHours:
-		took, err = hoursOf(b, in, of)
+		took, err = hoursOf(b, in, of, q.Worked)
 	case number == figHolds:
 		ages, err = agesOf(b, t, of)
 	case number == figCleared:
@@ -492,7 +494,10 @@ func serviceMetrics(b logbook, list []*node, of *selection, q *MetricQuery, empt
 		}
 		if number == figHours {
 			f.MeanHours = rate(c[figure.part(0)], f.Numerator*int64(time.Hour/time.Microsecond))
-			f.MedianHours, f.P90Hours = median(took[n.id]), tenth(took[n.id])
+			if t := took[n.id]; t != nil {
+				f.MedianHours, f.P90Hours = median(t.natural), tenth(t.natural)
+				f.WorkingMeanHours, f.WorkingMedianHours, f.WorkingP90Hours = mean(t.working), median(t.working), tenth(t.working)
+			}
 			continue
 		}
 		for i, name := range figure.parts {
@@ -532,19 +537,70 @@ func reasonName(i int) string {
 	return strings.TrimPrefix(pb.SuspensionReason(i+1).String(), "SUSPENSION_REASON_")
 }
 
-// hoursOf are the times that M21 is the mean of.
-func hoursOf(b logbook, in period, of *selection) (map[int64][]int64, error) {
-	took := map[int64][]int64{}
+// times are how long something took each time, in microseconds of the clock and of office hours.
+type times struct{ natural, working []int64 }
+
+// hoursOf are the times that M21 is the mean of; those of office hours only if worked tells them.
+func hoursOf(b logbook, in period, of *selection, worked func(from, to time.Time) (time.Duration, error)) (map[int64]*times, error) {
+	took := map[int64]*times{}
 	return took, b.between(0, in.from, in.to, func(l *life) (bool, error) {
-		c := l.walk(in.at)
-		for i := range c.rounds {
-			r := &c.rounds[i]
-			if c.left() == 0 && r.result != never && r.opened != never && r.result >= in.from && r.result < in.to {
-				of.counted(l, r.unit, func(id int64) { took[id] = append(took[id], r.took()) })
+		course := l.walk(in.at)
+		for i := range course.rounds {
+			r := &course.rounds[i]
+			if course.left() != 0 || r.result == never || r.opened == never || r.result < in.from || r.result >= in.to {
+				continue
 			}
+			var inOffice int64
+			if worked != nil {
+				var err error
+				if inOffice, err = course.worked(worked, r.opened, r.result); err != nil {
+					return false, err
+				}
+			}
+			of.counted(l, r.unit, func(id int64) {
+				t := took[id]
+				if t == nil {
+					t = new(times)
+					took[id] = t
+				}
+				t.natural = append(t.natural, r.took())
+				if worked != nil {
+					t.working = append(t.working, inOffice)
+				}
+			})
 		}
 		return true, nil
 	})
+}
+
+// worked is how much of [from, to) was office hours while the clock ran, in microseconds.
+func (c *course) worked(worked func(from, to time.Time) (time.Duration, error), from, to int64) (sum int64, err error) {
+	add := func(from, to, sign int64) error {
+		if to <= from {
+			return nil
+		}
+		d, err := worked(time.UnixMicro(from), time.UnixMicro(to))
+		sum += sign * d.Microseconds()
+		return err
+	}
+	err = add(from, to, 1)
+	for _, h := range c.holds {
+		end := h.to
+		if end == never {
+			end = to
+		}
+		err = errors.Join(err, add(max(h.from, from), min(end, to), -1))
+	}
+	return max(0, sum), err
+}
+
+// mean of none is unset.
+func mean(micros []int64) *float64 {
+	var sum int64
+	for _, m := range micros {
+		sum += m
+	}
+	return rate(sum, int64(len(micros))*int64(time.Hour/time.Microsecond))
 }
 
 // tenth is the time that nine of ten do not exceed, in hours; the times are in order.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
+	"github.com/chuishao/dispatch/internal/calendar"
 	"github.com/chuishao/dispatch/internal/view"
 )
 
@@ -60,6 +61,12 @@ func reopened(n float64) happened {
 	return in(n, &pb.TicketReopened{Round: 2, Lead: "a", SignBy: at(hour(n + 4)), ContactBy: at(hour(n + 24)), RedoBy: at(hour(n + 72)), CloseBy: at(hour(n + 168))})
 }
 
+// officeHours are those of the built-in calendar.
+func officeHours(from, to time.Time) (time.Duration, error) {
+	d, _, err := calendar.Default().Worked(from, to)
+	return d, err
+}
+
 // show is a figure on one line: numerator/denominator, what was left out, what else is told, without zeros.
 func show(f *pb.MetricFigure) string {
 	var b strings.Builder
@@ -76,6 +83,9 @@ func show(f *pb.MetricFigure) string {
 	}
 	if f.MeanHours != nil {
 		fmt.Fprintf(&b, " mean=%g median=%g p90=%g", *f.MeanHours, f.GetMedianHours(), f.GetP90Hours())
+	}
+	if f.WorkingMeanHours != nil {
+		fmt.Fprintf(&b, " working mean=%g median=%g p90=%g", *f.WorkingMeanHours, f.GetWorkingMedianHours(), f.GetWorkingP90Hours())
 	}
 	return b.String()
 }
@@ -212,7 +222,8 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			{"M17", "unit", "a", "1/5"}, {"M18", "unit", "a", "1/4"}, {"M18", "all", "", "1/4 X3=1"}, {"M19", "unit", "a", "1/3"}, {"M26", "unit", "u1", "4/4"},
 			{"M23", "unit", "a", "3/3"}, // only the last round's answer
 			// 9, 17, 17 hours to the first results that stood, 10 to that of the reopening.
-			{"M21", "unit", "a", "4 mean=13.25 median=13.5 p90=17"},
+			// Only the last of them ran into office hours, on Monday from nine to twelve and from half past one to four.
+			{"M21", "unit", "a", "4 mean=13.25 median=13.5 p90=17 working mean=1.375 median=0 p90=5.5"},
 			{"M11", "unit", "a", "3/3"}, {"M13", "unit", "a", "3/3"},
 		}},
 
@@ -238,7 +249,7 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			in(320, &pb.TicketResumed{HandleBy: at(hour(420)), CloseBy: at(hour(500)), SegmentBy: at(hour(420))}),
 			in(330, &pb.ResultSubmitted{}),
 		), begun(sent(3, "a", 100, 100))}, []told{
-			{"M20", "unit", "a", "1/2 suspended=1"}, {"M21", "unit", "a", "1 mean=27 median=27 p90=27"}, {"M30", "unit", "a", "0"},
+			{"M20", "unit", "a", "1/2 suspended=1"}, {"M21", "unit", "a", "1 mean=27 median=27 p90=27 working mean=0 median=0 p90=0"}, {"M30", "unit", "a", "0"},
 		}},
 
 		{"what petitioners say", [][]happened{
@@ -379,7 +390,7 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			}
 			r := h.reader()
 			for _, w := range c.want {
-				got, _, err := r.MetricOf(t.Context(), view.MetricQuery{Metric: w.metric, Level: w.level, Code: w.code, From: day0, At: day0.AddDate(1, 0, 0), To: day0.AddDate(1, 0, 0)})
+				got, _, err := r.MetricOf(t.Context(), view.MetricQuery{Metric: w.metric, Level: w.level, Code: w.code, From: day0, At: day0.AddDate(1, 0, 0), To: day0.AddDate(1, 0, 0), Worked: officeHours})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -632,6 +643,18 @@ func TestStaysAreToldWhereTheyEnded(t *testing.T) {
 		if got := stays(rows); got != c.want {
 			t.Errorf("%s from %v to %v: got %s, want %s", c.level, c.from, c.to, got, c.want)
 		}
+	}
+	// Two evaluations took 2 and 25 hours, three routes 2, 10 and 13.
+	rows, _, _, err := r.ListStages(t.Context(), view.PeriodQuery{Level: "all", From: hour(0), To: hour(100), WithQuantiles: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var quantiles []string
+	for _, row := range rows {
+		quantiles = append(quantiles, fmt.Sprintf("%g %g", row.GetMedianHours(), row.GetP90Hours()))
+	}
+	if got, want := strings.Join(quantiles, ", "), "1 1, 3.5 5, 10 13, 13.5 25"; got != want {
+		t.Errorf("medians and 90th percentiles are %s, want %s", got, want)
 	}
 	// Pages go on within a node.
 	var all []*pb.StageRow
