@@ -179,7 +179,7 @@ func live(t testing.TB, city *dispatchtest.City, seed uint64, tickets, steps int
 			if err != nil {
 				t.Fatal(err)
 			}
-			states[i], l.Name = state, "tickets/"+dispatch.ID(result.Stream)
+			states[i], l.Name = *state, "tickets/"+dispatch.ID(result.Stream)
 			if each != nil {
 				each(result)
 			}

@@ -119,7 +119,7 @@ type Result struct {
 }
 
 // ETag is the result's version as an etag.
-func (r Result) ETag() string { return strconv.Quote(strconv.FormatUint(uint64(r.Version), 10)) }
+func (r Result) ETag() string { return `"` + strconv.FormatUint(uint64(r.Version), 10) + `"` }
 
 // streams are the histories of one kind, with what was folded lately.
 type streams[S any] struct {

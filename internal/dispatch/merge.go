@@ -208,10 +208,10 @@ func (d *Dispatcher) release(ctx context.Context, stream string, version eventst
 }
 
 // unmerge carries out an UnmergeTicketRequest, and lets the primary know.
-func (d *Dispatcher) unmerge(ctx context.Context, r Request, c *pb.UnmergeTicketRequest) (ticket.State, Result, error) {
+func (d *Dispatcher) unmerge(ctx context.Context, r Request, c *pb.UnmergeTicketRequest) (*ticket.State, Result, error) {
 	stream, err := ticketStream(r)
 	if err != nil {
-		return ticket.State{}, Result{}, err
+		return &d.tickets.empty.state, Result{}, err
 	}
 	var from string
 	s, result, err := do(ctx, d, d.tickets, stream, r, func(s *ticket.State, _ *rule.Asked) error {
@@ -219,7 +219,7 @@ func (d *Dispatcher) unmerge(ctx context.Context, r Request, c *pb.UnmergeTicket
 		return nil
 	})
 	if err != nil || from == "" { // carried out before, and followed up by whoever did or by policy
-		return *s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
+		return s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
 	}
-	return *s, result, d.release(ctx, stream, result.Version, from)
+	return s, result, d.release(ctx, stream, result.Version, from)
 }

@@ -47,7 +47,7 @@ func look(t testing.TB, c *dispatchtest.City, name string) ticket.State {
 	return s
 }
 
-func merge(d *dispatch.Dispatcher, ctx context.Context, id, name, into string) (ticket.State, dispatch.Result, error) {
+func merge(d *dispatch.Dispatcher, ctx context.Context, id, name, into string) (*ticket.State, dispatch.Result, error) {
 	return d.Ticket(ctx, dispatch.Request{Actor: desk, Command: &pb.MergeTicketRequest{RequestId: id, Name: name, Into: into}})
 }
 

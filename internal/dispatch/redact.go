@@ -27,7 +27,7 @@ func public(command proto.Message) string {
 }
 
 // needsRedaction says whether words would tell everybody who or where somebody is, as far as a mask can see.
-func needsRedaction(words string) bool { return privacy.MaskPublic(words) != words }
+func needsRedaction(words string) bool { return words != "" && privacy.MaskPublic(words) != words }
 
 // names refuses public words, for a.PublicWords, that name the petitioner whose box is given: by name or address.
 func (d *Dispatcher) names(ctx context.Context, stream string, a *rule.Asked, command proto.Message, boxes ...*pb.Sealed) error {

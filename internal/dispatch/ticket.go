@@ -27,26 +27,27 @@ var (
 )
 
 // Ticket carries out a command on a ticket. A rule's refusal is a *rule.Refusal, and is noted beside the ticket. What follows for another
-// ticket is done when it returns; if that is cut off, policy makes up for it.
-func (d *Dispatcher) Ticket(ctx context.Context, r Request) (ticket.State, Result, error) {
+// ticket is done when it returns; if that is cut off, policy makes up for it. The state is never nil, and belongs to the cache: nobody changes it.
+func (d *Dispatcher) Ticket(ctx context.Context, r Request) (*ticket.State, Result, error) {
 	switch c := r.Command.(type) {
 	case *pb.MergeTicketRequest:
-		return d.merge(ctx, r, c)
+		s, result, err := d.merge(ctx, r, c)
+		return &s, result, err
 	case *pb.UnmergeTicketRequest:
 		return d.unmerge(ctx, r, c)
 	}
 	stream, err := ticketStream(r)
 	if err != nil {
-		return ticket.State{}, Result{}, err
+		return &d.tickets.empty.state, Result{}, err
 	}
 	s, result, err := do(ctx, d, d.tickets, stream, r, func(s *ticket.State, a *rule.Asked) error { return d.related(ctx, s, a, r.Command) })
 	if c, ok := r.Command.(*pb.WithdrawTicketRequest); ok && err == nil && c.Hazard {
-		return *s, result, d.carryOn(ctx, stream, s, fmt.Sprintf("%s@%d", stream, result.Version))
+		return s, result, d.carryOn(ctx, stream, s, fmt.Sprintf("%s@%d", stream, result.Version))
 	}
 	if _, ok := r.Command.(*pb.PublishEchoRequest); ok && err == nil {
-		return *s, result, d.tellEcho(ctx, stream, result.Version, s)
+		return s, result, d.tellEcho(ctx, stream, result.Version, s)
 	}
-	return *s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
+	return s, result, d.noteRefusal(ctx, stream, result.Version, r, err)
 }
 
 // related looks up the admissions and the other ticket that the rule must know about.

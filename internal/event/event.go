@@ -33,7 +33,11 @@ const (
 	hashSuffix = 2 + sha256.Size
 )
 
-var marshal = proto.MarshalOptions{Deterministic: true}
+var (
+	marshal = proto.MarshalOptions{Deterministic: true}
+	// sized is marshal for a message whose size was just asked for.
+	sized = proto.MarshalOptions{Deterministic: true, UseCachedSize: true}
+)
 
 // ID is the id of the event with a hash: a UUID (version 8) of the hash's bytes. So equal ids mean equal bytes, and a store that takes events with the
 // same ids for the same events is right to do so.
@@ -55,7 +59,7 @@ func Encode(stream string, version eventstore.Version, prev Hash, meta *pb.Event
 	}
 	meta.Hash = nil
 	size := proto.Size(meta)
-	head, err := marshal.MarshalAppend(make([]byte, 0, size+hashSuffix), meta)
+	head, err := sized.MarshalAppend(make([]byte, 0, size+hashSuffix), meta)
 	if err != nil {
 		return eventstore.Event{}, fmt.Errorf("encode envelope of %s: %w", typ, err)
 	}

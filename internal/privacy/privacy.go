@@ -203,14 +203,20 @@ func (k *Keys) Subjects(ctx context.Context, identities []string) ([]Subject, er
 	missing := &request{secrets: k.secrets.Load()}
 	var places, known []int // where subjects are to be made, and where people are looked for
 	var macs []hash
+	// Who writes alone leaves the looking to the writer, which does so anyway and has its pages in memory: each commit makes readers read theirs anew.
+	look := k.options.ReadOnly || k.engine.shared()
 	for i, identity := range identities {
-		if identity == "" {
-			missing.people = append(missing.people, person{anonymous: true})
-			places = append(places, i)
+		one := person{anonymous: identity == ""}
+		if !one.anonymous {
+			one.mac = missing.secrets.hash(identity)
+		}
+		if !one.anonymous && look {
+			macs = append(macs, one.mac)
+			known = append(known, i)
 			continue
 		}
-		macs = append(macs, missing.secrets.hash(identity))
-		known = append(known, i)
+		missing.people = append(missing.people, one)
+		places = append(places, i)
 	}
 	if len(macs) > 0 {
 		since := k.cache.erasures()

@@ -26,7 +26,7 @@ func (s ticketService) carryOut(ctx context.Context, command proto.Message) (*pb
 	if err != nil {
 		return nil, s.refused(ctx, command, err)
 	}
-	return ticketAnswer(&state, result), nil
+	return ticketAnswer(state, result), nil
 }
 
 func ticketAnswer(s *ticket.State, r dispatch.Result) *pb.TicketAnswer {

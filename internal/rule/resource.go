@@ -31,6 +31,8 @@ var Resources = []Resource{
 var (
 	tickets  = Resource{Collection: "tickets", Stream: "ticket"}
 	whistles = Resource{Collection: "whistles", Stream: "whistle"}
+
+	all = append([]Resource{tickets, whistles}, Resources...)
 )
 
 // ResourceOf is the kind of resource that a command of the contract is for.
@@ -50,7 +52,7 @@ func ResourceOf(command proto.Message) Resource {
 
 // ResourceIn is the kind of resource whose names are in a collection; ok is false if there is none.
 func ResourceIn(collection string) (r Resource, ok bool) {
-	for _, r := range append([]Resource{tickets, whistles}, Resources...) {
+	for _, r := range all {
 		if r.Collection == collection {
 			return r, true
 		}
@@ -61,7 +63,7 @@ func ResourceIn(collection string) (r Resource, ok bool) {
 // NameOf is the name of the resource that a stream is of: "posts/{post}" of "wall-{post}". What is of no resource is given back as it is.
 func NameOf(stream string) string {
 	kind, id, _ := strings.Cut(stream, "-")
-	for _, r := range append([]Resource{tickets, whistles}, Resources...) {
+	for _, r := range all {
 		if r.Stream == kind {
 			return r.Collection + "/" + id
 		}

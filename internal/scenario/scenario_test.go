@@ -507,7 +507,7 @@ func (w *written) Do(ctx context.Context, at time.Time, by rule.Actor, command p
 				_, out.State = s.Standing()
 			}
 		} else {
-			var s ticket.State
+			var s *ticket.State
 			s, result, err = w.Ticket(ctx, request)
 			out.Name, out.State = "tickets/"+dispatch.ID(result.Stream), s.State.String()
 		}

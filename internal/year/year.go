@@ -181,7 +181,7 @@ func (s *simulation) live(ctx context.Context, o *one, now time.Time) error {
 		pause += time.Duration(1<<min(o.refused, givesUp)) * time.Hour
 	}
 	if after.State == pb.TicketState_TICKET_STATE_HANDLING && len(after.Whistles) == 0 && o.Float64() < 0.01 {
-		if err := s.whistle(ctx, o, &after); err != nil {
+		if err := s.whistle(ctx, o, after); err != nil {
 			return err
 		}
 	}
@@ -190,10 +190,10 @@ func (s *simulation) live(ctx context.Context, o *one, now time.Time) error {
 }
 
 // give carries out a step.
-func (s *simulation) give(ctx context.Context, o *one, next lives.Step) (ticket.State, error) {
+func (s *simulation) give(ctx context.Context, o *one, next lives.Step) (*ticket.State, error) {
 	name := string(next.Command.ProtoReflect().Descriptor().Name())
 	name = name[:len(name)-len("Request")]
-	var state ticket.State
+	state := new(ticket.State)
 	var result dispatch.Result
 	var err error
 	if reveal, ok := next.Command.(*pb.RevealIdentityRequest); ok {

@@ -254,7 +254,7 @@ func openWriter(path string) (*sqlite.Conn, error) {
 		"PRAGMA journal_mode = WAL",
 		"PRAGMA synchronous = FULL",
 		"PRAGMA wal_autocheckpoint = 0", // the checkpointer's work
-		"PRAGMA cache_size = -16384",
+		"PRAGMA cache_size = -4096",     // KiB; a commit that splits pages looks at every page it holds
 		"PRAGMA cell_size_check = ON",
 	} {
 		if err := sqlitex.ExecuteTransient(conn, query, nil); err != nil {
