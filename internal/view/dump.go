@@ -38,7 +38,7 @@ var dumps = map[string][]string{
 		serviceCounters().dump(),
 	},
 	DuesView: {
-		"SELECT 'due', began, stream, due, version, timers, kept FROM dues_1 ORDER BY began",
+		"SELECT 'due', began, stream, due, version, timers, kept FROM dues_2 ORDER BY began",
 	},
 	PrecedentsView: {
 		"SELECT 'precedent', ruling, id, category, area, lead, co, basis, ruled_at FROM precedents_1 ORDER BY ruling",

@@ -44,6 +44,21 @@ func (s *State) TooManyNoShows() bool {
 // Unresolved says whether the limit for resolving the matter has passed.
 func (s *State) Unresolved() bool { return s.Fired(pb.WhistleTimer_WHISTLE_TIMER_RESOLVE, "") }
 
+// confirmedUnresolved says whether the street confirmed that the matter is not resolved: of that the whistle, even one that is closed, is reminded
+// at its limit.
+func (s *State) confirmedUnresolved() bool {
+	switch s.State {
+	case pb.WhistleState_WHISTLE_STATE_CONFIRMED, pb.WhistleState_WHISTLE_STATE_RATED, pb.WhistleState_WHISTLE_STATE_CLOSED:
+		return !s.Resolved
+	}
+	return false
+}
+
+// raisable says whether the whistle can go to a higher level: while it is under way, and until it is closed if the matter is not resolved.
+func (s *State) raisable() bool {
+	return slices.Contains(under, s.State) || s.confirmedUnresolved() && s.State != pb.WhistleState_WHISTLE_STATE_CLOSED
+}
+
 // raise: the whistle goes to the next higher level (提级), as a whistle of its own that somebody above screens. The street decides it, or it
 // follows from absences or from a matter that is not resolved at its limit.
 func raise(s State, a *rule.Asked, c *pb.RaiseWhistleRequest) ([]proto.Message, error) {
@@ -62,8 +77,8 @@ func raise(s State, a *rule.Asked, c *pb.RaiseWhistleRequest) ([]proto.Message, 
 	case c.Cause == pb.RaiseCause_RAISE_CAUSE_UNSPECIFIED:
 		return nil, rule.Bad("cause", rule.MissingField, "is required")
 	}
-	if err := s.in(under...); err != nil {
-		return nil, err
+	if !s.raisable() {
+		return nil, s.in(under...)
 	}
 	if err := a.CheckTime(s.LastAt); err != nil {
 		return nil, err
