@@ -8071,7 +8071,7 @@ func (x *Released) GetUnit() string {
 	return ""
 }
 
-// WhistleConfirmed: the street confirms that the matter is done.
+// WhistleConfirmed: the street confirms that all tasks are done, and says whether that resolved the matter.
 type WhistleConfirmed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Resolved      bool                   `protobuf:"varint,1,opt,name=resolved,proto3" json:"resolved,omitempty"`
