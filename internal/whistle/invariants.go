@@ -114,6 +114,11 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 		if e.To == "" || e.Child == "" {
 			return wrong("is raised to unit %q as %q", e.To, e.Child)
 		}
+		for _, unit := range e.Called {
+			if before.find(unit) == nil {
+				return wrong("calls unit %q again, which was not summoned", unit)
+			}
+		}
 		if e.Cause == pb.RaiseCause_RAISE_CAUSE_NO_SHOWS && !before.TooManyNoShows() || e.Cause == pb.RaiseCause_RAISE_CAUSE_UNRESOLVED && !before.Unresolved() {
 			return wrong("is raised for %s, which is not so", e.Cause)
 		}

@@ -159,6 +159,7 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		{name: "a limit of nobody that passed", before: lived(working, here, pending), event: &pb.WhistleTimerPassed{Timer: pb.WhistleTimer_WHISTLE_TIMER_SIGN, Unit: "z"}},
 		{name: "a raised whistle", before: lived(working, here, pending), event: &pb.WhistleRaised{To: "t", Child: "k"}, whole: true},
 		{name: "a whistle raised to nobody", before: lived(working, here, pending), event: &pb.WhistleRaised{Child: "k"}},
+		{name: "a whistle raised to somebody who was not summoned", before: lived(working, here, pending), event: &pb.WhistleRaised{To: "t", Child: "k", Called: []string{"a", "z"}}},
 		{name: "a whistle raised for absences that are none", before: lived(working, here, pending), event: &pb.WhistleRaised{To: "t", Child: "k", Cause: pb.RaiseCause_RAISE_CAUSE_NO_SHOWS}},
 		{name: "a whistle raised for absences", before: lived(working, absent, absent), event: &pb.WhistleRaised{To: "t", Child: "k", Cause: pb.RaiseCause_RAISE_CAUSE_NO_SHOWS}, whole: true},
 		{name: "a whistle raised as unresolved before its limit", before: lived(working, here, pending), event: &pb.WhistleRaised{To: "t", Child: "k", Cause: pb.RaiseCause_RAISE_CAUSE_UNRESOLVED}},
