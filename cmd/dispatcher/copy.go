@@ -29,14 +29,14 @@ esdb://…, esdb+discover://… and jetstream://…; keys of data subjects sqlit
 	case (*keysFrom == "") != (*keysTo == ""):
 		return app.Usage("--keys-from and --keys-to go together")
 	}
-	source, err := app.OpenHistory(ctx, *from, "", app.HistoryOptions{ReadOnly: true})
+	source, err := app.OpenHistory(ctx, *from, "", app.HistoryOptions{Flag: "--from", ReadOnly: true})
 	if err != nil {
-		return fmt.Errorf("--from: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	target, err := app.OpenHistory(ctx, *to, "", app.HistoryOptions{})
+	target, err := app.OpenHistory(ctx, *to, "", app.HistoryOptions{Flag: "--to"})
 	if err != nil {
-		return fmt.Errorf("--to: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
 	told := app.Copied{}

@@ -69,6 +69,36 @@ func rows(t *testing.T, store eventstore.Store) string {
 	return text.String()
 }
 
+func TestACopySaysWhichOfItsURLsIsWrong(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name string) string { return "sqlite:" + filepath.Join(dir, name) }
+	right := map[string]string{"--from": file("history.db"), "--to": file("copy.db"), "--keys-from": file("keys.db"), "--keys-to": file("copied-keys.db")}
+	node, err := app.Open(t.Context(), dir, app.Options{Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []string{"", "--from", "--to", "--keys-from", "--keys-to"} {
+		for _, url := range []string{"mysql://h/db", "mysql", "sqlite:" + filepath.Join(dir, "history.db", "x")} {
+			args := []string{"copy"}
+			for flag, value := range right {
+				if flag == wrong {
+					value = url
+				}
+				args = append(args, flag, value)
+			}
+			var out, errs bytes.Buffer
+			code := app.Run(t.Context(), "dispatcher", "", args, app.IO{Out: &out, Err: &errs}, commands...)
+			if said := errs.String(); (code == 0) != (wrong == "") || strings.Count(said, wrong+": ") != 1 && wrong != "" || strings.Contains(said, "--store") || strings.Contains(said, "--keys:") {
+				t.Errorf("%s %s: exit code %d, %s", wrong, url, code, said)
+			}
+		}
+	}
+}
+
 // A day of a city moves from a file to JetStream, on to a server that speaks EventStoreDB's protocol, and back into a file, its keys to PostgreSQL and back.
 func TestACityMovesHouse(t *testing.T) {
 	t.Parallel()

@@ -124,14 +124,14 @@ func CopyKeys(ctx context.Context, from, to, masterFile string) (err error) {
 	if err != nil {
 		return err
 	}
-	source, err := openKeys(ctx, from, "", privacy.Options{MasterKey: master, ReadOnly: true})
+	source, err := openKeys(ctx, "--keys-from", from, "", privacy.Options{MasterKey: master, ReadOnly: true})
 	if err != nil {
-		return fmt.Errorf("keys to copy: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	target, err := openKeys(ctx, to, "", privacy.Options{MasterKey: master})
+	target, err := openKeys(ctx, "--keys-to", to, "", privacy.Options{MasterKey: master})
 	if err != nil {
-		return fmt.Errorf("copy of the keys: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
 	return privacy.Copy(ctx, source, target)

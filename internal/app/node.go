@@ -139,7 +139,7 @@ func open(ctx context.Context, dir string, o Options, with parts) (_ *Node, err 
 				return nil, fmt.Errorf("data directory: %w", err)
 			}
 		}
-		if n.Keys, err = openKeys(ctx, o.Keys, dir, privacy.Options{MasterKey: master}); err != nil {
+		if n.Keys, err = openKeys(ctx, "--keys", o.Keys, dir, privacy.Options{MasterKey: master}); err != nil {
 			return nil, fmt.Errorf("keys of data subjects: %w", err)
 		}
 		n.closers = append(n.closers, n.Keys.Close)

@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,8 +24,10 @@ import (
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
 	"github.com/chuishao/dispatch/internal/bus"
 	"github.com/chuishao/dispatch/internal/calendar"
+	"github.com/chuishao/dispatch/internal/eventstore"
 	"github.com/chuishao/dispatch/internal/eventstore/sqlite"
 	"github.com/chuishao/dispatch/internal/principal"
+	"github.com/chuishao/dispatch/internal/projector"
 	"github.com/chuishao/dispatch/internal/rpc"
 	"github.com/chuishao/dispatch/internal/verify"
 )
@@ -148,6 +152,10 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, theBus.close()) }()
+	end, err := n.end(ctx)
+	if err != nil {
+		return err
+	}
 	grpcListener, err := net.Listen("tcp", c.GRPC)
 	if err != nil {
 		return fmt.Errorf("--grpc: %w", err)
@@ -166,6 +174,7 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) (err error) {
 	relayed := make(chan struct{})
 	group, failed := errgroup.WithContext(ctx)
 	group.Go(func() error { return unlessCancelled(n.keepViews(working, c.NoViews)) })
+	group.Go(func() error { return unlessCancelled(n.Projector.FirstCatchUp(working, end)) })
 	group.Go(func() error { return unlessCancelled(n.Policy().Run(working)) })
 	if config.Suggest != nil {
 		group.Go(func() error { return unlessCancelled(config.Suggest.Run(working)) })
@@ -224,6 +233,18 @@ func (n *Node) Serve(ctx context.Context, c ServeConfig) (err error) {
 	return err
 }
 
+// end is where the history ends as the node begins to serve. Views that are there already, as of an empty one, have caught up.
+func (n *Node) end(ctx context.Context) (eventstore.Position, error) {
+	end, err := n.Store.Head(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("find the end of the history: %w", err)
+	}
+	if !slices.ContainsFunc(n.Projector.Status(), func(s projector.Status) bool { return s.Position < end }) {
+		err = n.Projector.FirstCatchUp(ctx, end)
+	}
+	return end, err
+}
+
 // lookEvery is how often a node that leaves the views to others looks how far they are.
 const lookEvery = 50 * time.Millisecond
 
@@ -238,6 +259,10 @@ func (n *Node) keepViews(ctx context.Context, others bool) error {
 // ServeViews keeps the views up and serves metrics and probes at an address until the context ends. ready hears the address; it may be nil.
 func (n *Node) ServeViews(ctx context.Context, address string, ready func(net.Addr)) error {
 	Tune()
+	end, err := n.end(ctx)
+	if err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("--http: %w", err)
@@ -246,6 +271,7 @@ func (n *Node) ServeViews(ctx context.Context, address string, ready func(net.Ad
 	web := n.web(health)
 	group, failed := errgroup.WithContext(ctx)
 	group.Go(func() error { return unlessCancelled(n.Projector.Run(failed)) })
+	group.Go(func() error { return unlessCancelled(n.Projector.FirstCatchUp(failed, end)) })
 	group.Go(func() error {
 		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -315,6 +341,16 @@ func (n *Node) probes(health rpc.Health) http.Handler {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !health.Ready() {
 			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		}
+		var behind []string
+		for _, s := range n.Projector.Status() {
+			if !s.CaughtUp {
+				behind = append(behind, s.View)
+			}
+		}
+		if len(behind) > 0 {
+			http.Error(w, "not ready: still being built: "+strings.Join(behind, ", "), http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = io.WriteString(w, "ok\n")

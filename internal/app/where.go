@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,16 +50,16 @@ type History interface {
 }
 
 // place is a URL of Where taken apart: its scheme and, of a file, the path.
-func place(flag, text, dir, file string) (scheme, path string, err error) {
+func place(text, dir, file string) (scheme, path string, err error) {
 	if text == "" {
 		if dir == "" {
-			return "", "", fmt.Errorf("%s: want a URL, or --data with the directory that %s lies in", flag, file)
+			return "", "", fmt.Errorf("want a URL, or --data with the directory that %s lies in", file)
 		}
 		return "sqlite", filepath.Join(dir, file), nil
 	}
 	scheme, rest, ok := strings.Cut(text, ":")
 	if !ok || rest == "" {
-		return "", "", fmt.Errorf("%s: want a URL such as sqlite:PATH", flag)
+		return "", "", errors.New("want a URL such as sqlite:PATH")
 	}
 	if scheme != "sqlite" {
 		return scheme, "", nil // who opens it reads the rest: with several hosts it need be none to net/url
@@ -67,8 +68,18 @@ func place(flag, text, dir, file string) (scheme, path string, err error) {
 	return scheme, path, err
 }
 
+// flagged names the flag of the URL that something was to be opened by. Nobody gave one where it is a file of the data directory.
+func flagged(flag, text, dir string, err error) error {
+	if err == nil || text == "" && dir != "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", flag, err)
+}
+
 // HistoryOptions of OpenHistory.
 type HistoryOptions struct {
+	// Flag is the one that the URL was given by, which errors name. Empty: --store.
+	Flag string
 	// ReadOnly opens a file beside the process that writes it, and makes nothing that is not there. Append may be refused.
 	ReadOnly bool
 	Log      *slog.Logger // slog.Default if nil
@@ -78,7 +89,15 @@ type HistoryOptions struct {
 
 // OpenHistory opens the history that a URL names, or that of a data directory. The caller closes it.
 func OpenHistory(ctx context.Context, text, dir string, o HistoryOptions) (History, error) {
-	scheme, path, err := place("--store", text, dir, HistoryFile)
+	h, err := openHistory(ctx, text, dir, o)
+	if err != nil {
+		return nil, flagged(cmp.Or(o.Flag, "--store"), text, dir, err)
+	}
+	return h, nil
+}
+
+func openHistory(ctx context.Context, text, dir string, o HistoryOptions) (History, error) {
+	scheme, path, err := place(text, dir, HistoryFile)
 	if err != nil {
 		return nil, err
 	}
@@ -93,22 +112,22 @@ func OpenHistory(ctx context.Context, text, dir string, o HistoryOptions) (Histo
 	case "jetstream":
 		return jetstream.Open(ctx, text, jetstream.Options{Existing: o.ReadOnly})
 	}
-	return nil, fmt.Errorf("--store: %q is no store; want esdb, esdb+discover, jetstream or sqlite", scheme)
+	return nil, fmt.Errorf("%q is no store; want esdb, esdb+discover, jetstream or sqlite", scheme)
 }
 
-// openKeys opens the keys of data subjects.
-func openKeys(ctx context.Context, text, dir string, o privacy.Options) (*privacy.Keys, error) {
-	scheme, path, err := place("--keys", text, dir, KeysFile)
-	if err != nil {
-		return nil, err
+// openKeys opens the keys of data subjects, at the URL that a flag gave.
+func openKeys(ctx context.Context, flag, text, dir string, o privacy.Options) (keys *privacy.Keys, err error) {
+	scheme, path, err := place(text, dir, KeysFile)
+	switch {
+	case err != nil:
+	case scheme == "sqlite":
+		keys, err = privacy.Open(path, o)
+	case scheme == "postgres", scheme == "postgresql":
+		keys, err = privacy.OpenPostgres(ctx, text, o)
+	default:
+		err = fmt.Errorf("%q is no place for keys; want postgres or sqlite", scheme)
 	}
-	switch scheme {
-	case "sqlite":
-		return privacy.Open(path, o)
-	case "postgres", "postgresql":
-		return privacy.OpenPostgres(ctx, text, o)
-	}
-	return nil, fmt.Errorf("--keys: %q is no place for keys; want postgres or sqlite", scheme)
+	return keys, flagged(flag, text, dir, err)
 }
 
 // views are where the views lie, and how they are opened and thrown away.
@@ -127,9 +146,9 @@ func viewsIn(location string, server bool) views {
 }
 
 func placeViews(text, dir string) (views, error) {
-	scheme, path, err := place("--views", text, dir, ViewsFile)
+	scheme, path, err := place(text, dir, ViewsFile)
 	if err != nil {
-		return views{}, err
+		return views{}, flagged("--views", text, dir, err)
 	}
 	switch scheme {
 	case "sqlite":

@@ -124,7 +124,7 @@ func (r *run) tablesOf(tx *viewdb.Tx) ([]string, error) {
 		list = "SELECT CAST(table_name AS TEXT) AS name FROM information_schema.tables WHERE table_schema = current_schema()"
 	}
 	var names []string
-	for row, err := range tx.Query("SELECT name FROM (" + list + ") AS tables WHERE name NOT IN ('checkpoints', 'partitions_1', 'policy', 'policy_map', 'viewdb')") {
+	for row, err := range tx.Query("SELECT name FROM (" + list + ") AS tables WHERE name NOT IN ('checkpoints', 'caught_up', 'partitions_1', 'policy', 'policy_map', 'viewdb')") {
 		if err != nil {
 			return nil, err
 		}

@@ -73,7 +73,7 @@ func (d *Dispatcher) linked(ctx context.Context, stream string, s whistle.State,
 		return d.petitioned(ctx, s, a, c)
 	case *pb.RaiseWhistleRequest:
 		a.Child = childOf(ID(stream))
-		return nil
+		return d.admitted(ctx, a, command, under(&s))
 	default:
 		return nil
 	}
@@ -93,13 +93,18 @@ func (d *Dispatcher) linked(ctx context.Context, stream string, s whistle.State,
 			a.Against = append(a.Against, against)
 		}
 	}
-	var under []string
+	return d.admitted(ctx, a, command, under(&s))
+}
+
+// under are the names of the admissions under which units are summoned to a whistle.
+func under(s *whistle.State) []string {
+	var names []string
 	for i := range s.Participants {
 		if id := s.Participants[i].Admission; id != "" {
-			under = append(under, "admissions/"+id)
+			names = append(names, "admissions/"+id)
 		}
 	}
-	return d.admitted(ctx, a, command, under)
+	return names
 }
 
 // petitioned tells the rule for whom a gateway rates: whom the command identifies, if something was said of a linked ticket with that person's

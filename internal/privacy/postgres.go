@@ -333,7 +333,7 @@ func (e *postgresEngine) record(b *batch) error {
 				return err
 			}
 			if !same {
-				return errReplaced
+				return ErrReplaced
 			}
 			known = len(b.found) == len(b.people)
 			return nil
@@ -536,7 +536,7 @@ func (e *postgresEngine) absorb(secret []byte, rows []row) (clash *row, err erro
 			return err
 		}
 		if !same {
-			return errReplaced
+			return ErrReplaced
 		}
 		there, err := idsOf(ctx, tx, "SELECT id FROM chuishao_keys.subjects WHERE id = ANY ($1)", ids)
 		if err != nil {
@@ -633,7 +633,7 @@ func (e *postgresEngine) call(ctx context.Context, limit time.Duration, try func
 			return ctx.Err()
 		}
 		err = explainPostgres(err)
-		if limited.Err() != nil || !errors.Is(err, ErrUnavailable) || errors.Is(err, errReplaced) {
+		if limited.Err() != nil || !errors.Is(err, ErrUnavailable) {
 			return err
 		}
 		e.closeIdle()
@@ -697,7 +697,7 @@ func (e *postgresEngine) connect(ctx context.Context) (_ *pgx.Conn, err error) {
 
 // explainPostgres gives an error of PostgreSQL, or of the way there, the meaning that callers decide by.
 func explainPostgres(err error) error {
-	for _, ours := range []error{nil, ErrErased, ErrUnknown, ErrCorrupt, ErrForeign, ErrNewer, ErrReadOnly, ErrMasterKey, ErrUnavailable, errNotEmpty, fs.ErrNotExist} {
+	for _, ours := range []error{nil, ErrErased, ErrUnknown, ErrCorrupt, ErrForeign, ErrNewer, ErrReadOnly, ErrReplaced, ErrMasterKey, ErrUnavailable, errNotEmpty, fs.ErrNotExist} {
 		if errors.Is(err, ours) {
 			return err
 		}

@@ -51,15 +51,17 @@ var (
 	ErrReadOnly = errors.New("key database is read-only")
 	// ErrLocked says that another process, or another Keys of this one, writes to the key database.
 	ErrLocked = errors.New("key database is in use by another writer")
+	// ErrReplaced says that keys of another database were copied into this one after it was opened. That does not pass: it must be opened again.
+	ErrReplaced = errors.New("keys of another database were copied into the key database since it was opened")
 	// ErrMasterKey says that the master key is missing, is another one, or was given for a database without one.
 	ErrMasterKey = errors.New("wrong master key")
 	// ErrUnavailable marks an error that may pass, such as a full disk or a lost connection. The same call may be made again. It Is
 	// eventstore.ErrUnavailable too.
 	ErrUnavailable = fmt.Errorf("key database: %w", eventstore.ErrUnavailable)
 
-	errClosed   = fmt.Errorf("%w: it is closed", ErrUnavailable)
-	errNotEmpty = errors.New("it has subjects already")
-	errReplaced = fmt.Errorf("%w: keys of another database were copied into it since; it must be opened again", ErrUnavailable)
+	errClosed    = fmt.Errorf("%w: it is closed", ErrUnavailable)
+	errNotEmpty  = errors.New("it has subjects already")
+	errMeanwhile = fmt.Errorf("%w: keys of another database are being copied into it", ErrUnavailable)
 )
 
 // Options say how to open a key database. The zero value is ready for use.

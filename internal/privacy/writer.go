@@ -166,7 +166,7 @@ func (k *Keys) prepare(s *secrets, group []*request, refill bool) (b *batch, mad
 	for _, r := range group {
 		b.erase = append(b.erase, r.erase...)
 		if len(r.people) > 0 && r.secrets != s {
-			r.err = errReplaced
+			r.err = errMeanwhile
 			continue
 		}
 		for _, p := range r.people {

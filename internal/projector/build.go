@@ -54,6 +54,9 @@ func (p *Projector) build(ctx context.Context, tx *viewdb.Tx) error {
 		if _, err := tx.Exec("UPDATE checkpoints SET position = $1 WHERE view = $2", int64(last), v.Name); err != nil {
 			return err
 		}
+		if err := noteCaughtUp(tx, v.Name); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -113,7 +113,8 @@ func (g *Group) has(view string) bool {
 	})
 }
 
-// Status implements Progress. Of a view that runs in several it gives the least position, the longest lag and the first reason to stop.
+// Status implements Progress. Of a view that runs in several it gives the least position, the longest lag and the first reason to stop; it
+// has caught up once all parts have.
 func (g *Group) Status() []Status {
 	var all []Status
 	for _, p := range g.all {
@@ -124,7 +125,7 @@ func (g *Group) Status() []Status {
 				continue
 			}
 			of := &all[i]
-			of.Position, of.Lag = min(of.Position, s.Position), max(of.Lag, s.Lag)
+			of.Position, of.Lag, of.CaughtUp = min(of.Position, s.Position), max(of.Lag, s.Lag), of.CaughtUp && s.CaughtUp
 			if of.Stopped == nil {
 				of.Stopped = s.Stopped
 			}

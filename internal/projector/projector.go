@@ -78,6 +78,8 @@ type Status struct {
 	Lag time.Duration
 	// Stopped says why the view stopped; nil while it runs. It holds no personal data.
 	Stopped error
+	// CaughtUp says that the view has once seen all that there was: see FirstCatchUp.
+	CaughtUp bool
 }
 
 // StoppedError says that a view stopped at an event that it cannot apply: late rather than wrong.
@@ -116,6 +118,7 @@ type running struct {
 	position eventstore.Position // guarded by mu
 	unseen   time.Time           // when the oldest event it has not seen was recorded; guarded by mu
 	stopped  error               // guarded by mu
+	caughtUp bool                // guarded by mu
 	moved    chan struct{}       // closed at the next move, nil if nobody waits; guarded by mu
 }
 
@@ -161,7 +164,10 @@ func (v *running) prepare(tx *viewdb.Tx, indexes bool) error {
 		return err
 	}
 	if n == 0 {
-		v.position, err = Position(tx, v.Name)
+		if v.position, err = Position(tx, v.Name); err != nil {
+			return err
+		}
+		v.caughtUp, err = hasCaughtUp(tx, v.Name)
 		return err
 	}
 	if err := tx.Script(v.Schema...); err != nil {
@@ -173,8 +179,13 @@ func (v *running) prepare(tx *viewdb.Tx, indexes bool) error {
 	return nil
 }
 
-// Prepare makes the table of checkpoints if there is none.
-func Prepare(tx *viewdb.Tx) error { return tx.Script(checkpoints) }
+// Prepare makes the tables that say how far views are, if there are none.
+func Prepare(tx *viewdb.Tx) error {
+	if err := tx.Script(checkpoints); err != nil {
+		return err
+	}
+	return prepareCaughtUp(tx)
+}
 
 // Position is how far a view has come, as the transaction sees it.
 func Position(tx *viewdb.Tx, view string) (eventstore.Position, error) {
@@ -343,7 +354,7 @@ func (p *Projector) Status() []Status {
 	defer p.mu.Unlock()
 	all := make([]Status, len(p.views))
 	for i, v := range p.views {
-		all[i] = Status{View: v.Name, Position: v.position, Stopped: v.stopped}
+		all[i] = Status{View: v.Name, Position: v.position, Stopped: v.stopped, CaughtUp: v.caughtUp}
 		if !v.unseen.IsZero() {
 			all[i].Lag = max(0, now.Sub(v.unseen))
 		}

@@ -342,3 +342,64 @@ func TestWhoFollowsSeesHowFarOthersBroughtTheViews(t *testing.T) {
 		}
 	})
 }
+
+func TestAViewHasCaughtUpOnceItWasAtTheEnd(t *testing.T) {
+	onEach(t, func(t *testing.T, views func(t *testing.T) *viewdb.DB) {
+		store := history(t)
+		add(t, store, "a")
+		end := add(t, store, "poison")
+		db := views(t)
+		caughtUp := func(p *projector.Projector) (names []string) {
+			for _, s := range p.Status() {
+				if s.CaughtUp {
+					names = append(names, s.View)
+				}
+			}
+			return names
+		}
+		open := func(all ...projector.View) *projector.Projector {
+			t.Helper()
+			p, err := projector.Open(t.Context(), store, db, projector.Options{}, all...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+		p := open(numbers("old_1", ""), numbers("bad_1", "poison"))
+		if got := caughtUp(p); len(got) != 0 {
+			t.Errorf("before they saw anything %v have caught up", got)
+		}
+		stopped := new(projector.StoppedError)
+		if err := p.CatchUp(t.Context()); !errors.As(err, &stopped) {
+			t.Fatal(err)
+		}
+		// One that has stopped is waited for; the other is none the worse for it.
+		ctx, cancel := context.WithCancel(t.Context())
+		moved, err := p.Watch("old_1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			<-moved
+			cancel()
+		}()
+		if err := p.FirstCatchUp(ctx, end); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want that it waits for the view that stopped", err)
+		}
+		if got := caughtUp(p); !slices.Equal(got, []string{"old_1"}) {
+			t.Errorf("got %v, want the view that did not stop", got)
+		}
+		// It is so for whoever opens the views, and though there is more to be seen; not for another number.
+		add(t, store, "b")
+		if got := caughtUp(open(numbers("old_1", ""), numbers("new_2", ""))); !slices.Equal(got, []string{"old_1"}) {
+			t.Errorf("opened again: got %v, want the old view", got)
+		}
+		// What is built as a whole has.
+		if err := projector.Rebuild(t.Context(), store, db, projector.Options{}, numbers("new_2", "")); err != nil {
+			t.Fatal(err)
+		}
+		if got := caughtUp(open(numbers("new_2", ""), numbers("next_3", ""))); !slices.Equal(got, []string{"new_2"}) {
+			t.Errorf("rebuilt: got %v, want what was", got)
+		}
+	})
+}

@@ -28,7 +28,7 @@ func (s viewService) WatchDesk(q *pb.WatchDeskRequest, stream grpc.ServerStreami
 	if of, ok := s.dispatcher.Registry().Unit(unit, s.dispatcher.Now()); ok && governs(of) {
 		area = of.Area
 	}
-	desk := s.reader.Desk(func(of string) bool { return rule.Within(s.dispatcher.Registry(), of, unit) }, area)
+	desk := s.reader.Desk(func(of string) bool { return rule.Within(s.dispatcher.Registry(), of, unit) }, area, s.scope(ctx).Path)
 	return s.watch(ctx, view.WhistlesView, func(now time.Time) error {
 		message, position, err := desk.Look(ctx, now)
 		if err != nil || message == nil {

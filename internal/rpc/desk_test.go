@@ -147,6 +147,64 @@ func TestADeskSeesWhatGoesOnInItsUnitAndBelow(t *testing.T) {
 	}
 }
 
+// A ticket may be found to complain of a unit, and to do so no more in confidence, while the whistle for it goes on.
+func TestADeskFollowsWhomAConfidentialTicketComplainsOf(t *testing.T) {
+	t.Parallel()
+	city := dispatchtest.Open(t)
+	c := Config{DevActor: true, Dispatcher: city.Dispatcher}
+	viewing(t, city, &c)()
+	conn := serve(t, c, c.register)
+	name := city.Report(t, dispatchtest.Community)
+	city.ToHandling(t, name, dispatchtest.Street)
+	blown, err := pb.NewWhistleServiceClient(conn).BlowWhistle(acting(t.Context(), dispatchtest.Street, "STREET_LEADER"), &pb.BlowWhistleRequest{
+		RequestId: "w", Kind: pb.WhistleKind_WHISTLE_KIND_EMERGENCY, Tickets: []string{name}, Particulars: &pb.Particulars{Text: "核查社区账目"},
+		Summons: []*pb.Summons{{Unit: dispatchtest.DistrictUrban}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	community := acting(t.Context(), dispatchtest.Community, "COMMUNITY_CLERK")
+	desk, streets := watchDesk(t, community, conn, "", blown.ConsistencyToken), watchDesk(t, acting(t.Context(), dispatchtest.Street, "STREET_CLERK"), conn, "", blown.ConsistencyToken)
+	list := func() int {
+		t.Helper()
+		head, err := city.Store.Head(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := pb.NewViewServiceClient(conn).ListWhistles(community, &pb.ListWhistlesRequest{MinConsistencyToken: Token(head)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(answer.Whistles)
+	}
+	supervisor := dispatchtest.As(dispatchtest.CityCentre, pb.Role_ROLE_SUPERVISOR)
+	said := &pb.Particulars{Note: "更正"}
+	for _, step := range []struct {
+		correct *pb.CorrectTriageRequest
+		sees    int
+	}{
+		{nil, 1},
+		{&pb.CorrectTriageRequest{ComplainedOf: dispatchtest.Community}, 1},
+		{&pb.CorrectTriageRequest{Confidentiality: pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL}, 0},
+		{&pb.CorrectTriageRequest{Confidentiality: pb.Confidentiality_CONFIDENTIALITY_OPEN}, 1},
+	} {
+		if step.correct != nil {
+			step.correct.Name, step.correct.RequestId, step.correct.Particulars = name, city.RequestID(), said
+			city.Do(t, supervisor, step.correct)
+		}
+		if got := list(); got != step.sees {
+			t.Errorf("after %v the community lists %d whistles, want %d", step.correct, got, step.sees)
+		}
+		desk.until(t, func() bool {
+			return len(desk.whistles) == step.sees && desk.counts.Whistles == int64(step.sees) && desk.counts.Awaited == int64(step.sees)
+		})
+	}
+	streets.until(t, func() bool { return true })
+	if len(streets.whistles) != 1 || len(streets.told) != 1 {
+		t.Errorf("the street that blew was told of %v, want it once", streets.told)
+	}
+}
+
 func TestADeskIsAnOfficersOfThatUnitOrOneAbove(t *testing.T) {
 	t.Parallel()
 	city := dispatchtest.Open(t)

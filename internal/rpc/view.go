@@ -397,7 +397,7 @@ func (s viewService) ListPrecedents(ctx context.Context, q *pb.ListPrecedentsReq
 
 // ListWhistles gives a page of the whistles in the caller's scope.
 func (s viewService) ListWhistles(ctx context.Context, q *pb.ListWhistlesRequest) (*pb.ListWhistlesResponse, error) {
-	if err := s.wait(ctx, q.MinConsistencyToken, view.WhistlesView); err != nil {
+	if err := s.wait(ctx, q.MinConsistencyToken, view.WhistlesView, view.TicketsView); err != nil {
 		return nil, err
 	}
 	rows, next, position, err := s.reader.ListWhistles(ctx, view.WhistleQuery{

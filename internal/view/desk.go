@@ -22,18 +22,20 @@ type Desk struct {
 	reader *Reader
 	within func(unit string) bool
 	area   string
+	path   []string
 
 	begun  bool
 	seen   int64                    // the position of the last change that was read
 	rows   map[int64]*whistleRow    // whistles in progress, by their numbers
-	sent   map[int64]*pb.WhistleRow // as they were told last
+	sent   map[int64]*pb.WhistleRow // as they were told last; none that is hidden from who looks
 	counts *pb.DeskCounts           // as they were told last
 	second int64                    // as of which lateness was told
 }
 
-// Desk begins to follow a unit: within says whether a unit is that or lies below it, area is the area it governs, if it does.
-func (r *Reader) Desk(within func(unit string) bool, area string) *Desk {
-	return &Desk{reader: r, within: within, area: area, rows: map[int64]*whistleRow{}, sent: map[int64]*pb.WhistleRow{}}
+// Desk begins to follow a unit: within says whether a unit is that or lies below it, area is the area it governs, if it does. path is that of the
+// unit of who looks, root first, as in Scope, who is told of no whistle for a confidential ticket that complains of it; empty for an auditor.
+func (r *Reader) Desk(within func(unit string) bool, area string, path []string) *Desk {
+	return &Desk{reader: r, within: within, area: area, path: path, rows: map[int64]*whistleRow{}, sent: map[int64]*pb.WhistleRow{}}
 }
 
 // concerns says whether a whistle is the desk's: blown, screened or attended by the unit or one below it, or about the area that it governs.
@@ -47,6 +49,7 @@ func (d *Desk) concerns(w *whistleRow) bool {
 // Look gives what is new since the look before, as of now; at first everything in progress. Nil if nothing is.
 func (d *Desk) Look(ctx context.Context, now time.Time) (message *pb.WatchDeskResponse, at eventstore.Position, err error) {
 	var list []*whistleRow
+	hidden := map[int64]bool{}
 	err = d.reader.db.Read(ctx, func(tx *viewdb.Tx) error {
 		of, err := projector.Position(tx, TicketsView)
 		if err != nil {
@@ -60,10 +63,22 @@ func (d *Desk) Look(ctx context.Context, now time.Time) (message *pb.WatchDeskRe
 		if !d.begun {
 			d.seen = upTo // what ended before is not read at the next look
 			list, err = queryWhistles(tx, "WHERE closed_at IS NULL")
+		} else {
+			list, err = queryWhistles(tx, "WHERE changed > $1", d.seen)
+		}
+		if err != nil {
 			return err
 		}
-		list, err = queryWhistles(tx, "WHERE changed > $1", d.seen)
-		return err
+		// A ticket may become confidential, or be opened, while nothing happens to its whistle.
+		for _, w := range slices.AppendSeq(list, maps.Values(d.rows)) {
+			if w.closed != never || !d.concerns(w) {
+				continue
+			}
+			if hidden[w.whistle], err = w.hides(tx, d.path); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("look at whistles in progress: %w", err)
@@ -77,13 +92,16 @@ func (d *Desk) Look(ctx context.Context, now time.Time) (message *pb.WatchDeskRe
 			d.rows[w.whistle], changed[w.whistle] = w, true
 		case d.rows[w.whistle] != nil:
 			delete(d.rows, w.whistle)
-			delete(d.sent, w.whistle)
-			message.Ended = append(message.Ended, "whistles/"+w.id)
+			d.end(w, message)
 		}
 	}
 	micros := now.UnixMicro()
 	for _, number := range slices.Sorted(maps.Keys(d.rows)) {
-		if !changed[number] && d.second == now.Unix() {
+		if hidden[number] {
+			d.end(d.rows[number], message)
+			continue
+		}
+		if !changed[number] && d.second == now.Unix() && d.sent[number] != nil {
 			continue // limits pass by the second
 		}
 		if row := d.rows[number].message(micros); !proto.Equal(row, d.sent[number]) {
@@ -104,13 +122,22 @@ func (d *Desk) Look(ctx context.Context, now time.Time) (message *pb.WatchDeskRe
 	return message, at, nil
 }
 
+// end takes back a whistle of which was told.
+func (d *Desk) end(w *whistleRow, message *pb.WatchDeskResponse) {
+	if d.sent[w.whistle] != nil {
+		delete(d.sent, w.whistle)
+		message.Ended = append(message.Ended, "whistles/"+w.id)
+	}
+}
+
 // mostHolders is how many units the counts of a desk name.
 const mostHolders = 50
 
 // count is what the unit and those below it have in hand.
 func (d *Desk) count(ctx context.Context, now time.Time) (*pb.DeskCounts, error) {
-	c := &pb.DeskCounts{Whistles: int64(len(d.rows)), Tickets: new(pb.InboxCounts)}
-	for _, w := range d.rows {
+	c := &pb.DeskCounts{Whistles: int64(len(d.sent)), Tickets: new(pb.InboxCounts)}
+	for number := range d.sent {
+		w := d.rows[number]
 		for i := range w.parties {
 			w.parties[i].count(c, w, now.UnixMicro())
 		}

@@ -31,7 +31,7 @@ func TestADeskThatLooksNowAndThenKnowsWhatThereIs(t *testing.T) {
 		reader := view.NewReader(db, h.store)
 		mine := []string{"u1", "st1"}
 		within := func(unit string) bool { return slices.Contains(mine, unit) }
-		kept, desk := map[string]*pb.WhistleRow{}, reader.Desk(within, "s9")
+		kept, desk := map[string]*pb.WhistleRow{}, reader.Desk(within, "s9", nil)
 		told, ended := 0, 0
 		now := day0
 		look := func() {
@@ -54,7 +54,7 @@ func TestADeskThatLooksNowAndThenKnowsWhatThereIs(t *testing.T) {
 				delete(kept, name)
 				ended++
 			}
-			fresh, _, err := reader.Desk(within, "s9").Look(t.Context(), now)
+			fresh, _, err := reader.Desk(within, "s9", nil).Look(t.Context(), now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,7 +121,7 @@ func TestADeskThatLooksNowAndThenKnowsWhatThereIs(t *testing.T) {
 				}
 			}
 		}
-		m, _, err := reader.Desk(within, "s9").Look(t.Context(), now)
+		m, _, err := reader.Desk(within, "s9", nil).Look(t.Context(), now)
 		if got := m.GetCounts(); err != nil || got.Whistles != want.Whistles || got.Absent != want.Absent || got.Arrived != want.Arrived {
 			t.Errorf("got %v, %v, want %v", got, err, want)
 		}
@@ -142,7 +142,7 @@ func TestADeskCountsWhatUnitsHoldByLightTheMostRedFirst(t *testing.T) {
 	reader := h.reader()
 	within := func(unit string) bool { return unit[0] == 'u' }
 	// Limits lie 1, 11 and 21 hours after the beginning; at 10 hours the first has passed, and of the second a quarter or less is left.
-	m, _, err := reader.Desk(within, "").Look(t.Context(), day0.Add(10*time.Hour))
+	m, _, err := reader.Desk(within, "", nil).Look(t.Context(), day0.Add(10*time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,13 +171,13 @@ func TestADeskBeginsWithWhatIsUnderWay(t *testing.T) {
 	if err := p.CatchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	desk := view.NewReader(db, h.store).Desk(func(unit string) bool { return unit == "u1" }, "")
+	desk := view.NewReader(db, h.store).Desk(func(unit string) bool { return unit == "u1" }, "", nil)
 	if m, _, err := desk.Look(t.Context(), day0); err != nil || len(m.Whistles) != 0 {
 		t.Fatalf("got %v, %v", m, err)
 	}
 	// What cannot be read any more is not missed.
 	err = db.Write(t.Context(), func(tx *viewdb.Tx) error {
-		_, err := tx.Exec("UPDATE whistles_2 SET life = $1", []byte("damaged"))
+		_, err := tx.Exec("UPDATE whistles_3 SET life = $1", []byte("damaged"))
 		return err
 	})
 	if err != nil {

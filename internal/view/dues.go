@@ -23,7 +23,7 @@ import (
 )
 
 // DuesView is the name of the view of timers of everything but tickets.
-const DuesView = "dues_1"
+const DuesView = "dues_2"
 
 // timed are the kinds of streams that time makes things happen to, beside tickets.
 var timed = map[string]timedKind{
@@ -82,7 +82,7 @@ func duesOf(kinds map[string]timedKind) projector.View {
 		Schema: []string{
 			// A row a stream. began is the position of its first event. due is the earliest of the timers, NULL where none runs; version how many
 			// events it had, timers and kept what these led to and are.
-			`CREATE TABLE dues_1 (
+			`CREATE TABLE dues_2 (
 	began   INTEGER PRIMARY KEY,
 	stream  TEXT NOT NULL UNIQUE,
 	due     BIGINT,
@@ -92,7 +92,7 @@ func duesOf(kinds map[string]timedKind) projector.View {
 )`,
 		},
 		Indexes: []string{
-			`CREATE INDEX dues_1_due ON dues_1 (due, began) WHERE due IS NOT NULL`,
+			`CREATE INDEX dues_2_due ON dues_2 (due, began) WHERE due IS NOT NULL`,
 		},
 		Folding: func() projector.Folding { return newDueFolding(kinds) },
 	}
@@ -107,7 +107,7 @@ type dueRow struct {
 	kept    []byte
 }
 
-// dueFolding folds events into rows of dues_1.
+// dueFolding folds events into rows of dues_2.
 type dueFolding struct {
 	kinds map[string]timedKind
 	rows  hot[*dueRow]
@@ -150,7 +150,7 @@ func (f *dueFolding) Write(tx *viewdb.Tx, keep int) error {
 			}
 			f.buf = appendText(binary.AppendVarint(binary.AppendUvarint(f.buf, uint64(t.Which)), t.By.UnixMicro()), t.Unit)
 		}
-		err := tx.Put(`INSERT INTO dues_1 (began, stream, due, version, timers, kept) VALUES ($1, $2, $3, $4, $5, $6)
+		err := tx.Put(`INSERT INTO dues_2 (began, stream, due, version, timers, kept) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (began) DO UPDATE SET due = excluded.due, version = excluded.version, timers = excluded.timers, kept = excluded.kept`,
 			r.began, r.stream, due, int64(r.version), f.buf, r.kept)
 		if err != nil {
@@ -165,7 +165,7 @@ func loadDues(tx *viewdb.Tx, of timedKind, d *event.Decoded) (*dueRow, error) {
 	if d.Version == 1 {
 		return r, nil
 	}
-	for row, err := range tx.Query("SELECT began, kept FROM dues_1 WHERE stream = $1", d.Stream) {
+	for row, err := range tx.Query("SELECT began, kept FROM dues_2 WHERE stream = $1", d.Stream) {
 		if err != nil {
 			return nil, err
 		}
@@ -249,7 +249,7 @@ func (r *Reader) DueOthers(ctx context.Context, now time.Time, streams int) (lis
 	from := now.Truncate(time.Second) // what lies in this second is in time still
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
 		var buf []byte
-		for row, err := range tx.Query("SELECT stream, version, timers FROM dues_1 WHERE due < $1 ORDER BY due, began LIMIT $2", from.UnixMicro(), streams) {
+		for row, err := range tx.Query("SELECT stream, version, timers FROM dues_2 WHERE due < $1 ORDER BY due, began LIMIT $2", from.UnixMicro(), streams) {
 			if err != nil {
 				return err
 			}
@@ -276,7 +276,7 @@ func (r *Reader) DueOthers(ctx context.Context, now time.Time, streams int) (lis
 // should have happened before; the zero time if there is none.
 func (r *Reader) NextDueOther(ctx context.Context, now time.Time) (next time.Time, err error) {
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
-		for row, err := range tx.Query("SELECT due FROM dues_1 WHERE due >= $1 ORDER BY due LIMIT 1", now.Truncate(time.Second).UnixMicro()) {
+		for row, err := range tx.Query("SELECT due FROM dues_2 WHERE due >= $1 ORDER BY due LIMIT 1", now.Truncate(time.Second).UnixMicro()) {
 			if err != nil {
 				return err
 			}

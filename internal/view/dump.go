@@ -38,7 +38,7 @@ var dumps = map[string][]string{
 		serviceCounters().dump(),
 	},
 	DuesView: {
-		"SELECT 'due', began, stream, due, version, timers, kept FROM dues_1 ORDER BY began",
+		"SELECT 'due', began, stream, due, version, timers, kept FROM dues_2 ORDER BY began",
 	},
 	PrecedentsView: {
 		"SELECT 'precedent', ruling, id, category, area, lead, co, basis, ruled_at FROM precedents_1 ORDER BY ruling",
@@ -74,8 +74,8 @@ var dumps = map[string][]string{
 		"SELECT 'ever', id FROM listings_ticket_1 ORDER BY id",
 	},
 	WhistlesView: {
-		"SELECT 'whistle', whistle, id, no, kind, state, street, area, blown_at, closed_at, from_at, to_at, changed, life FROM whistles_2 ORDER BY whistle",
-		"SELECT 'step', kind, code, whistle FROM whistles_step_2 ORDER BY kind, code, whistle",
+		"SELECT 'whistle', whistle, id, no, kind, state, street, area, blown_at, closed_at, from_at, to_at, changed, life FROM whistles_3 ORDER BY whistle",
+		"SELECT 'step', kind, code, whistle FROM whistles_step_3 ORDER BY kind, code, whistle",
 	},
 }
 

@@ -227,7 +227,7 @@ func ask(r *rand.Rand, put func(what string, question func(r *view.Reader) (answ
 		return []any{list, next}, len(list), err
 	})
 	put("a desk", func(r *view.Reader) ([]any, int, error) {
-		m, at, err := r.Desk(func(string) bool { return true }, "").Look(ctx, when)
+		m, at, err := r.Desk(func(string) bool { return true }, "", []string{"root", "b1"}).Look(ctx, when)
 		return []any{m, at}, 1, err
 	})
 }

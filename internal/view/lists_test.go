@@ -286,6 +286,48 @@ func TestWhistlesAndWhoReportedIn(t *testing.T) {
 	}
 }
 
+func TestAWhistleForAConfidentialTicketIsHiddenFromWhoIsComplainedOf(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t)
+	const open, confidential = pb.Confidentiality_CONFIDENTIALITY_OPEN, pb.Confidentiality_CONFIDENTIALITY_CONFIDENTIAL
+	for id, triaged := range map[string]*pb.TicketTriaged{
+		"hidden": {Confidentiality: confidential, ComplainedOf: "m"}, "open": {Confidentiality: open, ComplainedOf: "m"}, "nobody": {Confidentiality: confidential},
+		"root": {Confidentiality: confidential, ComplainedOf: "root"},
+	} {
+		triaged.Path, triaged.Holder, triaged.HolderPath = path("c", "d", "s", "m"), "st", []string{"root", "st"}
+		h.record("ticket-"+id, happened{day0, &pb.TicketReported{No: id, Path: triaged.Path, Holder: "root", HolderPath: []string{"root"}}}, happened{day0, triaged})
+	}
+	for i, tickets := range [][]string{{"hidden"}, {"open"}, {"nobody"}, {"open", "hidden"}, {"root"}, nil, {"unknown"}} {
+		h.record(fmt.Sprint("whistle-", i), happened{day0, &pb.WhistleBlown{No: fmt.Sprint(i), Kind: 1, Street: "st", Path: path("c", "d", "s", "m"), Tickets: tickets}})
+	}
+	r := h.reader()
+	numbers := func(rows []*pb.WhistleRow) (list []string) {
+		for _, w := range rows {
+			list = append(list, w.No)
+		}
+		slices.Sort(list)
+		return list
+	}
+	for _, c := range []struct {
+		path []string
+		want []string
+	}{
+		{[]string{"root", "m"}, []string{"1", "2", "4", "5"}},
+		{[]string{"root", "m", "g"}, []string{"1", "2", "4", "5"}},
+		{[]string{"root", "st"}, []string{"0", "1", "2", "3", "4", "5"}},
+		{[]string{"root"}, []string{"0", "1", "2", "3", "4", "5", "6"}},
+	} {
+		got, next, _, err := r.ListWhistles(t.Context(), view.WhistleQuery{Scope: view.Scope{Path: c.path, Areas: []string{"m"}}, Now: day0, PageSize: int32(len(c.want))})
+		if err != nil || next != "" || !slices.Equal(numbers(got), c.want) {
+			t.Errorf("the list of %v: got %v, %q, %v, want %v", c.path, numbers(got), next, err, c.want)
+		}
+		m, _, err := r.Desk(func(string) bool { return false }, "m", c.path).Look(t.Context(), day0)
+		if err != nil || !slices.Equal(numbers(m.GetWhistles()), c.want) || m.Counts.Whistles != int64(len(c.want)) {
+			t.Errorf("the desk of %v: got %v, %v, want %v", c.path, m, err, c.want)
+		}
+	}
+}
+
 func TestRowsHaveTheLimitsOfTheFoldedTicket(t *testing.T) {
 	t.Parallel()
 	by := func(want time.Time) string {

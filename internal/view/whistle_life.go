@@ -361,7 +361,7 @@ func (w *whistleRow) late(now int64) bool {
 	if w.closed != never {
 		return false
 	}
-	if w.confirmed == never && isPast(w.resolveBy, now) || w.reviewed == never && isPast(w.reviewBy, now) {
+	if !w.resolved && isPast(w.resolveBy, now) || w.reviewed == never && isPast(w.reviewBy, now) {
 		return true
 	}
 	return w.underWay() && slices.ContainsFunc(w.parties, func(p party) bool { return p.behind(now) })

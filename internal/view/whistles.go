@@ -17,7 +17,7 @@ import (
 )
 
 // WhistlesView is the name of the view of whistles.
-const WhistlesView = "whistles_2"
+const WhistlesView = "whistles_3"
 
 // Whistles is the view of whistles and who has reported in. A city blows a few a day, so figures are added up when asked for.
 func Whistles() projector.View {
@@ -26,7 +26,7 @@ func Whistles() projector.View {
 		Schema: []string{
 			// whistle is the position of the first event, changed that of the last. At from_at and to_at lie the first and the last instant that a
 			// figure counts it by; both are NULL before there is one. life is everything that rows and figures follow from.
-			`CREATE TABLE whistles_2 (
+			`CREATE TABLE whistles_3 (
 	whistle   INTEGER PRIMARY KEY,
 	id        TEXT NOT NULL UNIQUE,
 	no        TEXT NOT NULL,
@@ -42,8 +42,8 @@ func Whistles() projector.View {
 	life      BLOB NOT NULL
 )`,
 			// Areas (kind 0) the whistle lies in, units (kind 1) that blew it, screen it or take part, with those above, areas (kind 2)
-			// that are affected too, and participants (kind 3).
-			`CREATE TABLE whistles_step_2 (
+			// that are affected too, participants (kind 3), and tickets it was blown for (kind 4).
+			`CREATE TABLE whistles_step_3 (
 	kind    BIGINT NOT NULL,
 	code    TEXT NOT NULL,
 	whistle BIGINT NOT NULL,
@@ -51,10 +51,10 @@ func Whistles() projector.View {
 ) WITHOUT ROWID`,
 		},
 		Indexes: []string{
-			`CREATE INDEX whistles_2_changed ON whistles_2 (changed)`,
-			`CREATE INDEX whistles_2_open ON whistles_2 (whistle) WHERE closed_at IS NULL`,
-			`CREATE INDEX whistles_2_count ON whistles_2 (to_at, from_at)`,
-			`CREATE INDEX whistles_step_2_of ON whistles_step_2 (whistle)`,
+			`CREATE INDEX whistles_3_changed ON whistles_3 (changed)`,
+			`CREATE INDEX whistles_3_open ON whistles_3 (whistle) WHERE closed_at IS NULL`,
+			`CREATE INDEX whistles_3_count ON whistles_3 (to_at, from_at)`,
+			`CREATE INDEX whistles_step_3_of ON whistles_step_3 (whistle)`,
 		},
 		Folding: func() projector.Folding { return newWhistleFolding() },
 	}
@@ -64,9 +64,10 @@ func Whistles() projector.View {
 const (
 	affectedStep = 2
 	partyStep    = 3
+	linkedStep   = 4
 )
 
-// whistleFolding folds events into rows of whistles_2 and the table beside it.
+// whistleFolding folds events into rows of whistles_3 and the table beside it.
 type whistleFolding struct {
 	rows hot[*whistleRow]
 	buf  []byte
@@ -132,7 +133,7 @@ func orNull(t int64) any {
 
 func (w *whistleRow) save(tx *viewdb.Tx, life []byte) error {
 	from, to := w.counted()
-	err := tx.Put(`INSERT INTO whistles_2 (whistle, id, no, kind, state, street, area, blown_at, closed_at, from_at, to_at, changed, life)
+	err := tx.Put(`INSERT INTO whistles_3 (whistle, id, no, kind, state, street, area, blown_at, closed_at, from_at, to_at, changed, life)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 		ON CONFLICT (whistle) DO UPDATE SET no = excluded.no, kind = excluded.kind, state = excluded.state, street = excluded.street,
 		area = excluded.area, blown_at = excluded.blown_at, closed_at = excluded.closed_at, from_at = excluded.from_at, to_at = excluded.to_at,
@@ -141,7 +142,7 @@ func (w *whistleRow) save(tx *viewdb.Tx, life []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := tx.Put("DELETE FROM whistles_step_2 WHERE whistle = $1", w.whistle); err != nil {
+	if err := tx.Put("DELETE FROM whistles_step_3 WHERE whistle = $1", w.whistle); err != nil {
 		return err
 	}
 	step := func(kind int64, codes ...string) error {
@@ -149,7 +150,7 @@ func (w *whistleRow) save(tx *viewdb.Tx, life []byte) error {
 			if code == "" {
 				continue
 			}
-			err := tx.Put("INSERT INTO whistles_step_2 (kind, code, whistle) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, w.whistle)
+			err := tx.Put("INSERT INTO whistles_step_3 (kind, code, whistle) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", kind, code, w.whistle)
 			if err != nil {
 				return err
 			}
@@ -165,6 +166,9 @@ func (w *whistleRow) save(tx *viewdb.Tx, life []byte) error {
 		return err
 	}
 	if err := step(unitPath, w.street, w.screener); err != nil {
+		return err
+	}
+	if err := step(linkedStep, w.tickets...); err != nil {
 		return err
 	}
 	for i := range w.parties {
@@ -183,7 +187,7 @@ func (w *whistleRow) save(tx *viewdb.Tx, life []byte) error {
 func queryWhistles(tx *viewdb.Tx, rest string, args ...any) ([]*whistleRow, error) {
 	var list []*whistleRow
 	var buf []byte
-	for row, err := range tx.Query("SELECT whistle, id, changed, life FROM whistles_2 "+rest, args...) {
+	for row, err := range tx.Query("SELECT whistle, id, changed, life FROM whistles_3 "+rest, args...) {
 		if err != nil {
 			return nil, err
 		}
@@ -213,13 +217,14 @@ var whistleFields = declare(map[string]field{
 	"kind":     {kind: enumField, column: "kind", values: pb.WhistleKind_value, prefix: "WHISTLE_KIND_"},
 	"state":    {kind: enumField, column: "state", values: pb.WhistleState_value, prefix: "WHISTLE_STATE_"},
 	"street":   {kind: textField, column: "street"},
-	"area":     {kind: setField, sql: "whistle IN (SELECT whistle FROM whistles_step_2 WHERE kind = 0 AND code = %s)"},
-	"unit":     {kind: setField, sql: "whistle IN (SELECT whistle FROM whistles_step_2 WHERE kind = 3 AND code = %s)"},
+	"area":     {kind: setField, sql: "whistle IN (SELECT whistle FROM whistles_step_3 WHERE kind = 0 AND code = %s)"},
+	"unit":     {kind: setField, sql: "whistle IN (SELECT whistle FROM whistles_step_3 WHERE kind = 3 AND code = %s)"},
 	"blown_at": {kind: timeField, column: "blown_at"},
 	"open":     {kind: boolField, sql: "closed_at IS NULL"},
 })
 
-// whistles lets the whistles in scope through.
+// whistles lets the whistles in scope through, but none that was blown for a confidential ticket which complains of the unit or of one above it. A ticket
+// that the view of tickets has not come to may be such a one.
 func (s *Scope) whistles(c *condition) {
 	if s.All {
 		return
@@ -227,13 +232,38 @@ func (s *Scope) whistles(c *condition) {
 	either := []string{"1 = 0"}
 	in := func(kind int, codes []string) {
 		for _, code := range codes {
-			either = append(either, fmt.Sprintf("whistle IN (SELECT whistle FROM whistles_step_2 WHERE kind = %d AND code = %s)", kind, c.arg(code)))
+			either = append(either, fmt.Sprintf("whistle IN (SELECT whistle FROM whistles_step_3 WHERE kind = %d AND code = %s)", kind, c.arg(code)))
 		}
 	}
 	in(areaPath, s.Areas)
 	in(affectedStep, s.Areas)
 	in(unitPath, s.Units)
 	c.and("(" + strings.Join(either, " OR ") + ")")
+	if len(s.Path) < 2 {
+		return // a complaint of the root is against nobody
+	}
+	c.and(`NOT EXISTS (SELECT 1 FROM whistles_step_3 AS linked LEFT JOIN ` + TicketsView + ` AS t ON t.id = linked.code
+		WHERE linked.whistle = whistles_3.whistle AND linked.kind = 4 AND (t.id IS NULL OR t.confidential <> 0 AND t.against IN (` + names(c, s.Path[1:]) + ")))")
+}
+
+// hides says whether the unit of a path may not know of the whistle, as Scope.whistles has it.
+func (w *whistleRow) hides(tx *viewdb.Tx, path []string) (bool, error) {
+	if len(path) < 2 {
+		return false, nil
+	}
+	for _, id := range w.tickets {
+		known := false
+		for row, err := range tx.Query("SELECT confidential, against FROM "+TicketsView+" WHERE id = $1", id) {
+			if err != nil {
+				return false, err
+			}
+			known = !row.Bool(0) || !slices.Contains(path[1:], row.Text(1))
+		}
+		if !known {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // ListWhistles gives a page of the whistles in scope that the filter lets through, the latest first.
@@ -246,9 +276,14 @@ func (r *Reader) ListWhistles(ctx context.Context, q WhistleQuery) (rows []*pb.W
 		return nil, "", 0, err
 	}
 	err = r.db.Read(ctx, func(tx *viewdb.Tx) error {
+		of, err := projector.Position(tx, TicketsView)
+		if err != nil {
+			return err
+		}
 		if at, err = projector.Position(tx, WhistlesView); err != nil {
 			return err
 		}
+		at = min(at, of)
 		list, err := queryWhistles(tx, page.rest, page.args...)
 		if err != nil {
 			return err

@@ -9,7 +9,7 @@ import (
 	"github.com/chuishao/dispatch/internal/rule"
 )
 
-// confirm: the street confirms that the matter is done, once every compulsory task is done or waived. Nobody waits for who was excused or did not
+// confirm: the street confirms that the units have done their part, and says whether the matter is resolved, once every compulsory task is done or waived. Nobody waits for who was excused or did not
 // come.
 func confirm(s State, a *rule.Asked, c *pb.ConfirmWhistleRequest) ([]proto.Message, error) {
 	if err := s.byStreet(a, leaders...); err != nil {

@@ -101,12 +101,23 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			return wrong("from %s to %s", before.Kind, e.Kind)
 		}
 	case *pb.WhistleTimerPassed:
+		if e.Timer == pb.WhistleTimer_WHISTLE_TIMER_RESOLVE && before.Resolved {
+			return wrong("the matter is resolved")
+		}
 		if before.Fired(e.Timer, e.Unit) || !after.Fired(e.Timer, e.Unit) {
 			return wrong("timer %s of %q fired before, or there is none", e.Timer, e.Unit)
 		}
 	case *pb.WhistleRaised:
+		if !before.raisable() {
+			return wrong("the matter is resolved")
+		}
 		if e.To == "" || e.Child == "" {
 			return wrong("is raised to unit %q as %q", e.To, e.Child)
+		}
+		for _, unit := range e.Called {
+			if before.find(unit) == nil {
+				return wrong("calls unit %q again, which was not summoned", unit)
+			}
 		}
 		if e.Cause == pb.RaiseCause_RAISE_CAUSE_NO_SHOWS && !before.TooManyNoShows() || e.Cause == pb.RaiseCause_RAISE_CAUSE_UNRESOLVED && !before.Unresolved() {
 			return wrong("is raised for %s, which is not so", e.Cause)
@@ -213,13 +224,18 @@ func legal(event proto.Message) []pb.WhistleState {
 		return []pb.WhistleState{blown}
 	case *pb.WhistleSigned, *pb.WhistleContacted, *pb.ReportedIn, *pb.TaskDone, *pb.WhistleConfirmed,
 		*pb.ParticipantAdded, *pb.ExcuseRequested, *pb.ExcuseEndorsed, *pb.ExcuseRefused, *pb.ParticipantExcused, *pb.NoShow, *pb.TaskWaived,
-		*pb.HelperJoined, *pb.WhistleRaised:
+		*pb.HelperJoined:
 		return under
+	case *pb.WhistleRaised:
+		return while
 	case *pb.WhistleReviewed:
 		return reviewable
 	case *pb.WhistleTimerPassed:
-		if e.Timer == pb.WhistleTimer_WHISTLE_TIMER_REVIEW {
+		switch e.Timer {
+		case pb.WhistleTimer_WHISTLE_TIMER_REVIEW:
 			return reviewable
+		case pb.WhistleTimer_WHISTLE_TIMER_RESOLVE:
+			return append(slices.Clone(while), pb.WhistleState_WHISTLE_STATE_CLOSED)
 		}
 		return under
 	case *pb.Released, *pb.LeftEarly:

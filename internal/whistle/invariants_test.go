@@ -64,6 +64,10 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		s.fired[pb.WhistleTimer_WHISTLE_TIMER_RESOLVE] = true
 		return s
 	}
+	resolved := func(s State) State {
+		s.Resolved = true
+		return s
+	}
 	other := &pb.UnitRated{Unit: "a", Response: 1, Cooperation: 1, Result: 1, RaterKind: pb.RaterKind_RATER_KIND_COMMUNITY, Rater: "m"}
 	resolve := &pb.WhistleTimerPassed{Timer: pb.WhistleTimer_WHISTLE_TIMER_RESOLVE, By: timestamppb.New(noon)}
 	tough := &pb.WhistleBlown{Kind: pb.WhistleKind_WHISTLE_KIND_TOUGH, Street: "s", Participants: two}
@@ -116,6 +120,10 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 			return s
 		}(), event: other},
 		{name: "a rating of nobody", before: lived(confirmed, done, pending), event: &pb.UnitRated{Unit: "a", Response: 1, Cooperation: 1, Result: 1, RaterKind: pb.RaterKind_RATER_KIND_RESIDENT}},
+		{name: "a limit after the confirmation that nothing is resolved", before: lived(confirmed, done, pending), event: resolve, whole: true, tamper: late},
+		{name: "a limit after the confirmation that all is resolved", before: resolved(lived(confirmed, done, pending)), event: resolve, tamper: late},
+		{name: "a raise after the confirmation that nothing is resolved", before: fired(lived(confirmed, done, pending)), event: &pb.WhistleRaised{To: "t", Child: "c"}, whole: true},
+		{name: "a raise after the confirmation that all is resolved", before: resolved(lived(confirmed, done, pending)), event: &pb.WhistleRaised{To: "t", Child: "c"}},
 		{name: "a confirmation while one is absent", before: lived(working, absent, here), event: &pb.WhistleConfirmed{}, whole: true},
 		{name: "a confirmation while one left its task", before: lived(working, left, here), event: &pb.WhistleConfirmed{}},
 		{name: "an excuse", before: asks(lived(issued, pending, pending)), event: &pb.ParticipantExcused{Unit: "a", Replacement: &pb.Participant{Unit: "c", Compulsory: true}}, whole: true},
@@ -151,6 +159,7 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		{name: "a limit of nobody that passed", before: lived(working, here, pending), event: &pb.WhistleTimerPassed{Timer: pb.WhistleTimer_WHISTLE_TIMER_SIGN, Unit: "z"}},
 		{name: "a raised whistle", before: lived(working, here, pending), event: &pb.WhistleRaised{To: "t", Child: "k"}, whole: true},
 		{name: "a whistle raised to nobody", before: lived(working, here, pending), event: &pb.WhistleRaised{Child: "k"}},
+		{name: "a whistle raised to somebody who was not summoned", before: lived(working, here, pending), event: &pb.WhistleRaised{To: "t", Child: "k", Called: []string{"a", "z"}}},
 		{name: "a whistle raised for absences that are none", before: lived(working, here, pending), event: &pb.WhistleRaised{To: "t", Child: "k", Cause: pb.RaiseCause_RAISE_CAUSE_NO_SHOWS}},
 		{name: "a whistle raised for absences", before: lived(working, absent, absent), event: &pb.WhistleRaised{To: "t", Child: "k", Cause: pb.RaiseCause_RAISE_CAUSE_NO_SHOWS}, whole: true},
 		{name: "a whistle raised as unresolved before its limit", before: lived(working, here, pending), event: &pb.WhistleRaised{To: "t", Child: "k", Cause: pb.RaiseCause_RAISE_CAUSE_UNRESOLVED}},

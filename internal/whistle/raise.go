@@ -44,6 +44,21 @@ func (s *State) TooManyNoShows() bool {
 // Unresolved says whether the limit for resolving the matter has passed.
 func (s *State) Unresolved() bool { return s.Fired(pb.WhistleTimer_WHISTLE_TIMER_RESOLVE, "") }
 
+// confirmedUnresolved says whether the street confirmed that the matter is not resolved: of that the whistle, even one that is closed, is reminded
+// at its limit.
+func (s *State) confirmedUnresolved() bool {
+	switch s.State {
+	case pb.WhistleState_WHISTLE_STATE_CONFIRMED, pb.WhistleState_WHISTLE_STATE_RATED, pb.WhistleState_WHISTLE_STATE_CLOSED:
+		return !s.Resolved
+	}
+	return false
+}
+
+// raisable says whether the whistle can go to a higher level: while it is under way, and until it is closed if the matter is not resolved.
+func (s *State) raisable() bool {
+	return slices.Contains(under, s.State) || s.confirmedUnresolved() && s.State != pb.WhistleState_WHISTLE_STATE_CLOSED
+}
+
 // raise: the whistle goes to the next higher level (提级), as a whistle of its own that somebody above screens. The street decides it, or it
 // follows from absences or from a matter that is not resolved at its limit.
 func raise(s State, a *rule.Asked, c *pb.RaiseWhistleRequest) ([]proto.Message, error) {
@@ -62,8 +77,8 @@ func raise(s State, a *rule.Asked, c *pb.RaiseWhistleRequest) ([]proto.Message, 
 	case c.Cause == pb.RaiseCause_RAISE_CAUSE_UNSPECIFIED:
 		return nil, rule.Bad("cause", rule.MissingField, "is required")
 	}
-	if err := s.in(under...); err != nil {
-		return nil, err
+	if !s.raisable() {
+		return nil, s.in(under...)
 	}
 	if err := a.CheckTime(s.LastAt); err != nil {
 		return nil, err
@@ -75,7 +90,35 @@ func raise(s State, a *rule.Asked, c *pb.RaiseWhistleRequest) ([]proto.Message, 
 	if to == "" {
 		return nil, rule.No(rule.NotNextLevel, "no unit stands above %q, which screens", s.ScreenedBy)
 	}
-	return rule.One(&pb.WhistleRaised{To: to, Child: a.Child, Cause: c.Cause, Sealed: a.Sealed})
+	again := s.calledAgain()
+	if s.Kind == pb.WhistleKind_WHISTLE_KIND_EMERGENCY { // which nobody screens before it is issued
+		var err error
+		if again, err = letIn(a, again); err != nil {
+			return nil, err
+		}
+	}
+	e := &pb.WhistleRaised{To: to, Child: a.Child, Cause: c.Cause, Sealed: a.Sealed}
+	for _, p := range again {
+		e.Called = append(e.Called, p.Unit)
+	}
+	return rule.One(e)
+}
+
+// letIn are those whom the ban list does not keep out by now. A refusal if nobody of them has to come.
+func letIn(a *rule.Asked, participants []*pb.Participant) ([]*pb.Participant, error) {
+	var in []*pb.Participant
+	var banned error
+	for _, p := range participants {
+		if err := a.Keep("", p.Category, p.Unit, p.Admission); err != nil {
+			banned = err
+			continue
+		}
+		in = append(in, p)
+	}
+	if banned != nil && !slices.ContainsFunc(in, func(p *pb.Participant) bool { return p.Compulsory }) {
+		return nil, banned
+	}
+	return in, nil
 }
 
 // next is the unit that a raised whistle goes to: the nearest of a higher level above the one that screens, or where there is none such the one
@@ -95,11 +138,15 @@ func (s *State) next(r rule.Registry) string {
 	return above[len(above)-1]
 }
 
-// ChildOf is the whistle that a raised one, of the id, goes on as: for the same matter, to those who have not done their part, screened by the
+// ChildOf is the whistle that a raised one, of the id, goes on as: for the same matter, to those who are called again, screened by the
 // unit it was raised to. What was said of it is sealed anew by whoever opens it.
 func (s *State) ChildOf(id, to string) *pb.WhistleBlown {
+	again := s.calledAgain()
+	if len(s.Called) > 0 {
+		again = slices.DeleteFunc(again, func(p *pb.Participant) bool { return !slices.Contains(s.Called, p.Unit) })
+	}
 	return &pb.WhistleBlown{
-		Kind: s.Kind, Tickets: s.Tickets, Street: s.Street, Path: s.Path, CallItem: s.CallItem, Participants: s.calledAgain(),
+		Kind: s.Kind, Tickets: s.Tickets, Street: s.Street, Path: s.Path, CallItem: s.CallItem, Participants: again,
 		GatherAt: rule.Stamp(s.GatherAt), Position: s.Position, ScreenedBy: to, DraftedBy: s.DraftedBy, AlsoAffects: s.AlsoAffects, Parent: id,
 	}
 }
@@ -131,7 +178,8 @@ func (s *State) calledAgain() []*pb.Participant {
 	return nil
 }
 
-// open brings to life the whistle that another was raised to. In an emergency it is issued at once, like any.
+// open brings to life the whistle that another was raised to. In an emergency it is issued at once, like any, to those whom the ban list let in when that
+// was raised.
 func open(s State, a *rule.Asked, c *pb.WhistleBlown) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_SYSTEM); err != nil {
 		return nil, err

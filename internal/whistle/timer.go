@@ -15,7 +15,8 @@ import (
 const timers = int(pb.WhistleTimer_WHISTLE_TIMER_RESOLVE) + 1
 
 // Timers are the timers that run and have not fired, the earliest first: while a whistle is under way those of each participant that has to come
-// and has not, and of the whole; and that of the review of an emergency, which is due whatever became of it. One fires once: PassWhistleTimer with
+// and has not, and of the whole; that of the resolution also once the street has confirmed that the matter is not resolved, until it is raised;
+// and that of the review of an emergency, which is due whatever became of it. One fires once: PassWhistleTimer with
 // exactly that timer, unit and instant, once the second it lies in is over.
 func (s *State) Timers() []rule.Timer {
 	if !slices.Contains(reviewable, s.State) {
@@ -40,7 +41,7 @@ func (s *State) Timers() []rule.Timer {
 	}
 	const review, resolve = pb.WhistleTimer_WHISTLE_TIMER_REVIEW, pb.WhistleTimer_WHISTLE_TIMER_RESOLVE
 	add(review, "", s.ReviewBy, s.fired[review] || !s.ReviewedAt.IsZero())
-	add(resolve, "", s.ResolveBy, s.fired[resolve] || !on)
+	add(resolve, "", s.ResolveBy, s.fired[resolve] || !on && !s.confirmedUnresolved())
 	slices.SortStableFunc(run, func(a, b rule.Timer) int { return a.By.Compare(b.By) })
 	return run
 }

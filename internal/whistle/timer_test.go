@@ -44,8 +44,11 @@ func TestTimersRunWhileSomethingIsExpectedAndTheEarliestStandsFirst(t *testing.T
 			s.Participants[0].State, s.fired[resolve] = pb.ParticipantState_PARTICIPANT_STATE_EXCUSED, true
 		}, []pb.WhistleTimer{review}},
 		{"blown", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_BLOWN }, nil},
-		{"confirmed", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_CONFIRMED }, []pb.WhistleTimer{review}},
-		{"closed", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_CLOSED }, []pb.WhistleTimer{review}},
+		{"confirmed", func(s *State) { s.State, s.Resolved = pb.WhistleState_WHISTLE_STATE_CONFIRMED, true }, []pb.WhistleTimer{review}},
+		{"confirmed, and not resolved", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_CONFIRMED }, []pb.WhistleTimer{review, resolve}},
+		{"rated, and not resolved", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_RATED }, []pb.WhistleTimer{review, resolve}},
+		{"closed", func(s *State) { s.State, s.Resolved = pb.WhistleState_WHISTLE_STATE_CLOSED, true }, []pb.WhistleTimer{review}},
+		{"closed, and not resolved", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_CLOSED }, []pb.WhistleTimer{review, resolve}},
 		{"cancelled", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_CANCELLED }, []pb.WhistleTimer{review}},
 		{"raised", func(s *State) { s.State = pb.WhistleState_WHISTLE_STATE_RAISED }, nil},
 	} {

@@ -37,8 +37,9 @@ type State struct {
 
 	Parent string // the id of the whistle it was raised from
 	Child  string // the id of the whistle it was raised to
-	// RaisedTo is the unit that screens that.
+	// RaisedTo is the unit that screens that, Called the units that it summons.
 	RaisedTo string
+	Called   []string
 
 	DraftedAt time.Time
 	BlownAt   time.Time
@@ -194,7 +195,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.WhistleTimerPassed:
 		s.timerPassed(e)
 	case *pb.WhistleRaised:
-		s.ClosedAt, s.Child, s.RaisedTo = at, e.Child, e.To
+		s.ClosedAt, s.Child, s.RaisedTo, s.Called = at, e.Child, e.To, e.Called
 	default:
 		return s, fmt.Errorf("%T is no event of a whistle", event)
 	}

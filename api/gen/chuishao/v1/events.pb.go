@@ -8071,7 +8071,7 @@ func (x *Released) GetUnit() string {
 	return ""
 }
 
-// WhistleConfirmed: the street confirms that the matter is done.
+// WhistleConfirmed: the street confirms that all tasks are done, and says whether that resolved the matter.
 type WhistleConfirmed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Resolved      bool                   `protobuf:"varint,1,opt,name=resolved,proto3" json:"resolved,omitempty"`
@@ -8984,9 +8984,11 @@ type WhistleRaised struct {
 	// The unit that screens the child.
 	To string `protobuf:"bytes,1,opt,name=to,proto3" json:"to,omitempty"`
 	// The id of the child whistle.
-	Child         string     `protobuf:"bytes,2,opt,name=child,proto3" json:"child,omitempty"`
-	Cause         RaiseCause `protobuf:"varint,3,opt,name=cause,proto3,enum=chuishao.v1.RaiseCause" json:"cause,omitempty"`
-	Sealed        *Sealed    `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Child  string     `protobuf:"bytes,2,opt,name=child,proto3" json:"child,omitempty"`
+	Cause  RaiseCause `protobuf:"varint,3,opt,name=cause,proto3,enum=chuishao.v1.RaiseCause" json:"cause,omitempty"`
+	Sealed *Sealed    `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// The units that the child summons. Empty in what was recorded before this was: those whose part was not done, or as the matter demanded all.
+	Called        []string `protobuf:"bytes,5,rep,name=called,proto3" json:"called,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -9045,6 +9047,13 @@ func (x *WhistleRaised) GetCause() RaiseCause {
 func (x *WhistleRaised) GetSealed() *Sealed {
 	if x != nil {
 		return x.Sealed
+	}
+	return nil
+}
+
+func (x *WhistleRaised) GetCalled() []string {
+	if x != nil {
+		return x.Called
 	}
 	return nil
 }
@@ -9282,7 +9291,9 @@ func (x *PostRefused) GetSealed() *Sealed {
 type PostSupported struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The data subject's id of the resident: it means nothing outside the key database.
-	Resident      string `protobuf:"bytes,1,opt,name=resident,proto3" json:"resident,omitempty"`
+	Resident string `protobuf:"bytes,1,opt,name=resident,proto3" json:"resident,omitempty"`
+	// Likewise, by the resident's other number, where both were told: who is known by either counts as this one.
+	Also          string `protobuf:"bytes,2,opt,name=also,proto3" json:"also,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -9320,6 +9331,13 @@ func (*PostSupported) Descriptor() ([]byte, []int) {
 func (x *PostSupported) GetResident() string {
 	if x != nil {
 		return x.Resident
+	}
+	return ""
+}
+
+func (x *PostSupported) GetAlso() string {
+	if x != nil {
+		return x.Also
 	}
 	return ""
 }
@@ -14248,12 +14266,13 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x04unit\x18\x03 \x01(\tR\x04unit\"W\n" +
 	"\x10WhistleCancelled\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12+\n" +
-	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x91\x01\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xa9\x01\n" +
 	"\rWhistleRaised\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x14\n" +
 	"\x05child\x18\x02 \x01(\tR\x05child\x12-\n" +
 	"\x05cause\x18\x03 \x01(\x0e2\x17.chuishao.v1.RaiseCauseR\x05cause\x12+\n" +
-	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xe1\x02\n" +
+	"\x06sealed\x18\x04 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x16\n" +
+	"\x06called\x18\x05 \x03(\tR\x06called\"\xe1\x02\n" +
 	"\rPostPublished\x12\x0e\n" +
 	"\x02no\x18\x01 \x01(\tR\x02no\x12)\n" +
 	"\x04path\x18\x02 \x03(\v2\x15.chuishao.v1.AreaNodeR\x04path\x12/\n" +
@@ -14271,9 +14290,10 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"R\n" +
 	"\vPostRefused\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12+\n" +
-	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"+\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"?\n" +
 	"\rPostSupported\x12\x1a\n" +
-	"\bresident\x18\x01 \x01(\tR\bresident\"\xd8\x01\n" +
+	"\bresident\x18\x01 \x01(\tR\bresident\x12\x12\n" +
+	"\x04also\x18\x02 \x01(\tR\x04also\"\xd8\x01\n" +
 	"\x0ePostSelfSolved\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1a\n" +
 	"\bcategory\x18\x02 \x01(\tR\bcategory\x129\n" +

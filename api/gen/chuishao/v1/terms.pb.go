@@ -2189,7 +2189,7 @@ const (
 	WhistleTimer_WHISTLE_TIMER_REPORT_IN WhistleTimer = 3
 	// The emergency whistle was not looked at after the fact.
 	WhistleTimer_WHISTLE_TIMER_REVIEW WhistleTimer = 4
-	// The matter is not resolved.
+	// The matter is not resolved: also if the street has confirmed so before, or closed the whistle.
 	WhistleTimer_WHISTLE_TIMER_RESOLVE WhistleTimer = 5
 )
 

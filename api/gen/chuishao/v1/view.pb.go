@@ -4639,7 +4639,7 @@ type WatchDeskResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The whistles in progress that are new or changed since the message before; in the first message all.
 	Whistles []*WhistleRow `protobuf:"bytes,1,rep,name=whistles,proto3" json:"whistles,omitempty"`
-	// Names of whistles that ended since.
+	// Names of whistles that ended since, or that the caller may know of no more.
 	Ended            []string               `protobuf:"bytes,2,rep,name=ended,proto3" json:"ended,omitempty"`
 	Counts           *DeskCounts            `protobuf:"bytes,3,opt,name=counts,proto3" json:"counts,omitempty"`
 	AsOf             *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`

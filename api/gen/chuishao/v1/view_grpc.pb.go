@@ -70,7 +70,8 @@ type ViewServiceClient interface {
 	ListTickets(ctx context.Context, in *ListTicketsRequest, opts ...grpc.CallOption) (*ListTicketsResponse, error)
 	// What happened to a ticket or whistle, in the order it was recorded. Who: anyone in its scope, AUDITOR.
 	ListTimeline(ctx context.Context, in *ListTimelineRequest, opts ...grpc.CallOption) (*ListTimelineResponse, error)
-	// Whistles with who has reported in. Only whistles in the actor's scope; all for AUDITOR.
+	// Whistles with who has reported in. Only whistles in the actor's scope, and none for a confidential ticket that complains of the actor's unit; all
+	// for AUDITOR.
 	ListWhistles(ctx context.Context, in *ListWhistlesRequest, opts ...grpc.CallOption) (*ListWhistlesResponse, error)
 	// A node's closure figures now, and again whenever they change, at most ten times a second.
 	WatchClosure(ctx context.Context, in *WatchClosureRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchClosureResponse], error)
@@ -98,7 +99,7 @@ type ViewServiceClient interface {
 	// Reviews, grades and opinions. Only those in the actor's scope or closed; all for AUDITOR, ASSESSMENT.
 	ListReviews(ctx context.Context, in *ListReviewsRequest, opts ...grpc.CallOption) (*ListReviewsResponse, error)
 	// A command desk (指挥席): what goes on in the caller's unit and below it, now, and again whenever it changes, at most ten times a second. Who: any
-	// officer of a unit; only what is in scope.
+	// officer of a unit; only what is in scope, and no whistle for a confidential ticket that complains of the actor's unit.
 	WatchDesk(ctx context.Context, in *WatchDeskRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDeskResponse], error)
 	// How far each view has come.
 	ListViews(ctx context.Context, in *ListViewsRequest, opts ...grpc.CallOption) (*ListViewsResponse, error)
@@ -368,7 +369,8 @@ type ViewServiceServer interface {
 	ListTickets(context.Context, *ListTicketsRequest) (*ListTicketsResponse, error)
 	// What happened to a ticket or whistle, in the order it was recorded. Who: anyone in its scope, AUDITOR.
 	ListTimeline(context.Context, *ListTimelineRequest) (*ListTimelineResponse, error)
-	// Whistles with who has reported in. Only whistles in the actor's scope; all for AUDITOR.
+	// Whistles with who has reported in. Only whistles in the actor's scope, and none for a confidential ticket that complains of the actor's unit; all
+	// for AUDITOR.
 	ListWhistles(context.Context, *ListWhistlesRequest) (*ListWhistlesResponse, error)
 	// A node's closure figures now, and again whenever they change, at most ten times a second.
 	WatchClosure(*WatchClosureRequest, grpc.ServerStreamingServer[WatchClosureResponse]) error
@@ -396,7 +398,7 @@ type ViewServiceServer interface {
 	// Reviews, grades and opinions. Only those in the actor's scope or closed; all for AUDITOR, ASSESSMENT.
 	ListReviews(context.Context, *ListReviewsRequest) (*ListReviewsResponse, error)
 	// A command desk (指挥席): what goes on in the caller's unit and below it, now, and again whenever it changes, at most ten times a second. Who: any
-	// officer of a unit; only what is in scope.
+	// officer of a unit; only what is in scope, and no whistle for a confidential ticket that complains of the actor's unit.
 	WatchDesk(*WatchDeskRequest, grpc.ServerStreamingServer[WatchDeskResponse]) error
 	// How far each view has come.
 	ListViews(context.Context, *ListViewsRequest) (*ListViewsResponse, error)

@@ -64,7 +64,7 @@ type WhistleServiceClient interface {
 	CompleteTask(ctx context.Context, in *CompleteTaskRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
 	// Lets a participant go. Who: the street.
 	ReleaseParticipant(ctx context.Context, in *ReleaseParticipantRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
-	// Confirms that the matter is done. Who: STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR of the street.
+	// Confirms that all tasks are done, and says whether that resolved the matter. Who: STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR of the street.
 	ConfirmWhistle(ctx context.Context, in *ConfirmWhistleRequest, opts ...grpc.CallOption) (*WhistleAnswer, error)
 	// Rates a participant (评哨), once by each rater. Who: the street's officers; COMMUNITY_CLERK and COMMUNITY_SECRETARY of a community
 	// below it; CITIZEN who petitioned for a linked ticket; officers of a street whose area is affected too.
@@ -337,7 +337,7 @@ type WhistleServiceServer interface {
 	CompleteTask(context.Context, *CompleteTaskRequest) (*WhistleAnswer, error)
 	// Lets a participant go. Who: the street.
 	ReleaseParticipant(context.Context, *ReleaseParticipantRequest) (*WhistleAnswer, error)
-	// Confirms that the matter is done. Who: STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR of the street.
+	// Confirms that all tasks are done, and says whether that resolved the matter. Who: STREET_LEADER, STREET_SECRETARY, STREET_DIRECTOR of the street.
 	ConfirmWhistle(context.Context, *ConfirmWhistleRequest) (*WhistleAnswer, error)
 	// Rates a participant (评哨), once by each rater. Who: the street's officers; COMMUNITY_CLERK and COMMUNITY_SECRETARY of a community
 	// below it; CITIZEN who petitioned for a linked ticket; officers of a street whose area is affected too.
