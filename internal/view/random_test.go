@@ -713,7 +713,7 @@ func TestListsEqualSingleFiguresAndWhatWasKnownIsTheSlowWay(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	h := newHistory(t)
 	livesOf(h, r, 60, wholeLife)
-	reader := h.reader()
+	reader := h.readerOf(h.remembered())
 	end := h.last
 	for range 4 / slow {
 		when := day0.Add(time.Duration(r.Int64N(int64(15 * 24 * time.Hour))))
