@@ -127,6 +127,9 @@ func TestMetricsAreNamedAsTheyShouldBe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, f := range families {
+		f.Metric = f.Metric[:1] // the others differ in the values of labels, which Gather has checked
+	}
 	problems, err := promlint.NewWithMetricFamilies(families).Lint()
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -154,9 +155,44 @@ func (h *history) catchUp(db *viewdb.DB, batch int) {
 
 func (h *history) reader() *view.Reader {
 	h.tb.Helper()
+	return h.readerOf(h.store)
+}
+
+// readerOf reads views that are up to date, and asks a store for what was known.
+func (h *history) readerOf(store eventstore.Store) *view.Reader {
+	h.tb.Helper()
 	db := h.views("views.db")
 	h.catchUp(db, 0)
-	return view.NewReader(db, h.store)
+	return view.NewReader(db, store)
+}
+
+// remembered is a history as it is now, read from its file once: for readers who are asked some thousand times what was known.
+type remembered struct {
+	eventstore.Store
+	all []eventstore.Recorded
+}
+
+func (h *history) remembered() remembered {
+	h.tb.Helper()
+	m := remembered{Store: h.store}
+	for r, err := range h.store.ReadAll(h.tb.Context(), 0) {
+		if err != nil {
+			h.tb.Fatal(err)
+		}
+		m.all = append(m.all, r)
+	}
+	return m
+}
+
+// ReadAll is a store's.
+func (m remembered) ReadAll(_ context.Context, after eventstore.Position) iter.Seq2[eventstore.Recorded, error] {
+	return func(yield func(eventstore.Recorded, error) bool) {
+		for _, r := range m.all {
+			if r.Position > after && !yield(r, nil) {
+				return
+			}
+		}
+	}
 }
 
 func dump(tb testing.TB, db *viewdb.DB) string {

@@ -139,7 +139,7 @@ func TestFiguresOfPartitionsAreThoseOfWholeViews(t *testing.T) {
 	onEach(t, func(t *testing.T, newHistory func(testing.TB) *history) {
 		for seed, live := range []liver{wholeLife, native} {
 			h := newHistory(t)
-			every := 1 + 3*seed // of so many questions one is put to each number of partitions
+			every := slow * (1 + 3*seed) // of so many questions one is put to each number of partitions
 			if h.postgres {
 				every = 12 // a server takes its time
 			}

@@ -636,7 +636,7 @@ func metric(all []*life, name, level, code string, from, to, t time.Time) (num, 
 
 func TestFiguresOfAnyInstantEqualThoseCountedOneByOne(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(4) {
+	for seed := range uint64(4 / slow) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 1))
@@ -713,9 +713,9 @@ func TestListsEqualSingleFiguresAndWhatWasKnownIsTheSlowWay(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	h := newHistory(t)
 	livesOf(h, r, 60, wholeLife)
-	reader := h.reader()
+	reader := h.readerOf(h.remembered())
 	end := h.last
-	for range 4 {
+	for range 4 / slow {
 		when := day0.Add(time.Duration(r.Int64N(int64(15 * 24 * time.Hour))))
 		from := day0.Add(time.Duration(r.Int64N(int64(9 * 24 * time.Hour))))
 		for level := range levels {

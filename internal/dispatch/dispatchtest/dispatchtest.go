@@ -4,7 +4,9 @@ package dispatchtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -48,7 +50,15 @@ var Start = time.Date(2025, 3, 5, 9, 0, 0, 0, time.FixedZone("CST", 8*3600))
 func Open(tb testing.TB) *City {
 	tb.Helper()
 	dir := tb.TempDir()
-	store, err := sqlite.Open(filepath.Join(dir, "history.db"), sqlite.Options{})
+	path := filepath.Join(dir, "history.db")
+	begun, err := begun()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.WriteFile(path, begun, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	store, err := sqlite.Open(path, sqlite.Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -63,7 +73,60 @@ func Open(tb testing.TB) *City {
 // OpenOn makes a city on an empty history, which the caller closes when the test has ended: in a cleanup of its own, made before.
 func OpenOn(tb testing.TB, store History) *City {
 	tb.Helper()
-	return on(tb, store, tb.TempDir())
+	c := on(tb, store, tb.TempDir())
+	if err := load(tb.Context(), c.Dispatcher); err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// begun is the file of an embedded history in which the example city's registry was loaded, and nothing else happened. It is made once for all tests of a package.
+var begun = sync.OnceValues(func() (file []byte, err error) {
+	dir, err := os.MkdirTemp("", "city-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "history.db")
+	if err := begin(path, filepath.Join(dir, "keys.db")); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
+// begin makes a history in which the example city's registry was loaded.
+func begin(history, keys string) (err error) {
+	store, err := sqlite.Open(history, sqlite.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	k, err := privacy.Open(keys, privacy.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, k.Close()) }()
+	d, err := dispatch.New(context.Background(), store, k, dispatch.Options{Clock: func() time.Time { return Start }})
+	if err != nil {
+		return err
+	}
+	return load(context.Background(), d)
+}
+
+// load loads the example city's registry.
+func load(ctx context.Context, d *dispatch.Dispatcher) error {
+	content, faults := registry.ReadDir(wuxi.Files)
+	if len(faults) > 0 {
+		return fmt.Errorf("example registry: %v", faults)
+	}
+	faults, _, err := d.LoadRegistry(ctx, System, "wuxi-1", Start.AddDate(-10, 0, 0), content.Pieces(), false)
+	if err == nil && len(faults) > 0 {
+		err = fmt.Errorf("faults: %v", faults)
+	}
+	if err != nil {
+		return fmt.Errorf("load example registry: %w", err)
+	}
+	return nil
 }
 
 func on(tb testing.TB, store History, dir string) *City {
@@ -81,14 +144,6 @@ func on(tb testing.TB, store History, dir string) *City {
 	})
 	if c.Dispatcher, err = dispatch.New(tb.Context(), c.Store, c.Keys, dispatch.Options{Clock: c.Clock.Now}); err != nil {
 		tb.Fatal(err)
-	}
-	content, faults := registry.ReadDir(wuxi.Files)
-	if len(faults) > 0 {
-		tb.Fatalf("example registry: %v", faults)
-	}
-	faults, _, err = c.LoadRegistry(tb.Context(), System, "wuxi-1", Start.AddDate(-10, 0, 0), content.Pieces(), false)
-	if err != nil || len(faults) > 0 {
-		tb.Fatalf("load example registry: %v %v", faults, err)
 	}
 	return c
 }
