@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,7 +17,24 @@ import (
 type counters struct {
 	table string
 	bits  uint // 1<<bits days share a row
-	sums  map[int64]int64
+
+	sums []sum         // a node's day and shelf each, in the order in which they were first added to
+	at   map[int64]int // where in sums, by first
+	last int           // where in sums was added to last: the next addition is often to the same
+	held int           // counters in sums
+}
+
+// sum is what is to be added to the counters of a node's day and shelf.
+type sum struct {
+	first int64   // the number of its first column
+	list  []count // in the order of their numbers
+}
+
+// count is a counter's number, and how much it is.
+type count struct{ k, n int64 }
+
+func newCounters(table string, bits uint) *counters {
+	return &counters{table: table, bits: bits, at: map[int64]int{}}
 }
 
 // A counter has the number node<<36 | shelf<<34 | (day-firstDay)<<12 | column, the row it lies in that of its first day, without the column.
@@ -51,17 +69,54 @@ func cellAt(node, shelf, day int64) int64 {
 	return (node<<nodeShift | shelf<<shelfShift | min(max(day, firstDay), lastDay-1) - firstDay) << columnBits
 }
 
-func (c *counters) add(first int64, column int, n int64) { c.sums[first|int64(column)] += n }
+func (c *counters) add(first int64, column int, n int64) {
+	if c.last >= len(c.sums) || c.sums[c.last].first != first {
+		i, ok := c.at[first]
+		if !ok {
+			i = len(c.sums)
+			c.at[first] = i
+			if i < cap(c.sums) {
+				c.sums = c.sums[:i+1] // with the list that lies there, to be filled again
+			} else {
+				c.sums = append(c.sums, sum{})
+			}
+			c.sums[i].first, c.sums[i].list = first, c.sums[i].list[:0]
+		}
+		c.last = i
+	}
+	s := &c.sums[c.last]
+	k := first | int64(column)
+	i, ok := len(s.list), false
+	if i > 0 && s.list[i-1].k >= k {
+		i, ok = slices.BinarySearchFunc(s.list, k, func(a count, k int64) int { return cmp.Compare(a.k, k) })
+	}
+	if ok {
+		s.list[i].n += n
+		return
+	}
+	s.list = slices.Insert(s.list, i, count{k, n})
+	c.held++
+}
+
+// ordered are the counters that something is to be added to, in the order of the table.
+func (c *counters) ordered() []count {
+	slices.SortFunc(c.sums, func(a, b sum) int { return cmp.Compare(a.first, b.first) })
+	all := make([]count, 0, c.held)
+	for i := range c.sums {
+		for _, x := range c.sums[i].list {
+			if x.n != 0 {
+				all = append(all, x)
+			}
+		}
+	}
+	c.sums, c.last, c.held = c.sums[:0], 0, 0
+	clear(c.at)
+	return all
+}
 
 // save writes what was added, in the order of the table.
 func (c *counters) save(tx *viewdb.Tx) error {
-	order := make([]int64, 0, len(c.sums))
-	for k, n := range c.sums {
-		if n != 0 {
-			order = append(order, k)
-		}
-	}
-	slices.Sort(order)
+	order := c.ordered()
 	insert := "INSERT INTO " + c.table + " (place, counts) VALUES ($1, $2)"
 	update := "UPDATE " + c.table + " SET counts = $2 WHERE place = $1"
 	query := "SELECT place, counts FROM " + c.table + " WHERE place IN (" + arguments(countersRead) + ")"
@@ -81,7 +136,7 @@ func (c *counters) save(tx *viewdb.Tx) error {
 		clear(old)
 		n, rows := 0, 0
 		for place := int64(0); n < len(order); n++ {
-			if at := c.placeOf(order[n]); rows == 0 || at != place {
+			if at := c.placeOf(order[n].k); rows == 0 || at != place {
 				if rows == countersRead {
 					break
 				}
@@ -92,7 +147,7 @@ func (c *counters) save(tx *viewdb.Tx) error {
 		for i := rows; i < countersRead; i++ {
 			args[i] = args[rows-1]
 		}
-		if c.placeOf(order[0]) <= last {
+		if c.placeOf(order[0].k) <= last {
 			for row, err := range tx.Query(query, args...) {
 				if err != nil {
 					return err
@@ -100,15 +155,15 @@ func (c *counters) save(tx *viewdb.Tx) error {
 				old[row.Int64(0)] = row.Bytes(1, nil)
 			}
 		}
-		for keys := order[:n]; len(keys) > 0; {
-			place := c.placeOf(keys[0])
+		for list := order[:n]; len(list) > 0; {
+			place := c.placeOf(list[0].k)
 			n := 1
-			for n < len(keys) && c.placeOf(keys[n]) == place {
+			for n < len(list) && c.placeOf(list[n].k) == place {
 				n++
 			}
 			was, ok := old[place]
 			var err error
-			if buf, err = c.merge(buf[:0], place, was, keys[:n]); err != nil {
+			if buf, err = merge(buf[:0], place, was, list[:n]); err != nil {
 				return err
 			}
 			switch {
@@ -122,11 +177,10 @@ func (c *counters) save(tx *viewdb.Tx) error {
 			if err != nil {
 				return err
 			}
-			keys = keys[n:]
+			list = list[n:]
 		}
 		order = order[n:]
 	}
-	clear(c.sums)
 	return nil
 }
 
@@ -142,9 +196,9 @@ func arguments(n int) string {
 	return strings.Join(list, ", ")
 }
 
-// merge appends the counters of a row with those of the keys added, in order: of each that is not 0 the step from the number before, and how
+// merge appends the counters of a row with what is added, both in order: of each that is not 0 the step from the number before, and how
 // much it is.
-func (c *counters) merge(buf []byte, place int64, old []byte, keys []int64) ([]byte, error) {
+func merge(buf []byte, place int64, old []byte, add []count) ([]byte, error) {
 	last := place << columnBits
 	put := func(k, n int64) {
 		if n != 0 {
@@ -153,18 +207,18 @@ func (c *counters) merge(buf []byte, place int64, old []byte, keys []int64) ([]b
 		}
 	}
 	err := eachCount(place, old, func(k, n int64) {
-		for len(keys) > 0 && keys[0] < k {
-			put(keys[0], c.sums[keys[0]])
-			keys = keys[1:]
+		for len(add) > 0 && add[0].k < k {
+			put(add[0].k, add[0].n)
+			add = add[1:]
 		}
-		if len(keys) > 0 && keys[0] == k {
-			n += c.sums[k]
-			keys = keys[1:]
+		if len(add) > 0 && add[0].k == k {
+			n += add[0].n
+			add = add[1:]
 		}
 		put(k, n)
 	})
-	for _, k := range keys {
-		put(k, c.sums[k])
+	for _, x := range add {
+		put(x.k, x.n)
 	}
 	return buf, err
 }
