@@ -22,6 +22,9 @@ type counters struct {
 	at   map[int64]int // where in sums, by first
 	last int           // where in sums was added to last: the next addition is often to the same
 	held int           // counters in sums
+
+	// What rows that were written lately say, and those before them; a row is put among the first again when it is written again.
+	known, before map[int64][]byte
 }
 
 // sum is what is to be added to the counters of a node's day and shelf.
@@ -34,7 +37,7 @@ type sum struct {
 type count struct{ k, n int64 }
 
 func newCounters(table string, bits uint) *counters {
-	return &counters{table: table, bits: bits, at: map[int64]int{}}
+	return &counters{table: table, bits: bits, at: map[int64]int{}, known: map[int64][]byte{}}
 }
 
 // A counter has the number node<<36 | shelf<<34 | (day-firstDay)<<12 | column, the row it lies in that of its first day, without the column.
@@ -52,6 +55,9 @@ const countersKept = 16
 
 // countersRead is how many rows are read at a time.
 const countersRead = 64
+
+// countersKnown is how many rows that were written are remembered, and as many again of those before: some 4 MiB.
+const countersKnown = 8_000
 
 func (c *counters) schema() string {
 	return "CREATE TABLE " + c.table + ` (
@@ -116,10 +122,48 @@ func (c *counters) ordered() []count {
 
 // save writes what was added, in the order of the table.
 func (c *counters) save(tx *viewdb.Tx) error {
-	order := c.ordered()
 	insert := "INSERT INTO " + c.table + " (place, counts) VALUES ($1, $2)"
 	update := "UPDATE " + c.table + " SET counts = $2 WHERE place = $1"
-	query := "SELECT place, counts FROM " + c.table + " WHERE place IN (" + arguments(countersRead) + ")"
+	var rows [][]count // those of one row each
+	for list := c.ordered(); len(list) > 0; {
+		place, n := c.placeOf(list[0].k), 1
+		for n < len(list) && c.placeOf(list[n].k) == place {
+			n++
+		}
+		rows, list = append(rows, list[:n]), list[n:]
+	}
+	if err := c.learn(tx, rows); err != nil {
+		return err
+	}
+	var buf []byte
+	for _, list := range rows {
+		place := c.placeOf(list[0].k)
+		was := c.known[place]
+		var err error
+		if buf, err = merge(buf[:0], place, was, list); err != nil {
+			return err
+		}
+		switch {
+		case len(buf) == 0: // then there is a row: what is added is not 0
+			err = tx.Put("DELETE FROM "+c.table+" WHERE place = $1", place)
+		case len(was) > 0:
+			err = tx.Put(update, place, buf)
+		default:
+			err = tx.Put(insert, place, buf)
+		}
+		if err != nil {
+			return err
+		}
+		c.known[place] = append(was[:0], buf...)
+	}
+	if len(c.known) > countersKnown {
+		c.known, c.before = map[int64][]byte{}, c.known
+	}
+	return nil
+}
+
+// learn finds out what the rows say that are not known; of those that are not there, nothing.
+func (c *counters) learn(tx *viewdb.Tx, rows [][]count) error {
 	last := int64(math.MinInt64) // of the rows there are
 	for row, err := range tx.Query("SELECT MAX(place) FROM " + c.table) {
 		if err != nil {
@@ -129,57 +173,31 @@ func (c *counters) save(tx *viewdb.Tx) error {
 			last = row.Int64(0)
 		}
 	}
-	var buf []byte
-	old, args := map[int64][]byte{}, make([]any, countersRead)
-	for len(order) > 0 {
-		// Rows are read many at a time: a server would be waited for at each.
-		clear(old)
-		n, rows := 0, 0
-		for place := int64(0); n < len(order); n++ {
-			if at := c.placeOf(order[n].k); rows == 0 || at != place {
-				if rows == countersRead {
-					break
-				}
-				place, args[rows] = at, at
-				rows++
-			}
+	var ask []any
+	for _, list := range rows {
+		place := c.placeOf(list[0].k)
+		if _, ok := c.known[place]; ok {
+			continue
 		}
-		for i := rows; i < countersRead; i++ {
-			args[i] = args[rows-1]
+		if was, ok := c.before[place]; ok {
+			c.known[place] = was
+			delete(c.before, place)
+		} else if place <= last {
+			ask = append(ask, place)
 		}
-		if c.placeOf(order[0].k) <= last {
-			for row, err := range tx.Query(query, args...) {
-				if err != nil {
-					return err
-				}
-				old[row.Int64(0)] = row.Bytes(1, nil)
-			}
+	}
+	// Rows are read many at a time: a server would be waited for at each.
+	query := "SELECT place, counts FROM " + c.table + " WHERE place IN (" + arguments(countersRead) + ")"
+	for ; len(ask) > 0; ask = ask[min(len(ask), countersRead):] {
+		for len(ask) < countersRead {
+			ask = append(ask, ask[0])
 		}
-		for list := order[:n]; len(list) > 0; {
-			place := c.placeOf(list[0].k)
-			n := 1
-			for n < len(list) && c.placeOf(list[n].k) == place {
-				n++
-			}
-			was, ok := old[place]
-			var err error
-			if buf, err = merge(buf[:0], place, was, list[:n]); err != nil {
-				return err
-			}
-			switch {
-			case len(buf) == 0: // then there is a row: what is added is not 0
-				err = tx.Put("DELETE FROM "+c.table+" WHERE place = $1", place)
-			case ok:
-				err = tx.Put(update, place, buf)
-			default:
-				err = tx.Put(insert, place, buf)
-			}
+		for row, err := range tx.Query(query, ask[:countersRead]...) {
 			if err != nil {
 				return err
 			}
-			list = list[n:]
+			c.known[row.Int64(0)] = row.Bytes(1, nil)
 		}
-		order = order[n:]
 	}
 	return nil
 }
