@@ -89,7 +89,7 @@ func (p *Projector) deal(ctx context.Context, f *feed, feeds []chan []event.Deco
 
 // fold folds batches into the view until there are no more, and then writes all of it.
 func (v *running) fold(ctx context.Context, tx *viewdb.Tx, batches <-chan []event.Decoded, keep int) error {
-	var f Folding = oneByOne(func(tx *viewdb.Tx, batch []event.Decoded) error { return v.Apply(ctx, tx, batch) })
+	var f Folding = &oneByOne{apply: func(tx *viewdb.Tx, batch []event.Decoded) error { return v.Apply(ctx, tx, batch) }}
 	if v.Folding != nil {
 		f = v.Folding()
 	}
@@ -122,13 +122,17 @@ func stoppedAt(view string, at *eventstore.Recorded, err error) error {
 }
 
 // oneByOne folds with Apply, so that it is known which event cannot be applied.
-type oneByOne func(tx *viewdb.Tx, batch []event.Decoded) error
+type oneByOne struct {
+	apply func(tx *viewdb.Tx, batch []event.Decoded) error
+	one   [1]event.Decoded
+}
 
-func (apply oneByOne) Add(tx *viewdb.Tx, d *event.Decoded) error {
-	if err := apply(tx, []event.Decoded{*d}); err != nil {
+func (o *oneByOne) Add(tx *viewdb.Tx, d *event.Decoded) error {
+	o.one[0] = *d
+	if err := o.apply(tx, o.one[:]); err != nil {
 		return err
 	}
 	return tx.Flush()
 }
 
-func (apply oneByOne) Write(*viewdb.Tx, int) error { return nil }
+func (o *oneByOne) Write(*viewdb.Tx, int) error { return nil }

@@ -315,7 +315,8 @@ func (f *feed) take(ctx context.Context, atLeast, atMost int) (batch []event.Dec
 		f.mu.Lock()
 		if n := len(f.pending); n >= atLeast || f.ended {
 			batch = f.pending[:min(n, atMost)]
-			f.pending = slices.Clone(f.pending[len(batch):])
+			// As many are likely to come again.
+			f.pending = append(make([]event.Decoded, 0, n), f.pending[len(batch):]...)
 			if len(f.pending) == 0 {
 				bad, err = f.bad, f.err
 			}

@@ -16,9 +16,7 @@ import (
 // ClosureView is the name of the view of figures.
 const ClosureView = "closure_3"
 
-func closureCounters() *counters {
-	return &counters{table: "closure_counts_3", bits: 5, sums: map[int64]int64{}}
-}
+func closureCounters() *counters { return newCounters("closure_counts_3", 5) }
 
 const allColumns = int(stockColumns) + int(rateColumns)
 
@@ -153,7 +151,7 @@ func (f *closureFolding) Write(tx *viewdb.Tx, keep int) error {
 			return err
 		}
 	}
-	if keep == 0 || len(f.sums.sums) > countersKept*keep {
+	if keep == 0 || f.sums.held > countersKept*keep {
 		return f.sums.save(tx)
 	}
 	return nil

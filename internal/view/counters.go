@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,7 +17,27 @@ import (
 type counters struct {
 	table string
 	bits  uint // 1<<bits days share a row
-	sums  map[int64]int64
+
+	sums []sum         // a node's day and shelf each, in the order in which they were first added to
+	at   map[int64]int // where in sums, by first
+	last int           // where in sums was added to last: the next addition is often to the same
+	held int           // counters in sums
+
+	// What rows that were written lately say, and those before them; a row is put among the first again when it is written again.
+	known, before map[int64][]byte
+}
+
+// sum is what is to be added to the counters of a node's day and shelf.
+type sum struct {
+	first int64   // the number of its first column
+	list  []count // in the order of their numbers
+}
+
+// count is a counter's number, and how much it is.
+type count struct{ k, n int64 }
+
+func newCounters(table string, bits uint) *counters {
+	return &counters{table: table, bits: bits, at: map[int64]int{}, known: map[int64][]byte{}}
 }
 
 // A counter has the number node<<36 | shelf<<34 | (day-firstDay)<<12 | column, the row it lies in that of its first day, without the column.
@@ -35,6 +56,9 @@ const countersKept = 16
 // countersRead is how many rows are read at a time.
 const countersRead = 64
 
+// countersKnown is how many rows that were written are remembered, and as many again of those before: some 4 MiB.
+const countersKnown = 8_000
+
 func (c *counters) schema() string {
 	return "CREATE TABLE " + c.table + ` (
 	place  INTEGER PRIMARY KEY,
@@ -51,20 +75,95 @@ func cellAt(node, shelf, day int64) int64 {
 	return (node<<nodeShift | shelf<<shelfShift | min(max(day, firstDay), lastDay-1) - firstDay) << columnBits
 }
 
-func (c *counters) add(first int64, column int, n int64) { c.sums[first|int64(column)] += n }
+func (c *counters) add(first int64, column int, n int64) {
+	if c.last >= len(c.sums) || c.sums[c.last].first != first {
+		i, ok := c.at[first]
+		if !ok {
+			i = len(c.sums)
+			c.at[first] = i
+			if i < cap(c.sums) {
+				c.sums = c.sums[:i+1] // with the list that lies there, to be filled again
+			} else {
+				c.sums = append(c.sums, sum{})
+			}
+			c.sums[i].first, c.sums[i].list = first, c.sums[i].list[:0]
+		}
+		c.last = i
+	}
+	s := &c.sums[c.last]
+	k := first | int64(column)
+	i, ok := len(s.list), false
+	if i > 0 && s.list[i-1].k >= k {
+		i, ok = slices.BinarySearchFunc(s.list, k, func(a count, k int64) int { return cmp.Compare(a.k, k) })
+	}
+	if ok {
+		s.list[i].n += n
+		return
+	}
+	s.list = slices.Insert(s.list, i, count{k, n})
+	c.held++
+}
+
+// ordered are the counters that something is to be added to, in the order of the table.
+func (c *counters) ordered() []count {
+	slices.SortFunc(c.sums, func(a, b sum) int { return cmp.Compare(a.first, b.first) })
+	all := make([]count, 0, c.held)
+	for i := range c.sums {
+		for _, x := range c.sums[i].list {
+			if x.n != 0 {
+				all = append(all, x)
+			}
+		}
+	}
+	c.sums, c.last, c.held = c.sums[:0], 0, 0
+	clear(c.at)
+	return all
+}
 
 // save writes what was added, in the order of the table.
 func (c *counters) save(tx *viewdb.Tx) error {
-	order := make([]int64, 0, len(c.sums))
-	for k, n := range c.sums {
-		if n != 0 {
-			order = append(order, k)
-		}
-	}
-	slices.Sort(order)
 	insert := "INSERT INTO " + c.table + " (place, counts) VALUES ($1, $2)"
 	update := "UPDATE " + c.table + " SET counts = $2 WHERE place = $1"
-	query := "SELECT place, counts FROM " + c.table + " WHERE place IN (" + arguments(countersRead) + ")"
+	var rows [][]count // those of one row each
+	for list := c.ordered(); len(list) > 0; {
+		place, n := c.placeOf(list[0].k), 1
+		for n < len(list) && c.placeOf(list[n].k) == place {
+			n++
+		}
+		rows, list = append(rows, list[:n]), list[n:]
+	}
+	if err := c.learn(tx, rows); err != nil {
+		return err
+	}
+	var buf []byte
+	for _, list := range rows {
+		place := c.placeOf(list[0].k)
+		was := c.known[place]
+		var err error
+		if buf, err = merge(buf[:0], place, was, list); err != nil {
+			return err
+		}
+		switch {
+		case len(buf) == 0: // then there is a row: what is added is not 0
+			err = tx.Put("DELETE FROM "+c.table+" WHERE place = $1", place)
+		case len(was) > 0:
+			err = tx.Put(update, place, buf)
+		default:
+			err = tx.Put(insert, place, buf)
+		}
+		if err != nil {
+			return err
+		}
+		c.known[place] = append(was[:0], buf...)
+	}
+	if len(c.known) > countersKnown {
+		c.known, c.before = map[int64][]byte{}, c.known
+	}
+	return nil
+}
+
+// learn finds out what the rows say that are not known; of those that are not there, nothing.
+func (c *counters) learn(tx *viewdb.Tx, rows [][]count) error {
 	last := int64(math.MinInt64) // of the rows there are
 	for row, err := range tx.Query("SELECT MAX(place) FROM " + c.table) {
 		if err != nil {
@@ -74,59 +173,32 @@ func (c *counters) save(tx *viewdb.Tx) error {
 			last = row.Int64(0)
 		}
 	}
-	var buf []byte
-	old, args := map[int64][]byte{}, make([]any, countersRead)
-	for len(order) > 0 {
-		// Rows are read many at a time: a server would be waited for at each.
-		clear(old)
-		n, rows := 0, 0
-		for place := int64(0); n < len(order); n++ {
-			if at := c.placeOf(order[n]); rows == 0 || at != place {
-				if rows == countersRead {
-					break
-				}
-				place, args[rows] = at, at
-				rows++
-			}
+	var ask []any
+	for _, list := range rows {
+		place := c.placeOf(list[0].k)
+		if _, ok := c.known[place]; ok {
+			continue
 		}
-		for i := rows; i < countersRead; i++ {
-			args[i] = args[rows-1]
+		if was, ok := c.before[place]; ok {
+			c.known[place] = was
+			delete(c.before, place)
+		} else if place <= last {
+			ask = append(ask, place)
 		}
-		if c.placeOf(order[0]) <= last {
-			for row, err := range tx.Query(query, args...) {
-				if err != nil {
-					return err
-				}
-				old[row.Int64(0)] = row.Bytes(1, nil)
-			}
+	}
+	// Rows are read many at a time: a server would be waited for at each.
+	query := "SELECT place, counts FROM " + c.table + " WHERE place IN (" + arguments(countersRead) + ")"
+	for ; len(ask) > 0; ask = ask[min(len(ask), countersRead):] {
+		for len(ask) < countersRead {
+			ask = append(ask, ask[0])
 		}
-		for keys := order[:n]; len(keys) > 0; {
-			place := c.placeOf(keys[0])
-			n := 1
-			for n < len(keys) && c.placeOf(keys[n]) == place {
-				n++
-			}
-			was, ok := old[place]
-			var err error
-			if buf, err = c.merge(buf[:0], place, was, keys[:n]); err != nil {
-				return err
-			}
-			switch {
-			case len(buf) == 0: // then there is a row: what is added is not 0
-				err = tx.Put("DELETE FROM "+c.table+" WHERE place = $1", place)
-			case ok:
-				err = tx.Put(update, place, buf)
-			default:
-				err = tx.Put(insert, place, buf)
-			}
+		for row, err := range tx.Query(query, ask[:countersRead]...) {
 			if err != nil {
 				return err
 			}
-			keys = keys[n:]
+			c.known[row.Int64(0)] = row.Bytes(1, nil)
 		}
-		order = order[n:]
 	}
-	clear(c.sums)
 	return nil
 }
 
@@ -142,9 +214,9 @@ func arguments(n int) string {
 	return strings.Join(list, ", ")
 }
 
-// merge appends the counters of a row with those of the keys added, in order: of each that is not 0 the step from the number before, and how
+// merge appends the counters of a row with what is added, both in order: of each that is not 0 the step from the number before, and how
 // much it is.
-func (c *counters) merge(buf []byte, place int64, old []byte, keys []int64) ([]byte, error) {
+func merge(buf []byte, place int64, old []byte, add []count) ([]byte, error) {
 	last := place << columnBits
 	put := func(k, n int64) {
 		if n != 0 {
@@ -153,18 +225,18 @@ func (c *counters) merge(buf []byte, place int64, old []byte, keys []int64) ([]b
 		}
 	}
 	err := eachCount(place, old, func(k, n int64) {
-		for len(keys) > 0 && keys[0] < k {
-			put(keys[0], c.sums[keys[0]])
-			keys = keys[1:]
+		for len(add) > 0 && add[0].k < k {
+			put(add[0].k, add[0].n)
+			add = add[1:]
 		}
-		if len(keys) > 0 && keys[0] == k {
-			n += c.sums[k]
-			keys = keys[1:]
+		if len(add) > 0 && add[0].k == k {
+			n += add[0].n
+			add = add[1:]
 		}
 		put(k, n)
 	})
-	for _, k := range keys {
-		put(k, c.sums[k])
+	for _, x := range add {
+		put(x.k, x.n)
 	}
 	return buf, err
 }

@@ -97,9 +97,7 @@ type serviceFolding struct {
 	buf     []byte
 }
 
-func serviceCounters() *counters {
-	return &counters{table: "service_counts_2", bits: 4, sums: map[int64]int64{}}
-}
+func serviceCounters() *counters { return newCounters("service_counts_2", 4) }
 
 func newServiceFolding(zone *time.Location) *serviceFolding {
 	return &serviceFolding{
@@ -169,7 +167,7 @@ func (f *serviceFolding) Write(tx *viewdb.Tx, keep int) error {
 			return err
 		}
 	}
-	if keep == 0 || len(f.sums.sums) > countersKept*keep {
+	if keep == 0 || f.sums.held > countersKept*keep {
 		return f.sums.save(tx)
 	}
 	return nil
