@@ -806,7 +806,8 @@ type MetricFigure struct {
 	Excluded map[string]int64 `protobuf:"bytes,9,rep,name=excluded,proto3" json:"excluded,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// M16's ledger: opening, accepted, closed, x1, merged, reopened, closing. Of other metrics what they are made up of, named in
 	// small letters: M09 rejected; M28 own, and by level such as "street" how many landed there, "street_escalated" and "street_own";
-	// M30 the reasons and ages; M44 the items of the ban list; M29 how many posts were lifted, and of these
+	// M23 partly, those solved in part; M24 each answer, very_satisfied, satisfied, basically_satisfied, dissatisfied and very_dissatisfied, of which the first three are
+	// the numerator; M22 to M24 the children that were asked, beside the rate, and their answers; M30 the reasons and ages; M44 the items of the ban list; M29 how many posts were lifted, and of these
 	// how many the community closed, "lifted_closed"; M38 raised_1 to raised_4, how often supervision was raised to each level, listed, the stock
 	// at the period's end, and by the issuer's level such as "district" how many were to be cleared, and "district_cleared"; M31 the kinds, such
 	// as "tough", the classes of the call-item list, such as "class_01" and "class_none", the levels of those who screen, such as "screened_by_district",
