@@ -167,7 +167,7 @@ func sharing(t *testing.T, ctx context.Context, where app.Where, aside string) {
 	keys := []string{"--keys", where.Keys}
 	with := func(command string, args ...string) []string { return slices.Concat([]string{command}, place, args) }
 	code, out, errs := run(t, with("verify", append(keys, "--partitions", "3")...)...)
-	if code != 0 || !strings.Contains(out, "closure_3 1/3, service_2 1/3, closure_3 2/3") || !strings.Contains(out, "tickets_4") {
+	if code != 0 || !strings.Contains(out, "closure_3 1/3, service_3 1/3, closure_3 2/3") || !strings.Contains(out, "tickets_4") {
 		t.Errorf("verify: exit code %d\n%s%s", code, out, errs)
 	}
 	for _, partitions := range []string{"1", "4"} {

@@ -29,12 +29,12 @@ var dumps = map[string][]string{
 		closureCounters().dump(),
 	},
 	ServiceView: {
-		"SELECT 'zone', zone FROM service_zone_2",
-		"SELECT 'node', " + nodeColumns + " FROM service_node_2 ORDER BY id",
-		"SELECT 'anchor', kind, code, version, since, until, value FROM service_anchor_2 ORDER BY kind, code, version, since",
-		"SELECT 'version', version, since, number FROM service_version_2 ORDER BY number",
-		"SELECT 'level', place, name FROM service_level_2 ORDER BY place",
-		"SELECT 'ticket', ticket, id, no, subject, held, from_at, to_at, last_at, life FROM service_ticket_2 ORDER BY ticket",
+		"SELECT 'zone', zone FROM service_zone_3",
+		"SELECT 'node', " + nodeColumns + " FROM service_node_3 ORDER BY id",
+		"SELECT 'anchor', kind, code, version, since, until, value FROM service_anchor_3 ORDER BY kind, code, version, since",
+		"SELECT 'version', version, since, number FROM service_version_3 ORDER BY number",
+		"SELECT 'level', place, name FROM service_level_3 ORDER BY place",
+		"SELECT 'ticket', ticket, id, no, subject, held, from_at, to_at, last_at, life FROM service_ticket_3 ORDER BY ticket",
 		serviceCounters().dump(),
 	},
 	DuesView: {

@@ -17,7 +17,7 @@ import (
 )
 
 // ServiceView is the name of the view of how tickets are served.
-const ServiceView = "service_2"
+const ServiceView = "service_3"
 
 // Service is the view of how tickets are served: M05 to M11, M17 to M24, M26 to M28 and M30, the stays in stages, the ledgers.
 //
@@ -28,12 +28,12 @@ func Service(zone *time.Location) projector.View {
 	return projector.View{
 		Name: ServiceView,
 		Schema: []string{
-			`CREATE TABLE service_zone_2 (zone TEXT PRIMARY KEY)`,
-			fmt.Sprintf(`INSERT INTO service_zone_2 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
-			nodeTable("service_node_2"),
+			`CREATE TABLE service_zone_3 (zone TEXT PRIMARY KEY)`,
+			fmt.Sprintf(`INSERT INTO service_zone_3 (zone) VALUES ('%s')`, strings.ReplaceAll(zone.String(), "'", "''")),
+			nodeTable("service_node_3"),
 			// What of the registry tells a unit's level: the levels of areas (kind 0) and the areas of units (kind 1), as each version has them and
 			// for when, [since, until). Versions that are in force at some time, each since when, in the order of publishing.
-			`CREATE TABLE service_anchor_2 (
+			`CREATE TABLE service_anchor_3 (
 	kind    BIGINT NOT NULL,
 	code    TEXT NOT NULL,
 	version TEXT NOT NULL,
@@ -42,19 +42,19 @@ func Service(zone *time.Location) projector.View {
 	value   TEXT NOT NULL,
 	PRIMARY KEY (kind, code, version, since)
 ) WITHOUT ROWID`,
-			`CREATE TABLE service_version_2 (
+			`CREATE TABLE service_version_3 (
 	version TEXT PRIMARY KEY,
 	since   BIGINT NOT NULL,
 	number  BIGINT NOT NULL
 )`,
 			// The levels that tickets landed on, by their places from 1, in the order in which they first did.
-			`CREATE TABLE service_level_2 (
+			`CREATE TABLE service_level_3 (
 	place BIGINT PRIMARY KEY,
 	name  TEXT NOT NULL UNIQUE
 )`,
 			// ticket is the position of its first event. Every instant that can decide a period for it lies from from_at to to_at, and
 			// nothing happened to it after last_at; of what no figure counts, none does. subject is whose report it is. held: it was suspended at some time.
-			`CREATE TABLE service_ticket_2 (
+			`CREATE TABLE service_ticket_3 (
 	ticket  INTEGER PRIMARY KEY,
 	id      TEXT NOT NULL UNIQUE,
 	no      TEXT NOT NULL,
@@ -69,10 +69,10 @@ func Service(zone *time.Location) projector.View {
 			serviceCounters().schema(),
 		},
 		Indexes: []string{
-			`CREATE INDEX service_ticket_2_to ON service_ticket_2 (to_at, from_at)`,
-			`CREATE INDEX service_ticket_2_last ON service_ticket_2 (last_at)`,
-			`CREATE INDEX service_ticket_2_subject ON service_ticket_2 (subject) WHERE subject <> ''`,
-			`CREATE INDEX service_ticket_2_held ON service_ticket_2 (held) WHERE held = 1`,
+			`CREATE INDEX service_ticket_3_to ON service_ticket_3 (to_at, from_at)`,
+			`CREATE INDEX service_ticket_3_last ON service_ticket_3 (last_at)`,
+			`CREATE INDEX service_ticket_3_subject ON service_ticket_3 (subject) WHERE subject <> ''`,
+			`CREATE INDEX service_ticket_3_held ON service_ticket_3 (held) WHERE held = 1`,
 		},
 		Folding: func() projector.Folding { return newServiceFolding(zone) },
 	}
@@ -97,11 +97,11 @@ type serviceFolding struct {
 	buf     []byte
 }
 
-func serviceCounters() *counters { return newCounters("service_counts_2", 4) }
+func serviceCounters() *counters { return newCounters("service_counts_3", 4) }
 
 func newServiceFolding(zone *time.Location) *serviceFolding {
 	return &serviceFolding{
-		tickets: newHot[*served](), nodes: newNodes(nil, "service_node_2"), anchors: &anchors{}, days: calendarOf(zone), sums: serviceCounters(),
+		tickets: newHot[*served](), nodes: newNodes(nil, "service_node_3"), anchors: &anchors{}, days: calendarOf(zone), sums: serviceCounters(),
 	}
 }
 
@@ -127,7 +127,7 @@ func loadServed(tx *viewdb.Tx, id string, d *event.Decoded) (*served, error) {
 	if d.Version == 1 {
 		return t, nil
 	}
-	for row, err := range tx.Query("SELECT ticket, no, subject, life FROM service_ticket_2 WHERE id = $1", id) {
+	for row, err := range tx.Query("SELECT ticket, no, subject, life FROM service_ticket_3 WHERE id = $1", id) {
 		if err != nil {
 			return nil, err
 		}
@@ -256,7 +256,7 @@ func (t *served) indexed() [len(indexedOfService)]any {
 
 var indexedOfService = [...]string{"subject", "held", "from_at", "to_at", "last_at"}
 
-var updateService = updates{set: "UPDATE service_ticket_2 SET life = $1", args: 1, columns: indexedOfService[:], where: "ticket"}
+var updateService = updates{set: "UPDATE service_ticket_3 SET life = $1", args: 1, columns: indexedOfService[:], where: "ticket"}
 
 func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
 	was := t.wasIndexed
@@ -264,7 +264,7 @@ func (f *serviceFolding) save(tx *viewdb.Tx, t *served) error {
 	f.buf = t.bytes(f.buf[:0])
 	var err error
 	if t.isNew {
-		err = tx.Put("INSERT INTO service_ticket_2 (ticket, id, no, life, subject, held, from_at, to_at, last_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		err = tx.Put("INSERT INTO service_ticket_3 (ticket, id, no, life, subject, held, from_at, to_at, last_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
 			append([]any{t.ticket, t.id, t.no, f.buf}, t.wasIndexed[:]...)...)
 	} else {
 		err = updateService.exec(tx, []any{f.buf}, was[:], t.wasIndexed[:], t.ticket)
@@ -357,7 +357,7 @@ func (a *anchors) stage(version string, piece uint32) error {
 	if piece != 1 {
 		return nil
 	}
-	err := a.tx.Put("DELETE FROM service_anchor_2 WHERE version NOT IN (SELECT version FROM service_version_2)")
+	err := a.tx.Put("DELETE FROM service_anchor_3 WHERE version NOT IN (SELECT version FROM service_version_3)")
 	return err
 }
 
@@ -370,7 +370,7 @@ func (a *anchors) put(version string, key anchor, from, to *timestamppb.Timestam
 		a.staged[key] = append(a.staged[key], anchored{since: since, until: until, value: value})
 		return nil
 	}
-	err := a.tx.Put(`INSERT INTO service_anchor_2 (kind, code, version, since, until, value) VALUES ($1, $2, $3, $4, $5, $6)
+	err := a.tx.Put(`INSERT INTO service_anchor_3 (kind, code, version, since, until, value) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (kind, code, version, since) DO UPDATE SET until = excluded.until, value = excluded.value`, key.kind, key.code, version, since, until, value)
 	return err
 }
@@ -392,7 +392,7 @@ func (a *anchors) publish(version string, from int64) error {
 		return nil
 	}
 	clear(a.known)
-	err := a.tx.Put("INSERT INTO service_version_2 (version, since, number) SELECT $1, $2, COUNT(*) + 1 FROM service_version_2", version, from)
+	err := a.tx.Put("INSERT INTO service_version_3 (version, since, number) SELECT $1, $2, COUNT(*) + 1 FROM service_version_3", version, from)
 	return err
 }
 
@@ -401,7 +401,7 @@ func (a *anchors) get(kind int64, code string, at int64) (value string, err erro
 	key := anchor{kind, code}
 	list, ok := a.known[key]
 	if !ok && a.tx != nil {
-		query := `SELECT v.since, v.number, a.since, a.until, a.value FROM service_anchor_2 a JOIN service_version_2 v ON v.version = a.version
+		query := `SELECT v.since, v.number, a.since, a.until, a.value FROM service_anchor_3 a JOIN service_version_3 v ON v.version = a.version
 			WHERE a.kind = $1 AND a.code = $2`
 		for row, err := range a.tx.Query(query, kind, code) {
 			if err != nil {
@@ -458,13 +458,13 @@ func (a *anchors) place(level string) (int64, error) {
 	if a.tx == nil {
 		return place, nil
 	}
-	err := a.tx.Put("INSERT INTO service_level_2 (place, name) VALUES ($1, $2)", place, level)
+	err := a.tx.Put("INSERT INTO service_level_3 (place, name) VALUES ($1, $2)", place, level)
 	return place, err
 }
 
 // levelsIn are the levels that tickets landed on, by their places from 1.
 func levelsIn(tx *viewdb.Tx) (levels []string, err error) {
-	for row, err := range tx.Query("SELECT name FROM service_level_2 ORDER BY place") {
+	for row, err := range tx.Query("SELECT name FROM service_level_3 ORDER BY place") {
 		if err != nil {
 			return nil, err
 		}

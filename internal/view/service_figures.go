@@ -89,7 +89,7 @@ var serviceFigures = [figuresEnd]figure{
 	figHours:          {metric: 21, count: true, parts: []string{"microseconds"}, of: hoursTaken},
 	figResponse:       {metric: 22, excluded: []int64{1, 2, 3, 5, 10, 11, 12}, parts: []string{"children", "children_contacted"}, of: responded},
 	figSolved:         {metric: 23, excluded: []int64{1, 2, 3, 5, 7, 8, 11, 12}, parts: []string{"partly", "children", "children_solved"}, of: solved},
-	figSatisfied:      {metric: 24, excluded: []int64{1, 2, 3, 5, 6, 7, 11, 12}, parts: []string{"children", "children_satisfied"}, of: satisfied},
+	figSatisfied:      {metric: 24, excluded: []int64{1, 2, 3, 5, 6, 7, 11, 12}, parts: append([]string{"children", "children_satisfied"}, satisfactions[:]...), of: satisfied},
 	figCallback:       {metric: 26, excluded: []int64{5}, of: calledBack},
 	figCo:             {metric: 27, limits: true, of: coInTime},
 	figLevels:         {metric: 28, parts: []string{"own"}, of: levelsLanded}, // then for each place landed, escalated, own
@@ -449,10 +449,14 @@ func solved(c *course, p *poster) {
 	c.asked(p, "children_solved", (*answer).isSolved)
 }
 
+// satisfactions are what M24 calls the answers from 1 to 5. They are told apart, since cities differ in which of them they call satisfied.
+var satisfactions = [...]string{"very_dissatisfied", "dissatisfied", "basically_satisfied", "satisfied", "very_satisfied"}
+
 // M24: of those who said something of it.
 func satisfied(c *course, p *poster) {
 	if r, a := c.effective(p); a != nil && a.satisfaction > 0 {
 		p.rate(r.settled, c.lead, a.isSatisfied())
+		p.part(satisfactions[min(int(a.satisfaction), len(satisfactions))-1], r.settled, c.lead, 1)
 	}
 	c.asked(p, "children_satisfied", (*answer).isSatisfied)
 }

@@ -107,7 +107,7 @@ func (b *logs) sum(figure byte, in period, of *selection) (map[int64]*cells, err
 }
 
 func (b *logs) count(where string, args ...any) (n int64, err error) {
-	for row, err := range b.tx.Query("SELECT COUNT(*) FROM service_ticket_2 WHERE "+where, args...) {
+	for row, err := range b.tx.Query("SELECT COUNT(*) FROM service_ticket_3 WHERE "+where, args...) {
 		if err != nil {
 			return 0, err
 		}
@@ -166,7 +166,7 @@ func (b *logs) whole(figure byte, first, last int64, of *selection, sums map[int
 func (b *logs) lives(where string, args []any, yield func(l *life) (bool, error)) error {
 	var l life
 	var buf []byte
-	for row, err := range b.tx.Query("SELECT ticket, id, no, subject, life FROM service_ticket_2 WHERE "+where+" ORDER BY ticket", args...) {
+	for row, err := range b.tx.Query("SELECT ticket, id, no, subject, life FROM service_ticket_3 WHERE "+where+" ORDER BY ticket", args...) {
 		if err != nil {
 			return err
 		}
@@ -194,9 +194,9 @@ func (b *logs) held(yield func(l *life)) error {
 }
 
 // queryPersons looks others of a person up by the index of subjects, which has only those that are known: both sides say so.
-const queryPersons = `SELECT t.subject, t.ticket, t.life FROM service_ticket_2 t
+const queryPersons = `SELECT t.subject, t.ticket, t.life FROM service_ticket_3 t
 	WHERE t.subject <> '' AND t.to_at >= $1 AND t.from_at < $2
-	AND EXISTS (SELECT 1 FROM service_ticket_2 o WHERE o.subject = t.subject AND o.subject <> '' AND o.ticket <> t.ticket) ORDER BY t.subject, t.ticket`
+	AND EXISTS (SELECT 1 FROM service_ticket_3 o WHERE o.subject = t.subject AND o.subject <> '' AND o.ticket <> t.ticket) ORDER BY t.subject, t.ticket`
 
 func (b *logs) persons(from, to int64, yield func(all []*life)) error {
 	var all []*life
@@ -308,7 +308,7 @@ func (r *Reader) openService(ctx context.Context, known *eventstore.Position, do
 }
 
 func (r *Reader) serviceTable(tx *viewdb.Tx) (*table, error) {
-	return r.table(tx, "service_zone_2", "service_node_2", serviceCounters())
+	return r.table(tx, "service_zone_3", "service_node_3", serviceCounters())
 }
 
 // again is how far apart two reports of a person are that count as one matter.

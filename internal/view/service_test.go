@@ -267,7 +267,7 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 		}, []told{
 			{"M22", "unit", "a", "3/6 X5=2"}, {"M22", "all", "", "3/6 X5=2 children=1 children_contacted=1"},
 			{"M23", "unit", "a", "2/5 X5=2 X7=1 partly=1"}, {"M23", "all", "", "2/5 X5=2 X7=1 children=1 partly=1"},
-			{"M24", "unit", "a", "2/4 X5=2 X7=1"}, {"M24", "all", "", "2/4 X5=2 X7=1 children=1 children_satisfied=1"},
+			{"M24", "unit", "a", "2/4 X5=2 X7=1 basically_satisfied=1 dissatisfied=1 very_dissatisfied=1 very_satisfied=1"}, {"M24", "all", "", "2/4 X5=2 X7=1 basically_satisfied=1 children=1 children_satisfied=1 dissatisfied=1 very_dissatisfied=1 very_satisfied=1"},
 			{"M26", "unit", "u1", "7/9"},
 		}},
 		{"an exclusion holds for the round that it was granted in", [][]happened{
@@ -277,7 +277,7 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 				callback(42, true, no, 5), closedAt(43), in(50, &pb.ExclusionGranted{Code: pb.ExclusionCode_EXCLUSION_CODE_X11, Metrics: []string{"M11", "M13", "M22", "M23", "M24"}})),
 		}, []told{
 			{"M11", "unit", "a", "1/1 X11=1"}, {"M13", "unit", "a", "1/1 X11=1"}, {"M22", "unit", "a", "1/1 X11=1"}, {"M23", "unit", "a", "1/1 X11=1"},
-			{"M24", "unit", "a", "1/1 X11=1"},
+			{"M24", "unit", "a", "1/1 X11=1 very_satisfied=1"},
 		}},
 		{"an exclusion holds for what was signed in its round", [][]happened{
 			worked(callback(24, false, no, 1), closedAt(25), in(30, &pb.ExclusionGranted{Code: pb.ExclusionCode_EXCLUSION_CODE_X10, Metrics: []string{"M08"}}),
@@ -292,7 +292,7 @@ func TestEachMetricIsCountedAsItsDefinitionSays(t *testing.T) {
 			worked(callback(24, true, yes, 5), in(25, &pb.TicketMerged{Into: "x"})),
 			begun(in(3, &pb.TicketAnsweredDirectly{}), callback(4, true, yes, 5)),
 		}, []told{
-			{"M22", "all", "", "1/1 X1=2 X2=1 X3=1"}, {"M23", "all", "", "1/1 X1=2 X2=1 X3=1"}, {"M24", "all", "", "1/1 X1=2 X2=1 X3=1"},
+			{"M22", "all", "", "1/1 X1=2 X2=1 X3=1"}, {"M23", "all", "", "1/1 X1=2 X2=1 X3=1"}, {"M24", "all", "", "1/1 X1=2 X2=1 X3=1 very_satisfied=1"},
 		}},
 		{"unmerged", [][]happened{
 			begun(in(3, &pb.TicketMerged{Into: "x"}), callback(24, true, yes, 4), in(30, &pb.TicketUnmerged{State: pb.TicketState_TICKET_STATE_TRIAGED})),

@@ -100,7 +100,7 @@ type reported struct {
 
 // reports yields those of which something may count in [from, to), by their petitioners.
 func (b *logs) reports(from, to int64, yield func(r reported) (bool, error)) error {
-	query := "SELECT subject, ticket, life FROM service_ticket_2 WHERE subject <> '' AND to_at >= $1 AND from_at < $2 ORDER BY subject, ticket"
+	query := "SELECT subject, ticket, life FROM service_ticket_3 WHERE subject <> '' AND to_at >= $1 AND from_at < $2 ORDER BY subject, ticket"
 	for row, err := range b.tx.Query(query, from, to) {
 		if err != nil {
 			return err
