@@ -167,6 +167,11 @@ func (b *theBus) once(ctx context.Context) error {
 	relay := &bus.Relay{Conn: nc, Store: n.Store, MaxAge: shape.MaxAge, Gather: gather, OnTrouble: trouble, OnProgress: n.metrics.relay.progressed}
 	if b.server != nil {
 		relay.Most = b.server.Most()
+		relay.From = func(ctx context.Context) (eventstore.Position, error) {
+			// What the stream would not keep is not told: an event has at least one message.
+			head, err := n.Store.Head(ctx)
+			return head - min(head, eventstore.Position(shape.MaxMessages)), err
+		}
 	}
 	rates := &bus.Rates{Conn: nc, Store: n.Store, Read: n.ratesOf, Every: ratesEvery, OnTrouble: trouble}
 	parts := []func(context.Context) error{relay.Run, rates.Run, (&bus.Commands{Conn: nc, Server: b.inner.conn}).Run}
@@ -183,7 +188,7 @@ func (b *theBus) once(ctx context.Context) error {
 func (b *theBus) connect() (*nats.Conn, bus.Shape, error) {
 	shape := bus.Shape{Replicas: 1, MaxAge: b.config.MaxAge}
 	if b.server != nil {
-		shape.MaxBytes = b.server.MaxBytes()
+		shape.MaxBytes, shape.MaxMessages = b.server.MaxBytes(), b.server.MaxMessages()
 		nc, err := b.server.Connect()
 		return nc, shape, err
 	}

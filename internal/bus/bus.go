@@ -16,6 +16,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,8 @@ type Shape struct {
 	MaxAge time.Duration
 	// MaxBytes bounds the stream of events, of which the oldest go; 0 means no bound.
 	MaxBytes int64
+	// MaxMessages likewise: a server keeps some 230 bytes of each message's subject in memory. 0 means no bound.
+	MaxMessages int64
 }
 
 // Prepare makes the streams, or makes them what the shape says. The server must be 2.12 or later and sync always, which it does not tell: a bus
@@ -60,25 +63,22 @@ func Prepare(ctx context.Context, nc *nats.Conn, shape Shape) error {
 	if err != nil {
 		return fmt.Errorf("prepare the bus: %w", err)
 	}
-	maxBytes := shape.MaxBytes
-	if maxBytes == 0 {
-		maxBytes = -1
-	}
+	unless0 := func(n int64) int64 { return cmp.Or(n, -1) }
 	for _, c := range []jetstream.StreamConfig{
 		{
 			Name: Events, Subjects: []string{eventsRoot + ".>"}, Description: "what was recorded, by place",
-			MaxAge: shape.MaxAge, MaxBytes: maxBytes, MaxMsgsPerSubject: -1,
+			MaxAge: shape.MaxAge, MaxBytes: unless0(shape.MaxBytes), MaxMsgs: unless0(shape.MaxMessages), MaxMsgsPerSubject: -1,
 			RePublish: &jetstream.RePublish{Source: eventsRoot + ".>", Destination: liveRoot + ".>"},
 		},
 		{
 			Name: Rate, Subjects: []string{ratesRoot + ".>"}, Description: "the last closure figures of each area",
-			MaxBytes: -1, MaxMsgsPerSubject: 1,
+			MaxBytes: -1, MaxMsgs: -1, MaxMsgsPerSubject: 1,
 		},
 	} {
 		c.Storage, c.Retention, c.Discard = jetstream.FileStorage, jetstream.LimitsPolicy, jetstream.DiscardOld
 		c.Replicas = max(shape.Replicas, 1)
 		c.DenyDelete, c.AllowDirect, c.AllowAtomicPublish = true, true, true
-		c.MaxMsgs, c.MaxConsumers, c.MaxMsgSize = -1, -1, -1
+		c.MaxConsumers, c.MaxMsgSize = -1, -1
 		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {
 			return passing(fmt.Errorf("prepare the stream %s: %w", c.Name, err))
 		}

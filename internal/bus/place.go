@@ -197,10 +197,39 @@ type places struct {
 	store    eventstore.Store
 	now, old map[string]*place
 	most     int // of each
+	// paths has one of each path through the areas, which thousands of streams share.
+	paths map[string][]*pb.AreaNode
 }
 
 func newPlaces(store eventstore.Store) *places {
-	return &places{store: store, now: map[string]*place{}, most: 50_000}
+	return &places{store: store, now: map[string]*place{}, most: 20_000, paths: map[string][]*pb.AreaNode{}}
+}
+
+// mostPaths is how many paths are shared; a city has some thousand.
+const mostPaths = 20_000
+
+// shared is the one of the paths that are like this one.
+func (s *places) shared(path []*pb.AreaNode) []*pb.AreaNode {
+	var b strings.Builder
+	for _, n := range path {
+		b.WriteString(n.GetLevel())
+		b.WriteByte(0)
+		b.WriteString(n.GetCode())
+		b.WriteByte(0)
+	}
+	if one, ok := s.paths[b.String()]; ok {
+		return one
+	}
+	if len(s.paths) >= mostPaths {
+		clear(s.paths)
+	}
+	// Only what is asked of them: their names go with the event.
+	one := make([]*pb.AreaNode, len(path))
+	for i, n := range path {
+		one[i] = &pb.AreaNode{Level: n.GetLevel(), Code: n.GetCode()}
+	}
+	s.paths[b.String()] = one
+	return one
 }
 
 func (s *places) known(stream string) *place {
@@ -214,6 +243,9 @@ func (s *places) known(stream string) *place {
 }
 
 func (s *places) keep(stream string, p *place) {
+	if len(p.path) > 0 {
+		p.path = s.shared(p.path)
+	}
 	if len(s.now) >= s.most {
 		s.old, s.now = s.now, make(map[string]*place, s.most)
 	}
@@ -255,6 +287,9 @@ func (s *places) move(ctx context.Context, d *event.Decoded) (before, after plac
 	before = *p
 	kind, _, _ := strings.Cut(d.Stream, "-")
 	p.apply(kind, d)
+	if len(p.path) > 0 && (len(before.path) == 0 || &p.path[0] != &before.path[0]) {
+		p.path = s.shared(p.path)
+	}
 	return before, *p, nil
 }
 

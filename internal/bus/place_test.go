@@ -204,15 +204,20 @@ func large(s *said, n int) {
 
 func TestABusThatIsFullGoesOnWithoutTheOldest(t *testing.T) {
 	t.Parallel()
-	s := newSaid(t)
 	server, nc := open(t, Options{MaxStore: 8 << 20})
-	if err := Prepare(t.Context(), nc, Shape{MaxBytes: server.MaxBytes()}); err != nil {
-		t.Fatal(err)
-	}
+	s := newSaid(t)
 	large(s, 12)
-	run(t, relay(t, nc, s.store).Run)
-	relayed(t, nc, s.store)
-	if left := len(all(t, nc, Events, eventsRoot+".>")); left == 0 || left == 12 {
-		t.Errorf("%d events of 12 are left, want the latest", left)
+	r := relay(t, nc, s.store)
+	for what, shape := range map[string]Shape{"bytes": {MaxBytes: server.MaxBytes()}, "messages": {MaxMessages: 5}} {
+		if err := Prepare(t.Context(), nc, shape); err != nil {
+			t.Fatal(err)
+		}
+		stop := run(t, r.Run)
+		relayed(t, nc, s.store)
+		stop()
+		left := len(all(t, nc, Events, eventsRoot+".>"))
+		if left == 0 || left == 12 || what == "messages" && left != 5 {
+			t.Errorf("bound by %s: %d events of 12 are left, want the latest", what, left)
+		}
 	}
 }
