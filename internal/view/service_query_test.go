@@ -31,7 +31,7 @@ func TestPersonsWhoReportedAgainAreFoundByTheIndex(t *testing.T) {
 			}
 			plan = append(plan, row.Text(3))
 		}
-		const want = "SEARCH o USING COVERING INDEX service_ticket_2_subject (subject=?)"
+		const want = "SEARCH o USING COVERING INDEX service_ticket_3_subject (subject=?)"
 		if all := strings.Join(plan, "\n"); !strings.Contains(all, want) || strings.Contains(all, "SCAN o") {
 			t.Errorf("got the plan\n%s\nwant %s", all, want)
 		}
