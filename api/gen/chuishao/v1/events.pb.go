@@ -9291,9 +9291,7 @@ func (x *PostRefused) GetSealed() *Sealed {
 type PostSupported struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The data subject's id of the resident: it means nothing outside the key database.
-	Resident string `protobuf:"bytes,1,opt,name=resident,proto3" json:"resident,omitempty"`
-	// Likewise, by the resident's other number, where both were told: who is known by either counts as this one.
-	Also          string `protobuf:"bytes,2,opt,name=also,proto3" json:"also,omitempty"`
+	Resident      string `protobuf:"bytes,1,opt,name=resident,proto3" json:"resident,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -9331,13 +9329,6 @@ func (*PostSupported) Descriptor() ([]byte, []int) {
 func (x *PostSupported) GetResident() string {
 	if x != nil {
 		return x.Resident
-	}
-	return ""
-}
-
-func (x *PostSupported) GetAlso() string {
-	if x != nil {
-		return x.Also
 	}
 	return ""
 }
@@ -14290,10 +14281,9 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"R\n" +
 	"\vPostRefused\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12+\n" +
-	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"?\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"+\n" +
 	"\rPostSupported\x12\x1a\n" +
-	"\bresident\x18\x01 \x01(\tR\bresident\x12\x12\n" +
-	"\x04also\x18\x02 \x01(\tR\x04also\"\xd8\x01\n" +
+	"\bresident\x18\x01 \x01(\tR\bresident\"\xd8\x01\n" +
 	"\x0ePostSelfSolved\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1a\n" +
 	"\bcategory\x18\x02 \x01(\tR\bcategory\x129\n" +

@@ -321,8 +321,7 @@ type SupportPostRequest struct {
 	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Etag       string                 `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	OccurredAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=occurred_at,json=occurredAt,proto3" json:"occurred_at,omitempty"`
-	// petitioner.phone or id_number: whose support it is, required. Whoever has the telephone or the identity number of the poster or of a supporter, as far
-	// as they told both, is the same person. Who once tells the one number alone and once the other alone cannot be known to be, and counts twice.
+	// petitioner.phone or id_number: whose support it is, required.
 	Particulars   *Particulars `protobuf:"bytes,5,opt,name=particulars,proto3" json:"particulars,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
