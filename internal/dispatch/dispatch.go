@@ -511,24 +511,15 @@ func (d *Dispatcher) subject(ctx context.Context, subject string, p *pb.Petition
 
 // identity is what makes two petitioners the same person; empty if nothing does.
 func identity(p *pb.Petitioner) string {
-	if all := identities(p); len(all) > 0 {
-		return all[0]
+	switch {
+	case p.GetAnonymous():
+		return ""
+	case privacy.NormalizePhone(p.GetPhone()) != "":
+		return "phone:" + privacy.NormalizePhone(p.GetPhone())
+	case p.GetIdNumber() != "":
+		return "id:" + strings.ToUpper(strings.TrimSpace(p.GetIdNumber()))
 	}
 	return ""
-}
-
-// identities are all that a petitioner is known by, the telephone first.
-func identities(p *pb.Petitioner) (all []string) {
-	if p.GetAnonymous() {
-		return nil
-	}
-	if phone := privacy.NormalizePhone(p.GetPhone()); phone != "" {
-		all = append(all, "phone:"+phone)
-	}
-	if p.GetIdNumber() != "" {
-		all = append(all, "id:"+strings.ToUpper(strings.TrimSpace(p.GetIdNumber())))
-	}
-	return all
 }
 
 // sameContent says whether a command is the one that was carried out. After its subject's erasure nobody can tell any more;

@@ -44,21 +44,13 @@ func (d *Dispatcher) residents(ctx context.Context, s wall.State, a *rule.Asked,
 	return err
 }
 
-// resident is the data subject that a resident's number leads to, and the one that the other number does. The poster is known by either too, who may have
-// told both, or wished to stay unnamed.
+// resident is the data subject that a resident's number leads to. The poster is known by it too who wished to stay unnamed.
 func (d *Dispatcher) resident(ctx context.Context, stream string, s *wall.State, a *rule.Asked, p *pb.Petitioner) error {
-	who := identities(p)
-	if len(who) == 0 || a.Sealed == nil {
+	who := identity(p)
+	if who == "" || a.Sealed == nil {
 		return nil
 	}
 	a.Petitioner = a.Sealed.Subject
-	if len(who) > 1 {
-		key, err := d.keys.Subject(ctx, who[1])
-		if err != nil {
-			return fmt.Errorf("the subject of a resident's other number: %w", err)
-		}
-		a.AlsoKnown = key.ID()
-	}
 	said, err := d.unseal(ctx, stream, s.Published)
 	if errors.Is(err, privacy.ErrErased) {
 		return nil
@@ -66,12 +58,11 @@ func (d *Dispatcher) resident(ctx context.Context, stream string, s *wall.State,
 	if err != nil {
 		return err
 	}
-	poster := said.GetPetitioner()
-	if poster != nil {
+	if poster := said.GetPetitioner(); poster.GetAnonymous() {
 		poster.Anonymous = false
-	}
-	if slices.ContainsFunc(identities(poster), func(one string) bool { return slices.Contains(who, one) }) {
-		a.Petitioner = s.Subject
+		if identity(poster) == who {
+			a.Petitioner = s.Subject
+		}
 	}
 	return nil
 }

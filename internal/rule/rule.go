@@ -51,8 +51,6 @@ type Asked struct {
 	Entries map[string]*pb.Entry
 	// Petitioner is the data subject of a duplicate, or of who supports or reviews a post, or of a ticket that a whistle was blown for; empty if nobody is known.
 	Petitioner string
-	// AlsoKnown is the data subject that the other number of who supports or reviews a post leads to; empty if they told one.
-	AlsoKnown string
 	// Unredacted says that the public words of the command hold what identifies a person; see PublicWords.
 	Unredacted bool
 	// Drawing is what a sample is drawn from, and Sampled the ticket of a sample that somebody looked at again; nil for other commands.

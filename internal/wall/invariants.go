@@ -30,7 +30,7 @@ func CheckInvariants(before, after State, meta *pb.EventMeta, event proto.Messag
 			return wrong("has the category %q, and words: %t", e.Category, e.Sealed != nil)
 		}
 	case *pb.PostSupported:
-		if e.Resident == "" || before.takesPart(e.Resident, e.Also) != "" {
+		if e.Resident == "" || e.Resident == before.Subject || slices.Contains(before.Supporters, e.Resident) {
 			return wrong("%q posted it or supports it already, or is nobody", e.Resident)
 		}
 	case *pb.PostSelfSolved:

@@ -26,12 +26,11 @@ func review(s State, a *rule.Asked, c *pb.ReviewPostRequest) ([]proto.Message, e
 	if err := known(a); err != nil {
 		return nil, err
 	}
-	who := s.takesPart(a.Petitioner, a.AlsoKnown)
-	if who == "" {
+	if a.Petitioner != s.Subject && !slices.Contains(s.Supporters, a.Petitioner) {
 		return nil, rule.Bad("particulars.petitioner", rule.NotParticipant, "this resident neither posted nor supported it")
 	}
-	if slices.Contains(s.Reviewers, who) {
+	if slices.Contains(s.Reviewers, a.Petitioner) {
 		return nil, rule.Bad("particulars.petitioner", rule.AlreadyDone, "this resident has reviewed the post already")
 	}
-	return rule.One(&pb.PostReviewed{Resident: who, Score: c.Score, Sealed: a.Sealed})
+	return rule.One(&pb.PostReviewed{Resident: a.Petitioner, Score: c.Score, Sealed: a.Sealed})
 }

@@ -1,6 +1,8 @@
 package wall
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/chuishao/dispatch/api/gen/chuishao/v1"
@@ -8,7 +10,7 @@ import (
 )
 
 // support: another resident has the same problem (我也是). A resident is the data subject that the number of a telephone or identity card leads to,
-// or those that both lead to, and counts once. The poster does not count.
+// and counts once. The poster does not count.
 func support(s State, a *rule.Asked, _ *pb.SupportPostRequest) ([]proto.Message, error) {
 	if err := a.Require(pb.Role_ROLE_CITIZEN, pb.Role_ROLE_GRID_WORKER, pb.Role_ROLE_COMMUNITY_CLERK); err != nil {
 		return nil, err
@@ -25,31 +27,13 @@ func support(s State, a *rule.Asked, _ *pb.SupportPostRequest) ([]proto.Message,
 	if err := known(a); err != nil {
 		return nil, err
 	}
-	switch who := s.takesPart(a.Petitioner, a.AlsoKnown); who {
-	case "":
-		return rule.One(&pb.PostSupported{Resident: a.Petitioner, Also: a.AlsoKnown})
-	case s.Subject:
+	if a.Petitioner == s.Subject {
 		return nil, rule.Bad("particulars.petitioner", rule.SeparationOfDuties, "the poster does not support the own post")
 	}
-	return nil, rule.Bad("particulars.petitioner", rule.AlreadyDone, "this resident supports the post already")
-}
-
-// takesPart is as whom somebody who is known as any of the data subjects posted or supported it; empty if they did neither.
-func (s *State) takesPart(known ...string) string {
-	for _, who := range known {
-		if who == "" {
-			continue
-		}
-		if who == s.Subject {
-			return who
-		}
-		for i := range s.Supporters {
-			if who == s.Supporters[i] || who == s.Also[i] {
-				return s.Supporters[i]
-			}
-		}
+	if slices.Contains(s.Supporters, a.Petitioner) {
+		return nil, rule.Bad("particulars.petitioner", rule.AlreadyDone, "this resident supports the post already")
 	}
-	return ""
+	return rule.One(&pb.PostSupported{Resident: a.Petitioner})
 }
 
 // known refuses a resident whom neither a telephone nor an identity card identifies.

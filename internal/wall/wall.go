@@ -40,7 +40,6 @@ type State struct {
 	Percent uint32 // how many of a hundred are
 
 	Supporters []string // data subjects, each once
-	Also       []string // as whom each of them is known too; empty: as nobody else
 	JointUnits []string // in the order in which they first took part, each once
 	Echo       pb.EchoKind
 	Echoes     []Echo // of its ticket
@@ -100,7 +99,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.PostRefused:
 		s.EndedAt = at
 	case *pb.PostSupported:
-		s.Supporters, s.Also = append(slices.Clip(s.Supporters), e.Resident), append(slices.Clip(s.Also), e.Also)
+		s.Supporters = append(slices.Clip(s.Supporters), e.Resident)
 	case *pb.PostSelfSolved:
 		s.selfSolved(at, e)
 	case *pb.PostLifted:

@@ -72,7 +72,6 @@ func TestWhateverIsCommandedOfAPostTheRulesOnlyRefuseAndKeepTheirInvariants(t *t
 				Actor: rule.Actor{Person: "p", Roles: roles, Unit: pick(random, []string{"g1", "c1", "city", "g2", "c2"})},
 				At:    at, OccurredAt: at, Registry: r, Calendar: calendar.Default(), Profile: calendar.DefaultProfile(), No: "N",
 				Sealed: &pb.Sealed{Subject: "poster", Box: []byte{1}}, Petitioner: pick(random, []string{"", "poster", "a", "b", "c"}),
-				AlsoKnown:  pick(random, []string{"", "", "b", "d", "poster"}),
 				Unredacted: random.IntN(10) == 0,
 			}
 			if s.Exists() && random.IntN(4) > 0 { // whoever has the wall
@@ -100,11 +99,11 @@ func TestWhateverIsCommandedOfAPostTheRulesOnlyRefuseAndKeepTheirInvariants(t *t
 			}
 			reached[s.State]++
 			seen := map[string]bool{s.Subject: true}
-			for i, resident := range s.Supporters {
-				if also := s.Also[i]; seen[resident] || seen[also] {
-					t.Fatalf("%q, known as %q too, counts twice, or posted it: %v, %v", resident, also, s.Supporters, s.Also)
+			for _, resident := range s.Supporters {
+				if seen[resident] {
+					t.Fatalf("%q counts twice, or posted it: %v", resident, s.Supporters)
 				}
-				seen[resident], seen[s.Also[i]] = true, s.Also[i] != ""
+				seen[resident] = true
 			}
 			if m := s.Message("id"); s.Exists() && (!m.PostedAt.AsTime().Equal(s.PostedAt) || int(m.Supports) != len(s.Supporters) || (m.Ticket != "") != slices.Contains([]pb.PostState{
 				pb.PostState_POST_STATE_SELF_SOLVED, pb.PostState_POST_STATE_TICKETED, pb.PostState_POST_STATE_ECHOED, pb.PostState_POST_STATE_REVIEWED}, s.State)) {
