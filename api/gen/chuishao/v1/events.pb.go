@@ -8073,9 +8073,11 @@ func (x *Released) GetUnit() string {
 
 // WhistleConfirmed: the street confirms that all tasks are done, and says whether that resolved the matter.
 type WhistleConfirmed struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Resolved      bool                   `protobuf:"varint,1,opt,name=resolved,proto3" json:"resolved,omitempty"`
-	Sealed        *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Resolved bool                   `protobuf:"varint,1,opt,name=resolved,proto3" json:"resolved,omitempty"`
+	Sealed   *Sealed                `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// The limit to resolve the matter runs on, since it is not resolved. False in what was recorded before this was: there the limit ended here.
+	RunsOn        bool `protobuf:"varint,3,opt,name=runs_on,json=runsOn,proto3" json:"runs_on,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -8122,6 +8124,13 @@ func (x *WhistleConfirmed) GetSealed() *Sealed {
 		return x.Sealed
 	}
 	return nil
+}
+
+func (x *WhistleConfirmed) GetRunsOn() bool {
+	if x != nil {
+		return x.RunsOn
+	}
+	return false
 }
 
 // UnitRated: the street rates a participant (评哨), each mark 1 to 5.
@@ -14194,10 +14203,11 @@ const file_chuishao_v1_events_proto_rawDesc = "" +
 	"\vattachments\x18\x02 \x03(\v2\x17.chuishao.v1.AttachmentR\vattachments\x12+\n" +
 	"\x06sealed\x18\x03 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\x1e\n" +
 	"\bReleased\x12\x12\n" +
-	"\x04unit\x18\x01 \x01(\tR\x04unit\"[\n" +
+	"\x04unit\x18\x01 \x01(\tR\x04unit\"t\n" +
 	"\x10WhistleConfirmed\x12\x1a\n" +
 	"\bresolved\x18\x01 \x01(\bR\bresolved\x12+\n" +
-	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\"\xd4\x02\n" +
+	"\x06sealed\x18\x02 \x01(\v2\x13.chuishao.v1.SealedR\x06sealed\x12\x17\n" +
+	"\aruns_on\x18\x03 \x01(\bR\x06runsOn\"\xd4\x02\n" +
 	"\tUnitRated\x12\x12\n" +
 	"\x04unit\x18\x01 \x01(\tR\x04unit\x12\x1a\n" +
 	"\bresponse\x18\x02 \x01(\rR\bresponse\x12 \n" +
