@@ -26,7 +26,7 @@ func confirm(s State, a *rule.Asked, c *pb.ConfirmWhistleRequest) ([]proto.Messa
 			return nil, rule.No(rule.TasksOpen, "the task of unit %q is open", p.Unit)
 		}
 	}
-	return rule.One(&pb.WhistleConfirmed{Resolved: c.Resolved, Sealed: a.Sealed})
+	return rule.One(&pb.WhistleConfirmed{Resolved: c.Resolved, RunsOn: !c.Resolved, Sealed: a.Sealed})
 }
 
 // rate: a participant's response, co-operation and result are rated (评哨): by the street, by communities below it, by streets that are affected

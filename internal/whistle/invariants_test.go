@@ -64,6 +64,10 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		s.fired[pb.WhistleTimer_WHISTLE_TIMER_RESOLVE] = true
 		return s
 	}
+	runsOn := func(s State) State {
+		s.RunsOn = true
+		return s
+	}
 	resolved := func(s State) State {
 		s.Resolved = true
 		return s
@@ -122,7 +126,7 @@ func TestAnEventThatBreaksAnInvariantIsFound(t *testing.T) {
 		{name: "a rating of nobody", before: lived(confirmed, done, pending), event: &pb.UnitRated{Unit: "a", Response: 1, Cooperation: 1, Result: 1, RaterKind: pb.RaterKind_RATER_KIND_RESIDENT}},
 		{name: "a limit after the confirmation that nothing is resolved", before: lived(confirmed, done, pending), event: resolve, whole: true, tamper: late},
 		{name: "a limit after the confirmation that all is resolved", before: resolved(lived(confirmed, done, pending)), event: resolve, tamper: late},
-		{name: "a raise after the confirmation that nothing is resolved", before: fired(lived(confirmed, done, pending)), event: &pb.WhistleRaised{To: "t", Child: "c"}, whole: true},
+		{name: "a raise after the confirmation that nothing is resolved", before: fired(runsOn(lived(confirmed, done, pending))), event: &pb.WhistleRaised{To: "t", Child: "c"}, whole: true},
 		{name: "a raise after the confirmation that all is resolved", before: resolved(lived(confirmed, done, pending)), event: &pb.WhistleRaised{To: "t", Child: "c"}},
 		{name: "a confirmation while one is absent", before: lived(working, absent, here), event: &pb.WhistleConfirmed{}, whole: true},
 		{name: "a confirmation while one left its task", before: lived(working, left, here), event: &pb.WhistleConfirmed{}},

@@ -49,7 +49,7 @@ func (s *State) Unresolved() bool { return s.Fired(pb.WhistleTimer_WHISTLE_TIMER
 func (s *State) confirmedUnresolved() bool {
 	switch s.State {
 	case pb.WhistleState_WHISTLE_STATE_CONFIRMED, pb.WhistleState_WHISTLE_STATE_RATED, pb.WhistleState_WHISTLE_STATE_CLOSED:
-		return !s.Resolved
+		return s.RunsOn
 	}
 	return false
 }

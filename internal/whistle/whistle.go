@@ -48,6 +48,7 @@ type State struct {
 	ReviewBy  time.Time
 	ResolveBy time.Time
 	Resolved  bool
+	RunsOn    bool // it is confirmed that the matter is not resolved, and the limit to resolve it goes on
 
 	ReviewedAt time.Time // of an emergency whistle, after the fact
 	Justified  bool      // what the review found
@@ -164,7 +165,7 @@ func Evolve(s State, meta *pb.EventMeta, event proto.Message) (State, error) {
 	case *pb.Released:
 		s.participant(e.Unit, func(p *Participant) { p.State, p.ReleasedAt = pb.ParticipantState_PARTICIPANT_STATE_RELEASED, at })
 	case *pb.WhistleConfirmed:
-		s.Resolved = e.Resolved
+		s.Resolved, s.RunsOn = e.Resolved, e.RunsOn
 	case *pb.UnitRated:
 		s.rated(e)
 	case *pb.WhistleClosed, *pb.WhistleCancelled:
