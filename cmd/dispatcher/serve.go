@@ -41,6 +41,7 @@ func (s *serving) flags(f *app.Flags, data string) {
 	f.StringVar(&s.Bus.Listen, "bus-listen", "", "`HOST:PORT` where connected systems reach an embedded bus; nowhere by default")
 	f.StringVar(&s.Bus.Credentials, "bus-creds", "", "`FILE` of NATS credentials for a bus elsewhere")
 	f.DurationVar(&s.Bus.MaxAge, "bus-max-age", 30*24*time.Hour, "`TIME` that events stay on the bus")
+	f.Int64Var(&s.Bus.MaxMessages, "bus-max-messages", 250_000, "`NUMBER` of messages that an embedded bus keeps at most, the latest; each takes some 230 bytes of memory")
 	f.StringVar(&s.log, "log", "text", "`FORMAT` of log lines: text or json")
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -44,12 +45,16 @@ type BusConfig struct {
 	Credentials string
 	// MaxAge is how long events stay on the bus; 30 days if 0.
 	MaxAge time.Duration
+	// MaxMessages is how many messages an embedded server keeps of events at most; 250,000 if 0. Each takes it some 230 bytes of memory.
+	MaxMessages int64
 }
 
 const (
-	busMaxAge   = 30 * 24 * time.Hour
-	busReplicas = 3 // of a bus elsewhere
-	busRetry    = 2 * time.Second
+	busMaxAge = 30 * 24 * time.Hour
+	// An event has a message for each place and unit that it is for.
+	busMaxMessages = 250_000
+	busReplicas    = 3 // of a bus elsewhere
+	busRetry       = 2 * time.Second
 	// Each batch on the bus is a durable write, and each look at an area's figures costs a query: neither is to slow down commands.
 	gather     = 250 * time.Millisecond
 	ratesEvery = 10 * time.Second
@@ -167,6 +172,8 @@ func (b *theBus) once(ctx context.Context) error {
 	relay := &bus.Relay{Conn: nc, Store: n.Store, MaxAge: shape.MaxAge, Gather: gather, OnTrouble: trouble, OnProgress: n.metrics.relay.progressed}
 	if b.server != nil {
 		relay.Most = b.server.Most()
+	}
+	if b.server != nil && n.Embedded() { // whose positions count events
 		relay.From = func(ctx context.Context) (eventstore.Position, error) {
 			// What the stream would not keep is not told: an event has at least one message.
 			head, err := n.Store.Head(ctx)
@@ -188,7 +195,7 @@ func (b *theBus) once(ctx context.Context) error {
 func (b *theBus) connect() (*nats.Conn, bus.Shape, error) {
 	shape := bus.Shape{Replicas: 1, MaxAge: b.config.MaxAge}
 	if b.server != nil {
-		shape.MaxBytes, shape.MaxMessages = b.server.MaxBytes(), b.server.MaxMessages()
+		shape.MaxBytes, shape.MaxMessages = b.server.MaxBytes(), cmp.Or(b.config.MaxMessages, busMaxMessages)
 		nc, err := b.server.Connect()
 		return nc, shape, err
 	}

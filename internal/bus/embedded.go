@@ -103,9 +103,6 @@ func Start(o Options) (*Server, error) {
 // MaxBytes is how much of what the server may take on the disk is for events: what a Shape wants, so that the oldest go before the server takes no more.
 func (s *Server) MaxBytes() int64 { return s.maxStore / 10 * 8 }
 
-// MaxMessages is likewise how many events' messages it may keep, for the sake of its memory: some 60 MiB.
-func (s *Server) MaxMessages() int64 { return 250_000 }
-
 // Most is how many messages the server takes in one batch.
 func (s *Server) Most() int { return mostEmbedded }
 
