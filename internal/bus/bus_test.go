@@ -113,7 +113,19 @@ func all(t testing.TB, nc *nats.Conn, stream, filter string) (list []jetstream.M
 	if err != nil {
 		t.Fatal(err)
 	}
-	left := c.CachedInfo().NumPending
+	// The stream's leader knows how many there are; the consumer may lie on a server that is still behind.
+	source, err := js.Stream(t.Context(), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := source.Info(t.Context(), jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left uint64
+	for _, n := range info.State.Subjects {
+		left += n
+	}
 	if left == 0 {
 		return nil
 	}
